@@ -1,0 +1,25 @@
+"""In: how brokers are reached, what is read from them, where it lands, and how far it got."""
+
+from ingestion.models.backfill import Backfill, BackfillChunk, BackfillState
+from ingestion.models.batch import Batch, BatchState
+from ingestion.models.connection import Connection, ConnectionKind
+from ingestion.models.partition import StreamPartition
+from ingestion.models.source import Source, SourceStart
+from ingestion.models.spool import SpooledEvents
+from ingestion.models.table import Column, Table
+
+__all__ = [
+    "Backfill",
+    "BackfillChunk",
+    "BackfillState",
+    "Batch",
+    "BatchState",
+    "Column",
+    "Connection",
+    "ConnectionKind",
+    "Source",
+    "SourceStart",
+    "SpooledEvents",
+    "StreamPartition",
+    "Table",
+]

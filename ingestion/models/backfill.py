@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from ingestion.models.table import Table
+
+
+class BackfillState(models.TextChoices):
+    RUNNING = "running", "Running"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class Backfill(models.Model):
+    """A resumable load of one file into a table. The same content is the same backfill."""
+
+    table = models.ForeignKey(Table, models.CASCADE, related_name="backfills")
+    name = models.CharField(max_length=500, help_text="The file's name when it was first loaded.")
+    sha256 = models.CharField(max_length=64, help_text="Of the file's bytes as they are.")
+    format = models.CharField(max_length=20)
+    chunk_rows = models.PositiveIntegerField()
+    state = models.CharField(
+        max_length=10, choices=BackfillState.choices, default=BackfillState.RUNNING
+    )
+    rows = models.BigIntegerField(default=0)
+    quarantined = models.BigIntegerField(default=0)
+    error = models.TextField(blank=True)
+    started_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("-pk",)
+        constraints = (
+            models.UniqueConstraint(fields=("table", "sha256"), name="backfill_content_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} into {self.table}"
+
+
+class BackfillChunk(models.Model):
+    """One insert of a backfill: the rows ``[from_row, to_row)`` of its file."""
+
+    backfill = models.ForeignKey(Backfill, models.CASCADE, related_name="chunks")
+    token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    from_row = models.BigIntegerField()
+    to_row = models.BigIntegerField()
+    quarantined = models.BigIntegerField(default=0)
+    opened_at = models.DateTimeField(auto_now_add=True)
+    done_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ("backfill", "from_row")
+        constraints = (
+            models.UniqueConstraint(fields=("backfill", "from_row"), name="backfill_chunk_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.backfill} [{self.from_row}, {self.to_row})"

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+from ingestion.models.source import Source
+
+
+class StreamPartition(models.Model):
+    """The unit of parallel consumption; it holds the position and the lease.
+
+    Only the owner whose ``epoch`` is current may move the position, and it does so in the
+    transaction that marks a batch done.
+    """
+
+    source = models.ForeignKey(Source, models.CASCADE, related_name="partitions")
+    number = models.PositiveIntegerField(default=0, help_text="Kafka's partition; 0 elsewhere.")
+    position = models.BigIntegerField(
+        null=True, blank=True, help_text="Offset of the next message to land; empty: never read."
+    )
+    low_watermark = models.BigIntegerField(default=0, help_text="Oldest offset the broker has.")
+    high_watermark = models.BigIntegerField(default=0, help_text="Offset of the next new message.")
+    measured_at = models.DateTimeField(null=True, blank=True)
+
+    lease_owner = models.CharField(max_length=200, blank=True)
+    lease_expires_at = models.DateTimeField(default=timezone.now)
+    epoch = models.BigIntegerField(default=0, help_text="Grows with every lease.")
+
+    landed = models.BigIntegerField(default=0, help_text="Rows in the table.")
+    quarantined = models.BigIntegerField(default=0)
+    bytes = models.BigIntegerField(default=0)
+    last_event_at = models.DateTimeField(null=True, blank=True)
+    last_landed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "stream partition"
+        ordering = ("source", "number")
+        constraints = (
+            models.UniqueConstraint(fields=("source", "number"), name="stream_partition_once"),
+        )
+        indexes = (models.Index(fields=("lease_expires_at",), name="stream_partition_lease"),)
+
+    def __str__(self) -> str:
+        return f"{self.source}[{self.number}]"
+
+    @property
+    def lag(self) -> int:
+        """Messages that the broker had, when last measured, and the table has not."""
+        if self.position is None:
+            return max(0, self.high_watermark - self.low_watermark)
+        return max(0, self.high_watermark - max(self.position, self.low_watermark))

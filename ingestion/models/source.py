@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from ingestion.models.connection import Connection
+from ingestion.models.names import stream_name_validator
+from ingestion.models.table import Table
+from tenants.models import Tenant
+
+
+class SourceStart(models.TextChoices):
+    EARLIEST = "earliest", "The oldest message there is"
+    LATEST = "latest", "Messages from now on"
+
+
+class Source(models.Model):
+    """One stream (topic, queue, or the HTTP events endpoint) feeding one table."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="sources")
+    name = models.CharField(max_length=63, validators=[stream_name_validator])
+    connection = models.ForeignKey(
+        Connection,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="sources",
+        help_text="Leave empty for events sent to /api/v1/events/<name>.",
+    )
+    stream = models.CharField(
+        max_length=249, blank=True, help_text="The topic or queue. Empty for the events endpoint."
+    )
+    table = models.ForeignKey(Table, models.PROTECT, related_name="sources")
+    active = models.BooleanField(default=True, help_text="Consumed; otherwise paused.")
+    start = models.CharField(
+        max_length=10,
+        choices=SourceStart.choices,
+        default=SourceStart.EARLIEST,
+        help_text="Where a partition that was never read begins.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    error = models.TextField(blank=True, editable=False, help_text="What broke last.")
+    error_at = models.DateTimeField(null=True, blank=True, editable=False)
+    attempts = models.PositiveIntegerField(default=0, editable=False)
+    retry_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="Not consumed before this time."
+    )
+
+    class Meta:
+        ordering = ("tenant", "name")
+        constraints = (
+            models.UniqueConstraint(fields=("tenant", "name"), name="source_name_once"),
+            models.UniqueConstraint(
+                fields=("connection", "stream", "table"),
+                condition=Q(connection__isnull=False),
+                name="source_stream_once_for_a_table",
+            ),
+            models.CheckConstraint(
+                condition=(Q(connection=None) & Q(stream=""))
+                | (Q(connection__isnull=False) & ~Q(stream="")),
+                name="source_stream_with_connection",
+                violation_error_message="A source on a connection needs a topic or queue, and one "
+                "without a connection (the events endpoint) has none.",
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.tenant.slug}.{self.name}"
+
+    @property
+    def kind(self) -> str:
+        """``kafka``, ``rabbitmq`` or ``http``: which connector reads it."""
+        return self.connection.kind if self.connection else "http"
+
+    def clean(self) -> None:
+        errors = {}
+        if self.table_id and self.tenant_id and self.table.tenant_id != self.tenant_id:
+            errors["table"] = "This table belongs to another tenant: choose one of the source's."
+        owner = self.connection.tenant_id if self.connection else None
+        if owner is not None and owner != self.tenant_id:
+            errors["connection"] = (
+                "This connection belongs to another tenant: choose one of the source's or a shared one."
+            )
+        if errors:
+            raise ValidationError(errors)

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from django.db import models
+
+from ingestion.models.partition import StreamPartition
+
+
+class SpooledEvents(models.Model):
+    """Events taken by the HTTP endpoint, durable from the 202 until they are in the table.
+
+    One row is one request: ``count`` events with the offsets from ``first_offset`` on. The
+    partition's ``high_watermark`` gives out offsets under a row lock, so commits are in their order.
+    """
+
+    partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="spool")
+    first_offset = models.BigIntegerField()
+    count = models.PositiveIntegerField()
+    body = models.BinaryField(help_text="The events, one a line, compressed by zstd.")
+    received_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = "spooled events"
+        constraints = (
+            models.UniqueConstraint(fields=("partition", "first_offset"), name="spool_offset_once"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.partition} [{self.first_offset}, {self.first_offset + self.count})"

@@ -1,0 +1,1 @@
+"""Millrace: multi-tenant live analytics, self-hosted. This package runs the whole."""

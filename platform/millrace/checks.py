@@ -1,0 +1,120 @@
+"""System checks: each mistake that a deployer can make, with an id and a hint.
+
+``manage.py check --deploy`` runs those that matter in production only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptography.fernet import Fernet
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+
+_FERNET = (
+    'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
+)
+
+
+@register(Tags.security)
+def encryption_keys(**_: Any) -> list[CheckMessage]:
+    """Millrace.E001, E002: secrets at rest need a key, and every key must be one."""
+    keys = settings.MILLRACE_ENCRYPTION_KEYS
+    if not keys:
+        return [
+            Error(
+                "MILLRACE_ENCRYPTION_KEYS is not set, so no secret can be stored.",
+                hint=f"Set it to a key made by: {_FERNET}",
+                id="millrace.E001",
+            )
+        ]
+    return [
+        Error(
+            f"Key {number} of MILLRACE_ENCRYPTION_KEYS is not a Fernet key.",
+            hint=f"Make one by: {_FERNET}",
+            id="millrace.E002",
+        )
+        for number, key in enumerate(keys, start=1)
+        if not _is_fernet_key(key)
+    ]
+
+
+def _is_fernet_key(key: str) -> bool:
+    try:
+        Fernet(key)
+    except ValueError:
+        return False
+    return True
+
+
+@register(Tags.security)
+def debug_beside_production(**_: Any) -> list[CheckMessage]:
+    """Millrace.E003: DEBUG shows settings and SQL to whoever provokes an error."""
+    if settings.DEBUG and not settings.EMBEDDED_SERVICES:
+        return [
+            Error(
+                "DEBUG is on while every service is an external one.",
+                hint="Unset DEBUG. It is for a developer's own machine.",
+                id="millrace.E003",
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def embedded_in_production(**_: Any) -> list[CheckMessage]:
+    """Millrace.E004: embedded services are for one machine's own use."""
+    return [
+        Error(
+            f"{name} is not set, so an embedded service is used.",
+            hint=f"Set {name} to the address of a service of your own. An embedded one is for "
+            "trials on one machine: it has no replicas and weaker walls between tenants.",
+            id="millrace.E004",
+        )
+        for name in settings.EMBEDDED_SERVICES
+    ]
+
+
+@register(Tags.database)
+def postgres_only(**_: Any) -> list[CheckMessage]:
+    """Millrace.E005: leases and intents rely on Postgres."""
+    if settings.DATABASES["default"].get("ENGINE") == "django.db.backends.postgresql":
+        return []
+    return [
+        Error(
+            "DATABASE_URL is not one of Postgres.",
+            hint="Write it as postgres://user:password@host:5432/database.",
+            id="millrace.E005",
+        )
+    ]
+
+
+@register(Tags.security)
+def lease_longer_than_slice(**_: Any) -> list[CheckMessage]:
+    """Millrace.W001: a lease that runs out within a slice is taken by another worker."""
+    if settings.MILLRACE_LEASE_SECONDS >= 1.5 * settings.MILLRACE_SLICE_SECONDS:
+        return []
+    return [
+        Warning(
+            "MILLRACE_LEASE_SECONDS is less than 1.5 times MILLRACE_SLICE_SECONDS.",
+            hint="Leases are renewed within a slice, but a slow insert may then lose one. "
+            "Raise the lease or shorten the slice.",
+            id="millrace.W001",
+        )
+    ]
+
+
+@register(Tags.security, deploy=True)
+def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
+    """Millrace.W002: passwords of tenants' users travel to ClickHouse with every query."""
+    if "CLICKHOUSE_URL" in settings.EMBEDDED_SERVICES or settings.CLICKHOUSE_URL.startswith(
+        ("https://", "clickhouses://", "clickhouse+https://")
+    ):
+        return []
+    return [
+        Warning(
+            "CLICKHOUSE_URL does not use TLS.",
+            hint="Write it as https://user:password@host:8443/ unless the network is your own.",
+            id="millrace.W002",
+        )
+    ]

@@ -1,0 +1,240 @@
+"""Django settings, all of them read from the environment (12factor.net/config).
+
+Each service is addressed by a URL. Where a URL is not set, the embedded service of
+``millrace.embedded`` takes its place; ``manage.py check --deploy`` says so where that is a mistake.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from millrace.embedded import addresses
+
+BASE_DIR = Path(__file__).resolve().parents[2]
+
+env = environ.Env()
+env.read_env(env.path("MILLRACE_ENV_FILE", str(BASE_DIR / ".env"))())
+
+# --- Services -----------------------------------------------------------------------------------
+
+_SERVICES = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
+
+#: Services for which no URL is set, so that the embedded one is used.
+EMBEDDED_SERVICES = tuple(name for name in _SERVICES if not env.str(name, default=""))
+#: An installation that has any embedded service, or no key of its own, belongs to one machine.
+_LOCAL = bool(EMBEDDED_SERVICES) or not env.str("SECRET_KEY", default="")
+_EMBEDDED: dict[str, str] = addresses.urls() if _LOCAL else {}
+
+
+def _url(name: str) -> str:
+    return env.str(name, default="") or _EMBEDDED[name]
+
+
+DATABASES = {
+    "default": {
+        **environ.Env.db_url_config(_url("DATABASE_URL")),
+        "CONN_MAX_AGE": env.int("DATABASE_CONN_MAX_AGE", default=60),
+        "CONN_HEALTH_CHECKS": True,
+    }
+}
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _url("CACHE_URL"),
+        "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", default="millrace"),
+    }
+}
+#: The platform's own access to ClickHouse: it makes databases, users, tables and inserts.
+CLICKHOUSE_URL = _url("CLICKHOUSE_URL")
+#: Name of the cluster for ``ON CLUSTER`` and replicated tables; empty for a single server.
+CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")
+
+# --- Security -----------------------------------------------------------------------------------
+
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="") or _EMBEDDED["SECRET_KEY"]
+#: Fernet keys, newest first: the first encrypts, all decrypt.
+MILLRACE_ENCRYPTION_KEYS: list[str] = env.list("MILLRACE_ENCRYPTION_KEYS", default=[]) or (
+    [_EMBEDDED["MILLRACE_ENCRYPTION_KEYS"]] if _EMBEDDED else []
+)
+ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+#: Set where a proxy in front speaks TLS; without it cookies must travel over plain HTTP.
+HTTPS = env.bool("HTTPS", default=not _LOCAL)
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
+SECURE_HSTS_INCLUDE_SUBDOMAINS = HTTPS
+SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SESSION_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_CONTENT_TYPE_NOSNIFF = True
+X_FRAME_OPTIONS = "DENY"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = reverse_lazy("admin:login")
+
+# --- Django -------------------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "unfold",
+    "unfold.contrib.filters",
+    "unfold.contrib.forms",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "millrace",
+    "tenants",
+    "ingestion",
+    "analytics_api",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "millrace.urls"
+WSGI_APPLICATION = "millrace.wsgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+STATIC_URL = "static/"
+STATIC_ROOT = env.path("STATIC_ROOT", default=str(addresses.home() / "static"))()
+# WhiteNoise finds the apps' files by itself, so that no collectstatic stands before the first run.
+WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=_LOCAL)
+DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MILLRACE_MAX_BODY_BYTES", default=32 * 1024 * 1024)
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"},
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+}
+
+# --- Celery -------------------------------------------------------------------------------------
+
+CELERY_BROKER_URL = _url("CELERY_BROKER_URL")
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+# Results live in Postgres, as the state of the object that the work was for.
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "default"
+CELERY_TASK_ROUTES = {"ingestion.tasks.consume_slice": {"queue": "ingest"}}
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = {
+    "keep-consuming": {
+        "task": "ingestion.tasks.keep_consuming",
+        "schedule": env.float("MILLRACE_TICK_SECONDS", default=1.0),
+        "options": {"expires": 5},
+    },
+    "reconcile-warehouses": {
+        "task": "tenants.tasks.reconcile",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "reconcile-tables": {
+        "task": "ingestion.tasks.reconcile",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "measure-lag": {
+        "task": "ingestion.tasks.measure_lag",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+}
+
+# --- REST ---------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.authentication.APIKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "tenants.api.problem.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Millrace API",
+    "DESCRIPTION": "Send events, run published queries. Every call carries a tenant's API key.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Millrace -----------------------------------------------------------------------------------
+
+MILLRACE_SLICE_SECONDS = env.float("MILLRACE_SLICE_SECONDS", default=15.0)
+MILLRACE_LEASE_SECONDS = env.float("MILLRACE_LEASE_SECONDS", default=30.0)
+MILLRACE_BATCH_ROWS = env.int("MILLRACE_BATCH_ROWS", default=100_000)
+MILLRACE_BATCH_BYTES = env.int("MILLRACE_BATCH_BYTES", default=32 * 1024 * 1024)
+#: Age at which a batch is cut, however few rows it has. It grows with the number of busy sources.
+MILLRACE_BATCH_AGE_SECONDS = env.float("MILLRACE_BATCH_AGE_SECONDS", default=0.5)
+
+# What one query of a tenant may use; a saved query can't lift any of it.
+MILLRACE_QUERY_SECONDS = env.int("MILLRACE_QUERY_SECONDS", default=30)
+MILLRACE_QUERY_MEMORY_BYTES = env.int("MILLRACE_QUERY_MEMORY_BYTES", default=2 * 1024**3)
+MILLRACE_QUERY_READ_ROWS = env.int("MILLRACE_QUERY_READ_ROWS", default=1_000_000_000)
+MILLRACE_QUERY_RESULT_ROWS = env.int("MILLRACE_QUERY_RESULT_ROWS", default=1_000_000)
+MILLRACE_QUERY_RESULT_BYTES = env.int("MILLRACE_QUERY_RESULT_BYTES", default=256 * 1024 * 1024)
+MILLRACE_QUERY_THREADS = env.int("MILLRACE_QUERY_THREADS", default=4)
+
+UNFOLD = {
+    "SITE_TITLE": "Millrace",
+    "SITE_HEADER": "Millrace",
+    "SITE_SYMBOL": "water",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("millrace/icon.svg")}
+    ],
+}

@@ -1,0 +1,50 @@
+"""Secrets at rest: text encrypted by Fernet (https://cryptography.io/en/latest/fernet/).
+
+The keys are ``settings.MILLRACE_ENCRYPTION_KEYS``, newest first. The first encrypts and all
+decrypt, so a key is rotated by putting a new one in front and saving every secret again.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+@lru_cache(maxsize=4)
+def _fernet(keys: tuple[str, ...]) -> MultiFernet:
+    if not keys:
+        msg = "MILLRACE_ENCRYPTION_KEYS is empty: set it to one or more Fernet keys."
+        raise ImproperlyConfigured(msg)
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def encrypt(text: str) -> str:
+    return _fernet(tuple(settings.MILLRACE_ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(token: str) -> str:
+    """The text behind ``token``; raises ImproperlyConfigured when no key of ours made it."""
+    try:
+        return _fernet(tuple(settings.MILLRACE_ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+    except InvalidToken:
+        msg = (
+            "A stored secret was encrypted by a key that MILLRACE_ENCRYPTION_KEYS no longer has. "
+            "Put the old key back at its end, or enter the secret again."
+        )
+        raise ImproperlyConfigured(msg) from None
+
+
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
+    """Text that the database sees only encrypted. It can't be filtered by, other than empty."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        text = super().get_prep_value(value)
+        return encrypt(text) if text else text
+
+    def from_db_value(self, value: str | None, *_: object) -> str | None:
+        return decrypt(value) if value else value

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+
+#: A slug names a ClickHouse database and stands in URLs and file names.
+slug_validator = RegexValidator(
+    r"^[a-z](?:[a-z0-9]|_(?!_)){0,38}[a-z0-9]$|^[a-z]$",
+    "Use 1 to 40 lower-case letters, digits and single underscores, beginning with a letter and "
+    "not ending with an underscore.",
+)
+
+
+class TenantStatus(models.TextChoices):
+    ACTIVE = "active", "Active"
+    SUSPENDED = "suspended", "Suspended"
+
+
+class Tenant(models.Model):
+    """A customer: it owns all that stands below it."""
+
+    slug = models.CharField(
+        max_length=40,
+        unique=True,
+        validators=[slug_validator],
+        help_text="Names the ClickHouse database (t_<slug>). It can't be changed later.",
+    )
+    name = models.CharField(max_length=200)
+    status = models.CharField(
+        max_length=10,
+        choices=TenantStatus.choices,
+        default=TenantStatus.ACTIVE,
+        help_text="A suspended tenant's sources are paused and its queries answer 403.",
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership")
+
+    class Meta:
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.name or self.slug
+
+    @property
+    def is_active(self) -> bool:
+        return self.status == TenantStatus.ACTIVE
+
+
+class Role(models.TextChoices):
+    OWNER = "owner", "Owner"
+    EDITOR = "editor", "Editor"
+    VIEWER = "viewer", "Viewer"
+
+
+class Membership(models.Model):
+    """What one person may do in one tenant."""
+
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ("tenant", "user")
+        constraints = (models.UniqueConstraint(fields=("tenant", "user"), name="membership_once"),)
+
+    def __str__(self) -> str:
+        return f"{self.user}: {self.get_role_display()} of {self.tenant}"

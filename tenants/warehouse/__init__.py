@@ -1,0 +1,1 @@
+"""The warehouse: a tenant's ClickHouse database, its user, grants and limits."""

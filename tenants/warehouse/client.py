@@ -1,0 +1,55 @@
+"""The platform's own client of ClickHouse, one a process, shared by its threads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import clickhouse_connect
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.httputil import get_pool_manager
+from django.conf import settings
+
+from tenants.warehouse.errors import translated
+
+#: Connections kept open by one process; more threads than that open and close their own.
+POOL_SIZE = 32
+
+
+@lru_cache(maxsize=2)
+def _client(dsn: str, pid: int) -> Client:  # noqa: ARG001 - a fork needs sockets of its own
+    with translated():
+        return clickhouse_connect.get_client(
+            dsn=dsn,
+            # Threads share the client, and ClickHouse refuses a second query in one session.
+            autogenerate_session_id=False,
+            pool_mgr=get_pool_manager(maxsize=POOL_SIZE, num_pools=4),
+            compress=False,
+            query_limit=0,
+        )
+
+
+def admin() -> Client:
+    """The client with all rights; raises WarehouseUnreachable where nothing answers."""
+    return _client(settings.CLICKHOUSE_URL, os.getpid())
+
+
+def forget() -> None:
+    """Connect anew at the next call, as after a change of address."""
+    _client.cache_clear()
+
+
+def execute(statements: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
+    """Run statements that return nothing, in their order, up to the first that fails."""
+    with translated():
+        for statement in statements:
+            admin().command(statement, settings=dict(options or {}))
+
+
+def rows(sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The rows of a query as dicts. ``parameters`` are bound by the server (``{name:Type}``)."""
+    with translated():
+        result = admin().query(sql, parameters=dict(parameters or {}))
+    return list(result.named_results())

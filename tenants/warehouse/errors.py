@@ -1,0 +1,60 @@
+"""What can go wrong between us and ClickHouse.
+
+    WarehouseError
+    ├── WarehouseUnreachable   try later: the engine did not answer
+    └── StatementFailed        somebody must act: the engine refused a statement (code, message)
+
+ClickHouse's own code is kept, its stack trace and version are cut.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
+
+_MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
+_TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*)\Z", re.DOTALL)
+
+
+class WarehouseError(Exception):
+    """The engine could not do as asked."""
+
+
+class WarehouseUnreachable(WarehouseError):
+    """The engine did not answer; the same call may go through later."""
+
+
+class StatementFailed(WarehouseError):
+    """The engine refused a statement.
+
+    Attributes: ``code``, ClickHouse's number (0 where it gave none); ``message``, its words.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{message} (ClickHouse code {code})" if code else message)
+        self.code = code
+        self.message = message
+
+
+def clean(text: str) -> tuple[int, str]:
+    """ClickHouse's code and message out of the text of an error."""
+    found = _MESSAGE.search(text)
+    if found is None:
+        return 0, _TAIL.sub("", text).strip()
+    return int(found[1]), _TAIL.sub("", found[2]).strip()
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raise this module's exceptions in place of the client library's."""
+    try:
+        yield
+    except ClickHouseError as error:
+        code, message = clean(str(error))
+        if code == 0 and isinstance(error, OperationalError):
+            msg = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
+            raise WarehouseUnreachable(msg) from error
+        raise StatementFailed(code, message) from error
