@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlglot import exp
+from sqlglot.dialects.clickhouse import ClickHouse
+from sqlglot.parser import Parser
+from sqlglot.parsers.clickhouse import ClickHouseParser
+from sqlglot.tokens import TokenType
+
+
+def _limit(parser: Parser) -> tuple[str, exp.Expr | None]:
+    limit = parser._parse_limit()
+    by = isinstance(limit, exp.Limit) and limit.expressions
+    return ("limit_by" if by else "limit"), limit
+
+
+class Dialect(ClickHouse):
+    """sqlglot's ClickHouse, which beside ``LIMIT 2 BY x`` knows the ``LIMIT 10`` that may follow."""
+
+    class Parser(ClickHouseParser):
+        QUERY_MODIFIER_PARSERS: ClassVar = {
+            **ClickHouseParser.QUERY_MODIFIER_PARSERS,
+            TokenType.LIMIT: _limit,
+        }

@@ -1,0 +1,102 @@
+"""Attacks are refused before any engine sees them, and honest queries pass."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics_api.guard import GuardedQuery, QueryRefused, check
+from tests.analytics_api.guard.corpus import DATABASE, TABLES, attacks, legitimate
+
+
+def guard(sql: str) -> GuardedQuery:
+    return check(sql, tables=TABLES, database=DATABASE)
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(attacks()) >= 280
+    assert len(legitimate()) >= 100
+
+
+@pytest.mark.parametrize(("what", "sql"), attacks())
+def test_an_attack_is_refused(what: str, sql: str) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        guard(sql)
+    assert refused.value.message
+
+
+@pytest.mark.parametrize("sql", legitimate())
+def test_an_honest_query_passes(sql: str) -> None:
+    assert guard(sql).sql
+
+
+@pytest.mark.parametrize(
+    ("template", "code"),
+    [
+        ("{}", "unknown_table"),
+        ("SELECT * FROM ({}) AS x", "unknown_table"),
+        ("WITH c AS ({}) SELECT * FROM c", "unknown_table"),
+        ("SELECT 1 FROM flights WHERE delay IN ({})", "unknown_table"),
+        ("SELECT 1 UNION ALL {}", "unknown_table"),
+        ("SELECT ({} LIMIT 1)", "unknown_table"),
+    ],
+)
+def test_a_foreign_table_is_found_wherever_it_stands(template: str, code: str) -> None:
+    with pytest.raises(QueryRefused) as refused:
+        guard(template.format("SELECT 1 FROM t_aa.flights"))
+    assert refused.value.code == code
+
+
+def test_what_a_query_uses_is_told() -> None:
+    found = guard(
+        "WITH late AS (SELECT * FROM flights) SELECT max(l.delay), {day: Date} FROM late AS l "
+        "JOIN t_ua.weather USING (hour) WHERE x IN {names:Array(String)} AND day > {day:Date} -- x"
+    )
+    assert found.tables == {"flights", "weather"}
+    assert found.functions == {"max"}
+    assert [(p.name, str(p.type)) for p in found.parameters] == [
+        ("day", "Date"),
+        ("names", "Array(String)"),
+    ]
+    assert "--" not in found.sql
+
+
+def test_comments_are_blanked_and_offsets_kept() -> None:
+    sql = "SELECT /* a\nb */ 1, -- c\n 'x -- y' FROM flights"
+    text = guard(sql).sql
+    assert len(text) == len(sql)
+    assert text.index("'x -- y'") == sql.index("'x -- y'")
+    assert text.count("\n") == sql.count("\n")
+
+
+def test_parameters_in_strings_and_comments_are_not_parameters() -> None:
+    found = guard("SELECT '{a:String}', {b:String} /* {c:String} */ -- {d:String}")
+    assert [p.name for p in found.parameters] == ["b"]
+
+
+def test_a_refusal_says_where() -> None:
+    sql = "SELECT 1,\n  file('/etc/passwd')"
+    with pytest.raises(QueryRefused) as refused:
+        guard(sql)
+    assert refused.value.position == sql.index("file")
+    assert "file" in refused.value.message
+
+
+def test_a_huge_or_deep_query_is_refused_quickly() -> None:
+    for sql in (
+        "SELECT " + "(" * 5000 + "1" + ")" * 5000,
+        "SELECT " + "1," * 60_000 + "1",
+    ):
+        with pytest.raises(QueryRefused):
+            guard(sql)
+
+
+@given(st.text(max_size=80))
+@settings(max_examples=300, deadline=None)
+def test_no_text_makes_the_guard_fail_otherwise(text: str) -> None:
+    for sql in (text, f"SELECT {text}", f"SELECT 1 FROM flights {text}"):
+        try:
+            guard(sql)
+        except QueryRefused:
+            continue
