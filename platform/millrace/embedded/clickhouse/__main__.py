@@ -1,0 +1,113 @@
+"""Run the embedded ClickHouse: ``python -m millrace.embedded.clickhouse --data DIR --port N …``."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import ipaddress
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+from millrace.embedded.clickhouse import config
+from millrace.embedded.clickhouse.engine import Engine
+from millrace.embedded.clickhouse.front import Front
+from millrace.embedded.clickhouse.identity import Identities
+from millrace.embedded.clickhouse.lock import FolderInUse, FolderLock
+from millrace.embedded.clickhouse.server import Server
+from millrace.embedded.clickhouse.users import User, Users
+
+log = logging.getLogger("millrace.embedded.clickhouse")
+
+#: Seconds that running queries get after SIGTERM, and after they were told to stop.
+GRACE, LAST = 8.0, 2.0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="millrace.embedded.clickhouse", description=__doc__
+    )
+    parser.add_argument("--data", type=Path, required=True, help="folder of all data")
+    parser.add_argument(
+        "--port", type=int, required=True, help="port to listen on; 0 for any"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="an address of loopback")
+    parser.add_argument("--user", default="millrace", help="the administrator's name")
+    parser.add_argument(
+        "--password-file", type=Path, required=True, help="holds their password"
+    )
+    parser.add_argument(
+        "--users", type=Path, help="file of other users; DATA/users.json"
+    )
+    arguments = parser.parse_args()
+    if not ipaddress.ip_address(arguments.host).is_loopback:
+        parser.error(f"--host {arguments.host}: this server listens on loopback alone.")
+    return arguments
+
+
+def _admin(arguments: argparse.Namespace) -> User:
+    password = arguments.password_file.read_text().strip()
+    if not password:
+        sys.exit(
+            f"{arguments.password_file} holds no password; write one line into it."
+        )
+    digest = hashlib.sha256(password.encode()).hexdigest()
+    return User(name=arguments.user, digest=digest, admin=True)
+
+
+def _wait_for_signal() -> None:
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    while not stopping.wait(1.0):
+        pass
+
+
+def _stop(server: Server, front: Front, engine: Engine) -> None:
+    if not server.stop(GRACE):
+        front.processes.kill_all()
+        server.stop(LAST)
+    engine.close()
+
+
+def main() -> None:
+    """Open the folder, serve until SIGTERM or SIGINT, close."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
+    )
+    arguments = _arguments()
+    data = arguments.data.resolve()
+    scratch = data / "scratch"
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        lock = FolderLock(data)
+    except FolderInUse as error:
+        sys.exit(str(error))
+    users = Users((arguments.users or data / "users.json").resolve(), _admin(arguments))
+    identities = Identities(users)
+    began = time.monotonic()
+    engine = Engine(data / "store", config.write(scratch, identities.grants()), scratch)
+    front = Front(engine, identities)
+    server = Server(arguments.host, arguments.port, front)
+    threading.Thread(target=server.serve, name="accept", daemon=True).start()
+    log.info(
+        "Ready on http://%s:%d after %.1f s",
+        *server.address[:2],
+        time.monotonic() - began,
+    )
+    _wait_for_signal()
+    log.info("Stopping; %d requests run", server.busy)
+    _stop(server, front, engine)
+    lock.release()
+    log.info("Stopped")
+    logging.shutdown()
+    # Threads that wait for a client would hold up the interpreter's own way out.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""Content codings of bodies, both ways.
+
+clickhouse-connect sends each block as a frame of its own, so a body holds several, one after the
+other. A decoder that stops after the first would drop the rest of the rows without an error.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol
+
+import lz4.frame
+import zstandard
+from millrace.embedded.clickhouse.errors import refuse
+
+#: Codings of a result, best first: on loopback the processor is scarce, the wire is not.
+_OFFERED = ("lz4", "zstd", "gzip", "deflate", "br")
+
+
+class _Frame(Protocol):
+    """A decoder of one frame, as the standard library shapes it."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes | None: ...
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def _brotli() -> Any:
+    try:
+        import brotli
+    except ImportError:
+        raise refuse(48, "The coding br needs the Python package brotli.") from None
+    return brotli
+
+
+_FRAMES: dict[str, Callable[[], Any]] = {
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+    "zstd": lambda: zstandard.ZstdDecompressor().decompressobj(),
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    "deflate": lambda: zlib.decompressobj(wbits=47),
+    "bz2": bz2.BZ2Decompressor,
+    "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ),
+}
+
+
+def decode(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
+    """The bytes of a body whose Content-Encoding is ``coding``; every frame of it."""
+    coding = coding.strip().lower()
+    if coding in ("", "identity"):
+        yield from data
+    elif coding == "br":
+        decoder = _brotli().Decompressor()
+        yield from filter(None, map(decoder.process, data))
+    elif coding in _FRAMES:
+        yield from _decoded(coding, data)
+    else:
+        raise refuse(
+            48, f"Content-Encoding {coding!r} is not one of {', '.join(_FRAMES)}, br."
+        )
+
+
+def _decoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
+    frame: _Frame | None = None
+    try:
+        for piece in data:
+            rest: bytes | None = piece
+            while rest:
+                frame = frame or _FRAMES[coding]()
+                plain = frame.decompress(rest)
+                rest = frame.unused_data if frame.eof else None
+                if frame.eof:
+                    frame = None
+                if plain:
+                    yield plain
+    except (
+        RuntimeError,
+        zlib.error,
+        zstandard.ZstdError,
+        lzma.LZMAError,
+        OSError,
+        EOFError,
+    ) as e:
+        raise refuse(271, f"The body is not valid {coding}: {e}.") from None
+    if frame is not None:
+        raise refuse(271, f"The body ends inside a frame of {coding}.")
+
+
+class Encoder(Protocol):
+    """Compresses a result piece by piece."""
+
+    def compress(self, data: bytes | memoryview, /) -> bytes: ...
+    def flush(self) -> bytes: ...
+
+
+class _Lz4:
+    def __init__(self) -> None:
+        self._context = lz4.frame.LZ4FrameCompressor(auto_flush=True)
+        self._head = self._context.begin()
+
+    def compress(self, data: bytes | memoryview, /) -> bytes:
+        head, self._head = self._head, b""
+        return head + self._context.compress(data)
+
+    def flush(self) -> bytes:
+        head, self._head = self._head, b""
+        return head + self._context.flush()
+
+
+class _Brotli:
+    def __init__(self) -> None:
+        self._context = _brotli().Compressor(quality=1)
+
+    def compress(self, data: bytes | memoryview, /) -> bytes:
+        return bytes(self._context.process(bytes(data)))
+
+    def flush(self) -> bytes:
+        return bytes(self._context.finish())
+
+
+def choose(accepted: str) -> str:
+    """The coding to answer with for an Accept-Encoding header; empty for none."""
+    names = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
+    for coding in _OFFERED:
+        if coding in names and (coding != "br" or _has_brotli()):
+            return coding
+    return ""
+
+
+def _has_brotli() -> bool:
+    try:
+        import brotli  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def encoder(coding: str, level: int) -> Encoder:
+    """A compressor for a coding that `choose` named; ``level`` is for gzip, deflate and zstd."""
+    if coding == "lz4":
+        return _Lz4()
+    if coding == "zstd":
+        return zstandard.ZstdCompressor(level=min(max(level, 1), 9)).compressobj()
+    if coding == "br":
+        return _Brotli()
+    return zlib.compressobj(min(max(level, 1), 9), wbits=31 if coding == "gzip" else 15)

@@ -1,0 +1,70 @@
+"""The engine's configuration files: what it logs, its defaults, and the roles it enforces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+#: The role of the administrator of the command line.
+ADMIN_ROLE = "millrace_admin"
+#: The role of users that were made after the engine read its roles.
+LATECOMER_ROLE = "millrace_reader"
+
+_CONFIG = """<clickhouse>
+  <users_config>{users}</users_config>
+  <logger><level>fatal</level></logger>
+</clickhouse>
+"""
+
+# async_insert is on by default in new servers, and would acknowledge a batch outside of the
+# deduplication that the batch's token asks for.
+_USERS = """<clickhouse>
+  <profiles><default>
+    <async_insert>0</async_insert>
+    <allow_introspection_functions>0</allow_introspection_functions>
+  </default></profiles>
+  <quotas><default></default></quotas>
+  <roles>
+{roles}
+  </roles>
+  <users><default>
+    <password></password><networks><ip>::/0</ip></networks>
+    <profile>default</profile><quota>default</quota>
+    <grants><query>GRANT {names}</query></grants>
+  </default></users>
+</clickhouse>
+"""
+
+
+def role_of(user: str) -> str:
+    """The engine's role of a user."""
+    return f"user_{user}"
+
+
+def _role(name: str, grants: Iterable[str]) -> str:
+    queries = "".join(f"<query>{escape(grant)}</query>" for grant in grants)
+    return f"    <{name}><grants>{queries}</grants></{name}>"
+
+
+def _reads(databases: Iterable[str]) -> list[str]:
+    return [f"GRANT SELECT ON `{database}`.*" for database in sorted(databases)]
+
+
+def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:
+    """Write both files into ``folder``; ``grants`` are the databases of each user. The config."""
+    roles = {
+        ADMIN_ROLE: ["GRANT ALL ON *.* WITH GRANT OPTION"],
+        LATECOMER_ROLE: ["GRANT SELECT ON *.*"],
+        **{
+            role_of(user): _reads(databases)
+            for user, databases in grants.items()
+            if databases
+        },
+    }
+    users = folder / "users.xml"
+    text = "\n".join(_role(name, queries) for name, queries in roles.items())
+    users.write_text(_USERS.format(roles=text, names=", ".join(roles)))
+    config = folder / "config.xml"
+    config.write_text(_CONFIG.format(users=escape(str(users))))
+    return config

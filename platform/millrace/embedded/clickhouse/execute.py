@@ -1,0 +1,168 @@
+"""Running one statement on a connection and answering with what comes of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from queue import Queue
+
+from millrace.embedded.clickhouse import formats, statement
+from millrace.embedded.clickhouse.engine import Connection, Counts, Result
+from millrace.embedded.clickhouse.errors import Disconnected, EngineError
+from millrace.embedded.clickhouse.response import Response
+
+#: Bytes of a body that are taken in before the engine sees any of it. Up to here a client that
+#: vanishes half-way has sent nothing at all.
+SPOOL = 64 << 20
+#: A result that the request bounds to this many bytes is made as a whole rather than streamed.
+_SMALL = 256 << 20
+_PIPE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a request asks the engine for."""
+
+    sql: str
+    form: str
+    bound: Mapping[str, str]
+    wait: bool
+    bounded: bool
+    mark: str
+
+
+def summary(counts: Counts) -> str:
+    """The X-ClickHouse-Summary header."""
+    return json.dumps(
+        {
+            "read_rows": str(counts.read_rows),
+            "read_bytes": str(counts.read_bytes),
+            "written_rows": str(counts.written_rows),
+            "written_bytes": str(counts.written_bytes),
+            "total_rows_to_read": str(counts.read_rows),
+            "result_rows": str(counts.result_rows),
+            "result_bytes": str(counts.result_bytes),
+            "elapsed_ns": str(int(counts.seconds * 1e9)),
+        },
+        separators=(",", ":"),
+    )
+
+
+def query(connection: Connection, work: Work, response: Response) -> None:
+    """Run a statement that is no insert with data, and send its result."""
+    words = statement.first_words(work.sql.encode("utf-8", "surrogateescape"))
+    stitch = formats.stitch(work.form)
+    if work.wait or not statement.is_read(words) or (stitch is None and work.bounded):
+        _whole(connection.run(work.sql, work.form, work.bound), response)
+    elif stitch is not None:
+        with closing(connection.stream(work.sql, work.form, work.bound)) as blocks:
+            _streamed(blocks, stitch, formats.ending(work.form), response)
+    else:
+        _piped(connection, work, response)
+
+
+def _whole(result: Result, response: Response) -> None:
+    response.whole(200, result.data, {"X-ClickHouse-Summary": summary(result.counts)})
+
+
+def _streamed(
+    blocks: Iterator[Result], stitch: formats.Stitch, ending: bytes, response: Response
+) -> None:
+    first = next(blocks, None)
+    if first is None:
+        response.whole(200, b"", {"X-ClickHouse-Summary": summary(Counts())})
+        return
+    second = next(blocks, None) if len(first.data) < 1 << 16 else None
+    counts = {"X-ClickHouse-Summary": summary(first.counts)}
+    if second is None and len(first.data) < 1 << 16:
+        response.whole(200, bytes(stitch(first.data, True)) + ending, counts)
+        return
+    response.begin(counts)
+    response.write(stitch(first.data, True))
+    if second is not None:
+        response.write(stitch(second.data, False))
+    for block in blocks:
+        response.write(stitch(block.data, False))
+    if ending:
+        response.write(ending)
+    response.end()
+
+
+def _piped(connection: Connection, work: Work, response: Response) -> None:
+    """Stream a format that makes one document of the result: the engine writes into a pipe."""
+    name, at = statement.output_format(work.sql)
+    source, sink = os.pipe()
+    query = work.sql[:at].rstrip().rstrip(";")
+    clause = work.sql[at:].rstrip().rstrip(";") if name else f"FORMAT {work.form}"
+    # A line of its own, so that a comment at the query's end does not swallow it.
+    sql = f"{query}\nINTO OUTFILE '/proc/self/fd/{sink}' TRUNCATE {clause}\n{work.mark}"
+    outcome: Queue[Result | EngineError] = Queue()
+
+    def run() -> None:
+        try:
+            outcome.put(connection.run(sql, work.form, work.bound))
+        except EngineError as error:
+            outcome.put(error)
+        finally:
+            os.close(sink)
+
+    thread = threading.Thread(target=run, name="pipe")
+    thread.start()
+    try:
+        _forward(source, response, outcome)
+    finally:
+        # A reader that is gone makes the engine's next write fail, which ends the query.
+        os.close(source)
+        thread.join()
+
+
+def _forward(
+    source: int, response: Response, outcome: Queue[Result | EngineError]
+) -> None:
+    held: list[bytes] = []
+    size = 0
+    while data := os.read(source, _PIPE):
+        if response.started:
+            response.write(data)
+            continue
+        held.append(data)
+        size += len(data)
+        if size >= 1 << 16:
+            response.begin({})
+            response.write(b"".join(held))
+    result = outcome.get()
+    if isinstance(result, EngineError):
+        raise result
+    if response.started:
+        response.end()
+    else:
+        counts = {"X-ClickHouse-Summary": summary(result.counts)}
+        response.whole(200, b"".join(held), counts)
+
+
+def insert(
+    connection: Connection, found: statement.Insertion, data: Iterable[bytes], mark: str
+) -> Counts:
+    """Run an insert with data; raises EngineError, or Disconnected when the client vanishes."""
+    pieces = iter(data)
+    held, size = [], 0
+    for piece in pieces:
+        held.append(piece)
+        size += len(piece)
+        if size > SPOOL:
+            break
+    target = connection.insert(f"{found.head} {mark}", found.form)
+    try:
+        for piece in held:
+            target.append(piece)
+        held.clear()
+        for piece in pieces:
+            target.append(piece)
+        return target.finish()
+    except (EngineError, Disconnected):
+        target.cancel()
+        raise

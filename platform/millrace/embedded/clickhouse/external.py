@@ -1,0 +1,64 @@
+"""Tables that come along with one query (external data), made as temporary tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.literals import identifier
+
+
+def _structure(name: str, parameters: Mapping[str, str]) -> str:
+    structure = parameters.get(f"{name}_structure", "")
+    if structure:
+        return structure
+    types = _split(parameters.get(f"{name}_types", ""))
+    if not types:
+        raise refuse(
+            36, f"External table {name} needs {name}_structure or {name}_types."
+        )
+    return ", ".join(f"_{number} {kind}" for number, kind in enumerate(types, 1))
+
+
+def _split(types: str) -> list[str]:
+    """Split at the commas that are outside of brackets: Array(Tuple(a Int8, b Int8)), String."""
+    parts, depth = [""], 0
+    for sign in types:
+        depth += (sign == "(") - (sign == ")")
+        if sign == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return [part.strip() for part in parts if part.strip()]
+
+
+def names(files: Mapping[str, bytes]) -> list[str]:
+    """The tables' names: the fields' names up to a dot."""
+    return [name.rsplit(".", 1)[0] for name in files]
+
+
+def load(
+    connection: Connection, files: Mapping[str, bytes], parameters: Mapping[str, str]
+) -> list[str]:
+    """Make a temporary table of each file; returns their names. Raises EngineError."""
+    made = []
+    for field, data in files.items():
+        name = field.rsplit(".", 1)[0]
+        table = identifier(name)
+        connection.run(
+            f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})"
+        )
+        made.append(name)
+        target = connection.insert(
+            f"INSERT INTO {table}", parameters.get(f"{name}_format", "TabSeparated")
+        )
+        target.append(data)
+        target.finish()
+    return made
+
+
+def drop(connection: Connection, tables: list[str]) -> None:
+    """Remove the tables from a connection that lives on."""
+    for name in tables:
+        connection.run(f"DROP TEMPORARY TABLE IF EXISTS {identifier(name)}")

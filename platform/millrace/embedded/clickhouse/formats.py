@@ -1,0 +1,120 @@
+"""How a result in each format may be sent: in blocks as they come, or only as a whole.
+
+The engine formats each block of a stream by itself. Rows of some formats simply follow each other;
+others repeat a header with each block, which is cut; the rest make one document of the result.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+
+_TEXT = "text/plain; charset=UTF-8"
+_TSV = "text/tab-separated-values; charset=UTF-8"
+_JSON = "application/json; charset=UTF-8"
+_BINARY = "application/octet-stream"
+
+#: Formats whose blocks follow each other as they are.
+_PLAIN = frozenset(
+    [
+        "Native",
+        "TabSeparated",
+        "TSV",
+        "TabSeparatedRaw",
+        "TSVRaw",
+        "Raw",
+        "CSV",
+        "RowBinary",
+        "JSONEachRow",
+        "JSONLines",
+        "NDJSON",
+        "JSONCompactEachRow",
+        "JSONStringsEachRow",
+        "JSONCompactStringsEachRow",
+        "TSKV",
+        "LineAsString",
+        "RawBLOB",
+        "Null",
+    ]
+)
+_HEADERS = {"WithNames": 1, "WithNamesAndTypes": 2}
+_TEXT_HEADED = (
+    "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "Raw", "JSONCompactEachRow",
+    "JSONCompactStringsEachRow", "CSV",
+)  # fmt: skip
+_LINES = {base + tail: n for base in _TEXT_HEADED for tail, n in _HEADERS.items()}
+
+Stitch = Callable[[bytes | memoryview, bool], bytes | memoryview]
+
+
+def _whole(block: bytes | memoryview, first: bool) -> bytes | memoryview:
+    return block
+
+
+def _after_lines(count: int) -> Stitch:
+    def stitch(block: bytes | memoryview, first: bool) -> bytes | memoryview:
+        if first:
+            return block
+        view, at, quoted = memoryview(block), 0, False
+        lines = count
+        # Names of columns may hold newlines only inside double quotes, in CSV.
+        for at, byte in enumerate(view):
+            quoted ^= byte == 34
+            lines -= byte == 10 and not quoted
+            if not lines:
+                break
+        return view[at + 1 :]
+
+    return stitch
+
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def _arrow_stream(block: bytes | memoryview, first: bool) -> bytes | memoryview:
+    """Cut the schema, which is the first message, and the end of the stream, which comes last."""
+    view = memoryview(block)
+    if bytes(view[-8:]) == _END_OF_STREAM:
+        view = view[:-8]
+    return view if first else view[8 + struct.unpack_from("<i", view, 4)[0] :]
+
+
+def stitch(form: str) -> Stitch | None:
+    """What makes one result out of the blocks of a format; None where nothing does."""
+    if form in _PLAIN:
+        return _whole
+    if form == "ArrowStream":
+        return _arrow_stream
+    lines = _LINES.get(form)
+    return None if lines is None else _after_lines(lines)
+
+
+def ending(form: str) -> bytes:
+    """What must follow the last block of a stitched result that was not empty."""
+    return _END_OF_STREAM if form == "ArrowStream" else b""
+
+
+def content_type(form: str) -> str:
+    """The Content-Type that ClickHouse gives a format."""
+    if form.startswith("CSV"):
+        return f"text/csv; charset=UTF-8; header={'present' if 'Names' in form else 'absent'}"
+    if form.startswith(("TabSeparated", "TSV", "TSKV")):
+        return _TSV
+    if form in ("JSONEachRow", "JSONLines", "NDJSON", "JSONStringsEachRow"):
+        return "application/x-ndjson; charset=UTF-8"
+    if form.startswith("JSON"):
+        return _JSON
+    if form == "XML":
+        return "application/xml; charset=UTF-8"
+    if form in (
+        "Native",
+        "RowBinary",
+        "Parquet",
+        "Arrow",
+        "ArrowStream",
+        "ORC",
+        "Avro",
+        "BSONEachRow",
+    ):
+        return _BINARY
+    return _TEXT

@@ -1,0 +1,184 @@
+"""The statement wall: what a user's query may name, judged on the engine's own parse.
+
+``EXPLAIN AST`` runs nothing. Its lines are indented by depth and name the kind of each node; names
+are whatever the user wrote, so only those of a plain shape are understood, and the rest refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.errors import refuse
+
+_LINE = re.compile(r"(?P<depth> *)(?P<kind>[A-Za-z]+)(?: (?P<rest>.*))?\Z")
+_TAIL = re.compile(r"(?: \(alias [^()]*\))?(?: \(children \d+\))?\Z")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?\Z")
+
+#: Table functions that make rows out of nothing.
+_TABLE_FUNCTIONS = frozenset(
+    [
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "generateseries",
+        "generate_series",
+        "values",
+        "null",
+        "view",
+        "generaterandom",
+        "format",
+    ]
+)
+#: Functions that read something besides their arguments.
+_READING_FUNCTIONS = re.compile(
+    r"(?:file|catboostevaluate|joinget|joingetornull|dict\w+|hascolumnintable|getserversetting|"
+    r"getmergetreesetting|filesystem\w+|addressto\w+|demangle|trap|sleep\w*|show\w*|ai\w+|"
+    r"generateserialid|currentqueryid|getmacro|hostname|fqdn|servername|buildid|tcpport|"
+    r"server\w+|zookeeper\w*|logtrace|connectionid|mergetree\w*|evalmlmethod)\Z"
+)
+_IN = re.compile(
+    r"(?:global)?(?:not)?(?:null)?in(?:ignoreset)?\Z|(?:global)?(?:not)?nullin\w*\Z"
+)
+#: Tables of the system that say nothing about other users.
+_SYSTEM = frozenset(
+    [
+        "one",
+        "settings",
+        "numbers",
+        "numbers_mt",
+        "zeros",
+        "zeros_mt",
+        "functions",
+        "formats",
+        "data_type_families",
+        "time_zones",
+        "collations",
+    ]
+)
+_CATALOGUE = frozenset(["tables", "columns", "databases"])
+
+
+@dataclass(frozen=True)
+class Node:
+    """One line of EXPLAIN AST."""
+
+    depth: int
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What one user may name. ``catalogue``: the engine itself hides what is not granted."""
+
+    databases: frozenset[str]
+    catalogue: bool
+
+
+def _nodes(text: str) -> Iterator[Node]:
+    for line in text.split("\n"):
+        match = _LINE.match(line)
+        if match is not None:
+            rest = _TAIL.sub("", match["rest"] or "")
+            yield Node(len(match["depth"]), match["kind"], rest)
+
+
+def _denied(what: str) -> Exception:
+    return refuse(497, f"Not enough privileges. This user may not use {what}.")
+
+
+def _check_table(name: str, rules: Rules) -> None:
+    if not _NAME.match(name):
+        raise _denied(f"a table by the name {name!r}; plain names only")
+    database, dot, table = name.partition(".")
+    if not dot or database in rules.databases:
+        return
+    system = database.lower() in ("system", "information_schema")
+    if database == "system" and table in _SYSTEM:
+        return
+    if system and rules.catalogue and table.lower() in _CATALOGUE:
+        return
+    raise _denied(f"the table {name}")
+
+
+def judge(ast: str, rules: Rules) -> None:
+    """Refuse a parsed query that names what it may not; raises EngineError 497."""
+    nodes = list(_nodes(ast))
+    for at, node in enumerate(nodes):
+        if node.kind == "TableIdentifier":
+            _check_table(node.name, rules)
+        elif node.kind == "Function":
+            name = node.name.lower()
+            if at and nodes[at - 1].kind == "TableExpression":
+                _check_table_function(name)
+            elif _READING_FUNCTIONS.match(name):
+                raise _denied(f"the function {node.name}")
+            elif _IN.match(name):
+                _check_in(nodes, at, rules)
+
+
+def _check_table_function(name: str) -> None:
+    if name not in _TABLE_FUNCTIONS:
+        raise _denied(f"the table function {name}")
+
+
+def _check_in(nodes: list[Node], at: int, rules: Rules) -> None:
+    """A name on the right of IN is a table."""
+    depth = nodes[at].depth + 2
+    arguments = []
+    for node in nodes[at + 1 :]:
+        if node.depth <= nodes[at].depth:
+            break
+        if node.depth == depth:
+            arguments.append(node)
+    if len(arguments) > 1 and arguments[1].kind in ("Identifier", "TableIdentifier"):
+        _check_table(arguments[1].name, rules)
+
+
+class Guard:
+    """The wall, with its verdicts kept: a published query is judged once."""
+
+    def __init__(self) -> None:
+        self._parse = lru_cache(maxsize=4096)(self._parsed)
+
+    def check(
+        self, connection: Connection, sql: str, bound: Mapping[str, str], rules: Rules
+    ) -> None:
+        """Let a statement pass or raise EngineError (497, or what the parser says)."""
+        names = tuple(sorted(bound.items())) if "identifier" in sql.lower() else ()
+        text = self._parse(_Source(connection, sql, dict(bound)), sql, names)
+        judge(text, rules)
+
+    @staticmethod
+    def _parsed(source: _Source, sql: str, names: tuple[tuple[str, str], ...]) -> str:
+        return source.parse()
+
+
+class _Source:
+    """A statement to parse, equal to any other: the cache goes by the arguments beside it."""
+
+    def __init__(
+        self, connection: Connection, sql: str, bound: Mapping[str, str]
+    ) -> None:
+        self._connection, self._sql, self._bound = connection, sql, bound
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Source)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def parse(self) -> str:
+        """Refuse what is no single query, then give the engine's tree."""
+        kind, count = self._connection.classify(self._sql)
+        if count > 1:
+            raise refuse(62, "Multi-statements are not allowed.")
+        if count == 1 and kind != "READ_ONLY":
+            raise refuse(497, "Not enough privileges. This user may only read.")
+        tree = self._connection.run(f"EXPLAIN AST {self._sql}", "TSVRaw", self._bound)
+        return bytes(tree.data).decode("utf-8", "replace")

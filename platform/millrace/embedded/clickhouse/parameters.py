@@ -1,0 +1,105 @@
+"""The parameters of a request, sorted: transport, query parameters, settings.
+
+Whatever is not known to the transport is a setting, and the engine says if it knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from millrace.embedded.clickhouse.errors import refuse
+
+#: Read by the HTTP interface and by nobody else.
+_TRANSPORT = frozenset(
+    [
+        "query",
+        "database",
+        "default_format",
+        "user",
+        "password",
+        "quota_key",
+        "role",
+        "compress",
+        "decompress",
+        "session_id",
+        "session_timeout",
+        "session_check",
+        "query_id",
+        "wait_end_of_query",
+        "buffer_size",
+        "client_protocol_version",
+        "stacktrace",
+        "close_session",
+        "query_cache_tag",
+    ]
+)
+#: Settings of the HTTP interface: real settings, but of no effect in the engine.
+_FRONT = frozenset(
+    [
+        "enable_http_compression",
+        "http_zlib_compression_level",
+        "http_native_compression_disable_checksumming_on_decompress",
+        "send_progress_in_http_headers",
+        "http_headers_progress_interval_ms",
+        "http_wait_end_of_query",
+        "http_response_buffer_size",
+        "http_write_exception_in_output_format",
+        "http_response_headers",
+        "cancel_http_readonly_queries_on_client_close",
+        "add_http_cors_header",
+        "http_max_uri_size",
+        "http_max_fields",
+        "http_max_field_name_size",
+        "http_max_field_value_size",
+        "http_send_timeout",
+        "http_receive_timeout",
+        "http_connection_timeout",
+        "http_max_request_header_size",
+    ]
+)
+_EXTERNAL = ("_format", "_types", "_structure")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One request's parameters; ``front`` are settings that only this server acts upon."""
+
+    transport: Mapping[str, str]
+    bound: Mapping[str, str]
+    settings: Mapping[str, str]
+    front: Mapping[str, str]
+
+    def flag(self, name: str) -> bool:
+        """A switch of the transport or the front, off where it is missing."""
+        return (self.front.get(name) or self.transport.get(name) or "0") in (
+            "1",
+            "true",
+        )
+
+    def number(self, name: str, default: int) -> int:
+        """A whole number of the transport or the front."""
+        text = self.front.get(name) or self.transport.get(name)
+        try:
+            return int(text) if text else default
+        except ValueError:
+            raise refuse(36, f"The parameter {name} is not a number.") from None
+
+
+def split(pairs: Mapping[str, str], files: Iterable[str] = ()) -> Parameters:
+    """Sort a request's parameters. ``files`` are the names of external tables."""
+    transport: dict[str, str] = {}
+    bound: dict[str, str] = {}
+    settings: dict[str, str] = {}
+    front: dict[str, str] = {}
+    about_files = {name + tail for name in files for tail in _EXTERNAL}
+    for name, value in pairs.items():
+        if name.startswith("param_"):
+            bound[name[6:]] = value
+        elif name in _TRANSPORT or name in about_files:
+            transport[name] = value
+        elif name in _FRONT:
+            front[name] = value
+        else:
+            settings[name] = value
+    return Parameters(transport, bound, settings, front)

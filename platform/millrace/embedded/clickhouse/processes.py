@@ -1,0 +1,126 @@
+"""Running queries by the ids that clients gave them, and how to stop them.
+
+chDB gives every query an id of its own and takes none. A query's text in ``system.processes`` keeps
+its comments, so inserts carry their id in one; a SELECT runs in the thread that asked for it, whose
+number stands in ``thread_ids``.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import socket
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+
+from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.errors import EngineError, refuse
+from millrace.embedded.clickhouse.literals import string
+
+_LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'")
+
+
+@dataclass
+class Process:
+    """A running query: its id, who runs it, in which thread."""
+
+    query_id: str
+    user: str
+    thread: int
+    killed: bool = False
+
+    @property
+    def mark(self) -> str:
+        """A comment that finds the query again in system.processes."""
+        return f"/* id {self.query_id.replace('*', '')} */"
+
+
+class Processes:
+    """The queries that run now. ``connection`` is for this object alone."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._engine = threading.Lock()
+        self._lock = threading.Lock()
+        self._running: dict[str, Process] = {}
+
+    def add(self, process: Process) -> None:
+        """Enter a query; raises EngineError 216 when its id is taken."""
+        with self._lock:
+            if process.query_id in self._running:
+                raise refuse(
+                    216, f"Query with id = {process.query_id} is already running."
+                )
+            self._running[process.query_id] = process
+
+    def remove(self, process: Process) -> None:
+        """The query is over."""
+        with self._lock:
+            self._running.pop(process.query_id, None)
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def translate(self, statement: str) -> str:
+        """A KILL QUERY statement with clients' ids replaced by the engine's."""
+        return _LITERAL.sub(lambda found: string(self._engine_id(found[1])), statement)
+
+    def _engine_id(self, query_id: str) -> str:
+        process = self._running.get(query_id)
+        if process is None:
+            return query_id.replace("\\'", "'").replace("\\\\", "\\")
+        process.killed = True
+        return self._find(process) or query_id
+
+    def _find(self, process: Process) -> str:
+        sql = (
+            "SELECT query_id FROM system.processes WHERE query NOT LIKE '%system.processes%' AND "
+            f"(has(thread_ids, {process.thread}) OR position(query, {string(process.mark)}) > 0)"
+        )
+        with self._engine:
+            return self._connection.text(sql).split("\n")[0]
+
+    def kill(self, process: Process) -> None:
+        """Ask the engine to stop a query; it is no error if it has already ended."""
+        process.killed = True
+        with suppress(EngineError):
+            found = self._find(process)
+            if found and self._running.get(process.query_id) is process:
+                with self._engine:
+                    self._connection.run(
+                        f"KILL QUERY WHERE query_id = {string(found)} ASYNC"
+                    )
+
+    def kill_all(self) -> None:
+        """Stop everything, before the process ends."""
+        for process in list(self._running.values()):
+            self.kill(process)
+
+
+class Watcher:
+    """Kills a query whose client hangs up (cancel_http_readonly_queries_on_client_close)."""
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._epoll = select.epoll()
+        self._watched: dict[int, Process] = {}
+        threading.Thread(target=self._run, name="watcher", daemon=True).start()
+
+    def watch(self, sock: socket.socket, process: Process) -> None:
+        """Begin to look after a query."""
+        self._watched[sock.fileno()] = process
+        self._epoll.register(sock.fileno(), select.EPOLLRDHUP | select.EPOLLONESHOT)
+
+    def forget(self, sock: socket.socket) -> None:
+        """The query is over."""
+        with suppress(OSError, ValueError):
+            self._epoll.unregister(sock.fileno())
+        self._watched.pop(sock.fileno(), None)
+
+    def _run(self) -> None:
+        while True:
+            for number, _ in self._epoll.poll():
+                process = self._watched.get(number)
+                if process is not None:
+                    self._processes.kill(process)

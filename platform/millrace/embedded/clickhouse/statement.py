@@ -1,0 +1,133 @@
+"""What this server must know of a statement: its first word, its format, where data begins.
+
+The engine's parser decides everything else. The scan skips strings, quoted names and comments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_TOKEN = re.compile(
+    rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
+    |(?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*')
+    |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<other>.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_FORMAT_TAIL = re.compile(
+    r"""\bFORMAT\s+(?P<name>[A-Za-z][A-Za-z0-9]*)
+    (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
+    re.IGNORECASE | re.VERBOSE,
+)
+_SETTINGS_TAIL = re.compile(rb"\s*SETTINGS\s+([^\n]*)", re.IGNORECASE)
+#: Statements whose result can be streamed.
+_READS = frozenset({"SELECT", "WITH", "FROM", "("})
+#: Statements that leave something on the connection that ran them.
+_LASTING = frozenset(
+    {"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK", "EXECUTE", "DETACH", "ATTACH"}
+)
+
+
+@dataclass(frozen=True)
+class Token:
+    """A word, quoted name or sign; ``start`` and ``end`` are offsets in bytes."""
+
+    kind: str
+    text: str
+    start: int
+    end: int
+
+
+def tokens(sql: bytes) -> Iterator[Token]:
+    """The statement's tokens without blanks and comments."""
+    for match in _TOKEN.finditer(sql):
+        kind = match.lastgroup or "other"
+        if kind != "skip":
+            text = match[0].decode("utf-8", "replace")
+            yield Token(kind, text.upper() if kind == "word" else text, *match.span())
+
+
+def first_words(sql: bytes, count: int = 2) -> list[str]:
+    """The first words of a statement in capitals, opening brackets included."""
+    found: list[str] = []
+    for token in tokens(sql[:4096]):
+        found.append(token.text)
+        if len(found) == count:
+            break
+    return found
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """An INSERT with data: ``head`` ends before FORMAT; the data starts at ``data_at``."""
+
+    head: str
+    form: str
+    data_at: int
+
+
+def insertion(sql: bytes, default_form: str) -> Insertion | None:
+    """Split an INSERT from its data; None for INSERT … SELECT, VALUES in the text, FROM INFILE.
+
+    ``sql`` may go on with binary data, of which nothing is read.
+    """
+    depth = 0
+    seen = 0
+    for token in tokens(sql):
+        seen += 1
+        depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
+        if depth or token.kind != "word" or seen <= 3:
+            continue
+        if token.text == "FORMAT":
+            return _with_format(sql, token)
+        if token.text == "VALUES":
+            rest = sql[token.end :]
+            return (
+                Insertion(_head(sql, token), "Values", len(sql))
+                if not rest.strip()
+                else None
+            )
+        if token.text in ("SELECT", "WITH", "INFILE", "WATCH"):
+            return None
+    head = sql.decode("utf-8", "replace").rstrip().rstrip(";")
+    return Insertion(head, default_form or "Values", len(sql))
+
+
+def _head(sql: bytes, token: Token) -> str:
+    return sql[: token.start].decode("utf-8", "surrogateescape").rstrip()
+
+
+def _with_format(sql: bytes, keyword: Token) -> Insertion | None:
+    name = re.compile(rb"\s*([A-Za-z][A-Za-z0-9]*)").match(sql, keyword.end)
+    if name is None:
+        return None
+    head, end = _head(sql, keyword), name.end()
+    settings = _SETTINGS_TAIL.match(sql, end)
+    if settings is not None:
+        head = f"{head} SETTINGS {settings[1].decode('utf-8', 'replace')}"
+        end = settings.end()
+    blank = re.compile(rb"[ \t\f\v]*;?[ \t\f\v]*\r?\n?").match(sql, end)
+    return Insertion(head, name[1].decode(), blank.end() if blank else end)
+
+
+def is_insert(sql: bytes) -> bool:
+    """Whether a statement puts rows into a table."""
+    return first_words(sql, 1) == ["INSERT"]
+
+
+def is_read(words: list[str]) -> bool:
+    """Whether a statement that starts so is a SELECT."""
+    return bool(words) and words[0] in _READS
+
+
+def is_lasting(words: list[str]) -> bool:
+    """Whether a statement that starts so changes its connection for those that come after."""
+    return bool(words) and (words[0] in _LASTING or "TEMPORARY" in words)
+
+
+def output_format(sql: str) -> tuple[str, int]:
+    """The format that a query's end names, and where the clause starts; ("", length) for none."""
+    found = _FORMAT_TAIL.search(sql)
+    return (found["name"], found.start()) if found else ("", len(sql))

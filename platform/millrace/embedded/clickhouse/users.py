@@ -1,0 +1,145 @@
+"""The users made by CREATE USER: who they are, what they may read, what is set for them.
+
+Kept in one JSON file, replaced as a whole so that a crash leaves the old or the new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+from millrace.embedded.clickhouse.errors import refuse
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A user's setting: its value, its bounds, and whether a request may give another."""
+
+    value: str | None = None
+    least: str | None = None
+    most: str | None = None
+    fixed: bool = False
+
+
+@dataclass(frozen=True)
+class User:
+    """A user. ``digest`` is the SHA-256 of the password in hex; ``databases`` may be read."""
+
+    name: str
+    digest: str
+    database: str = ""
+    settings: dict[str, Setting] = field(default_factory=dict)
+    databases: frozenset[str] = frozenset()
+    admin: bool = False
+
+    def accepts(self, password: str) -> bool:
+        """Whether this is the user's password; takes the same time for any wrong one."""
+        given = hashlib.sha256(password.encode("utf-8", "surrogateescape")).hexdigest()
+        return hmac.compare_digest(given, self.digest.lower())
+
+    def value(self, setting: str) -> str | None:
+        """A setting's value for this user, None where nothing is set."""
+        found = self.settings.get(setting)
+        return found.value if found else None
+
+
+def _load(path: Path) -> dict[str, User]:
+    if not path.exists():
+        return {}
+    entries = json.loads(path.read_text())
+    return {
+        entry["name"]: User(
+            name=entry["name"],
+            digest=entry["digest"],
+            database=entry["database"],
+            settings={
+                name: Setting(**value) for name, value in entry["settings"].items()
+            },
+            databases=frozenset(entry["databases"]),
+        )
+        for entry in entries
+    }
+
+
+class Users:
+    """The file of users, and the administrator, who is not in it."""
+
+    def __init__(self, path: Path, admin: User) -> None:
+        self._path = path
+        self._admin = admin
+        self._lock = threading.Lock()
+        self._users = _load(path)
+
+    def find(self, name: str) -> User | None:
+        """The user of that name, the administrator included."""
+        return self._admin if name == self._admin.name else self._users.get(name)
+
+    def all(self) -> list[User]:
+        """All users but the administrator, by name."""
+        return sorted(self._users.values(), key=lambda user: user.name)
+
+    def authenticate(self, name: str, password: str) -> User:
+        """The user of that name and password; raises EngineError 516 without saying which is wrong."""
+        user = self.find(name)
+        if user is None or not user.accepts(password):
+            raise refuse(
+                516,
+                f"{name}: Authentication failed: password is incorrect, or there is no user with "
+                "such name.",
+            )
+        return user
+
+    def create(self, user: User, *, if_not_exists: bool, or_replace: bool) -> None:
+        """Add a user; raises EngineError 493 when there is one of that name."""
+        with self._lock:
+            if self.find(user.name) is not None and not (
+                or_replace and user.name in self._users
+            ):
+                if if_not_exists:
+                    return
+                raise refuse(493, f"user `{user.name}` already exists.")
+            self._store({**self._users, user.name: user})
+
+    def alter(
+        self, name: str, change: Callable[[User], User], *, if_exists: bool = False
+    ) -> None:
+        """Change a user; raises EngineError 192 when there is none of that name."""
+        with self._lock:
+            user = self._users.get(name)
+            if user is None:
+                if if_exists:
+                    return
+                raise refuse(192, f"There is no user `{name}` in user directories.")
+            self._store({**self._users, name: change(user)})
+
+    def drop(self, name: str, *, if_exists: bool) -> None:
+        """Remove a user; raises EngineError 192 when there is none of that name."""
+        with self._lock:
+            if name not in self._users:
+                if if_exists:
+                    return
+                raise refuse(192, f"There is no user `{name}` in user directories.")
+            self._store({key: user for key, user in self._users.items() if key != name})
+
+    def _store(self, users: dict[str, User]) -> None:
+        entries = [
+            {
+                **asdict(replace(user, databases=frozenset())),
+                "databases": sorted(user.databases),
+            }
+            for user in users.values()
+        ]
+        new = self._path.with_suffix(".new")
+        handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w") as file:
+            json.dump(entries, file, indent=1, default=list)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+        self._users = users
