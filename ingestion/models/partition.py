@@ -29,6 +29,12 @@ class StreamPartition(models.Model):
     landed = models.BigIntegerField(default=0, help_text="Rows in the table.")
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
+    lost = models.BigIntegerField(
+        default=0, help_text="Offsets that the broker had deleted before it was their turn."
+    )
+    spooled_bytes = models.BigIntegerField(
+        default=0, help_text="Compressed bytes of HTTP events that wait for the table."
+    )
     last_event_at = models.DateTimeField(null=True, blank=True)
     last_landed_at = models.DateTimeField(null=True, blank=True)
 

@@ -16,6 +16,7 @@ class SpooledEvents(models.Model):
     first_offset = models.BigIntegerField()
     count = models.PositiveIntegerField()
     body = models.BinaryField(help_text="The events, one a line, compressed by zstd.")
+    size = models.PositiveIntegerField(default=0, help_text="Bytes of the events themselves.")
     received_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

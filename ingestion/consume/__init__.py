@@ -1,0 +1,1 @@
+"""Consuming: leases, batches with intents, the insert into the inbox, and what follows a crash."""

@@ -1,0 +1,79 @@
+"""``manage.py status``: is every source running, how far behind, how fresh, what broke."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from rich.console import Console
+from rich.table import Table
+
+from ingestion.consume.status import SourceState, SourceStatus, source_status
+from ingestion.models import Source
+from tenants.models import Tenant
+
+_COLOURS = {
+    SourceState.RUNNING: "green",
+    SourceState.WAITING: "yellow",
+    SourceState.PAUSED: "dim",
+    SourceState.FAILING: "red",
+}
+_HEADINGS = ("Lag", "Freshness", "Landed", "Quarantined")
+
+
+class Command(BaseCommand):
+    help = "Show each source: state, lag, freshness, landed, quarantined, last error."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenants", nargs="*", metavar="TENANT", help="Only these (slugs).")
+        parser.add_argument("--json", action="store_true", help="Print one JSON array.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found = source_status(self._sources(options["tenants"]))
+        if options["json"]:
+            self.stdout.write(json.dumps([asdict(one) for one in found], default=str, indent=2))
+        else:
+            Console(file=self.stdout).print(_table(found))  # type: ignore[arg-type]
+
+    def _sources(self, slugs: list[str]) -> Any:
+        known = set(Tenant.objects.filter(slug__in=slugs).values_list("slug", flat=True))
+        if missing := sorted(set(slugs) - known):
+            msg = f"There is no tenant {', '.join(missing)}. Give slugs, or none for all tenants."
+            raise CommandError(msg)
+        return Source.objects.filter(tenant__slug__in=slugs) if slugs else None
+
+
+def _table(found: list[SourceStatus]) -> Table:
+    table = Table("Source", "Kind", "State", box=None, header_style="bold", pad_edge=False)
+    for heading in _HEADINGS:
+        table.add_column(heading, justify="right")
+    table.add_column("Last error", overflow="fold")
+    for one in found:
+        table.add_row(
+            f"{one.tenant}.{one.source}",
+            one.kind,
+            f"[{_COLOURS[one.state]}]{one.state}[/]",
+            f"{one.lag:,}",
+            _age(one.freshness_seconds),
+            f"{one.landed:,}",
+            f"{one.quarantined:,}",
+            _error(one),
+        )
+    return table
+
+
+def _age(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    if seconds < 120:  # noqa: PLR2004 - two minutes are still told in seconds
+        return f"{seconds:.1f} s"
+    minutes = int(seconds // 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004
+
+
+def _error(one: SourceStatus) -> str:
+    if not one.last_error or one.error_at is None:
+        return one.last_error
+    return f"{one.error_at:%Y-%m-%d %H:%M:%S} {one.last_error}"
