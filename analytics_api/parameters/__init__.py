@@ -1,0 +1,19 @@
+"""Typed parameters of a saved query: read from its SQL, checked, and written for ClickHouse."""
+
+from __future__ import annotations
+
+from analytics_api.parameters.binding import Parameter, bind, from_query_string, load
+from analytics_api.parameters.errors import ParametersRefused, Problem, TypeRefused
+from analytics_api.parameters.types import ParameterType, parse
+
+__all__ = [
+    "Parameter",
+    "ParameterType",
+    "ParametersRefused",
+    "Problem",
+    "TypeRefused",
+    "bind",
+    "from_query_string",
+    "load",
+    "parse",
+]

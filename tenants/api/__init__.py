@@ -1,0 +1,1 @@
+"""What every HTTP endpoint shares: errors as problem+json, and authentication by API key."""

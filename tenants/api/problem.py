@@ -1,0 +1,140 @@
+"""Errors of the API as problem details (RFC 9457, application/problem+json).
+
+    Problem (rest_framework.exceptions.APIException)
+    └── any other exception of DRF or Django is turned into one by exception_handler
+
+``code`` is stable and for programs, ``detail`` is for people. An error that is ours (500) says
+nothing of its cause; that stands in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from django.core.exceptions import (
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.http.request import UnreadablePostError
+from rest_framework import exceptions
+from rest_framework.views import set_rollback
+
+log = logging.getLogger(__name__)
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(exceptions.APIException):
+    """An error for the caller.
+
+    ``status`` is the HTTP status; ``code`` a stable word; ``detail`` what was wrong and what would
+    be right; ``headers`` go with the answer; ``members`` are added to the document.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail, code)
+        self.status_code = status
+        self.code = code
+        self.text = detail
+        self.headers = dict(headers or {})
+        self.members = members
+
+
+def not_found(detail: str = "There is nothing at this address.") -> Problem:
+    return Problem(404, "not_found", detail)
+
+
+def response(problem: Problem) -> HttpResponse:
+    """The answer that tells ``problem``."""
+    document = {
+        "type": f"urn:millrace:problem:{problem.code}",
+        "title": HTTPStatus(problem.status_code).phrase,
+        "status": problem.status_code,
+        "code": problem.code,
+        "detail": problem.text,
+        **problem.members,
+    }
+    return HttpResponse(
+        json.dumps(document, ensure_ascii=False),
+        content_type=CONTENT_TYPE,
+        status=problem.status_code,
+        headers=problem.headers,
+    )
+
+
+def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
+    """DRF's hook for every exception that leaves a view."""
+    set_rollback()
+    problem = of(error)
+    if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+        request = context.get("request")
+        path = request.path if request is not None else "?"
+        log.error("Unhandled error at %s", path, exc_info=error)
+    return response(problem)
+
+
+def of(error: Exception) -> Problem:
+    """The problem that ``error`` is to the caller."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, exceptions.APIException):
+        return _of_drf(error)
+    if isinstance(error, Http404):
+        return not_found()
+    if isinstance(error, PermissionDenied):
+        return Problem(403, "permission_denied", "This key may not do that.")
+    if isinstance(error, RequestDataTooBig):
+        return Problem(
+            413, "body_too_large", "The body is larger than this server takes."
+        )
+    if isinstance(error, SuspiciousOperation | UnreadablePostError):
+        return Problem(400, "bad_request", "The request could not be read.")
+    if isinstance(error, OperationalError):
+        detail = "The platform's database does not answer. Try again in a moment."
+        return Problem(503, "unavailable", detail, headers={"Retry-After": "2"})
+    detail = "Something went wrong here. It has been noted; try again later."
+    return Problem(500, "internal_error", detail)
+
+
+def _of_drf(error: exceptions.APIException) -> Problem:
+    headers = {}
+    header = getattr(error, "auth_header", None)
+    if header:
+        headers["WWW-Authenticate"] = header
+    wait = getattr(error, "wait", None)
+    if wait:
+        headers["Retry-After"] = str(int(wait))
+    codes = error.get_codes()
+    code = codes if isinstance(codes, str) else "invalid"
+    detail = (
+        error.detail if isinstance(error.detail, str) else "The request is not valid."
+    )
+    members = {} if isinstance(error.detail, str) else {"errors": error.detail}
+    return Problem(error.status_code, code, str(detail), headers=headers, **members)
+
+
+def page_not_found(
+    request: HttpRequest, exception: Exception | None = None
+) -> HttpResponse:
+    """Django's handler404 for addresses below /api/."""
+    return response(not_found())
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler500 for addresses below /api/."""
+    return response(of(RuntimeError()))
