@@ -1,0 +1,60 @@
+"""Where the embedded services listen, as URLs. Reading them starts nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from millrace.embedded import credentials, ports
+
+HOST = "127.0.0.1"
+
+#: URL of a service that settings read -> the embedded service that stands in when it is not set.
+SERVICE_OF = {
+    "DATABASE_URL": "postgres",
+    "CLICKHOUSE_URL": "clickhouse",
+    "CELERY_BROKER_URL": "valkey",
+    "CACHE_URL": "valkey",
+    "KAFKA_URL": "kafka",
+    "RABBITMQ_URL": "rabbitmq",
+}
+
+
+def project() -> Path | None:
+    """The checkout this package is run from; None when it was installed from a wheel."""
+    root = Path(__file__).resolve().parents[3]
+    return root if (root / "pyproject.toml").exists() else None
+
+
+def home() -> Path:
+    """The folder of all data: ``MILLRACE_HOME``, else ``.millrace`` in the checkout, else in ~."""
+    chosen = os.environ.get("MILLRACE_HOME")
+    if chosen:
+        return Path(chosen).expanduser().resolve()
+    return (project() or Path.home()) / ".millrace"
+
+
+def urls(folder: Path | None = None) -> dict[str, str]:
+    """URLs and keys of the installation in ``folder`` (``home()``), by their names in settings.
+
+    Works before anything was started: ports and secrets are made at the first call, and every
+    process gets the same ones. Raises NoFreePort.
+    """
+    base = folder or home()
+    port, secret = ports.read(base), credentials.read(base)
+
+    def url(scheme: str, service: str, user: str, path: str) -> str:
+        return f"{scheme}://{user}:{secret[service]}@{HOST}:{port[service]}{path}"
+
+    return {
+        "DATABASE_URL": url("postgres", "postgres", "millrace", "/millrace"),
+        "CLICKHOUSE_URL": url("http", "clickhouse", "millrace", "/"),
+        "CELERY_BROKER_URL": url("redis", "valkey", "", "/0"),
+        "CACHE_URL": url("redis", "valkey", "", "/1"),
+        "KAFKA_URL": f"kafka://{HOST}:{port['kafka']}",
+        # Two slashes: the virtual host's name is "/".
+        "RABBITMQ_URL": url("amqp", "rabbitmq", "millrace", "//"),
+        "WEB_URL": f"http://{HOST}:{port['web']}",
+        "SECRET_KEY": secret["secret_key"],
+        "MILLRACE_ENCRYPTION_KEYS": secret["encryption_key"],
+    }
