@@ -25,7 +25,7 @@ from django.utils import timezone
 from tenants.models import APIKey, Scope, Tenant
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
+    from django.contrib.auth.models import User
 
 _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _PREFIX, _SECRET, _CHECKSUM = 10, 32, 6
@@ -88,7 +88,7 @@ def create_key(
     *,
     scopes: Sequence[str] = (),
     expires_at: datetime | None = None,
-    created_by: AbstractBaseUser | None = None,
+    created_by: User | None = None,
 ) -> tuple[APIKey, str]:
     """Make a key; returns its row and its text, which can't be had again.
 

@@ -22,9 +22,7 @@ _BEFORE_BRACKET = frozenset(
     STEP THEN TO UNION USING VALUES WHEN WHERE WITH
     """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
-_AGGREGATE_BY_NAME = frozenset(
-    {"arrayreduce", "arrayreduceinranges", "initializeaggregation"}
-)
+_AGGREGATE_BY_NAME = frozenset({"arrayreduce", "arrayreduceinranges", "initializeaggregation"})
 _TAKES_CLAUSE = {
     "SETTINGS": "A query may not change settings: leave out SETTINGS.",
     "OUTFILE": "A query may not write files: leave out INTO OUTFILE.",

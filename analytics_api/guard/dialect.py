@@ -6,17 +6,17 @@ from sqlglot import exp
 from sqlglot.dialects.clickhouse import ClickHouse
 from sqlglot.parser import Parser
 from sqlglot.parsers.clickhouse import ClickHouseParser
-from sqlglot.tokens import TokenType
+from sqlglot.tokenizer_core import TokenType
 
 
 def _limit(parser: Parser) -> tuple[str, exp.Expr | None]:
-    limit = parser._parse_limit()
+    limit = parser._parse_limit()  # noqa: SLF001 - how sqlglot's own dialects extend it
     by = isinstance(limit, exp.Limit) and limit.expressions
     return ("limit_by" if by else "limit"), limit
 
 
 class Dialect(ClickHouse):
-    """sqlglot's ClickHouse, which beside ``LIMIT 2 BY x`` knows the ``LIMIT 10`` that may follow."""
+    """sqlglot's ClickHouse, which beside ``LIMIT 2 BY x`` knows a ``LIMIT 10`` behind it."""
 
     class Parser(ClickHouseParser):
         QUERY_MODIFIER_PARSERS: ClassVar = {

@@ -60,13 +60,9 @@ _NODES = frozenset(
     }
 )
 _IN = frozenset(
-    f"{place}{word}"
-    for place in ("", "global")
-    for word in ("In", "NotIn", "NullIn", "NotNullIn")
+    f"{place}{word}" for place in ("", "global") for word in ("In", "NotIn", "NullIn", "NotNullIn")
 )
-_OPERATORS = frozenset({"lambda", "exists", "casewithexpression"}) | {
-    name.lower() for name in _IN
-}
+_OPERATORS = frozenset({"lambda", "exists", "casewithexpression"}) | {name.lower() for name in _IN}
 _CLAUSES = ("out_file", "settings", "settings_ast", "format_ast", "format")
 
 
@@ -99,9 +95,7 @@ def _check_node(node: dict[str, Any], place: str) -> None:
         raise _refused(f"ClickHouse reads {node['type']} in it, which is not allowed.")
     for clause in _CLAUSES:
         if node.get(clause):
-            raise _refused(
-                f"ClickHouse reads a clause in it that is not allowed ({clause})."
-            )
+            raise _refused(f"ClickHouse reads a clause in it that is not allowed ({clause}).")
     if node["type"] == "Function":
         _check_function(node["name"], table=place == "table_function")
     if "func_name" in node:
@@ -118,9 +112,7 @@ def _check_function(name: str, *, table: bool) -> None:
     )
     if not fine:
         kind = "table function" if table else "function"
-        raise _refused(
-            f"ClickHouse reads the {kind} {name} in it, which is not allowed."
-        )
+        raise _refused(f"ClickHouse reads the {kind} {name} in it, which is not allowed.")
 
 
 def _check_names(
@@ -132,9 +124,7 @@ def _check_names(
 ) -> None:
     if node["type"] == "TableIdentifier":
         _check_table(_parts(node), tables=tables, own=own, database=database)
-    if node["type"] == "Function" and node["name"].lower() in {
-        name.lower() for name in _IN
-    }:
+    if node["type"] == "Function" and node["name"].lower() in {name.lower() for name in _IN}:
         right = node["arguments"]["children"][1]
         if right["type"] == "Identifier" and len(_parts(right)) > 1:
             _check_table(_parts(right), tables=tables, own=own, database=database)
@@ -157,15 +147,9 @@ def _check_table(
 _LINE = re.compile(r" *(?P<kind>[A-Za-z:]+)(?: (?P<name>[^ ]+))?")
 
 
-def check_explained(
-    lines: Collection[str], *, tables: Collection[str], database: str
-) -> None:
+def check_explained(lines: Collection[str], *, tables: Collection[str], database: str) -> None:
     """Hold the lines of ``EXPLAIN AST`` against the allow-lists; raises QueryRefused."""
-    nodes = [
-        (found["kind"], found["name"] or "")
-        for found in map(_LINE.match, lines)
-        if found
-    ]
+    nodes = [(found["kind"], found["name"] or "") for found in map(_LINE.match, lines) if found]
     ctes = {name for kind, name in nodes if kind == "WithElement"}
     inside_table = False
     for kind, name in nodes:

@@ -114,9 +114,7 @@ def _blank(comment: str) -> str:
 
 def _checked(token: Token, sql: str) -> Token:
     end = token.start + len(token.text)
-    if token.kind in (Kind.WORD, Kind.NUMBER, Kind.STRING, Kind.QUOTED) and end < len(
-        sql
-    ):
+    if token.kind in (Kind.WORD, Kind.NUMBER, Kind.STRING, Kind.QUOTED) and end < len(sql):
         if _GLUED.match(sql, end):
             msg = f"{token.text[:40]!r} runs into {sql[end]!r}. Put a space or comma between them."
             raise QueryRefused("glued", msg, end)

@@ -45,9 +45,7 @@ def is_aggregate(name: str) -> bool:
     if lower in allowed("aggregates"):
         return True
     return any(
-        is_aggregate(lower.removesuffix(suffix))
-        for suffix in COMBINATORS
-        if lower.endswith(suffix)
+        is_aggregate(lower.removesuffix(suffix)) for suffix in COMBINATORS if lower.endswith(suffix)
     )
 
 

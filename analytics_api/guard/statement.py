@@ -106,9 +106,7 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)
 def parse(sql: str) -> exp.Expr:
     """The one SELECT of ``sql`` as a tree; raises QueryRefused."""
     try:
-        found = [
-            tree for tree in sqlglot.parse(sql, dialect=Dialect) if tree is not None
-        ]
+        found = [tree for tree in sqlglot.parse(sql, dialect=Dialect) if tree is not None]
     except (SqlglotError, RecursionError) as error:
         raise _syntax_error(sql, error) from None
     if len(found) != 1:
@@ -129,9 +127,7 @@ def _kind(tree: exp.Expr) -> str:
 def _syntax_error(sql: str, error: Exception) -> QueryRefused:
     details = getattr(error, "errors", None)
     if not details:
-        return QueryRefused(
-            "syntax", "The query is nested too deeply or can't be read."
-        )
+        return QueryRefused("syntax", "The query is nested too deeply or can't be read.")
     first = details[0]
     line, column = first.get("line") or 1, first.get("col") or 1
     before = sql.split("\n")[: line - 1]
@@ -149,9 +145,7 @@ def check_classes(tree: exp.Expr) -> None:
             raise QueryRefused("not_allowed", msg)
         if isinstance(node, exp.Query | exp.Table):
             _check_clauses(node)
-        if isinstance(node, exp.From) or (
-            isinstance(node, exp.Join) and node.kind != "ARRAY"
-        ):
+        if isinstance(node, exp.From) or (isinstance(node, exp.Join) and node.kind != "ARRAY"):
             _check_source(node.this)
         if isinstance(node, exp.Join) and node.kind == "ARRAY":
             _check_array_join(node)
@@ -164,14 +158,12 @@ def _check_source(node: exp.Expr) -> None:
     while isinstance(node, exp.Final | exp.TableSample):
         node = node.this
     if not isinstance(node, exp.Table | exp.Subquery | exp.Values):
-        msg = (
-            f"{node.sql(dialect='clickhouse')[:60]} is neither a table nor a subquery."
-        )
+        msg = f"{node.sql(dialect='clickhouse')[:60]} is neither a table nor a subquery."
         raise QueryRefused("source", msg)
 
 
 def _check_array_join(node: exp.Join) -> None:
-    """sqlglot reads tables inside of an ARRAY JOIN as columns, so none may be there."""
+    """Sqlglot reads tables inside of an ARRAY JOIN as columns, so none may be there."""
     if node.find(exp.Query, exp.From) is not None:
         msg = "ARRAY JOIN takes arrays, not a SELECT. Name the SELECT in WITH (...) AS name."
         raise QueryRefused("array_join", msg)
@@ -189,9 +181,7 @@ def _check_clauses(node: exp.Expr) -> None:
             raise QueryRefused(f"clause_{clause}", message)
 
 
-def tables_of(
-    tree: exp.Expr, *, tables: Collection[str], database: str
-) -> frozenset[str]:
+def tables_of(tree: exp.Expr, *, tables: Collection[str], database: str) -> frozenset[str]:
     """Names of the tenant's tables that the query reads; raises QueryRefused for any other."""
     found = {_table(node, tables, database) for node in tree.find_all(exp.Table)}
     found |= {_operand(node, tree, tables, database) for node in tree.find_all(exp.In)}
@@ -219,18 +209,14 @@ def _check_table_function(source: exp.Expr) -> None:
         raise QueryRefused("table_function", msg)
 
 
-def _own(
-    qualifier: str, identifier: exp.Identifier, tables: Collection[str], database: str
-) -> str:
+def _own(qualifier: str, identifier: exp.Identifier, tables: Collection[str], database: str) -> str:
     if qualifier not in ("", database) or identifier.name not in tables:
         name = f"{qualifier}.{identifier.name}" if qualifier else identifier.name
         raise _unknown(name, tables, database, identifier)
     return str(identifier.name)
 
 
-def _unknown(
-    name: str, tables: Collection[str], database: str, node: exp.Expr
-) -> QueryRefused:
+def _unknown(name: str, tables: Collection[str], database: str, node: exp.Expr) -> QueryRefused:
     own = ", ".join(sorted(tables)) or "none yet"
     msg = f"There is no table {name} in {database}. Its tables: {own}."
     position = node.meta.get("start")
@@ -251,9 +237,7 @@ def _ctes_in_scope(node: exp.Expr) -> set[str]:
         else:
             with_ = parent.args.get("with_") or parent.args.get("with")
             if with_ is not None and inside is not with_:
-                found.update(
-                    c.alias for c in with_.expressions if not c.args.get("scalar")
-                )
+                found.update(c.alias for c in with_.expressions if not c.args.get("scalar"))
         inside, parent = parent, parent.parent
     return found
 
@@ -262,9 +246,7 @@ def _index(nodes: list[exp.Expr], wanted: exp.Expr) -> int:
     return next(position for position, node in enumerate(nodes) if node is wanted)
 
 
-def _operand(
-    node: exp.In, tree: exp.Expr, tables: Collection[str], database: str
-) -> str:
+def _operand(node: exp.In, tree: exp.Expr, tables: Collection[str], database: str) -> str:
     """The table on the right of IN, where one stands there.
 
     ClickHouse reads ``x IN a`` as a column or else as a table, and ``x IN a.b`` as a column of

@@ -46,9 +46,7 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str,
     for parameter in parameters:
         if parameter.name in given:
             try:
-                bound[f"param_{parameter.name}"] = encode(
-                    parameter.type, given[parameter.name]
-                )
+                bound[f"param_{parameter.name}"] = encode(parameter.type, given[parameter.name])
             except Misfit as misfit:
                 problems.append(_misfit(parameter, misfit, given[parameter.name]))
         elif parameter.default is not None:
@@ -96,18 +94,12 @@ def _missing(parameter: Parameter) -> Problem:
     return Problem(parameter.name, msg)
 
 
-def _unknown(
-    parameters: Sequence[Parameter], given: Mapping[str, Any]
-) -> list[Problem]:
+def _unknown(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> list[Problem]:
     unknown = given.keys() - {parameter.name for parameter in parameters}
     if not unknown:
         return []
     known = ", ".join(parameter.name for parameter in parameters)
-    hint = (
-        f"this query's parameters are {known}"
-        if known
-        else "this query takes no parameters"
-    )
+    hint = f"this query's parameters are {known}" if known else "this query takes no parameters"
     names = sorted(map(shortened, unknown))[:20]
     return [Problem(name, f"{name}: unknown; {hint}.") for name in names]
 

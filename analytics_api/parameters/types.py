@@ -28,9 +28,7 @@ _PLAIN = frozenset(
         "IPv6",
     }
 )
-_TOKEN = re.compile(
-    r"\s*(?:([A-Za-z][A-Za-z0-9]*)|('(?:[^'\\]|\\.|'')*')|(-?\d+)|([(),=]))"
-)
+_TOKEN = re.compile(r"\s*(?:([A-Za-z][A-Za-z0-9]*)|('(?:[^'\\]|\\.|'')*')|(-?\d+)|([(),=]))")
 _ALLOWED = (
     "Int8 to Int256, UInt8 to UInt256, Float32, Float64, Decimal(P, S), Bool, String, "
     "FixedString(N), Date, Date32, DateTime, DateTime64(P), UUID, IPv4, IPv6, Enum8, Enum16, "
@@ -93,9 +91,7 @@ class _Reader:
             position = found.end()
 
     def refused(self) -> TypeRefused:
-        return TypeRefused(
-            f"{self.text!r} is not a type of parameters. These are: {_ALLOWED}."
-        )
+        return TypeRefused(f"{self.text!r} is not a type of parameters. These are: {_ALLOWED}.")
 
     def next(self) -> str:
         if not self.tokens:
@@ -147,10 +143,7 @@ class _Reader:
         inner = self.type(depth + 1)
         self.expect(")")
         composite = inner.base in ("Array", "Map")
-        if (
-            base == "Nullable"
-            and (composite or inner.base in ("Nullable", "LowCardinality"))
-        ) or (
+        if (base == "Nullable" and (composite or inner.base in ("Nullable", "LowCardinality"))) or (
             base == "LowCardinality" and (composite or inner.base == "LowCardinality")
         ):
             raise self.refused()

@@ -1,7 +1,7 @@
-"""A caller's value, held against its type and written as ClickHouse reads ``param_<name>``.
+r"""A caller's value, held against its type and written as ClickHouse reads ``param_<name>``.
 
 ClickHouse reads a parameter as one field of TabSeparated: backslash, tab and line feed escaped,
-``\\N`` for NULL, arrays and maps with quoted elements
+``\N`` for NULL, arrays and maps with quoted elements
 (clickhouse.com/docs/interfaces/http#cli-queries-with-parameters). What the engine would cut, wrap
 or round in silence is refused here.
 """
@@ -38,9 +38,7 @@ _ESCAPES = str.maketrans(
     }
 )
 _INTEGER = re.compile(r"[+-]?[0-9]{1,78}\Z")
-_DECIMAL = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z"
-)
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?\Z")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _NEEDS_NO_QUOTES = re.compile(r"(?:U?Int\d+|Float\d\d|Decimal|Bool)\Z")
 
@@ -87,9 +85,7 @@ def _nested(kind: ParameterType, value: Any) -> str:
         )
         return f"{{{','.join(pairs)}}}"
     text = _scalar(kind, value)
-    return (
-        text if _NEEDS_NO_QUOTES.match(kind.base) else f"'{text.translate(_ESCAPES)}'"
-    )
+    return text if _NEEDS_NO_QUOTES.match(kind.base) else f"'{text.translate(_ESCAPES)}'"
 
 
 def _array(kind: ParameterType, value: Any) -> list[Any]:
@@ -130,11 +126,7 @@ def _scalar(kind: ParameterType, value: Any) -> str:
 
 
 def _family(base: str) -> str:
-    return (
-        base.rstrip("0123456789")
-        if base.startswith(("Int", "UInt", "Float", "Enum"))
-        else base
-    )
+    return base.rstrip("0123456789") if base.startswith(("Int", "UInt", "Float", "Enum")) else base
 
 
 def _integer(kind: ParameterType, value: Any) -> str:
@@ -160,9 +152,7 @@ def _text(value: Any, pattern: re.Pattern[str]) -> str:
 
 
 def _float(_: ParameterType, value: Any) -> str:
-    number = (
-        float(value) if type(value) in (int, float) else float(_text(value, _DECIMAL))
-    )
+    number = float(value) if type(value) in (int, float) else float(_text(value, _DECIMAL))
     if not math.isfinite(number):
         raise ValueError
     return repr(number)
@@ -309,24 +299,28 @@ _EXPECTED = {
 
 def expected(kind: ParameterType) -> str:
     """What a value of this type looks like, in words that follow "expected"."""
-    if kind.base in ("Nullable", "LowCardinality"):
-        either = " or null" if kind.base == "Nullable" else ""
-        return expected(kind.inner[0]) + either
-    if kind.base == "Array":
-        return f"an array, each element {expected(kind.inner[0])}"
-    if kind.base == "Map":
-        return f"a map from {expected(kind.inner[0])} to {expected(kind.inner[1])}"
+    if kind.inner:
+        return _expected_of_inner(kind)
     if "Int" in kind.base:
         return _expected_integer(kind.base)
     if kind.base == "Decimal":
-        precision, scale = kind.numbers
-        return f"a number with at most {precision - scale} digits before and {scale} after the point"
+        whole, scale = kind.numbers[0] - kind.numbers[1], kind.numbers[1]
+        return f"a number with at most {whole} digits before and {scale} after the point"
     if kind.base == "FixedString":
         return f"text of at most {kind.numbers[0]} bytes"
     if kind.choices:
         names = [repr(name) for name, _ in kind.choices]
         return "one of " + ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
     return _EXPECTED[_family(kind.base)]
+
+
+def _expected_of_inner(kind: ParameterType) -> str:
+    inner = [expected(one) for one in kind.inner]
+    if kind.base == "Map":
+        return f"a map from {inner[0]} to {inner[1]}"
+    if kind.base == "Array":
+        return f"an array, each element {inner[0]}"
+    return f"{inner[0]} or null" if kind.base == "Nullable" else inner[0]
 
 
 def _expected_integer(base: str) -> str:
@@ -359,6 +353,6 @@ _SAMPLES = {
     "DateTime": "2000-01-01 00:00:00",
     "DateTime64": "2000-01-01 00:00:00",
     "UUID": "00000000-0000-0000-0000-000000000000",
-    "IPv4": "0.0.0.0",
+    "IPv4": "127.0.0.1",
     "IPv6": "::",
 }

@@ -54,9 +54,7 @@ def forget() -> None:
 def find(sha256: bytes) -> Caller | None:
     """The caller with that key, unless it is unknown, revoked or expired."""
     caller = _recent.get(sha256, lambda: _look_up(sha256))
-    if caller is None or (
-        caller.expires_at is not None and caller.expires_at <= timezone.now()
-    ):
+    if caller is None or (caller.expires_at is not None and caller.expires_at <= timezone.now()):
         return None
     return caller
 
@@ -129,9 +127,7 @@ class HasScope(BasePermission):
 
 def _check(caller: Caller, scope: str) -> None:
     if not caller.is_active:
-        raise Problem(
-            403, "tenant_suspended", "This tenant is suspended. Ask the operator."
-        )
+        raise Problem(403, "tenant_suspended", "This tenant is suspended. Ask the operator.")
     if scope and scope not in caller.scopes:
         detail = f"This key lacks the scope {scope}. Ask for a key that has it."
         raise Problem(403, "scope_missing", detail, scope=scope)

@@ -31,6 +31,18 @@ log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
 
 
+_RETRY = {"Retry-After": "2"}
+#: Exceptions that are no bug of ours. A subclass stands before its base.
+_KNOWN: dict[type[Exception], tuple[int, str, str]] = {
+    Http404: (404, "not_found", "There is nothing at this address."),
+    PermissionDenied: (403, "permission_denied", "This key may not do that."),
+    RequestDataTooBig: (413, "body_too_large", "The body is larger than this server takes."),
+    SuspiciousOperation: (400, "bad_request", "The request could not be read."),
+    UnreadablePostError: (400, "bad_request", "The request could not be read."),
+    OperationalError: (503, "unavailable", "The database does not answer. Try again in a moment."),
+}
+
+
 class Problem(exceptions.APIException):
     """An error for the caller.
 
@@ -94,19 +106,9 @@ def of(error: Exception) -> Problem:
         return error
     if isinstance(error, exceptions.APIException):
         return _of_drf(error)
-    if isinstance(error, Http404):
-        return not_found()
-    if isinstance(error, PermissionDenied):
-        return Problem(403, "permission_denied", "This key may not do that.")
-    if isinstance(error, RequestDataTooBig):
-        return Problem(
-            413, "body_too_large", "The body is larger than this server takes."
-        )
-    if isinstance(error, SuspiciousOperation | UnreadablePostError):
-        return Problem(400, "bad_request", "The request could not be read.")
-    if isinstance(error, OperationalError):
-        detail = "The platform's database does not answer. Try again in a moment."
-        return Problem(503, "unavailable", detail, headers={"Retry-After": "2"})
+    for kind, (status, code, detail) in _KNOWN.items():
+        if isinstance(error, kind):
+            return Problem(status, code, detail, headers=_RETRY if status == 503 else None)
     detail = "Something went wrong here. It has been noted; try again later."
     return Problem(500, "internal_error", detail)
 
@@ -121,16 +123,12 @@ def _of_drf(error: exceptions.APIException) -> Problem:
         headers["Retry-After"] = str(int(wait))
     codes = error.get_codes()
     code = codes if isinstance(codes, str) else "invalid"
-    detail = (
-        error.detail if isinstance(error.detail, str) else "The request is not valid."
-    )
+    detail = error.detail if isinstance(error.detail, str) else "The request is not valid."
     members = {} if isinstance(error.detail, str) else {"errors": error.detail}
     return Problem(error.status_code, code, str(detail), headers=headers, **members)
 
 
-def page_not_found(
-    request: HttpRequest, exception: Exception | None = None
-) -> HttpResponse:
+def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Django's handler404 for addresses below /api/."""
     return response(not_found())
 

@@ -1,0 +1,223 @@
+"""The endpoints: a tenant's published queries, by API key."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Generator, Iterator
+from typing import Any
+
+from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+
+from analytics_api import problems, selectors
+from analytics_api.engine import Account, Answer, Call, ask
+from analytics_api.formats import BY_NAME, Format, accepted, compression
+from analytics_api.parameters import ParametersRefused, bind, from_query_string
+from analytics_api.selectors import Published
+from tenants.api.authentication import Caller
+from tenants.api.endpoint import Endpoint
+from tenants.api.problem import Problem, not_found
+from tenants.models import Scope
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
+
+_VARY = "Accept, Accept-Encoding, Authorization"
+_PROBLEMS = {
+    status: OpenApiResponse(OpenApiTypes.OBJECT, description=words)
+    for status, words in {
+        400: "A parameter is missing, unknown or not of its type; `errors` has all of them.",
+        401: "The key is missing or not valid.",
+        403: "The tenant is suspended, or the key lacks the scope.",
+        404: "The tenant has no published query of that name.",
+        406: "None of the formats in Accept can be had.",
+        422: "The query went over a limit, or can't be run on these values.",
+        502: "The query failed.",
+        503: "The engine does not answer; Retry-After says when to try again.",
+        504: "The query took too long.",
+    }.items()
+}
+_PATH = OpenApiParameter(
+    "name",
+    OpenApiTypes.STR,
+    OpenApiParameter.PATH,
+    description="The query's name, also with a format's ending: `late_flights.csv`.",
+)
+_FORMAT = OpenApiParameter(
+    "format",
+    OpenApiTypes.STR,
+    enum=list(BY_NAME),
+    description="How the result is written. Without it, Accept decides.",
+)
+
+
+class QueriesView(Endpoint):
+    """The tenant's published queries."""
+
+    scope = Scope.QUERIES_RUN
+
+    @extend_schema(
+        operation_id="list_queries",
+        summary="List the published queries with their parameters and columns",
+        responses={200: OpenApiTypes.OBJECT, 401: _PROBLEMS[401], 403: _PROBLEMS[403]},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        found = selectors.all_published(self.caller(request).tenant_id)
+        return JsonResponse({"queries": [_listed(one) for one in found]})
+
+
+def _listed(query: Published) -> dict[str, Any]:
+    return {
+        "name": query.name,
+        "description": query.description,
+        "version": query.number,
+        "url": f"/api/v1/queries/{query.name}",
+        "parameters": [{**stored, "required": "default" not in stored} for stored in query.stored],
+        "columns": list(query.columns),
+    }
+
+
+class QueryView(Endpoint):
+    """A published query: GET with parameters in the address, POST with a JSON object of them."""
+
+    scope = Scope.QUERIES_RUN
+
+    @extend_schema(
+        operation_id="run_query",
+        summary="Run a published query, its parameters in the address",
+        description="Every other name in the query string is a parameter of the query. "
+        "An array is given by repeating its name, or as JSON.",
+        parameters=[_PATH, _FORMAT],
+        responses={200: OpenApiTypes.BINARY, **_PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> HttpResponseBase:
+        query, form = self._find(request, name)
+        pairs = {key: texts for key, texts in request.GET.lists() if key != "format"}
+        return self._run(request, query, form, from_query=pairs)
+
+    @extend_schema(
+        operation_id="run_query_with_body",
+        summary="Run a published query, its parameters in a JSON object",
+        parameters=[_PATH, _FORMAT],
+        request=OpenApiTypes.OBJECT,
+        responses={200: OpenApiTypes.BINARY, 415: OpenApiTypes.OBJECT, **_PROBLEMS},
+    )
+    def post(self, request: Request, name: str) -> HttpResponseBase:
+        query, form = self._find(request, name)
+        extra = [key for key in request.GET if key != "format"]
+        if extra:
+            detail = "With POST, parameters go in the body, as a JSON object."
+            raise Problem(400, "parameters", detail)
+        return self._run(request, query, form, values=_body(request))
+
+    def _find(self, request: Request, name: str) -> tuple[Published, Format]:
+        name, dot, ending = name.partition(".")
+        query = selectors.published(self.caller(request).tenant_id, name)
+        if query is None or (dot and ending not in BY_NAME):
+            raise not_found("There is no published query of that name.")
+        return query, _format(request, ending)
+
+    def _run(
+        self,
+        request: Request,
+        query: Published,
+        form: Format,
+        *,
+        from_query: dict[str, list[str]] | None = None,
+        values: dict[str, Any] | None = None,
+    ) -> HttpResponseBase:
+        caller = self.caller(request)
+        label = f"{caller.tenant_slug}.{query.name}"
+        try:
+            if from_query is not None:
+                values = from_query_string(query.parameters, from_query)
+            bound = bind(query.parameters, values or {})
+            encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
+            answer = ask(_account(caller), Call(query.sql, bound, form.clickhouse, encoding))
+        except ParametersRefused as error:
+            raise problems.parameters(error) from None
+        except WarehouseError as error:
+            raise problems.warehouse(error, label) from error
+        return _response(answer, query, form, label)
+
+
+def _account(caller: Caller) -> Account:
+    return Account(caller.database, caller.username, caller.password)
+
+
+def _format(request: Request, ending: str) -> Format:
+    """By the address's ending, else ``?format=``, else Accept."""
+    named = request.GET.get("format")
+    if named is not None and named not in BY_NAME:
+        detail = f"There is no such format. These are: {', '.join(BY_NAME)}."
+        raise Problem(400, "format", detail)
+    if ending or named:
+        return BY_NAME[ending or named or ""]
+    form = accepted(request.META.get("HTTP_ACCEPT", ""))
+    if form is None:
+        known = [media for one in BY_NAME.values() for media in one.media_types]
+        raise Problem(406, "not_acceptable", f"A result can be had as {', '.join(known)}.")
+    return form
+
+
+def _body(request: Request) -> dict[str, Any]:
+    body = request._request.body  # noqa: SLF001 - DRF has no other way to the bytes
+    if not body:
+        return {}
+    content_type = request.content_type.partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        detail = "Send parameters as a JSON object, with Content-Type: application/json."
+        raise Problem(415, "unsupported_media_type", detail)
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "json", f"The body is not JSON: {error}.") from None
+    if not isinstance(values, dict):
+        raise Problem(400, "json", 'The body must be a JSON object: {"parameter": value}.')
+    return values
+
+
+def _response(answer: Answer, query: Published, form: Format, label: str) -> HttpResponseBase:
+    headers = {
+        "Cache-Control": "no-store",
+        "Vary": _VARY,
+        "X-Millrace-Query-Version": str(query.number),
+        "X-Millrace-Query-Id": answer.query_id,
+    }
+    if answer.encoding:
+        headers["Content-Encoding"] = answer.encoding
+    if answer.is_whole:
+        return HttpResponse(answer.head, content_type=form.content_type, headers=headers)
+    return StreamingHttpResponse(
+        Body(answer, label), content_type=form.content_type, headers=headers
+    )
+
+
+class Body:
+    """The bytes of a long answer. A failure of the engine breaks the transfer off."""
+
+    def __init__(self, answer: Answer, label: str) -> None:
+        self._answer = answer
+        self._label = label
+        self._parts = self._iterate()
+
+    def _iterate(self) -> Generator[bytes]:
+        yield self._answer.head
+        try:
+            yield from self._answer.rest()
+        except WarehouseError as error:
+            log.warning("%s: %s", self._label, error)
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._parts
+
+    def close(self) -> None:
+        """Called when the response is over, whether or not all of it was taken."""
+        self._parts.close()
+        if not self._answer.is_whole:
+            self._answer.close()

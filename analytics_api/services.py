@@ -1,0 +1,171 @@
+"""What can be done with saved queries. Views, admin and config-as-code call these."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import Max
+
+from analytics_api.engine import Account, Call, ask
+from analytics_api.guard import Declared, GuardedQuery, QueryRefused, check, engine
+from analytics_api.models import SavedQuery, SavedQueryVersion
+from analytics_api.parameters import binding, values
+from tenants.models import Tenant
+from tenants.warehouse import client
+from tenants.warehouse.errors import StatementFailed
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+#: Engines of tables that are there for the way in: nothing can be read from them.
+_NOT_READABLE = ("Null", "MaterializedView")
+_TABLES_SQL = (
+    "SELECT name FROM system.tables WHERE database = {database:String} "
+    "AND engine NOT IN {engines:Array(String)} ORDER BY name"
+)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A query that may be published: its text, parameters and the columns of its result."""
+
+    sql: str
+    parameters: list[dict[str, Any]]
+    columns: list[dict[str, str]]
+
+
+def readable_tables(tenant: Tenant) -> list[str]:
+    """Names of the tables that the tenant's queries may read; raises WarehouseError."""
+    bound = {"database": tenant.warehouse.database, "engines": list(_NOT_READABLE)}
+    return [row["name"] for row in client.rows(_TABLES_SQL, bound)]
+
+
+def check_query(tenant: Tenant, sql: str, described: Mapping[str, Any] | None = None) -> Checked:
+    """Put a statement through the guard and the engine, without publishing it.
+
+    ``described`` says of parameters what SQL can't, by name: {default, description}. Raises
+    QueryRefused, which says what its author must change, and WarehouseError.
+    """
+    if not hasattr(tenant, "warehouse"):
+        raise QueryRefused(
+            "no_warehouse", "The tenant has no warehouse yet: wait until it is ready."
+        )
+    tables = readable_tables(tenant)
+    guarded = check(sql, tables=tables, database=tenant.warehouse.database)
+    parameters = _parameters(guarded.parameters, described or {})
+    _check_by_engine(guarded, tables, tenant.warehouse.database)
+    return Checked(guarded.sql, parameters, _describe(tenant, guarded, parameters))
+
+
+def publish(query: SavedQuery, by: User | None = None) -> SavedQueryVersion:
+    """Make the query's present state its endpoint.
+
+    Returns the version that now answers: a new one, or the one before where nothing has changed.
+    Raises QueryRefused and WarehouseError, and then the endpoint stays as it was.
+    """
+    checked = check_query(query.tenant, query.sql, query.parameters)
+    with transaction.atomic():
+        locked = SavedQuery.objects.select_for_update().get(pk=query.pk)
+        current = locked.published
+        if current is None or not _same(current, checked):
+            current = _next_version(locked, checked, by)
+            SavedQuery.objects.filter(pk=query.pk).update(published=current)
+    query.published = current
+    return current
+
+
+def unpublish(query: SavedQuery) -> None:
+    """Take the endpoint away. Its versions stay."""
+    SavedQuery.objects.filter(pk=query.pk).update(published=None)
+    query.published = None
+
+
+def _same(version: SavedQueryVersion, checked: Checked) -> bool:
+    return (version.sql, version.parameters, version.columns) == (
+        checked.sql,
+        checked.parameters,
+        checked.columns,
+    )
+
+
+def _next_version(query: SavedQuery, checked: Checked, by: User | None) -> SavedQueryVersion:
+    last = query.versions.aggregate(last=Max("number"))["last"] or 0
+    return SavedQueryVersion.objects.create(
+        query=query,
+        number=last + 1,
+        sql=checked.sql,
+        parameters=checked.parameters,
+        columns=checked.columns,
+        published_by=by,
+    )
+
+
+def _parameters(declared: Sequence[Declared], described: Mapping[str, Any]) -> list[dict[str, Any]]:
+    unknown = set(described) - {parameter.name for parameter in declared}
+    if unknown:
+        msg = f"The SQL has no parameter {', '.join(sorted(unknown))}. Write it as {{name:Type}}."
+        raise QueryRefused("parameter", msg)
+    return [_parameter(one, described.get(one.name) or {}) for one in declared]
+
+
+def _parameter(declared: Declared, said: Mapping[str, Any]) -> dict[str, Any]:
+    if not isinstance(said, Mapping) or set(said) - {"default", "description"}:
+        msg = f"{declared.name}: only default and description can be given for a parameter."
+        raise QueryRefused("parameter", msg)
+    stored: dict[str, Any] = {"name": declared.name, "type": str(declared.type)}
+    if "default" in said:
+        try:
+            values.encode(declared.type, said["default"])
+        except values.Misfit as misfit:
+            msg = f"{declared.name}: its default must be {misfit}, not {said['default']!r}."
+            raise QueryRefused("parameter", msg) from None
+        stored["default"] = said["default"]
+    if said.get("description"):
+        stored["description"] = str(said["description"])
+    return stored
+
+
+def _check_by_engine(guarded: GuardedQuery, tables: Sequence[str], database: str) -> None:
+    """Have ClickHouse parse the text, and hold what it reads against the allow-lists."""
+    try:
+        (row,) = client.rows(engine.PARSE_SQL, {"sql": guarded.sql})
+    except StatementFailed as error:
+        if error.code != engine.UNKNOWN_FUNCTION:
+            raise _by_engine(error) from None
+    else:
+        engine.check_json(row["tree"], tables=tables, database=database)
+        return
+    samples = {one.name: values.sample(one.type) for one in guarded.parameters}
+    try:
+        lines = client.rows(f"EXPLAIN AST {guarded.sql}", samples)
+    except StatementFailed as error:
+        raise _by_engine(error) from None
+    names = [str(next(iter(line.values()))) for line in lines]
+    engine.check_explained(names, tables=tables, database=database)
+
+
+def _describe(
+    tenant: Tenant, guarded: GuardedQuery, parameters: list[dict[str, Any]]
+) -> list[dict[str, str]]:
+    """Names and types of the result's columns, as the tenant's own user gets them."""
+    warehouse = tenant.warehouse
+    account = Account(warehouse.database, warehouse.username, warehouse.password)
+    bound = {
+        f"param_{one.name}": values.sample(one.type) if one.default is None else one.default
+        for one in binding.load(parameters)
+    }
+    try:
+        answer = ask(account, Call(f"DESCRIBE ({guarded.sql}\n)", bound, "JSONCompact"))
+    except StatementFailed as error:
+        raise _by_engine(error) from None
+    document = json.loads(b"".join([answer.head, *answer.rest()]))
+    return [{"name": row[0], "type": row[1]} for row in document["data"]]
+
+
+def _by_engine(error: StatementFailed) -> QueryRefused:
+    message = error.message.removeprefix("Syntax error").split(": In scope ")[0]
+    return QueryRefused(f"clickhouse_{error.code}", f"ClickHouse refuses it: {message}")
