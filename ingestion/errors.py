@@ -1,14 +1,14 @@
 """What can go wrong between a broker and a table.
 
-    IngestionError
-    ├── LeaseLost              nobody: another owner has the partition now, and goes on
-    ├── Shortfall              bug, or lost rows: an insert was acknowledged and is not all there
-    └── ConnectorError         shown at the source, which is tried again later
-        ├── BrokerUnreachable  later: the broker did not answer
-        ├── Refused            somebody must act: credentials, permissions, settings
-        ├── StreamMissing      somebody must act: the topic or queue does not exist
-        ├── OffsetsGone        the broker has deleted what is asked for (``low`` is its oldest)
-        └── CannotRepeat       the stream has no offsets: what was delivered comes by redelivery
+IngestionError
+├── LeaseLost              nobody: another owner has the partition now, and goes on
+├── Shortfall              bug, or lost rows: an insert was acknowledged and is not all there
+└── ConnectorError         shown at the source, which is tried again later
+    ├── BrokerUnreachable  later: the broker did not answer
+    ├── Refused            somebody must act: credentials, permissions, settings
+    ├── StreamMissing      somebody must act: the topic or queue does not exist
+    ├── OffsetsGone        the broker has deleted what is asked for (``low`` is its oldest)
+    └── CannotRepeat       the stream has no offsets: what was delivered comes by redelivery
 """
 
 from __future__ import annotations

@@ -1,0 +1,81 @@
+"""The interface that every connector has.
+
+A connector speaks to one broker for one slice. It tells where streams begin and end, opens readers,
+and reads a range again. A reader delivers one source's messages in order, and is told what is
+safely in the table: acknowledging is always last.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from ingestion.connectors.chunk import Chunk
+from ingestion.connectors.redelivery import Redelivery
+from ingestion.errors import ConnectorError
+from ingestion.models import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Watermarks:
+    """``low``: the oldest offset the broker has; ``high``: the offset of the next new message."""
+
+    low: int
+    high: int
+
+
+#: Of each source by its key: the watermarks of its partitions, or why there are none.
+Measured = dict[int, Mapping[int, Watermarks] | ConnectorError]
+
+
+class Reader(ABC):
+    """The messages of one source's partitions, from their positions on. Used by one thread."""
+
+    @abstractmethod
+    def poll(self, limit: int) -> list[Chunk]:
+        """What has arrived, about ``limit`` messages at most, without waiting.
+
+        Raises ConnectorError; what was delivered before stays good.
+        """
+
+    @abstractmethod
+    def acknowledge(self, positions: Mapping[int, int]) -> None:
+        """All before ``positions`` (by partition) is in the table; the broker may forget it."""
+
+    @abstractmethod
+    def flush(self) -> None:
+        """Return once the broker has seen all acknowledgements; raises ConnectorError."""
+
+    @abstractmethod
+    def has_caught_up(self) -> bool:
+        """Whether all that was delivered to an earlier reader, and not acknowledged, has come."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the stream. What was delivered and not acknowledged will come again."""
+
+
+class Connector(ABC):
+    """One broker, for one slice. Used by one thread."""
+
+    @abstractmethod
+    def measure(self, sources: Collection[Source]) -> Measured:
+        """Where the sources' partitions begin and end.
+
+        Raises ConnectorError where the broker as a whole fails; of one source it is the value.
+        """
+
+    @abstractmethod
+    def open(self, source: Source, positions: Mapping[int, int], redelivery: Redelivery) -> Reader:
+        """Read the source's partitions from ``positions`` on; raises ConnectorError."""
+
+    @abstractmethod
+    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+        """The messages with offsets in ``[start, end)`` of one partition, once more.
+
+        Raises CannotRepeat where the stream has no offsets, OffsetsGone where they were deleted.
+        """
+
+    def close(self) -> None:
+        """Let go of the broker."""

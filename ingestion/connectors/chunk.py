@@ -1,0 +1,68 @@
+"""Messages as they travel from a reader to the inbox: column by column, never one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+#: The columns of a chunk, by the names that they have in the inbox.
+SCHEMA = pa.schema(
+    [
+        ("_offset", pa.int64()),
+        ("_timestamp", pa.timestamp("ms", tz="UTC")),
+        ("_message_id", pa.string()),
+        ("_key", pa.binary()),
+        ("raw", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive messages of one partition.
+
+    ``to_offset`` is where reading goes on: beyond the last message, and beyond offsets that hold
+    none (transaction markers, compaction). ``newest`` is the latest timestamp, in ms since 1970.
+    """
+
+    number: int
+    to_offset: int
+    newest: int
+    rows: pa.RecordBatch
+
+    @property
+    def bytes(self) -> int:
+        return int(self.rows.nbytes)
+
+
+def chunk(
+    number: int,
+    offsets: Sequence[int],
+    timestamps: Sequence[int],
+    raw: Sequence[bytes | None],
+    *,
+    keys: Sequence[bytes | None] | None = None,
+    ids: Sequence[str] | None = None,
+) -> Chunk:
+    """A chunk of at least one message. A message without a value (None) is one of no bytes."""
+    columns = [
+        pa.array(offsets, pa.int64()),
+        pa.array(timestamps, pa.int64()).cast(SCHEMA.field("_timestamp").type),
+        _constant("", pa.string(), len(offsets)) if ids is None else pa.array(ids, pa.string()),
+        _constant(b"", pa.binary(), len(offsets)) if keys is None else _filled(keys),
+        _filled(raw),
+    ]
+    rows = pa.record_batch(columns, schema=SCHEMA)
+    return Chunk(number, offsets[-1] + 1, max(timestamps), rows)
+
+
+def _filled(values: Sequence[bytes | None]) -> Any:
+    array = pa.array(values, pa.binary())
+    return array.fill_null(b"") if array.null_count else array
+
+
+def _constant(value: Any, kind: pa.DataType, length: int) -> Any:
+    return pa.repeat(pa.scalar(value, kind), length)

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from ingestion.connectors.base import Connector, Measured, Watermarks
+from ingestion.connectors.chunk import Chunk
+from ingestion.connectors.http import spool
+from ingestion.connectors.http.reader import HttpReader
+from ingestion.connectors.redelivery import Redelivery
+from ingestion.models import Source, StreamPartition
+
+#: Seconds between two looks for new events: one query for all the sources of a slice.
+LOOK_EVERY = 0.025
+
+
+class HttpConnector(Connector):
+    """The spools of all sources that are fed by the events endpoint."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._high: dict[int, int] = {}
+        self._look_at = 0.0
+
+    def measure(self, sources: Collection[Source]) -> Measured:
+        found = StreamPartition.objects.filter(source__in=sources)
+        high = {one.source_id: one.high_watermark for one in found}
+        return {source.pk: {0: Watermarks(0, high.get(source.pk, 0))} for source in sources}
+
+    def high(self, partition: int) -> int:
+        """The offset of the next event to come, as of the last look."""
+        if self._clock() >= self._look_at:
+            self._high |= spool.high_watermarks(list(self._high))
+            self._look_at = self._clock() + LOOK_EVERY
+        return self._high[partition]
+
+    def open(
+        self,
+        source: Source,
+        positions: Mapping[int, int],
+        redelivery: Redelivery,  # noqa: ARG002 - offsets say what is read
+    ) -> HttpReader:
+        partition = StreamPartition.objects.get(source=source, number=0)
+        self._high[partition.pk] = partition.high_watermark
+        return HttpReader(self, partition.pk, positions[0])
+
+    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+        partition = StreamPartition.objects.get(source=source, number=number)
+        return spool.read_all(partition.pk, start, end)
+
+    def forget(self, partition: int) -> None:
+        """Look for its events no more."""
+        self._high.pop(partition, None)

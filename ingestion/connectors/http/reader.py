@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ingestion.connectors.base import Reader
+from ingestion.connectors.chunk import Chunk
+from ingestion.connectors.http import spool
+
+if TYPE_CHECKING:
+    from ingestion.connectors.http.connector import HttpConnector
+
+
+class HttpReader(Reader):
+    """The spool of one source: partition 0."""
+
+    def __init__(self, connector: HttpConnector, partition: int, position: int) -> None:
+        self._connector, self._partition, self._next = connector, partition, position
+
+    def poll(self, limit: int) -> list[Chunk]:  # noqa: ARG002 - whole requests are read
+        high = self._connector.high(self._partition)
+        if high <= self._next:
+            return []
+        found = spool.read(self._partition, self._next, high)
+        if found is None:
+            return []
+        self._next = found.to_offset
+        return [found]
+
+    def acknowledge(self, positions: Mapping[int, int]) -> None:
+        spool.forget(self._partition, positions[0])
+
+    def flush(self) -> None:
+        pass  # positions are ours, and what the broker knows of them is for others to see
+
+    def has_caught_up(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._connector.forget(self._partition)

@@ -1,0 +1,92 @@
+"""The spool of one partition: events in the order of their offsets, a row a request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import zstandard
+from django.db import connection
+
+from ingestion.connectors.chunk import Chunk, chunk
+
+#: Events and bytes that one read takes, unless the first request alone is larger.
+READ_EVENTS, READ_BYTES = 50_000, 16 * 1024 * 1024
+
+_READ = """
+SELECT first_offset, count, body, received_at FROM (
+    SELECT first_offset, count, body, received_at,
+           sum(count) OVER before AS events, sum(size::bigint) OVER before AS bytes
+    FROM (
+        SELECT * FROM ingestion_spooledevents
+        WHERE partition_id = %(partition)s AND first_offset >= %(start)s
+          AND first_offset < %(end)s
+        ORDER BY first_offset LIMIT 2000
+    ) AS following
+    WINDOW before AS (ORDER BY first_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
+) AS summed
+WHERE coalesce(events, 0) < %(events)s AND coalesce(bytes, 0) < %(bytes)s
+ORDER BY first_offset
+"""
+_FORGET = """
+WITH gone AS (
+    DELETE FROM ingestion_spooledevents
+    WHERE partition_id = %(partition)s AND first_offset + count <= %(position)s
+    RETURNING octet_length(body) AS bytes
+)
+UPDATE ingestion_streampartition
+SET spooled_bytes = greatest(0, spooled_bytes - (SELECT coalesce(sum(bytes), 0) FROM gone))
+WHERE id = %(partition)s
+"""
+_HIGH = "SELECT id, high_watermark FROM ingestion_streampartition WHERE id = ANY(%s)"
+
+
+def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
+    """Events from ``start`` on, and before ``end``, of whole requests; None where there are none.
+
+    Batches end where requests end, so ``start`` is the first offset of a request.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _READ,
+            {
+                "partition": partition,
+                "start": start,
+                "end": end,
+                "events": READ_EVENTS,
+                "bytes": READ_BYTES,
+            },
+        )
+        rows = cursor.fetchall()
+    offsets: list[int] = []
+    times: list[int] = []
+    raw: list[bytes | None] = []
+    for first, count, body, received_at in rows:
+        offsets.extend(range(first, first + count))
+        times.extend([_milliseconds(received_at)] * count)
+        raw.extend(zstandard.decompress(body).split(b"\n"))
+    return chunk(number, offsets, times, raw) if offsets else None
+
+
+def read_all(partition: int, start: int, end: int) -> Iterator[Chunk]:
+    """All events in ``[start, end)``."""
+    while start < end and (found := read(partition, start, end)) is not None:
+        yield found
+        start = found.to_offset
+
+
+def forget(partition: int, position: int) -> None:
+    """Delete the requests that lie before ``position`` as a whole."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FORGET, {"partition": partition, "position": position})
+
+
+def high_watermarks(partitions: list[int]) -> dict[int, int]:
+    """Of each partition, by its key, the offset of the next event to come."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HIGH, [partitions])
+        return dict(cursor.fetchall())
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.astimezone(UTC).timestamp() * 1000)

@@ -1,0 +1,1 @@
+"""Kafka, by confluent-kafka (librdkafka): partitions are assigned, never subscribed."""

@@ -1,0 +1,48 @@
+"""A channel that delivers one queue's messages into a list, without acknowledging."""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+
+import kombu
+from amqp import Message
+
+from ingestion.connectors.rabbitmq.delivery import Delivery, delivery
+
+_tags = itertools.count()
+
+
+class QueueConsumer:
+    """Deliveries of one queue; a stream's from ``offset`` on (queues take no notice of it)."""
+
+    def __init__(self, link: kombu.Connection, queue: str, offset: int, prefetch: int) -> None:
+        self._link = link
+        self._arrived: deque[Delivery] = deque()
+        self.channel = link.channel()
+        # Bodies are bytes to us, whatever encoding a sender claims.
+        self.channel.auto_decode = False
+        self.depth = self.ready(queue)
+        self.channel.basic_qos(0, prefetch, False)
+        self.channel.basic_consume(
+            queue,
+            consumer_tag=f"millrace-{next(_tags)}",
+            callback=self._take,
+            arguments={"x-stream-offset": offset},
+        )
+
+    def ready(self, queue: str) -> int:
+        """Messages ready in the queue. The answer comes after all acknowledgements before it."""
+        return int(self.channel.queue_declare(queue, passive=True).message_count)
+
+    def _take(self, message: Message) -> None:
+        self._arrived.append(delivery(message))
+
+    def receive(self, limit: int, wait: float) -> list[Delivery]:
+        """Up to ``limit`` deliveries; returns when none has come for ``wait`` seconds."""
+        try:
+            while len(self._arrived) < limit:
+                self._link.drain_events(timeout=wait)
+        except TimeoutError:
+            pass
+        return [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]

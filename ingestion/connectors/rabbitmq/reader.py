@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import kombu
+
+from ingestion.connectors.base import Reader
+from ingestion.connectors.chunk import Chunk, chunk
+from ingestion.connectors.rabbitmq.consumer import QueueConsumer
+from ingestion.connectors.rabbitmq.delivery import Delivery
+from ingestion.connectors.rabbitmq.link import translated
+from ingestion.connectors.redelivery import Redelivery
+from ingestion.errors import ConnectorError
+
+#: Seconds without a delivery after which nothing that was handed back can still be on its way.
+QUIET = 2.0
+#: Seconds that a poll waits for the next frame: what the broker has sent is in the socket by then.
+WAIT = 0.001
+
+
+class RabbitReader(Reader):
+    """One queue or stream: partition 0."""
+
+    def __init__(
+        self,
+        link: kombu.Connection,
+        consumer: QueueConsumer,
+        queue: str,
+        position: int,
+        redelivery: Redelivery,
+        prefetch: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._link, self._consumer, self._queue = link, consumer, queue
+        self._next = position
+        self._redelivery, self._clock = redelivery, clock
+        #: Where chunks end, and the delivery tag up to which each is acknowledged.
+        self._ends: deque[tuple[int, int]] = deque()
+        self._delivered, self._enough = 0, 2 * prefetch
+        self._heard_at = self._beat_at = clock()
+        self._where = link.as_uri()
+
+    def poll(self, limit: int) -> list[Chunk]:
+        with translated(f"Queue {self._queue!r}", self._where):
+            self._beat()
+            deliveries = self._consumer.receive(limit, WAIT)
+            if not deliveries:
+                return []
+            self._heard_at = self._clock()
+            self._delivered += len(deliveries)
+            fresh = self._fresh(deliveries)
+        return [self._chunk(fresh)] if fresh else []
+
+    def _beat(self) -> None:
+        if self._clock() - self._beat_at > 1:
+            self._link.heartbeat_check()
+            self._beat_at = self._clock()
+
+    def _fresh(self, deliveries: list[Delivery]) -> list[Delivery]:
+        """What is not in the table; the rest is acknowledged at once."""
+        if deliveries[0].offset is not None:
+            # A stream sends whole chunks of its log, which may begin before the offset asked for.
+            known = [(one.offset or 0) < self._next for one in deliveries]
+        else:
+            known = self._redelivery.known([one.delivered for one in deliveries])
+        for one, is_known in zip(deliveries, known, strict=True):
+            if is_known:
+                self._consumer.channel.basic_ack(one.tag)
+        return [one for one, is_known in zip(deliveries, known, strict=True) if not is_known]
+
+    def _chunk(self, fresh: list[Delivery]) -> Chunk:
+        made = as_chunk(fresh, self._next)
+        self._next = made.to_offset
+        self._ends.append((made.to_offset, fresh[-1].tag))
+        return made
+
+    def acknowledge(self, positions: Mapping[int, int]) -> None:
+        tag = None
+        while self._ends and self._ends[0][0] <= positions[0]:
+            tag = self._ends.popleft()[1]
+        if tag is not None:
+            with translated(f"Queue {self._queue!r}", self._where):
+                self._consumer.channel.basic_ack(tag, multiple=True)
+
+    def flush(self) -> None:
+        with translated(f"Queue {self._queue!r}", self._where):
+            self._consumer.ready(self._queue)
+
+    def has_caught_up(self) -> bool:
+        return self._delivered >= self._enough or self._clock() - self._heard_at > QUIET
+
+    def close(self) -> None:
+        with suppress(ConnectorError), translated(f"Queue {self._queue!r}", self._where):
+            self._link.close()
+
+
+def as_chunk(deliveries: list[Delivery], first: int) -> Chunk:
+    """Deliveries as a chunk; those of a queue are numbered from ``first`` on."""
+    now = int(time.time() * 1000)
+    return chunk(
+        0,
+        [first + i if one.offset is None else one.offset for i, one in enumerate(deliveries)],
+        [now if one.timestamp is None else one.timestamp for one in deliveries],
+        [one.body for one in deliveries],
+        keys=[one.key for one in deliveries],
+        ids=[one.delivered.message_id for one in deliveries],
+    )

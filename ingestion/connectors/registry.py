@@ -1,0 +1,18 @@
+"""Which connector serves which kind of connection."""
+
+from __future__ import annotations
+
+from ingestion.connectors.base import Connector
+from ingestion.connectors.http.connector import HttpConnector
+from ingestion.connectors.kafka.connector import KafkaConnector
+from ingestion.connectors.rabbitmq.connector import RabbitConnector
+from ingestion.models import Connection, ConnectionKind
+
+
+def connect(connection: Connection | None) -> Connector:
+    """The connector of a connection; without one, that of the events endpoint."""
+    if connection is None:
+        return HttpConnector()
+    if connection.kind == ConnectionKind.KAFKA:
+        return KafkaConnector(connection)
+    return RabbitConnector(connection)

@@ -1,0 +1,122 @@
+"""Batches: the intent before the insert, and what is noted after it.
+
+Each is one statement that carries the fence in itself: it changes nothing for an owner whose lease
+has gone to another (``lease_owner`` and ``epoch`` no longer match), and returns what it changed.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.conf import settings
+from django.db import connection
+
+from ingestion.consume.lease import Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970."""
+
+    lease: Lease
+    token: uuid.UUID
+    from_offset: int
+    to_offset: int
+    rows: int
+    bytes: int
+    newest: int
+
+
+_OPEN = """
+WITH wanted AS (
+    SELECT * FROM unnest(
+        %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
+        %(ends)s::bigint[], %(rows)s::bigint[], %(bytes)s::bigint[]
+    ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, bytes)
+), held AS (
+    UPDATE ingestion_streampartition p
+    SET lease_expires_at = statement_timestamp() + %(lease)s
+    FROM wanted w
+    WHERE p.id = w.partition_id AND p.epoch = w.epoch AND p.lease_owner = %(owner)s
+      AND p.position = w.from_offset
+    RETURNING p.id
+)
+INSERT INTO ingestion_batch
+    (token, partition_id, from_offset, to_offset, epoch, state, rows, quarantined, bytes, opened_at)
+SELECT token, partition_id, from_offset, to_offset, epoch, 'intent', rows, 0, bytes,
+       statement_timestamp()
+FROM wanted JOIN held ON held.id = wanted.partition_id
+RETURNING token
+"""
+
+_FINISH = """
+WITH finished AS (
+    SELECT * FROM unnest(
+        %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
+        %(ends)s::bigint[], %(rows)s::bigint[], %(bytes)s::bigint[], %(newest)s::timestamptz[]
+    ) AS f(partition_id, epoch, token, from_offset, to_offset, rows, bytes, newest)
+), moved AS (
+    UPDATE ingestion_streampartition p
+    SET position = f.to_offset, bytes = p.bytes + f.bytes,
+        high_watermark = greatest(p.high_watermark, f.to_offset),
+        last_event_at = greatest(p.last_event_at, f.newest),
+        last_landed_at = statement_timestamp()
+    FROM finished f
+    WHERE p.id = f.partition_id AND p.epoch = f.epoch AND p.lease_owner = %(owner)s
+      AND p.position = f.from_offset
+    RETURNING p.id
+)
+UPDATE ingestion_batch b
+SET state = 'done', done_at = statement_timestamp(), rows = f.rows, to_offset = f.to_offset
+FROM finished f JOIN moved m ON m.id = f.partition_id
+WHERE b.token = f.token AND b.state = 'intent'
+RETURNING b.token
+"""
+
+
+def announce(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
+    """Make the intents durable; returns the tokens of those whose lease still holds.
+
+    Of one partition there may be one intent among them. Leases are renewed along the way.
+    """
+    lease = f"{settings.MILLRACE_LEASE_SECONDS} seconds"
+    return _run(_OPEN, owner, intents, lease=lease)
+
+
+def finish(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
+    """Mark batches done and move positions; returns the tokens of those whose lease still holds.
+
+    ``rows`` and ``to_offset`` of the batch become those of the intent given: a queue's batch that
+    landed in part ends with what landed.
+    """
+    newest = [_time(one.newest) for one in intents]
+    return _run(_FINISH, owner, intents, newest=newest)
+
+
+def _run(sql: str, owner: str, intents: Sequence[Intent], **parameters: Any) -> set[uuid.UUID]:
+    if not intents:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(sql, {"owner": owner} | _columns(intents) | parameters)
+        return {token for (token,) in cursor.fetchall()}
+
+
+def _columns(intents: Iterable[Intent]) -> dict[str, list[Any]]:
+    ordered = list(intents)
+    return {
+        "partitions": [one.lease.partition_id for one in ordered],
+        "epochs": [one.lease.epoch for one in ordered],
+        "tokens": [one.token for one in ordered],
+        "starts": [one.from_offset for one in ordered],
+        "ends": [one.to_offset for one in ordered],
+        "rows": [one.rows for one in ordered],
+        "bytes": [one.bytes for one in ordered],
+    }
+
+
+def _time(milliseconds: int) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None

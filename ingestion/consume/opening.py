@@ -1,0 +1,52 @@
+"""The beginning of a slice: leases are taken, and each leased source becomes a feed or is refused."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from django.db.models import Q
+
+from ingestion.connectors.base import Connector, Measured
+from ingestion.consume import lease, measure, trouble
+from ingestion.consume.feed import Feed, open_feed
+from ingestion.consume.lease import Lease, runnable
+from ingestion.errors import ConnectorError
+from ingestion.models import Source
+
+#: Partitions that one slice leases at most: the rest is for other slices, at once.
+PARTITIONS = 16
+
+
+def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> list[Feed]:
+    """Feeds of the sources whose partitions could be leased; what fails is noted at its source."""
+    measure.discover(connector, connection_id)
+    leases: dict[int, list[Lease]] = defaultdict(list)
+    for one in lease.take(connection_id, owner, PARTITIONS):
+        leases[one.source_id].append(one)
+    sources = list(measure.chosen(runnable() & Q(pk__in=list(leases))))
+    measured = _measure(connector, sources)
+    feeds = []
+    for source in sources:
+        held = leases.pop(source.pk)
+        try:
+            marks = measured[source.pk]
+            if isinstance(marks, ConnectorError):
+                raise marks
+            feeds.append(open_feed(connector, source, held, marks))
+        except Exception as error:  # noqa: BLE001 - no source may stop the others
+            trouble.note_exception(source, error)
+            _release(owner, held)
+    for held in leases.values():
+        _release(owner, held)
+    return feeds
+
+
+def _measure(connector: Connector, sources: list[Source]) -> Measured:
+    try:
+        return connector.measure(sources) if sources else {}
+    except ConnectorError as error:
+        return dict.fromkeys((source.pk for source in sources), error)
+
+
+def _release(owner: str, held: list[Lease]) -> None:
+    lease.release(owner, [one.partition_id for one in held])

@@ -1,0 +1,61 @@
+"""What broke, written at the source: it alone backs off, and for longer each time."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+from django.db.models import F
+from django.db.models.functions import Now
+
+from ingestion.errors import IngestionError, LeaseLost
+from ingestion.models import Source, StreamPartition
+from tenants.models.provisioned import RETRY_AFTER
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
+
+
+def note(source: Source, error: str) -> None:
+    """The source failed: say why, and don't consume it until its time has come."""
+    log.warning("Source %s: %s", source, error)
+    current = Source.objects.filter(pk=source.pk).values_list("attempts", flat=True).first()
+    wait = RETRY_AFTER[min(current or 0, len(RETRY_AFTER) - 1)]
+    Source.objects.filter(pk=source.pk).update(
+        error=error,
+        error_at=Now(),
+        attempts=F("attempts") + 1,
+        retry_at=Now() + timedelta(seconds=wait),
+    )
+
+
+def note_exception(source: Source, error: BaseException) -> None:
+    """The source failed by ``error``. A lost lease is nobody's failure: another owner goes on."""
+    if isinstance(error, LeaseLost):
+        log.warning("Source %s: %s", source, error)
+    elif isinstance(error, IngestionError | WarehouseError):
+        note(source, str(error))
+    else:
+        log.exception("Source %s failed unexpectedly.", source, exc_info=error)
+        note(source, f"{type(error).__name__}: {error}")
+
+
+def overcome(source: Source) -> None:
+    """Something landed: the next failure begins to count anew. What broke last stays to be read."""
+    if source.attempts:
+        Source.objects.filter(pk=source.pk).update(attempts=0)
+        source.attempts = 0
+
+
+def note_gap(source: Source, number: int, start: int, end: int) -> None:
+    """Offsets ``[start, end)`` were deleted by the broker before they were read."""
+    error = (
+        f"Partition {number}: the broker had deleted offsets {start} to {end - 1} before they were "
+        f"read (retention), {end - start} in all. Reading went on at {end}. Give the stream a "
+        "longer retention, or the ingest queue more workers."
+    )
+    log.error("Source %s: %s", source, error)
+    Source.objects.filter(pk=source.pk).update(error=error, error_at=Now())
+    StreamPartition.objects.filter(source=source, number=number).update(
+        lost=F("lost") + (end - start)
+    )
