@@ -18,7 +18,8 @@ Which walls hold between the users made by ``CREATE USER``, tried on the engine:
   users younger than the process.
 * **Kernel** (`confine`): where Linux has Landlock, the process sees its own data folder and the
   installed programs, and no other file. The scalar function ``file()`` and ``INTO OUTFILE`` pass
-  the engine's own checks; the statement wall refuses them, and this one bounds what they would find.
+  the engine's own checks; the statement wall refuses them, and this one bounds what they could
+  reach.
 
 What chDB does not have: quotas, ``system.query_log``, ``CREATE ROLE`` and the like, and a query id
 of the client's choosing in ``system.processes`` (KILL QUERY by the client's id works all the same).

@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from millrace.embedded.clickhouse import config
@@ -28,21 +29,13 @@ GRACE, LAST = 8.0, 2.0
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="millrace.embedded.clickhouse", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="millrace.embedded.clickhouse", description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of all data")
-    parser.add_argument(
-        "--port", type=int, required=True, help="port to listen on; 0 for any"
-    )
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 for any")
     parser.add_argument("--host", default="127.0.0.1", help="an address of loopback")
     parser.add_argument("--user", default="millrace", help="the administrator's name")
-    parser.add_argument(
-        "--password-file", type=Path, required=True, help="holds their password"
-    )
-    parser.add_argument(
-        "--users", type=Path, help="file of other users; DATA/users.json"
-    )
+    parser.add_argument("--password-file", type=Path, required=True, help="holds their password")
+    parser.add_argument("--users", type=Path, help="file of other users; DATA/users.json")
     arguments = parser.parse_args()
     if not ipaddress.ip_address(arguments.host).is_loopback:
         parser.error(f"--host {arguments.host}: this server listens on loopback alone.")
@@ -52,33 +45,31 @@ def _arguments() -> argparse.Namespace:
 def _admin(arguments: argparse.Namespace) -> User:
     password = arguments.password_file.read_text().strip()
     if not password:
-        sys.exit(
-            f"{arguments.password_file} holds no password; write one line into it."
-        )
+        sys.exit(f"{arguments.password_file} holds no password; write one line into it.")
     digest = hashlib.sha256(password.encode()).hexdigest()
     return User(name=arguments.user, digest=digest, admin=True)
 
 
-def _wait_for_signal() -> None:
+def _wait_for_signal(each_second: Callable[[], None]) -> None:
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     while not stopping.wait(1.0):
-        pass
+        each_second()
 
 
 def _stop(server: Server, front: Front, engine: Engine) -> None:
     if not server.stop(GRACE):
         front.processes.kill_all()
         server.stop(LAST)
-    engine.close()
+    if not server.busy:
+        front.close()
+        engine.close()
 
 
 def main() -> None:
     """Open the folder, serve until SIGTERM or SIGINT, close."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     arguments = _arguments()
     data = arguments.data.resolve()
     scratch = data / "scratch"
@@ -99,7 +90,7 @@ def main() -> None:
         *server.address[:2],
         time.monotonic() - began,
     )
-    _wait_for_signal()
+    _wait_for_signal(lambda: front.sessions.expire(time.monotonic()))
     log.info("Stopping; %d requests run", server.busy)
     _stop(server, front, engine)
     lock.release()

@@ -91,9 +91,7 @@ def settings_of(text: str | None) -> dict[str, Setting]:
     while text and at < len(text):
         match = _ONE_SETTING.match(text, at)
         if match is None:
-            raise refuse(
-                48, f"This part of SETTINGS is not understood: {text[at : at + 60]!r}."
-            )
+            raise refuse(48, f"This part of SETTINGS is not understood: {text[at : at + 60]!r}.")
         found[match["name"]] = Setting(
             value=_plain(match["value"]),
             least=_plain(match["least"]),
@@ -126,9 +124,7 @@ def _alter(match: re.Match[str], users: Users) -> str:
             user,
             digest=match["digest"] or user.digest,
             database=_name(match, "base_") or user.database,
-            settings=settings_of(match["settings"])
-            if match["settings"]
-            else user.settings,
+            settings=settings_of(match["settings"]) if match["settings"] else user.settings,
         )
 
     users.alter(_name(match, "user_"), change, if_exists=bool(match["modifier"]))
@@ -142,17 +138,13 @@ def _drop(match: re.Match[str], users: Users) -> str:
 
 def _grant(match: re.Match[str], users: Users) -> str:
     database = frozenset({_name(match, "base_")})
-    users.alter(
-        _name(match, "user_"), lambda u: replace(u, databases=u.databases | database)
-    )
+    users.alter(_name(match, "user_"), lambda u: replace(u, databases=u.databases | database))
     return ""
 
 
 def _revoke(match: re.Match[str], users: Users) -> str:
     database = frozenset({_name(match, "base_")})
-    users.alter(
-        _name(match, "user_"), lambda u: replace(u, databases=u.databases - database)
-    )
+    users.alter(_name(match, "user_"), lambda u: replace(u, databases=u.databases - database))
     return ""
 
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import lz4.frame
 import zstandard
+
 from millrace.embedded.clickhouse.errors import refuse
 
 #: Codings of a result, best first: on loopback the processor is scarce, the wire is not.
@@ -52,16 +53,16 @@ def decode(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
     """The bytes of a body whose Content-Encoding is ``coding``; every frame of it."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
-        yield from data
+        # Not "yield from": closing this must leave the body open, for the rest to be drained.
+        for piece in data:  # noqa: UP028
+            yield piece
     elif coding == "br":
         decoder = _brotli().Decompressor()
         yield from filter(None, map(decoder.process, data))
     elif coding in _FRAMES:
         yield from _decoded(coding, data)
     else:
-        raise refuse(
-            48, f"Content-Encoding {coding!r} is not one of {', '.join(_FRAMES)}, br."
-        )
+        raise refuse(48, f"Content-Encoding {coding!r} is not one of {', '.join(_FRAMES)}, br.")
 
 
 def _decoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
@@ -104,11 +105,11 @@ class _Lz4:
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
         head, self._head = self._head, b""
-        return head + self._context.compress(data)
+        return head + bytes(self._context.compress(data))
 
     def flush(self) -> bytes:
         head, self._head = self._head, b""
-        return head + self._context.flush()
+        return head + bytes(self._context.flush())
 
 
 class _Brotli:

@@ -10,6 +10,8 @@ from xml.sax.saxutils import escape
 ADMIN_ROLE = "millrace_admin"
 #: The role of users that were made after the engine read its roles.
 LATECOMER_ROLE = "millrace_reader"
+#: The role of users that were granted nothing.
+NOBODY_ROLE = "millrace_nobody"
 
 _CONFIG = """<clickhouse>
   <users_config>{users}</users_config>
@@ -56,11 +58,8 @@ def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:
     roles = {
         ADMIN_ROLE: ["GRANT ALL ON *.* WITH GRANT OPTION"],
         LATECOMER_ROLE: ["GRANT SELECT ON *.*"],
-        **{
-            role_of(user): _reads(databases)
-            for user, databases in grants.items()
-            if databases
-        },
+        NOBODY_ROLE: [],
+        **{role_of(user): _reads(databases) for user, databases in grants.items() if databases},
     }
     users = folder / "users.xml"
     text = "\n".join(_role(name, queries) for name, queries in roles.items())

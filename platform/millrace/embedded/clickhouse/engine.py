@@ -5,8 +5,9 @@ One connection serves one statement at a time. Every call that runs in the engin
 
 from __future__ import annotations
 
+import importlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,7 +42,7 @@ def _counts(raw: Any) -> Counts:
 
 
 class Result:
-    """A whole result: ``data`` is a view into the engine's own buffer, kept alive by this object."""
+    """A result. ``data`` is a view into the engine's own buffer, kept alive by this object."""
 
     def __init__(self, raw: Any) -> None:
         self._raw = raw
@@ -81,6 +82,10 @@ class Insert:
             self._connection.insert_cancel(self._raw)
 
 
+def _bytes(sql: str) -> bytes:
+    return sql.encode("utf-8", "surrogateescape")
+
+
 class Connection:
     """One chDB connection: settings, current database and temporary tables of its own."""
 
@@ -92,7 +97,7 @@ class Connection:
     ) -> Result:
         """Run a statement to its end; raises EngineError."""
         try:
-            return Result(self._raw.query(sql, form, params=parameters or {}))
+            return Result(self._raw.query(_bytes(sql), form, params=parameters or {}))
         except RuntimeError as error:
             raise translate(error) from None
 
@@ -100,12 +105,10 @@ class Connection:
         """A small result as text (TabSeparated, without the last newline)."""
         return bytes(self.run(sql, "TSV", parameters).data).decode().rstrip("\n")
 
-    def stream(
-        self, sql: str, form: str, parameters: Mapping[str, str]
-    ) -> Iterator[Result]:
+    def stream(self, sql: str, form: str, parameters: Mapping[str, str]) -> Generator[Result]:
         """The blocks of a SELECT, each formatted by itself. Closing the iterator ends the query."""
         try:
-            raw = self._raw.send_query(sql, form, params=parameters)
+            raw = self._raw.send_query(_bytes(sql), form, params=parameters)
         except RuntimeError as error:
             raise translate(error) from None
         ended = False
@@ -128,13 +131,13 @@ class Connection:
     def insert(self, sql: str, form: str) -> Insert:
         """Open an insert of data in ``form``; ``sql`` ends before the FORMAT clause."""
         try:
-            return Insert(self._raw, self._raw.send_insert(sql, form))
+            return Insert(self._raw, self._raw.send_insert(_bytes(sql), form))
         except RuntimeError as error:
             raise translate(error) from None
 
     def classify(self, sql: str) -> tuple[str, int]:
         """What the engine's parser makes of ``sql``: its class and the number of statements."""
-        found = self._raw.classify_query(sql)
+        found = self._raw.classify_query(_bytes(sql))
         return found["query_class"].name, found["statement_count"]
 
     def close(self) -> None:
@@ -149,11 +152,10 @@ class Engine:
     def __init__(self, data: Path, config: Path, scratch: Path) -> None:
         # chDB reads a config.xml of the working directory, already while it is imported.
         os.chdir(scratch)
-        from chdb import _chdb
-
-        _chdb.reset_signal_handlers()
-        _chdb.set_signal_handlers_enabled(0)
-        self._connect = _chdb.connect
+        library: Any = importlib.import_module("chdb._chdb")
+        library.reset_signal_handlers()
+        library.set_signal_handlers_enabled(0)
+        self._connect = library.connect
         self._address = f"{data}?config-file={config}"
         # Held open for as long as the process lives: the last one to close shuts the engine down.
         self._anchor = self.connect()

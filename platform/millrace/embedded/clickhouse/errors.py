@@ -94,7 +94,7 @@ def refuse(code: int, words: str) -> EngineError:
 
 
 def translate(error: BaseException) -> EngineError:
-    """chDB's exception as an EngineError, without the prefixes and versions that chDB repeats."""
+    """Make an EngineError of chDB's exception, without the prefixes and versions it repeats."""
     text = _VERSION.sub("", str(error)).strip()
     start = text.find("Code: ")
     text = text[start:] if start > 0 else text

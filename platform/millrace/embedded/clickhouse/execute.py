@@ -12,14 +12,13 @@ from queue import Queue
 
 from millrace.embedded.clickhouse import formats, statement
 from millrace.embedded.clickhouse.engine import Connection, Counts, Result
-from millrace.embedded.clickhouse.errors import Disconnected, EngineError
+from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.response import Response
 
-#: Bytes of a body that are taken in before the engine sees any of it. Up to here a client that
-#: vanishes half-way has sent nothing at all.
-SPOOL = 64 << 20
-#: A result that the request bounds to this many bytes is made as a whole rather than streamed.
-_SMALL = 256 << 20
+#: A result that is bounded to this many bytes is made as a whole rather than streamed.
+SMALL = 256 << 20
+#: Bytes of a result that are waited for, so that a small one leaves in one write.
+_FIRST = 1 << 16
 _PIPE = 1 << 20
 
 
@@ -76,9 +75,9 @@ def _streamed(
     if first is None:
         response.whole(200, b"", {"X-ClickHouse-Summary": summary(Counts())})
         return
-    second = next(blocks, None) if len(first.data) < 1 << 16 else None
+    second = next(blocks, None) if len(first.data) < _FIRST else None
     counts = {"X-ClickHouse-Summary": summary(first.counts)}
-    if second is None and len(first.data) < 1 << 16:
+    if second is None and len(first.data) < _FIRST:
         response.whole(200, bytes(stitch(first.data, True)) + ending, counts)
         return
     response.begin(counts)
@@ -120,9 +119,7 @@ def _piped(connection: Connection, work: Work, response: Response) -> None:
         thread.join()
 
 
-def _forward(
-    source: int, response: Response, outcome: Queue[Result | EngineError]
-) -> None:
+def _forward(source: int, response: Response, outcome: Queue[Result | EngineError]) -> None:
     held: list[bytes] = []
     size = 0
     while data := os.read(source, _PIPE):
@@ -131,7 +128,7 @@ def _forward(
             continue
         held.append(data)
         size += len(data)
-        if size >= 1 << 16:
+        if size >= _FIRST:
             response.begin({})
             response.write(b"".join(held))
     result = outcome.get()
@@ -148,21 +145,11 @@ def insert(
     connection: Connection, found: statement.Insertion, data: Iterable[bytes], mark: str
 ) -> Counts:
     """Run an insert with data; raises EngineError, or Disconnected when the client vanishes."""
-    pieces = iter(data)
-    held, size = [], 0
-    for piece in pieces:
-        held.append(piece)
-        size += len(piece)
-        if size > SPOOL:
-            break
-    target = connection.insert(f"{found.head} {mark}", found.form)
+    target = connection.insert(f"{found.head}\n{mark}\n", found.form)
     try:
-        for piece in held:
-            target.append(piece)
-        held.clear()
-        for piece in pieces:
+        for piece in data:
             target.append(piece)
         return target.finish()
-    except (EngineError, Disconnected):
+    except BaseException:
         target.cancel()
         raise

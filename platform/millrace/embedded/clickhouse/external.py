@@ -15,9 +15,7 @@ def _structure(name: str, parameters: Mapping[str, str]) -> str:
         return structure
     types = _split(parameters.get(f"{name}_types", ""))
     if not types:
-        raise refuse(
-            36, f"External table {name} needs {name}_structure or {name}_types."
-        )
+        raise refuse(36, f"External table {name} needs {name}_structure or {name}_types.")
     return ", ".join(f"_{number} {kind}" for number, kind in enumerate(types, 1))
 
 
@@ -46,9 +44,7 @@ def load(
     for field, data in files.items():
         name = field.rsplit(".", 1)[0]
         table = identifier(name)
-        connection.run(
-            f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})"
-        )
+        connection.run(f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})")
         made.append(name)
         target = connection.insert(
             f"INSERT INTO {table}", parameters.get(f"{name}_format", "TabSeparated")

@@ -9,11 +9,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-_TEXT = "text/plain; charset=UTF-8"
-_TSV = "text/tab-separated-values; charset=UTF-8"
-_JSON = "application/json; charset=UTF-8"
-_BINARY = "application/octet-stream"
-
 #: Formats whose blocks follow each other as they are.
 _PLAIN = frozenset(
     [
@@ -53,19 +48,20 @@ def _whole(block: bytes | memoryview, first: bool) -> bytes | memoryview:
 
 def _after_lines(count: int) -> Stitch:
     def stitch(block: bytes | memoryview, first: bool) -> bytes | memoryview:
-        if first:
-            return block
-        view, at, quoted = memoryview(block), 0, False
-        lines = count
-        # Names of columns may hold newlines only inside double quotes, in CSV.
-        for at, byte in enumerate(view):
-            quoted ^= byte == 34
-            lines -= byte == 10 and not quoted
-            if not lines:
-                break
-        return view[at + 1 :]
+        return block if first else memoryview(block)[_end_of_lines(block, count) :]
 
     return stitch
+
+
+def _end_of_lines(block: bytes | memoryview, count: int) -> int:
+    """Where a header of ``count`` lines ends; in CSV, names in quotes may hold newlines."""
+    quoted = False
+    for at, byte in enumerate(memoryview(block)):
+        quoted ^= byte == ord('"')
+        count -= byte == ord("\n") and not quoted
+        if not count:
+            return at + 1
+    return len(block)
 
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
@@ -94,27 +90,18 @@ def ending(form: str) -> bytes:
     return _END_OF_STREAM if form == "ArrowStream" else b""
 
 
+_CONTENT_TYPES = (
+    (("TabSeparated", "TSV", "TSKV"), "text/tab-separated-values; charset=UTF-8"),
+    (("JSONEachRow", "JSONLines", "NDJSON", "JSONStringsEachRow"), "application/x-ndjson"),
+    (("JSON",), "application/json; charset=UTF-8"),
+    (("XML",), "application/xml; charset=UTF-8"),
+    (("Native", "RowBinary", "Parquet", "Arrow", "ORC", "Avro"), "application/octet-stream"),
+)
+
+
 def content_type(form: str) -> str:
     """The Content-Type that ClickHouse gives a format."""
     if form.startswith("CSV"):
         return f"text/csv; charset=UTF-8; header={'present' if 'Names' in form else 'absent'}"
-    if form.startswith(("TabSeparated", "TSV", "TSKV")):
-        return _TSV
-    if form in ("JSONEachRow", "JSONLines", "NDJSON", "JSONStringsEachRow"):
-        return "application/x-ndjson; charset=UTF-8"
-    if form.startswith("JSON"):
-        return _JSON
-    if form == "XML":
-        return "application/xml; charset=UTF-8"
-    if form in (
-        "Native",
-        "RowBinary",
-        "Parquet",
-        "Arrow",
-        "ArrowStream",
-        "ORC",
-        "Avro",
-        "BSONEachRow",
-    ):
-        return _BINARY
-    return _TEXT
+    found = (kind for names, kind in _CONTENT_TYPES if form.startswith(names))
+    return next(found, "text/plain; charset=UTF-8")

@@ -8,9 +8,7 @@ from urllib.parse import parse_qsl
 
 from millrace.embedded.clickhouse.errors import BadRequest
 
-_NAME = re.compile(
-    rb'(?:\A|[;\s])name="([^"]*)"|(?:\A|[;\s])name=([^;\s]+)', re.IGNORECASE
-)
+_NAME = re.compile(rb'(?:\A|[;\s])name="([^"]*)"|(?:\A|[;\s])name=([^;\s]+)', re.IGNORECASE)
 _FILE = re.compile(rb'filename="([^"]*)"|filename=([^;\s]+)', re.IGNORECASE)
 _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 
@@ -28,13 +26,14 @@ def is_form(content_type: str) -> bool:
     return content_type.lower().startswith("multipart/form-data")
 
 
-def urlencoded(body: bytes) -> Form | None:
-    """A urlencoded form; None where the body is a bare query, as curl -d sends it."""
-    if not body.startswith((b"query=", b"param_")):
-        return None
-    return Form(
-        dict(parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True))
-    )
+def looks_like_one(body: bytes) -> bool:
+    """Whether a body called urlencoded is so: curl -d calls a bare query by that name too."""
+    return body.startswith((b"query=", b"param_"))
+
+
+def urlencoded(body: bytes) -> Form:
+    """Read a urlencoded form."""
+    return Form(dict(parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True)))
 
 
 def multipart(content_type: str, body: bytes) -> Form:
@@ -56,11 +55,7 @@ def multipart(content_type: str, body: bytes) -> Form:
 
 def _add(form: Form, head: bytes, value: bytes) -> None:
     disposition = next(
-        (
-            line
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"content-disposition")
-        ),
+        (line for line in head.split(b"\r\n") if line.lower().startswith(b"content-disposition")),
         b"",
     )
     name = _NAME.search(disposition)

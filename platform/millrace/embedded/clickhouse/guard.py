@@ -41,9 +41,7 @@ _READING_FUNCTIONS = re.compile(
     r"generateserialid|currentqueryid|getmacro|hostname|fqdn|servername|buildid|tcpport|"
     r"server\w+|zookeeper\w*|logtrace|connectionid|mergetree\w*|evalmlmethod)\Z"
 )
-_IN = re.compile(
-    r"(?:global)?(?:not)?(?:null)?in(?:ignoreset)?\Z|(?:global)?(?:not)?nullin\w*\Z"
-)
+_IN = re.compile(r"(?:global)?(?:not)?(?:null)?in(?:ignoreset)?\Z|(?:global)?(?:not)?nullin\w*\Z")
 #: Tables of the system that say nothing about other users.
 _SYSTEM = frozenset(
     [
@@ -162,9 +160,7 @@ class Guard:
 class _Source:
     """A statement to parse, equal to any other: the cache goes by the arguments beside it."""
 
-    def __init__(
-        self, connection: Connection, sql: str, bound: Mapping[str, str]
-    ) -> None:
+    def __init__(self, connection: Connection, sql: str, bound: Mapping[str, str]) -> None:
         self._connection, self._sql, self._bound = connection, sql, bound
 
     def __eq__(self, other: object) -> bool:

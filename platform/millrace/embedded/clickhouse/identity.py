@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 
 from millrace.embedded.clickhouse import access, config
@@ -14,6 +15,9 @@ from millrace.embedded.clickhouse.pool import Profile
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.users import User, Users
 
+#: Names that the engine's configuration can hold as they are.
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+
 
 def _credentials(request: Request, parameters: Parameters) -> tuple[str, str]:
     name = request.header("x-clickhouse-user")
@@ -22,20 +26,14 @@ def _credentials(request: Request, parameters: Parameters) -> tuple[str, str]:
     scheme, _, value = request.header("authorization").partition(" ")
     if scheme.lower() == "basic":
         try:
-            text = base64.b64decode(value, validate=True).decode(
-                "utf-8", "surrogateescape"
-            )
+            text = base64.b64decode(value, validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError):
-            raise refuse(
-                516, "Invalid authentication: the Basic credentials are broken."
-            ) from None
+            raise refuse(516, "Invalid authentication: the Basic credentials are broken.") from None
         user, _, password = text.partition(":")
         return user, password
     if scheme:
         raise refuse(516, "Invalid authentication: only Basic is known here.")
-    return parameters.transport.get("user", "default"), parameters.transport.get(
-        "password", ""
-    )
+    return parameters.transport.get("user", "default"), parameters.transport.get("password", "")
 
 
 class Identities:
@@ -44,7 +42,9 @@ class Identities:
     def __init__(self, users: Users) -> None:
         self.users = users
         self._known = {
-            user.name: user.databases for user in users.all() if user.databases
+            user.name: user.databases
+            for user in users.all()
+            if user.databases and all(map(_PLAIN.match, (user.name, *user.databases)))
         }
 
     def grants(self) -> Mapping[str, frozenset[str]]:
@@ -59,6 +59,11 @@ class Identities:
         """Whether the engine itself knows exactly what this user may read."""
         return bool(user.databases) and self._known.get(user.name) == user.databases
 
+    def _role(self, user: User) -> str:
+        if not user.databases:
+            return config.NOBODY_ROLE
+        return config.role_of(user.name) if self._enforced(user) else config.LATECOMER_ROLE
+
     def rules(self, user: User) -> Rules:
         """What the user's statements may name."""
         return Rules(databases=user.databases, catalogue=self._enforced(user))
@@ -70,17 +75,10 @@ class Identities:
         readonly = int(asked) if asked in ("1", "2") else readonly
         database = parameters.transport.get("database") or user.database or "default"
         if user.admin:
-            return Profile(
-                config.ADMIN_ROLE, database, tuple(sorted(wanted.items())), readonly
-            )
+            return Profile(config.ADMIN_ROLE, database, tuple(sorted(wanted.items())), readonly)
         access.check_settings(user, {**wanted, **parameters.front})
         if database not in user.databases and database != "default":
             raise refuse(497, f"Not enough privileges to use the database {database}.")
-        role = (
-            config.role_of(user.name) if self._enforced(user) else config.LATECOMER_ROLE
-        )
-        own = {
-            name: s.value for name, s in user.settings.items() if s.value is not None
-        }
+        own = {name: s.value for name, s in user.settings.items() if s.value is not None}
         own.pop("readonly", None)
-        return Profile(role, database, tuple(sorted({**own, **wanted}.items())), 1)
+        return Profile(self._role(user), database, tuple(sorted({**own, **wanted}.items())), 1)

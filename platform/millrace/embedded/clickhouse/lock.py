@@ -21,9 +21,7 @@ class FolderLock:
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            owner = (
-                os.read(self._file, 32).decode(errors="replace").strip() or "unknown"
-            )
+            owner = os.read(self._file, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._file)
             msg = (
                 f"{folder} is already open in process {owner}; stop that one first, "

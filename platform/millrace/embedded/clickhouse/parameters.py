@@ -86,6 +86,12 @@ class Parameters:
             raise refuse(36, f"The parameter {name} is not a number.") from None
 
 
+def _text(name: str, value: str) -> str:
+    if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise refuse(36, f"The value of {name} is not UTF-8.")
+    return value
+
+
 def split(pairs: Mapping[str, str], files: Iterable[str] = ()) -> Parameters:
     """Sort a request's parameters. ``files`` are the names of external tables."""
     transport: dict[str, str] = {}
@@ -95,7 +101,7 @@ def split(pairs: Mapping[str, str], files: Iterable[str] = ()) -> Parameters:
     about_files = {name + tail for name in files for tail in _EXTERNAL}
     for name, value in pairs.items():
         if name.startswith("param_"):
-            bound[name[6:]] = value
+            bound[name[6:]] = _text(name, value)
         elif name in _TRANSPORT or name in about_files:
             transport[name] = value
         elif name in _FRONT:

@@ -11,7 +11,8 @@ import re
 import select
 import socket
 import threading
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from millrace.embedded.clickhouse.engine import Connection
@@ -19,6 +20,14 @@ from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import string
 
 _LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'")
+
+#: What a comment must not hold, and what a bound parameter would have to escape.
+_ODD = re.compile(r"[*\\\s]")
+_FIND = """
+SELECT query_id FROM system.processes
+WHERE query NOT LIKE '%system.processes%'
+  AND (has(thread_ids, {thread:UInt64}) OR position(query, {mark:String}) > 0)
+"""
 
 
 @dataclass
@@ -33,7 +42,7 @@ class Process:
     @property
     def mark(self) -> str:
         """A comment that finds the query again in system.processes."""
-        return f"/* id {self.query_id.replace('*', '')} */"
+        return f"/* id {_ODD.sub('', self.query_id)} */"
 
 
 class Processes:
@@ -45,22 +54,28 @@ class Processes:
         self._lock = threading.Lock()
         self._running: dict[str, Process] = {}
 
-    def add(self, process: Process) -> None:
-        """Enter a query; raises EngineError 216 when its id is taken."""
+    @contextmanager
+    def running(self, process: Process) -> Iterator[None]:
+        """Keep a query in the list while it runs; raises EngineError 216 when its id is taken."""
         with self._lock:
             if process.query_id in self._running:
-                raise refuse(
-                    216, f"Query with id = {process.query_id} is already running."
-                )
+                raise refuse(216, f"Query with id = {process.query_id} is already running.")
             self._running[process.query_id] = process
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._running[process.query_id]
 
-    def remove(self, process: Process) -> None:
-        """The query is over."""
-        with self._lock:
-            self._running.pop(process.query_id, None)
+    def ask(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
+        """A small result of this object's own connection, as text."""
+        with self._engine:
+            return self._connection.text(sql, parameters)
 
-    def __len__(self) -> int:
-        return len(self._running)
+    def close(self) -> None:
+        """Give back the connection."""
+        with self._engine:
+            self._connection.close()
 
     def translate(self, statement: str) -> str:
         """A KILL QUERY statement with clients' ids replaced by the engine's."""
@@ -74,12 +89,8 @@ class Processes:
         return self._find(process) or query_id
 
     def _find(self, process: Process) -> str:
-        sql = (
-            "SELECT query_id FROM system.processes WHERE query NOT LIKE '%system.processes%' AND "
-            f"(has(thread_ids, {process.thread}) OR position(query, {string(process.mark)}) > 0)"
-        )
-        with self._engine:
-            return self._connection.text(sql).split("\n")[0]
+        found = self.ask(_FIND, {"thread": str(process.thread), "mark": process.mark})
+        return found.split("\n")[0]
 
     def kill(self, process: Process) -> None:
         """Ask the engine to stop a query; it is no error if it has already ended."""
@@ -88,9 +99,7 @@ class Processes:
             found = self._find(process)
             if found and self._running.get(process.query_id) is process:
                 with self._engine:
-                    self._connection.run(
-                        f"KILL QUERY WHERE query_id = {string(found)} ASYNC"
-                    )
+                    self._connection.run(f"KILL QUERY WHERE query_id = {string(found)} ASYNC")
 
     def kill_all(self) -> None:
         """Stop everything, before the process ends."""

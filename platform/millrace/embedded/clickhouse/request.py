@@ -7,6 +7,7 @@ more than what the whole front may add to a query, and neither hands over a body
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote_plus
@@ -19,6 +20,10 @@ MAX_HEAD = 1 << 20
 READ = 1 << 20
 #: Seconds that a request may take to send its head, and a body to send its next bytes.
 PATIENCE = 30.0
+#: A body slower than this many bytes a second is given up, once PATIENCE is over.
+SLOWEST = 1000
+#: Bytes of an unwanted body that are read and dropped, so that the connection can be kept.
+DRAIN = 16 << 20
 
 
 class Reader:
@@ -38,13 +43,16 @@ class Reader:
         return data
 
     def head(self, idle: float) -> bytes:
-        """The next request's head, without its empty line. Waits ``idle`` seconds for it to begin."""
+        """The next request's head, without its empty line. ``idle``: seconds to wait for it."""
         self.sock.settimeout(idle)
         data = self._ahead.lstrip(b"\r\n") or self._receive().lstrip(b"\r\n")
         self.sock.settimeout(PATIENCE)
+        deadline = time.monotonic() + PATIENCE
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > MAX_HEAD:
                 raise BadRequest(431, "The head of the request is too large.")
+            if time.monotonic() > deadline:
+                raise Disconnected
             data += self._receive()
         self._ahead = data[end + 4 :]
         return data[:end]
@@ -82,6 +90,7 @@ class Request:
     version: str
     reader: Reader
     body_read: bool = field(default=False, init=False)
+    _body: Iterator[bytes] | None = field(default=None, init=False)
 
     def header(self, name: str) -> str:
         """A header's value, empty where it is missing."""
@@ -91,9 +100,7 @@ class Request:
     def keep_alive(self) -> bool:
         """Whether the client wants to send more over this connection."""
         wish = self.header("connection").lower()
-        return (
-            "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
-        )
+        return "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
 
     @property
     def has_body(self) -> bool:
@@ -106,18 +113,42 @@ class Request:
         return "chunked" in self.header("transfer-encoding").lower()
 
     def body(self) -> Iterator[bytes]:
-        """The body as it comes from the socket, still encoded."""
+        """The body as it comes from the socket, still encoded; the same iterator at every call."""
+        if self._body is None:
+            self._body = self._stream()
+        return self._body
+
+    def _stream(self) -> Iterator[bytes]:
         if self.header("expect").lower() == "100-continue":
             self.reader.sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if self.chunked:
-            yield from self._chunks()
-        else:
-            left = self._length()
-            while left > 0:
-                data = self.reader.some(left)
-                left -= len(data)
-                yield data
+        began, size = time.monotonic(), 0
+        for data in self._chunks() if self.chunked else self._counted():
+            yield data
+            size += len(data)
+            took = time.monotonic() - began
+            if took > PATIENCE and size < took * SLOWEST:
+                raise Disconnected
         self.body_read = True
+
+    def _counted(self) -> Iterator[bytes]:
+        left = self._length()
+        while left > 0:
+            data = self.reader.some(left)
+            left -= len(data)
+            yield data
+
+    def drain(self) -> bool:
+        """Read what is left of the body and drop it; False where that is too much to ask."""
+        if self.body_read or not self.has_body:
+            return True
+        if self.header("expect") and self._body is None:
+            return False
+        size = 0
+        for data in self.body():
+            size += len(data)
+            if size > DRAIN:
+                return False
+        return True
 
     def _length(self) -> int:
         try:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from millrace.embedded.clickhouse.compression import Encoder
-from millrace.embedded.clickhouse.errors import Disconnected, EngineError
+from millrace.embedded.clickhouse.errors import Disconnected
 
 _REASONS = {
     200: "OK", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found",
@@ -18,7 +18,7 @@ _REASONS = {
     501: "Not Implemented", 503: "Service Unavailable",
 }  # fmt: skip
 #: Seconds that a client may leave a result unread.
-PATIENCE = 300.0
+PATIENCE = 60.0
 
 
 def _send(sock: socket.socket, *parts: bytes | memoryview) -> None:
@@ -42,7 +42,6 @@ class Response:
     sock: socket.socket
     version: str
     keep_alive: bool
-    server: str
     headers: dict[str, str] = field(default_factory=dict)
     encoder: Encoder | None = None
     tag: str = field(default_factory=lambda: secrets.token_hex(8))
@@ -50,17 +49,13 @@ class Response:
 
     def _head(self, status: int, extra: Mapping[str, str]) -> bytes:
         lines = [f"HTTP/1.1 {status} {_REASONS.get(status, 'Error')}"]
-        lines += [
-            f"{name}: {value}" for name, value in {**self.headers, **extra}.items()
-        ]
-        keep = "Keep-Alive" if self.keep_alive else "Close"
-        lines.append(f"Connection: {keep}\r\n\r\n")
+        for name, value in {**self.headers, **extra}.items():
+            lines.append(f"{name}: {value}".replace("\r", " ").replace("\n", " "))
+        lines.append("Connection: Keep-Alive" if self.keep_alive else "Connection: Close")
         self.started = True
-        return "\r\n".join(lines).encode("latin-1", "replace")
+        return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
-    def whole(
-        self, status: int, data: bytes | memoryview, extra: Mapping[str, str]
-    ) -> None:
+    def whole(self, status: int, data: bytes | memoryview, extra: Mapping[str, str]) -> None:
         """Send the head and all of ``data`` at once."""
         if self.encoder is not None and len(data):
             data = self.encoder.compress(data) + self.encoder.flush()
@@ -101,14 +96,13 @@ class Response:
         if self.version != "HTTP/1.0":
             _send(self.sock, b"0\r\n\r\n")
 
-    def broken(self, error: EngineError, words: str) -> None:
+    def broken(self, text: bytes) -> None:
         """Report an error after the head has left, as ClickHouse 25.11 does.
 
         The message stands between tags that the head announced, and the body is left without its
         end, so that every client sees that something is missing.
         """
         self.keep_alive = False
-        text = words.encode("utf-8", "replace")
         tag = self.tag.encode()
         self.write(
             b"\r\n__exception__\r\n%s\r\n%s\n%d %s\r\n__exception__\r\n"

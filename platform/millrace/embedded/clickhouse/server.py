@@ -6,10 +6,11 @@ import logging
 import socket
 import threading
 import time
+from contextlib import suppress
 
 from millrace.embedded.clickhouse.errors import BadRequest, Disconnected
 from millrace.embedded.clickhouse.front import Front
-from millrace.embedded.clickhouse.request import Reader, Request, parse
+from millrace.embedded.clickhouse.request import Reader, parse
 from millrace.embedded.clickhouse.response import Response
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,6 @@ log = logging.getLogger(__name__)
 MOST = 512
 #: Seconds that an idle connection is kept.
 IDLE = 300.0
-#: Bytes of an unread body that are read and dropped to keep a connection, at most.
-_DRAIN = 1 << 20
 
 
 class Server:
@@ -45,7 +44,7 @@ class Server:
                 time.sleep(0.05)  # Out of file descriptors: others must close first.
                 continue
             if len(self._open) >= MOST:
-                sock.close()
+                _turn_away(sock)
                 continue
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with self._lock:
@@ -64,21 +63,17 @@ class Server:
         finally:
             with self._lock:
                 self._open.discard(sock)
-            sock.close()
+            _linger(sock)
 
     def _exchange(self, sock: socket.socket, reader: Reader) -> bool:
         """One request and its response; whether another may follow."""
-        response = Response(sock, "HTTP/1.1", keep_alive=False, server="ClickHouse")
+        response = Response(sock, "HTTP/1.1", keep_alive=False)
         try:
             request = parse(reader.head(IDLE), reader)
         except BadRequest as error:
-            response.whole(
-                error.status, f"{error}\n".encode(), {"Content-Type": "text/plain"}
-            )
+            response.whole(error.status, f"{error}\n".encode(), {"Content-Type": "text/plain"})
             return False
-        response = Response(
-            sock, request.version, request.keep_alive, server="ClickHouse"
-        )
+        response = Response(sock, request.version, request.keep_alive)
         with self._lock:
             self._busy += 1
         try:
@@ -86,13 +81,11 @@ class Server:
         except BadRequest as error:
             response.keep_alive = False
             if not response.started:
-                response.whole(
-                    error.status, f"{error}\n".encode(), {"Content-Type": "text/plain"}
-                )
+                response.whole(error.status, f"{error}\n".encode(), {"Content-Type": "text/plain"})
         finally:
             with self._lock:
                 self._busy -= 1
-        return response.keep_alive and _drained(request)
+        return response.keep_alive and (request.body_read or not request.has_body)
 
     def stop(self, patience: float) -> bool:
         """Accept nothing more and wait for running requests, seconds; whether all have ended."""
@@ -109,8 +102,20 @@ class Server:
         return self._busy
 
 
-def _drained(request: Request) -> bool:
-    """Read what is left of a body that nobody wanted; False where it is too much."""
-    if not request.has_body or request.body_read:
-        return True
-    return False
+def _turn_away(sock: socket.socket) -> None:
+    with suppress(OSError):
+        sock.send(
+            b"HTTP/1.1 503 Too many connections\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n"
+        )
+    sock.close()
+
+
+def _linger(sock: socket.socket) -> None:
+    """Close so that the last response arrives, though the client may still be sending."""
+    with suppress(OSError):
+        sock.shutdown(socket.SHUT_WR)
+        sock.settimeout(0.5)
+        for _ in range(64):
+            if not sock.recv(1 << 20):
+                break
+    sock.close()

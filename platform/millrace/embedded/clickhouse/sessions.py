@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from millrace.embedded.clickhouse.engine import Connection, Engine
-from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import identifier, string
 from millrace.embedded.clickhouse.pool import Profile, assignments, open_with
 
@@ -19,48 +19,72 @@ MAX_TIMEOUT = 3600
 #: Sessions kept at once.
 MOST = 512
 
+_CHANGED = """
+SELECT name, value FROM system.settings WHERE changed AND has({names:Array(String)}, name)
+"""
+
 
 @dataclass
 class Session:
-    """One session. ``home`` is its own database, ``now`` the one that the connection is in."""
+    """One session. ``home`` is its own database, ``now`` the one that its connection is in.
 
-    connection: Connection
+    Users who may only read have nothing to keep: theirs is a lock without a ``connection``.
+    """
+
     home: str
-    now: str
+    connection: Connection | None = None
+    now: str = ""
     expires: float = 0.0
     busy: bool = True
+    broken: bool = False
     #: The session's own values of settings that requests gave for themselves.
     own: dict[str, str | None] = field(default_factory=dict)
 
-    def enter(self, database: str, settings: Mapping[str, str]) -> None:
-        """Apply what one request asks for; raises EngineError."""
-        self._use(database or self.home)
+    @contextmanager
+    def prepared(
+        self, connection: Connection, database: str, settings: Mapping[str, str], *, lasting: bool
+    ) -> Iterator[None]:
+        """Apply what one request asks for, and take it back after it.
+
+        ``lasting``: the statement is a SET or a USE, so that its settings are the session's.
+        """
+        settings = {} if lasting else settings
+        self.broken = True
+        self._use(connection, database or self.home)
         if settings:
-            self._remember(settings)
-            self.connection.run(assignments(settings))
+            self._remember(connection, settings)
+            connection.run(assignments(settings))
+        self.broken = False
+        try:
+            yield
+        finally:
+            self._leave(connection, settings, lasting=lasting)
 
-    def leave(self, settings: Mapping[str, str], *, lasting: bool) -> None:
-        """Take the request's own settings back; ``lasting``: the statement was a SET or a USE."""
-        if lasting:
-            self.home = self.now = self.connection.text("SELECT currentDatabase()")
-            self.own.clear()
-        elif settings:
-            values = ((name, self.own.get(name)) for name in settings)
-            sets = (f"{n} = {'DEFAULT' if v is None else string(v)}" for n, v in values)
-            self.connection.run("SET " + ", ".join(sets))
+    def _leave(self, connection: Connection, settings: Mapping[str, str], *, lasting: bool) -> None:
+        try:
+            if lasting:
+                self.home = self.now = connection.text("SELECT currentDatabase()")
+                self.own.clear()
+            elif settings:
+                values = ((name, self.own.get(name)) for name in settings)
+                sets = (f"{n} = {'DEFAULT' if v is None else string(v)}" for n, v in values)
+                connection.run("SET " + ", ".join(sets))
+        except EngineError:
+            # The statement's own outcome stands; the session begins anew.
+            self.broken = True
 
-    def _use(self, database: str) -> None:
+    def _use(self, connection: Connection, database: str) -> None:
         if database != self.now:
-            self.connection.run(f"USE {identifier(database)}")
+            connection.run(f"USE {identifier(database)}")
             self.now = database
 
-    def _remember(self, settings: Mapping[str, str]) -> None:
+    def _remember(self, connection: Connection, settings: Mapping[str, str]) -> None:
         unknown = [name for name in settings if name not in self.own]
         if not unknown:
             return
-        names = ", ".join(string(name) for name in unknown)
-        sql = f"SELECT name, value FROM system.settings WHERE changed AND name IN ({names})"
-        rows = bytes(self.connection.run(sql, "TSVRaw").data).decode().splitlines()
+        names = "[" + ", ".join(string(name) for name in unknown) + "]"
+        result = connection.run(_CHANGED, "TSVRaw", {"names": names})
+        rows = bytes(result.data).decode().splitlines()
         found = dict(row.split("\t", 1) for row in rows)
         self.own.update({name: found.get(name) for name in unknown})
 
@@ -76,62 +100,63 @@ class Sessions:
     @contextmanager
     def use(
         self,
-        user: str,
-        name: str,
+        key: tuple[str, str],
         profile: Profile,
         timeout: int,
         now: float,
         *,
         check: bool,
     ) -> Iterator[Session]:
-        """Lock a session, made now if need be.
+        """Lock the session of a user and id, made now if need be.
 
         Raises EngineError: 372 (``check`` and there is none), 373 (it serves another query), 374.
         """
         if not 0 < timeout <= MAX_TIMEOUT:
-            raise refuse(
-                374, f"Session timeout {timeout} is not between 1 and {MAX_TIMEOUT}."
-            )
-        key = (user, name)
+            raise refuse(374, f"Session timeout {timeout} is not between 1 and {MAX_TIMEOUT}.")
         session = self._acquire(key, profile, check=check)
         try:
             yield session
         finally:
             session.expires = now + timeout
             session.busy = False
+            if session.broken:
+                self._drop(key)
 
-    def _acquire(
-        self, key: tuple[str, str], profile: Profile, *, check: bool
-    ) -> Session:
+    def _acquire(self, key: tuple[str, str], profile: Profile, *, check: bool) -> Session:
         with self._lock:
             session = self._all.get(key)
-            if session is None:
-                if check:
-                    raise refuse(372, f"Session {key[1]} not found.")
-                if len(self._all) >= MOST:
-                    raise refuse(
-                        202, "Too many sessions; close some, or wait until they expire."
-                    )
-                connection = open_with(self._engine, profile)
-                session = Session(connection, profile.database, profile.database)
-                self._all[key] = session
-            elif session.busy:
-                raise refuse(373, f"Session {key[1]} is locked by a concurrent client.")
-            session.busy = True
-            return session
+            if session is not None:
+                if session.busy:
+                    raise refuse(373, f"Session {key[1]} is locked by a concurrent client.")
+                session.busy = True
+                return session
+            if check:
+                raise refuse(372, f"Session {key[1]} not found.")
+            if len(self._all) >= MOST:
+                raise refuse(202, "Too many sessions; close some, or wait until they expire.")
+            session = Session(profile.database, now=profile.database)
+            self._all[key] = session
+        try:
+            if not profile.readonly:
+                session.connection = open_with(self._engine, profile)
+        except EngineError:
+            self._drop(key)
+            raise
+        return session
+
+    def _drop(self, key: tuple[str, str]) -> None:
+        with self._lock:
+            session = self._all.pop(key, None)
+        if session is not None and session.connection is not None:
+            session.connection.close()
 
     def expire(self, now: float) -> None:
         """Close the sessions whose time is over."""
         with self._lock:
             gone = [k for k, s in self._all.items() if not s.busy and s.expires < now]
-            sessions = [self._all.pop(key) for key in gone]
-        for session in sessions:
-            session.connection.close()
+        for key in gone:
+            self._drop(key)
 
-    def drop(self, user: str, name: str | None = None) -> None:
-        """Close a session, or all of a user, that serve no query."""
-        with self._lock:
-            keys = [k for k in self._all if k[0] == user and name in (None, k[1])]
-            sessions = [self._all.pop(k) for k in keys if not self._all[k].busy]
-        for session in sessions:
-            session.connection.close()
+    def close(self) -> None:
+        """Close all that serve no query."""
+        self.expire(float("inf"))

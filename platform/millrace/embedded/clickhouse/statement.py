@@ -25,9 +25,7 @@ _SETTINGS_TAIL = re.compile(rb"\s*SETTINGS\s+([^\n]*)", re.IGNORECASE)
 #: Statements whose result can be streamed.
 _READS = frozenset({"SELECT", "WITH", "FROM", "("})
 #: Statements that leave something on the connection that ran them.
-_LASTING = frozenset(
-    {"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK", "EXECUTE", "DETACH", "ATTACH"}
-)
+_LASTING = frozenset({"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK", "EXECUTE", "DETACH", "ATTACH"})
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class Insertion:
 
 
 def insertion(sql: bytes, default_form: str) -> Insertion | None:
-    """Split an INSERT from its data; None for INSERT … SELECT, VALUES in the text, FROM INFILE.
+    """Split an INSERT from its data; None for INSERT … SELECT and FROM INFILE.
 
     ``sql`` may go on with binary data, of which nothing is read.
     """
@@ -83,12 +81,7 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
         if token.text == "FORMAT":
             return _with_format(sql, token)
         if token.text == "VALUES":
-            rest = sql[token.end :]
-            return (
-                Insertion(_head(sql, token), "Values", len(sql))
-                if not rest.strip()
-                else None
-            )
+            return Insertion(_head(sql, token), "Values", token.end)
         if token.text in ("SELECT", "WITH", "INFILE", "WATCH"):
             return None
     head = sql.decode("utf-8", "replace").rstrip().rstrip(";")

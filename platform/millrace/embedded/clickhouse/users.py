@@ -58,9 +58,7 @@ def _load(path: Path) -> dict[str, User]:
             name=entry["name"],
             digest=entry["digest"],
             database=entry["database"],
-            settings={
-                name: Setting(**value) for name, value in entry["settings"].items()
-            },
+            settings={name: Setting(**value) for name, value in entry["settings"].items()},
             databases=frozenset(entry["databases"]),
         )
         for entry in entries
@@ -85,7 +83,7 @@ class Users:
         return sorted(self._users.values(), key=lambda user: user.name)
 
     def authenticate(self, name: str, password: str) -> User:
-        """The user of that name and password; raises EngineError 516 without saying which is wrong."""
+        """The user of that name and password; raises EngineError 516, which tells not what is wrong."""
         user = self.find(name)
         if user is None or not user.accepts(password):
             raise refuse(
@@ -98,17 +96,13 @@ class Users:
     def create(self, user: User, *, if_not_exists: bool, or_replace: bool) -> None:
         """Add a user; raises EngineError 493 when there is one of that name."""
         with self._lock:
-            if self.find(user.name) is not None and not (
-                or_replace and user.name in self._users
-            ):
+            if self.find(user.name) is not None and not (or_replace and user.name in self._users):
                 if if_not_exists:
                     return
                 raise refuse(493, f"user `{user.name}` already exists.")
             self._store({**self._users, user.name: user})
 
-    def alter(
-        self, name: str, change: Callable[[User], User], *, if_exists: bool = False
-    ) -> None:
+    def alter(self, name: str, change: Callable[[User], User], *, if_exists: bool = False) -> None:
         """Change a user; raises EngineError 192 when there is none of that name."""
         with self._lock:
             user = self._users.get(name)

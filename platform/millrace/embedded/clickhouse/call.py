@@ -1,0 +1,114 @@
+"""From a request to a call: parameters, the statement's text, the data that comes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from millrace.embedded.clickhouse import compression, external, forms, statement
+from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.parameters import Parameters, split
+from millrace.embedded.clickhouse.processes import Process
+from millrace.embedded.clickhouse.request import Request
+from millrace.embedded.clickhouse.response import Response
+from millrace.embedded.clickhouse.spool import Spool
+from millrace.embedded.clickhouse.users import User
+
+#: The largest query or form, in bytes. Data of inserts is not part of it.
+MAX_QUERY = 256 << 20
+#: Bytes in which an INSERT must come to its data.
+MAX_INSERT_HEAD = 1 << 16
+
+
+@dataclass
+class Call:
+    """One request on its way through."""
+
+    request: Request
+    response: Response
+    user: User
+    parameters: Parameters
+    process: Process
+    text: bytes = b""
+    files: dict[str, bytes] = field(default_factory=dict)
+    insertion: statement.Insertion | None = None
+    words: list[str] = field(default_factory=list)
+
+    @property
+    def sql(self) -> str:
+        """The statement; bytes that are no UTF-8 become lone surrogates."""
+        return self.text.decode("utf-8", "surrogateescape")
+
+    @property
+    def session(self) -> str:
+        """The id of the session that the request names, or nothing."""
+        return self.parameters.transport.get("session_id", "")
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the statement changes its connection for those that come after it."""
+        return statement.is_lasting(self.words)
+
+    def read(self, spool: Spool) -> None:
+        """Take in the statement, and of an insert its data into ``spool``; raises EngineError."""
+        data = self._data()
+        if forms.is_form(self.request.header("content-type")):
+            self._form(forms.multipart(self.request.header("content-type"), _all(data)))
+        self.text = self.parameters.transport.get("query", "").encode("utf-8", "surrogateescape")
+        if not self.text:
+            data = self._text(data)
+        self.words = statement.first_words(self.text, 4)
+        if self.words[:1] == ["INSERT"]:
+            self.insertion = statement.insertion(self.text, self.default_format)
+        if self.insertion is not None:
+            spool.fill(self.text[self.insertion.data_at :], data)
+        elif rest := _all(data):
+            # The address and the body are one text; a body that is all of it has no line before.
+            between = b"\n" if self.parameters.transport.get("query") else b""
+            self.text += between + rest
+
+    @property
+    def default_format(self) -> str:
+        """The format where the statement names none, as the request wants it; may be empty."""
+        wanted = self.parameters.transport.get("default_format")
+        return wanted or self.request.header("x-clickhouse-format")
+
+    def _data(self) -> Iterator[bytes]:
+        if self.parameters.flag("decompress") or self.parameters.flag("compress"):
+            raise refuse(
+                48,
+                "The parameters compress and decompress (ClickHouse's own blocks) are not known "
+                "here; use Content-Encoding and Accept-Encoding.",
+            )
+        if not self.request.has_body:
+            return iter(())
+        return compression.decode(self.request.header("content-encoding"), self.request.body())
+
+    def _form(self, form: forms.Form) -> None:
+        pairs = {**self.request.query, **form.fields}
+        self.parameters = split(pairs, external.names(form.files))
+        self.files = form.files
+
+    def _text(self, data: Iterator[bytes]) -> Iterator[bytes]:
+        """Read the statement's own part of the body; gives the rest of it."""
+        for piece in data:
+            self.text += piece
+            if len(self.text) >= MAX_INSERT_HEAD:
+                break
+        content_type = self.request.header("content-type").lower()
+        if "urlencoded" in content_type and forms.looks_like_one(self.text):
+            self._form(forms.urlencoded(self.text + _all(data)))
+            query = self.parameters.transport.get("query", "")
+            self.text = query.encode("utf-8", "surrogateescape")
+        return data
+
+
+def _all(data: Iterator[bytes]) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    for piece in data:
+        pieces.append(piece)
+        size += len(piece)
+        if size > MAX_QUERY:
+            raise refuse(229, f"The query is larger than {MAX_QUERY} bytes.")
+    return b"".join(pieces)
