@@ -34,6 +34,11 @@ def home() -> Path:
     return (project() or Path.home()) / ".millrace"
 
 
+def cache() -> Path:
+    """Downloads that all installations of this checkout share."""
+    return (project() or Path.home()) / ".millrace" / "cache"
+
+
 def urls(folder: Path | None = None) -> dict[str, str]:
     """URLs and keys of the installation in ``folder`` (``home()``), by their names in settings.
 

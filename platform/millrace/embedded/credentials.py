@@ -22,10 +22,10 @@ _MAKERS: dict[str, Callable[[], str]] = {
     "secret_key": lambda: secrets.token_hex(32),
     "encryption_key": lambda: Fernet.generate_key().decode(),
     "postgres": _password,
+    "postgres_superuser": _password,
     "clickhouse": _password,
     "valkey": _password,
     "rabbitmq": _password,
-    "erlang_cookie": _password,
     "supervisor": _password,
     "admin": lambda: secrets.token_urlsafe(12),
 }

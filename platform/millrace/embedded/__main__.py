@@ -1,0 +1,7 @@
+"""Run the embedded services from the command line; see cli."""
+
+import sys
+
+from millrace.embedded.cli import main
+
+sys.exit(main())

@@ -1,0 +1,42 @@
+"""The ClickHouse engine behind ClickHouse's HTTP interface: ``millrace.embedded.clickhouse``."""
+
+from __future__ import annotations
+
+import sys
+import urllib.request
+
+from millrace.embedded import addresses, files
+from millrace.embedded.component import Component, NotReady, Program
+
+
+class ClickHouse(Component):
+    """One process that has the engine's folder to itself."""
+
+    name = "clickhouse"
+    ports = ("clickhouse",)
+
+    def prepare(self) -> None:
+        """Write the password to where the server reads it."""
+        super().prepare()
+        files.write_text(self.folder / "password", self.password + "\n")
+
+    def programs(self) -> tuple[Program, ...]:
+        """The server."""
+        command = (
+            sys.executable,
+            "-m",
+            "millrace.embedded.clickhouse",
+            f"--data={self.folder / 'data'}",
+            f"--host={addresses.HOST}",
+            f"--port={self.port}",
+            "--user=millrace",
+            f"--password-file={self.folder / 'password'}",
+        )
+        return (Program("clickhouse", command, self.folder, stop_seconds=20),)
+
+    def check(self) -> None:
+        """Answer /ping."""
+        address = f"http://{addresses.HOST}:{self.port}/ping"
+        with urllib.request.urlopen(address, timeout=2) as answer:
+            if answer.status != 200:
+                raise NotReady(f"{address} answered {answer.status}")

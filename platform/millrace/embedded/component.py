@@ -1,0 +1,82 @@
+"""What supervisor runs: a component is one thing to start, and consists of programs."""
+
+from __future__ import annotations
+
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from millrace.embedded import addresses, credentials, ports
+
+
+@dataclass(frozen=True)
+class Program:
+    """One process: how to start and stop it. ``stop_seconds`` after the signal it is killed."""
+
+    name: str
+    command: tuple[str, ...]
+    directory: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+    stop_signal: str = "TERM"
+    stop_seconds: int = 10
+
+
+class NotReady(Exception):
+    """The component does not serve yet."""
+
+
+class Component(ABC):
+    """A service, or a process of Millrace's own, of the installation in ``home``."""
+
+    name: ClassVar[str]
+    #: Names of the ports that it listens on; the first one is where it is reached.
+    ports: ClassVar[tuple[str, ...]] = ()
+    #: How long it may take from its start until it serves.
+    start_seconds: ClassVar[float] = 60.0
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        #: All that it keeps.
+        self.folder = home / self.name
+
+    @property
+    def port(self) -> int:
+        """The port on 127.0.0.1 where it is reached."""
+        return ports.read(self.home)[self.ports[0]]
+
+    @property
+    def password(self) -> str:
+        """The password of this installation's own user."""
+        return credentials.read(self.home)[self.name]
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """All URLs of the installation; see addresses.urls."""
+        return addresses.urls(self.home)
+
+    def why_unavailable(self) -> str | None:
+        """Why it can't run on this machine and how to mend that; None when it can."""
+        return None
+
+    def prepare(self) -> None:
+        """Make what must exist before the start. May take long the first time."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    @abstractmethod
+    def programs(self) -> tuple[Program, ...]:
+        """Its processes in the order of their start; the last one is what serves."""
+
+    def check(self) -> None:
+        """Raise NotReady (or OSError) unless it serves now."""
+        connect(self.port)
+
+    def complete(self) -> None:
+        """What is done once it serves; safe to repeat."""
+
+
+def connect(port: int) -> None:
+    """Raise OSError unless something accepts connections on the port."""
+    socket.create_connection((addresses.HOST, port), timeout=2).close()

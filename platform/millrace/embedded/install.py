@@ -1,0 +1,47 @@
+"""What an installation needs before its processes start: the schema, and someone to log in."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from millrace.embedded import addresses, credentials
+from millrace.embedded.errors import DidNotStart
+
+ADMIN = "admin"
+
+
+def install(home: Path) -> None:
+    """Migrate and make the administrator, in a process of its own. Raises DidNotStart."""
+    done = subprocess.run(
+        [sys.executable, "-m", "millrace.embedded.install"],
+        env={**os.environ, "MILLRACE_HOME": str(home)},
+        cwd=addresses.project() or home,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise DidNotStart(f"The migrations failed:\n{done.stderr.strip()}")
+
+
+def main() -> None:
+    """Do it in this process, for the home and the services that the environment names."""
+    import django
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
+    django.setup()
+    call_command("migrate", interactive=False, verbosity=0)
+    users = get_user_model()
+    # An administrator who has changed the password keeps it.
+    if not users.objects.filter(username=ADMIN).exists():
+        password = credentials.read(addresses.home())["admin"]
+        users.objects.create_superuser(username=ADMIN, password=password)
+
+
+if __name__ == "__main__":
+    main()

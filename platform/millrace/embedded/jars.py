@@ -1,0 +1,92 @@
+"""Apache Kafka's jars: resolved by jgo, locked with their SHA-256, kept in the project's cache.
+
+``python -m millrace.embedded.jars`` resolves anew and writes the lock file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jgo.constants import MAVEN_CENTRAL_URL
+from jgo.env._lockfile import LockedDependency, LockFile, compute_sha256
+from jgo.maven import MavenContext, PythonResolver
+from jgo.parse import Coordinate
+
+from millrace.embedded import addresses, files
+from millrace.embedded.errors import Altered, Unavailable
+
+#: What is locked; slf4j-simple lets Kafka's warnings reach its log.
+COORDINATES = (
+    ("org.apache.kafka", "kafka_2.13", "4.1.1"),
+    ("org.slf4j", "slf4j-simple", "1.7.36"),
+)
+LOCK = Path(__file__).with_name("kafka.lock.toml")
+
+
+def paths() -> list[Path]:
+    """Every jar of the lock file, downloaded where missing, each checked.
+
+    Raises Altered when one is not the locked one, Unavailable when one can't be had.
+    """
+    cache = addresses.cache() / "jars"
+    context = _context(cache)
+    with files.locked(cache / ".lock"):
+        return [_fetch(context, locked) for locked in LockFile.load(LOCK).dependencies]
+
+
+def expected(cache: Path | None = None) -> list[Path]:
+    """Where the jars of the lock file are or will be, in the order of the class path."""
+    context = _context(cache or addresses.cache() / "jars")
+    return [_cached(context, locked) for locked in LockFile.load(LOCK).dependencies]
+
+
+def _context(cache: Path) -> MavenContext:
+    return MavenContext(repo_cache=cache, remote_repos={"central": MAVEN_CENTRAL_URL}, timeout=60)
+
+
+def _cached(context: MavenContext, locked: LockedDependency) -> Path:
+    component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
+    path = component.artifact(packaging=locked.packaging).cached_path
+    assert path is not None
+    return Path(path)
+
+
+def _fetch(context: MavenContext, locked: LockedDependency) -> Path:
+    path = _cached(context, locked)
+    if path.exists() and compute_sha256(path) == locked.sha256:
+        return path
+    # What an interrupted download left behind.
+    path.unlink(missing_ok=True)
+    component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
+    try:
+        component.artifact(packaging=locked.packaging).resolve()
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(
+            f"{locked.artifactId} {locked.version}, a part of Apache Kafka, could not be "
+            f"downloaded from Maven Central ({type(error).__name__}). Check the network, or set "
+            "KAFKA_URL to a Kafka of your own."
+        ) from error
+    found = compute_sha256(path)
+    if found != locked.sha256:
+        path.unlink()
+        raise Altered(
+            f"{path.name} from Maven Central has the SHA-256 {found}, but {LOCK.name} says "
+            f"{locked.sha256}. It was not used."
+        )
+    return path
+
+
+def lock() -> None:
+    """Resolve COORDINATES with all that they need at run time and write the lock file."""
+    context = _context(addresses.cache() / "jars")
+    wanted = [
+        context.create_dependency(Coordinate(group, artifact, version, scope="compile"))
+        for group, artifact, version in COORDINATES
+    ]
+    inputs, transitive = PythonResolver().resolve(wanted)
+    needed = inputs + [one for one in transitive if one.scope in {"compile", "runtime"}]
+    LockFile.from_resolved_dependencies(needed, environment_name="kafka").save(LOCK)
+
+
+if __name__ == "__main__":
+    lock()

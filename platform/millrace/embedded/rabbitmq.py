@@ -1,0 +1,90 @@
+"""RabbitMQ: no wheel has it, so Debian's ``rabbitmq-server``, as an instance of our own."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from kombu import Connection
+
+from millrace.embedded import addresses, files, ports
+from millrace.embedded.component import Component, Program, connect
+
+#: Not the wrapper in /usr/sbin, which changes to a user of the system's.
+SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+HOW_TO_GET_IT = "apt-get install --no-install-recommends rabbitmq-server"
+
+# A default user other than guest is made instead of guest, at the first start.
+_CONFIG = """\
+listeners.tcp.1 = {host}:{port}
+default_user = millrace
+default_pass = {password}
+loopback_users = none
+disk_free_limit.absolute = 200MB
+vm_memory_high_watermark.absolute = 512MB
+log.console = true
+log.console.level = warning
+log.file = false
+"""
+
+
+class RabbitMQ(Component):
+    """A node on loopback with an epmd of its own, so that no other node is met or disturbed."""
+
+    name = "rabbitmq"
+    ports = ("rabbitmq", "rabbitmq_distribution", "epmd")
+
+    def why_unavailable(self) -> str | None:
+        """RabbitMQ is Debian's to bring."""
+        if SERVER.exists() and shutil.which("epmd"):
+            return None
+        return f"RabbitMQ is not on this machine. As root, get it with: {HOW_TO_GET_IT}"
+
+    def prepare(self) -> None:
+        """Write the configuration."""
+        super().prepare()
+        text = _CONFIG.format(host=addresses.HOST, port=self.port, password=self.password)
+        files.write_text(self.folder / "rabbitmq.conf", text)
+        files.write_text(self.folder / "enabled_plugins", "[].\n")
+
+    def programs(self) -> tuple[Program, ...]:
+        """Erlang's port mapper, then the broker."""
+        number = ports.read(self.home)
+        epmd = {"ERL_EPMD_PORT": str(number["epmd"]), "ERL_EPMD_ADDRESS": addresses.HOST}
+        return (
+            Program("epmd", ("epmd",), self.folder, epmd, stop_seconds=5),
+            Program(
+                "rabbitmq",
+                (str(SERVER),),
+                self.folder,
+                epmd | self._environment(number),
+                stop_seconds=30,
+            ),
+        )
+
+    def _environment(self, number: dict[str, int]) -> dict[str, str]:
+        return {
+            "HOME": str(self.folder),
+            "RABBITMQ_NODENAME": "millrace@localhost",
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_NODE_IP_ADDRESS": addresses.HOST,
+            "RABBITMQ_DIST_PORT": str(number["rabbitmq_distribution"]),
+            "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
+            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
+            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq.conf"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
+                "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +S 2:2"
+            ),
+            # Makes the script become the node instead of standing before it, so that the process
+            # that supervisor started is the one to signal.
+            "RUNNING_UNDER_SYSTEMD": "true",
+        }
+
+    def check(self) -> None:
+        """Log in."""
+        connect(self.port)
+        with Connection(self.urls["RABBITMQ_URL"], connect_timeout=2) as connection:
+            connection.connect()

@@ -1,0 +1,198 @@
+"""supervisord: its configuration, its start, and talking to it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable
+from contextlib import suppress
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from millrace.embedded import addresses, credentials, files, ports, processes
+from millrace.embedded.component import Program, connect
+from millrace.embedded.errors import DidNotStart
+
+_DAEMON = """\
+[supervisord]
+logfile={home}/logs/supervisord.log
+logfile_maxbytes=5MB
+logfile_backups=1
+pidfile={home}/run/supervisord.pid
+identifier=millrace
+minfds=4096
+{user}
+[inet_http_server]
+port={host}:{port}
+username=millrace
+password={password}
+
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+"""
+
+_PROGRAM = """
+[program:{name}]
+command={command}
+directory={directory}
+environment={environment}
+priority={priority}
+autostart=false
+autorestart=true
+startsecs=1
+startretries=20
+stopsignal={stop_signal}
+stopwaitsecs={stop_seconds}
+killasgroup=true
+redirect_stderr=true
+stdout_logfile={home}/logs/{name}.log
+stdout_logfile_maxbytes=10MB
+stdout_logfile_backups=2
+"""
+
+#: What a call can fail with while supervisord comes, goes, or is killed.
+Unreachable = (OSError, HTTPException, xmlrpc.client.ProtocolError)
+
+
+class Supervisor:
+    """The supervisord of the installation in ``home``, whoever started it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self._config = home / "run" / "supervisord.conf"
+        self._pid_file = home / "run" / "supervisord.pid"
+
+    @property
+    def pid(self) -> int | None:
+        """Its process, if that runs and is ours."""
+        try:
+            pid = int(self._pid_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return pid if processes.belongs(pid, self.home) else None
+
+    @property
+    def rpc(self) -> Any:
+        """A client of its own for each use: it must not be shared among threads."""
+        password = credentials.read(self.home)["supervisor"]
+        port = ports.read(self.home)["supervisor"]
+        address = f"http://millrace:{password}@{addresses.HOST}:{port}/RPC2"
+        return xmlrpc.client.ServerProxy(address, allow_none=True).supervisor
+
+    def configure(self, programs: Iterable[Program]) -> None:
+        """Write the configuration; a supervisord that runs takes over what it does not run now."""
+        home, port = str(self.home), ports.read(self.home)["supervisor"]
+        daemon = _DAEMON.format(
+            home=_escape(home),
+            host=addresses.HOST,
+            port=port,
+            password=credentials.read(self.home)["supervisor"],
+            user="user=root\n" if os.geteuid() == 0 else "",
+        )
+        # A lower number starts first and stops last, should supervisord be told to end by itself.
+        sections = [self._section(program, 100 + n) for n, program in enumerate(programs)]
+        files.write_text(self._config, daemon + "".join(sections))
+        if self.pid is not None:
+            self._reload()
+
+    def _section(self, program: Program, priority: int) -> str:
+        environment = {**program.environment, processes.MARK: str(self.home)}
+        return _PROGRAM.format(
+            name=program.name,
+            command=_escape(shlex.join(program.command)),
+            directory=_escape(str(program.directory)),
+            environment=",".join(f'{key}="{_escape(v)}"' for key, v in environment.items()),
+            priority=priority,
+            stop_signal=program.stop_signal,
+            stop_seconds=program.stop_seconds,
+            home=_escape(str(self.home)),
+        )
+
+    def _reload(self) -> None:
+        added, changed, _ = self.rpc.reloadConfig()[0]
+        for name in changed:
+            # One that runs is left as it is: its program was not asked to start anew.
+            with suppress(xmlrpc.client.Fault):
+                self.rpc.removeProcessGroup(name)
+                self.rpc.addProcessGroup(name)
+        for name in added:
+            self.rpc.addProcessGroup(name)
+
+    def launch(self) -> None:
+        """Start supervisord in a session of its own, out of reach of the terminal's Ctrl-C."""
+        for folder in ("run", "logs"):
+            (self.home / folder).mkdir(parents=True, exist_ok=True)
+        output = self.home / "logs" / "supervisord.out"
+        with output.open("w") as sink:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "supervisor.supervisord", "-n", "-c", str(self._config)],
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                cwd=self.home,
+                env={**os.environ, processes.MARK: str(self.home)},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 20
+        while not self._answers():
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise DidNotStart(f"supervisord did not start:\n{tail(output)}")
+            time.sleep(0.05)
+
+    def _answers(self) -> bool:
+        try:
+            connect(ports.read(self.home)["supervisor"])
+        except OSError:
+            return False
+        return self.pid is not None
+
+    def states(self) -> dict[str, dict[str, Any]]:
+        """What supervisord says of each program; empty when it does not run."""
+        if self.pid is None:
+            return {}
+        try:
+            return {one["name"]: one for one in self.rpc.getAllProcessInfo()}
+        except Unreachable:
+            return {}
+
+    def shut_down(self, seconds: float = 60.0) -> None:
+        """End supervisord; programs that still run are stopped by it first."""
+        pid = self.pid
+        if pid is None:
+            return
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + seconds
+        while processes.belongs(pid, self.home) and time.monotonic() < deadline:
+            _reap(pid)
+            time.sleep(0.05)
+
+    def log(self, name: str) -> Path:
+        """The log file of a program."""
+        return self.home / "logs" / f"{name}.log"
+
+
+def _reap(pid: int) -> None:
+    # When it is our own child; otherwise its parent does it.
+    with suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
+
+
+def _escape(text: str) -> str:
+    # supervisor expands %(name)s everywhere.
+    return text.replace("%", "%%")
+
+
+def tail(path: Path, lines: int = 15) -> str:
+    """The last lines of a log file."""
+    try:
+        text = path.read_text(errors="replace")
+    except FileNotFoundError:
+        return "(it wrote nothing)"
+    return "\n".join(text.splitlines()[-lines:]) or "(it wrote nothing)"

@@ -1,0 +1,116 @@
+"""Millrace's own processes: the web server, Celery's workers and its beat."""
+
+from __future__ import annotations
+
+import os
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import ClassVar
+
+from millrace.embedded import addresses
+from millrace.embedded.component import Component, NotReady, Program
+
+
+class _Process(Component):
+    """A Python process with Django in it, run from the installation's folder."""
+
+    #: Seconds it gets to finish its work after SIGTERM.
+    grace: ClassVar[int] = 30
+
+    def command(self) -> tuple[str, ...]:
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        (self.home / "run").mkdir(parents=True, exist_ok=True)
+
+    def programs(self) -> tuple[Program, ...]:
+        environment = {
+            "DJANGO_SETTINGS_MODULE": "millrace.settings",
+            "MILLRACE_HOME": str(self.home),
+            "PYTHONUNBUFFERED": "1",
+        }
+        command = (sys.executable, "-m", *self.command())
+        folder = addresses.project() or self.home / "run"
+        return (Program(self.name, command, folder, environment, stop_seconds=self.grace),)
+
+    def check(self) -> None:
+        """A worker says nothing when it is ready; supervisor's word that it runs must do."""
+
+
+class Web(_Process):
+    """Granian. Processes first: threads of one process hand the interpreter's lock to and fro."""
+
+    name = "web"
+    ports = ("web",)
+    grace = 35
+
+    def command(self) -> tuple[str, ...]:
+        return (
+            "granian",
+            "--interface=wsgi",
+            f"--host={addresses.HOST}",
+            f"--port={self.port}",
+            f"--workers={os.environ.get('MILLRACE_WEB_WORKERS', '2')}",
+            f"--blocking-threads={os.environ.get('MILLRACE_WEB_THREADS', '4')}",
+            "--workers-kill-timeout=30",
+            "--no-ws",
+            "--log-level=warning",
+            "millrace.wsgi:application",
+        )
+
+    def check(self) -> None:
+        """Answer anything but a server's error."""
+        address = f"http://{addresses.HOST}:{self.port}/admin/login/"
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except urllib.error.HTTPError as error:
+            if error.code >= 500:
+                raise NotReady(f"{address} answers {error.code}") from error
+
+
+class _Worker(_Process):
+    queue: ClassVar[str]
+    concurrency: ClassVar[int] = 4
+
+    def command(self) -> tuple[str, ...]:
+        return (
+            "celery",
+            "--app=millrace",
+            "worker",
+            f"--queues={self.queue}",
+            f"--hostname={self.queue}@%h",
+            "--pool=threads",
+            f"--concurrency={self.concurrency}",
+            "--loglevel=INFO",
+            # One machine has no use for workers that tell each other what they do.
+            "--without-gossip",
+            "--without-mingle",
+        )
+
+
+class IngestWorker(_Worker):
+    """Slices of streams: mostly waiting, for brokers and for inserts."""
+
+    name = "worker-ingest"
+    queue = "ingest"
+
+
+class DefaultWorker(_Worker):
+    """All other tasks."""
+
+    name = "worker-default"
+    queue = "default"
+    concurrency = 2
+
+
+class Beat(_Process):
+    """The clock of periodic tasks."""
+
+    name = "beat"
+    grace = 10
+
+    def command(self) -> tuple[str, ...]:
+        schedule = Path(self.home) / "run" / "beat-schedule"
+        return ("celery", "--app=millrace", "beat", f"--schedule={schedule}", "--pidfile=")
