@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from millrace.embedded.clickhouse import config
+from millrace.embedded.clickhouse.confine import confine
 from millrace.embedded.clickhouse.engine import Engine
 from millrace.embedded.clickhouse.front import Front
 from millrace.embedded.clickhouse.identity import Identities
@@ -78,7 +79,10 @@ def main() -> None:
         lock = FolderLock(data)
     except FolderInUse as error:
         sys.exit(str(error))
-    users = Users((arguments.users or data / "users.json").resolve(), _admin(arguments))
+    users_file = (arguments.users or data / "users.json").resolve()
+    users = Users(users_file, _admin(arguments))
+    if not confine((data, users_file.parent)):
+        log.warning("No Landlock in this kernel: the engine can open every file of this account")
     identities = Identities(users)
     began = time.monotonic()
     engine = Engine(data / "store", config.write(scratch, identities.grants()), scratch)

@@ -100,16 +100,18 @@ class Encoder(Protocol):
 
 class _Lz4:
     def __init__(self) -> None:
-        self._context = lz4.frame.LZ4FrameCompressor(auto_flush=True)
-        self._head = self._context.begin()
+        self._context: Any = lz4.frame.LZ4FrameCompressor(auto_flush=True)
+        self._head = bytes(self._context.begin())
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
         head, self._head = self._head, b""
-        return head + bytes(self._context.compress(data))
+        piece: bytes = self._context.compress(data)
+        return head + piece
 
     def flush(self) -> bytes:
         head, self._head = self._head, b""
-        return head + bytes(self._context.flush())
+        piece: bytes = self._context.flush()
+        return head + piece
 
 
 class _Brotli:

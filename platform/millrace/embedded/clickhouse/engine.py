@@ -150,8 +150,10 @@ class Engine:
     """The open data folder. Made once a process; it must not fork afterwards."""
 
     def __init__(self, data: Path, config: Path, scratch: Path) -> None:
-        # chDB reads a config.xml of the working directory, already while it is imported.
+        # While it is imported, chDB opens an engine of its own, which reads a config.xml of the
+        # working directory and makes a folder among the temporary files.
         os.chdir(scratch)
+        os.environ["TMPDIR"] = str(scratch)
         library: Any = importlib.import_module("chdb._chdb")
         library.reset_signal_handlers()
         library.set_signal_handlers_enabled(0)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 
-_CODE = re.compile(r"Code: (\d+)\. DB::Exception: ")
+_CODE = re.compile(r"Code: (\d+)\. DB::\w*Exception: ")
 _VERSION = re.compile(r" \(version [0-9.]+[^)]*\)\.?")
-_DOUBLED = re.compile(r"\A(Code: (\d+)\. DB::Exception: )Code: \2\. DB::Exception: ")
+_DOUBLED = re.compile(r"\ACode: \d+\. DB::Exception: (?=Code: \d+\. DB::\w*Exception: )")
+_NAMED_TWICE = re.compile(r"(\([A-Z_]+\)) \([A-Z_]+\)\Z")
 
 #: Names of the codes that this server raises by itself.
 NAMES = {
@@ -98,7 +99,8 @@ def translate(error: BaseException) -> EngineError:
     text = _VERSION.sub("", str(error)).strip()
     start = text.find("Code: ")
     text = text[start:] if start > 0 else text
-    text = _DOUBLED.sub(r"\1", text)
+    if _DOUBLED.match(text):
+        text = _NAMED_TWICE.sub(r"\1", _DOUBLED.sub("", text))
     found = _CODE.match(text)
     if found is None:
         return EngineError(1001, f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)")

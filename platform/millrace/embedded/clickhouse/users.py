@@ -83,7 +83,7 @@ class Users:
         return sorted(self._users.values(), key=lambda user: user.name)
 
     def authenticate(self, name: str, password: str) -> User:
-        """The user of that name and password; raises EngineError 516, which tells not what is wrong."""
+        """The user of that name and password; raises EngineError 516, alike for both."""
         user = self.find(name)
         if user is None or not user.accepts(password):
             raise refuse(
