@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from ingestion.api.views import EventsView
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("events/<str:name>", EventsView.as_view(), name="events"),
+]

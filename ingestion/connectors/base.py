@@ -77,5 +77,6 @@ class Connector(ABC):
         Raises CannotRepeat where the stream has no offsets, OffsetsGone where they were deleted.
         """
 
+    @abstractmethod
     def close(self) -> None:
         """Let go of the broker."""

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Feed:
-    """``done``: batches of this slice that are not settled; ``inherited``: those of earlier owners."""
+    """``done``: batches of this slice, not settled; ``inherited``: those of earlier owners."""
 
     source: Source
     address: Address
@@ -53,7 +53,7 @@ class Feed:
         return any(lane.under_way for lane in self.lanes.values())
 
     def pull(self, limit: int, now: float) -> int:
-        """Move what has arrived into the lanes; returns how many messages. Raises ConnectorError."""
+        """Move what has arrived into the lanes; returns how many. Raises ConnectorError."""
         chunks = self.reader.poll(limit)
         for chunk in chunks:
             self.lanes[chunk.number].add(chunk, now)
@@ -68,7 +68,10 @@ class Feed:
         self.reader.acknowledge({lane.lease.number: lane.position})
 
     def settle(self) -> None:
-        """Count and close what the broker knows to be done. Raises ConnectorError, WarehouseError."""
+        """Count and close what the broker knows to be done.
+
+        Raises ConnectorError, WarehouseError.
+        """
         due, inherited = list(self.done), self.inherited
         if due or inherited:
             self.reader.flush()
@@ -93,7 +96,7 @@ def open_feed(
     leases: list[Lease],
     marks: Mapping[int, Watermarks],
 ) -> Feed:
-    """A feed that goes on where the last owner stopped; what that one left open is brought to an end.
+    """A feed that goes on where the last owner stopped, after ending what that one left open.
 
     Raises ConnectorError, WarehouseError, LeaseLost.
     """

@@ -12,7 +12,7 @@ from ingestion.connectors.registry import connect
 from ingestion.consume import settle, trouble
 from ingestion.consume.lease import runnable
 from ingestion.errors import ConnectorError
-from ingestion.models import Connection, ConnectionKind, Source
+from ingestion.models import Connection, ConnectionKind, Source, StreamPartition
 from tenants.warehouse.errors import WarehouseError
 
 _STORE = """
@@ -82,6 +82,10 @@ def store(connector: Connector, sources: Collection[Source]) -> None:
 
 
 def _store(source: Source, marks: Mapping[int, Watermarks]) -> None:
+    if source.connection_id is None:
+        # The events endpoint gives out offsets from this row; nothing else may set its watermark.
+        StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
+        return
     with connection.cursor() as cursor:
         cursor.execute(
             _STORE,

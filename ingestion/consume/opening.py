@@ -1,12 +1,13 @@
-"""The beginning of a slice: leases are taken, and each leased source becomes a feed or is refused."""
+"""The beginning of a slice: leases are taken, each leased source becomes a feed or is refused."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 
 from django.db.models import Q
 
-from ingestion.connectors.base import Connector, Measured
+from ingestion.connectors.base import Connector, Measured, Watermarks
 from ingestion.consume import lease, measure, trouble
 from ingestion.consume.feed import Feed, open_feed
 from ingestion.consume.lease import Lease, runnable
@@ -29,10 +30,7 @@ def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> l
     for source in sources:
         held = leases.pop(source.pk)
         try:
-            marks = measured[source.pk]
-            if isinstance(marks, ConnectorError):
-                raise marks
-            feeds.append(open_feed(connector, source, held, marks))
+            feeds.append(open_feed(connector, source, held, _marks(measured, source)))
         except Exception as error:  # noqa: BLE001 - no source may stop the others
             trouble.note_exception(source, error)
             _release(owner, held)
@@ -46,6 +44,13 @@ def _measure(connector: Connector, sources: list[Source]) -> Measured:
         return connector.measure(sources) if sources else {}
     except ConnectorError as error:
         return dict.fromkeys((source.pk for source in sources), error)
+
+
+def _marks(measured: Measured, source: Source) -> Mapping[int, Watermarks]:
+    found = measured[source.pk]
+    if isinstance(found, ConnectorError):
+        raise found
+    return found
 
 
 def _release(owner: str, held: list[Lease]) -> None:

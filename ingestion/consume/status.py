@@ -79,7 +79,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
                 "partitions",
                 filter=Q(partitions__lease_expires_at__gt=now) & ~Q(partitions__lease_owner=""),
             ),
-            _state=Case(
+            _mode=Case(
                 When(Q(active=False) | ~Q(tenant__status=TenantStatus.ACTIVE), Value("paused")),
                 When(attempts__gt=0, then=Value("failing")),
                 When(~Q(table__state=ProvisionState.READY) | Q(_leased=0), Value("waiting")),
@@ -93,7 +93,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
 def _status(source: Source, now: datetime) -> SourceStatus:
     found = vars(source)  # the annotations
     event_at: datetime | None = found["_event_at"]
-    state = SourceState(found["_state"])
+    state = SourceState(found["_mode"])
     return SourceStatus(
         source_id=source.pk,
         tenant=source.tenant.slug,

@@ -36,7 +36,7 @@ def note_exception(source: Source, error: BaseException) -> None:
     elif isinstance(error, IngestionError | WarehouseError):
         note(source, str(error))
     else:
-        log.exception("Source %s failed unexpectedly.", source, exc_info=error)
+        log.error("Source %s failed unexpectedly.", source, exc_info=error)
         note(source, f"{type(error).__name__}: {error}")
 
 

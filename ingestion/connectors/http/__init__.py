@@ -1,1 +1,1 @@
-"""Events sent to Millrace itself: the endpoint spools them in Postgres, and this reads the spool."""
+"""Events sent to Millrace itself: the endpoint spools them in Postgres, this reads the spool."""

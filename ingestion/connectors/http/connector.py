@@ -38,7 +38,7 @@ class HttpConnector(Connector):
         self,
         source: Source,
         positions: Mapping[int, int],
-        redelivery: Redelivery,  # noqa: ARG002 - offsets say what is read
+        redelivery: Redelivery,
     ) -> HttpReader:
         partition = StreamPartition.objects.get(source=source, number=0)
         self._high[partition.pk] = partition.high_watermark
@@ -51,3 +51,6 @@ class HttpConnector(Connector):
     def forget(self, partition: int) -> None:
         """Look for its events no more."""
         self._high.pop(partition, None)
+
+    def close(self) -> None:
+        self._high.clear()

@@ -17,7 +17,7 @@ class HttpReader(Reader):
     def __init__(self, connector: HttpConnector, partition: int, position: int) -> None:
         self._connector, self._partition, self._next = connector, partition, position
 
-    def poll(self, limit: int) -> list[Chunk]:  # noqa: ARG002 - whole requests are read
+    def poll(self, limit: int) -> list[Chunk]:
         high = self._connector.high(self._partition)
         if high <= self._next:
             return []

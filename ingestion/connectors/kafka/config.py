@@ -66,6 +66,7 @@ def client(connection: Connection) -> dict[str, Any]:
         "bootstrap.servers": connection.addresses,
         "client.id": "millrace",
         "socket.keepalive.enable": True,
+        "reconnect.backoff.ms": 250,
         "reconnect.backoff.max.ms": 2_000,
         # Lost connections are told by the errors of calls; the log needs no line of each.
         "log.connection.close": False,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from functools import cached_property
@@ -17,6 +18,8 @@ from ingestion.connectors.kafka.repeat import repeat
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import BrokerUnreachable, ConnectorError
 from ingestion.models import Connection, Source
+
+log = logging.getLogger(__name__)
 
 #: Seconds that a broker has to answer a question about its topics.
 TIMEOUT = 5.0
@@ -37,7 +40,7 @@ class KafkaConnector(Connector):
     @cached_property
     def _admin(self) -> AdminClient:
         with translated("Connecting to Kafka", self._where):
-            return AdminClient(config.admin(self._connection))
+            return AdminClient(config.admin(self._connection), logger=log)
 
     def measure(self, sources: Collection[Source]) -> Measured:
         counts = self._partition_counts({source.stream for source in sources})
@@ -90,7 +93,7 @@ class KafkaConnector(Connector):
         self,
         source: Source,
         positions: Mapping[int, int],
-        redelivery: Redelivery,  # noqa: ARG002 - offsets say what is read
+        redelivery: Redelivery,
     ) -> KafkaReader:
         settings = config.consumer(self._connection, group(source))
         with translated(f"Topic {source.stream!r}", self._where):
@@ -99,6 +102,9 @@ class KafkaConnector(Connector):
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         settings = config.consumer(self._connection, group(source))
         return repeat(settings, TopicPartition(source.stream, number, start), end)
+
+    def close(self) -> None:
+        vars(self).pop("_admin", None)  # librdkafka lets go with the last reference
 
 
 def _answer(future: Future[Any]) -> Any:

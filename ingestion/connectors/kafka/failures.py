@@ -9,7 +9,11 @@ from confluent_kafka import KafkaError, KafkaException
 
 from ingestion.errors import BrokerUnreachable, ConnectorError, Refused, StreamMissing
 
-_MISSING = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC}  # noqa: SLF001
+_MISSING = {
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+    KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+}
 _REFUSED = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001
     KafkaError._INVALID_ARG,  # noqa: SLF001

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from ingestion.connectors.kafka.failures import translated
 from ingestion.connectors.kafka.reader import chunks, trouble
 from ingestion.errors import BrokerUnreachable, OffsetsGone
 
+log = logging.getLogger(__name__)
+
 #: Seconds without any message after which the broker counts as gone.
 PATIENCE = 20.0
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001
@@ -22,7 +25,7 @@ def repeat(config: dict[str, Any], start: TopicPartition, end: int) -> Iterator[
     """The messages of one partition from ``start`` up to ``end``, which may hold holes."""
     where = config["bootstrap.servers"]
     with translated(f"Topic {start.topic!r}", where):
-        consumer = Consumer(config | {"enable.partition.eof": True})
+        consumer = Consumer(config | {"enable.partition.eof": True}, logger=log)
     try:
         low, _ = _watermarks(consumer, start, where)
         if start.offset < low:

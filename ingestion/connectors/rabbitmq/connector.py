@@ -68,7 +68,7 @@ class RabbitConnector(Connector):
             consumer = QueueConsumer(link, source.stream, positions[0], self._prefetch)
         return RabbitReader(link, consumer, source.stream, positions[0], redelivery, self._prefetch)
 
-    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:  # noqa: ARG002
+    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         link = connect(self._connection)
         try:
             with translated(f"Queue {source.stream!r}", self._where):

@@ -1,0 +1,1 @@
+"""The events endpoint: what a tenant's own programs send, taken safely and landed soon after."""

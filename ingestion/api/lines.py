@@ -1,0 +1,147 @@
+"""Events out of a body: NDJSON, a JSON array, or one object.
+
+Each event stays the bytes that were sent: numbers keep all their digits, keys their order. Parsing
+only finds where an event ends and whether it is an object. Line breaks between the tokens of an
+event, as pretty-printers make them, become blanks, since the spool holds one event a line; within
+strings JSON has none.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenants.api.problem import Problem
+
+#: Errors that one answer names.
+SHOWN = 100
+_BLANK = re.compile(r"[ \t\r\n]*")
+_KINDS = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+_decoder = json.JSONDecoder()
+
+
+@dataclass(frozen=True, slots=True)
+class LineError:
+    """``line``: the line in NDJSON, the place in an array; both count from 1."""
+
+    line: int
+    message: str
+
+
+def events(body: bytes) -> list[bytes]:
+    """The events of a body, at least one; raises Problem 400 that names the lines at fault."""
+    text = body.lstrip(b" \t\r\n")
+    if not text:
+        raise Problem(400, "no_events", "The body is empty. Send one JSON object a line.")
+    if text.startswith(b"["):
+        return _array(body)
+    found, errors = _lines(body)
+    if errors and (whole := _one(body)) is not None:
+        return [whole]
+    if errors:
+        raise _refused(errors)
+    return found
+
+
+def _refused(errors: list[LineError], unit: str = "line") -> Problem:
+    shown = [{"line": one.line, "message": one.message} for one in errors[:SHOWN]]
+    count = f"1 {unit} is" if len(errors) == 1 else f"{len(errors)} {unit}s are"
+    detail = f"{count} not a JSON object. Nothing was stored: mend them and send all again."
+    return Problem(400, "events_invalid", detail, errors=shown, error_count=len(errors))
+
+
+def _lines(body: bytes) -> tuple[list[bytes], list[LineError]]:
+    found, errors = [], []
+    for number, line in enumerate(body.split(b"\n"), 1):
+        event = line.strip(b" \t\r")
+        if not event:
+            continue
+        message = _fault(event)
+        if message:
+            errors.append(LineError(number, message))
+        else:
+            found.append(event.replace(b"\r", b" "))
+    return found, errors
+
+
+def _fault(event: bytes) -> str:
+    """Why ``event`` is not one JSON object; empty where it is."""
+    try:
+        return _not_object(_decoder.decode(event.decode()))
+    except json.JSONDecodeError as error:
+        return f"{error.msg} at column {error.colno}"
+    except UnicodeDecodeError as error:
+        return f"not UTF-8 at byte {error.start + 1}"
+    except RecursionError:
+        return "nested too deeply"
+
+
+def _not_object(value: object) -> str:
+    if isinstance(value, dict):
+        return ""
+    return f"{_KINDS.get(type(value), 'a number')}, not an object"
+
+
+def _one(body: bytes) -> bytes | None:
+    """The whole body as one event, as when it was pretty-printed."""
+    event = body.strip(b" \t\r\n")
+    return None if _fault(event) else _on_one_line(event)
+
+
+def _on_one_line(event: bytes) -> bytes:
+    return event.replace(b"\r", b" ").replace(b"\n", b" ")
+
+
+def _array(body: bytes) -> list[bytes]:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise Problem(
+            400, "body_unreadable", f"The body is not UTF-8 at byte {error.start + 1}."
+        ) from error
+    found, errors = [], []
+    try:
+        for number, (value, start, end) in enumerate(_elements(text), 1):
+            message = _not_object(value)
+            if message:
+                errors.append(LineError(number, message))
+            found.append(_on_one_line(text[start:end].encode()))
+    except json.JSONDecodeError as error:
+        detail = f"The array is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        raise Problem(400, "body_unreadable", detail, line=error.lineno) from error
+    except RecursionError as error:
+        raise Problem(400, "body_unreadable", "The array is nested too deeply.") from error
+    if errors:
+        raise _refused(errors, "element")
+    if not found:
+        raise Problem(400, "no_events", "The array is empty. Send at least one object.")
+    return found
+
+
+def _elements(text: str) -> Iterator[tuple[object, int, int]]:
+    """The elements of the array in ``text``, and where each begins and ends."""
+    at = _skip(text, _skip(text, 0) + 1)
+    if text[at : at + 1] == "]":
+        return _finished(text, at)
+    while True:
+        value, end = _decoder.raw_decode(text, at)
+        yield value, at, end
+        at = _skip(text, end)
+        if text[at : at + 1] == "]":
+            return _finished(text, at)
+        if text[at : at + 1] != ",":
+            raise json.JSONDecodeError("Expecting ',' or ']'", text, at)
+        at = _skip(text, at + 1)
+
+
+def _finished(text: str, at: int) -> None:
+    end = _skip(text, at + 1)
+    if end != len(text):
+        raise json.JSONDecodeError("Extra data after the array", text, end)
+
+
+def _skip(text: str, at: int) -> int:
+    found = _BLANK.match(text, at)
+    return found.end() if found else at

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from typing import BinaryIO, cast
+
+from django.conf import settings
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.request import Request
+
+from ingestion.api.body import decoded, too_large
+from ingestion.api.lines import events
+from ingestion.api.spool import accept, wait
+from ingestion.models import Source
+from tenants.api.endpoint import Endpoint
+from tenants.api.problem import Problem, not_found
+from tenants.models import Scope
+
+#: Seconds that ``?wait=true`` waits before it answers 202 after all.
+WAIT = 10.0
+_TRUE, _FALSE = {"true", "1", "yes", ""}, {"false", "0", "no"}
+
+
+class EventsView(Endpoint):
+    """``POST /api/v1/events/<source>``: take events for a source of the caller's tenant.
+
+    202: they are safe, and will be in the table soon. 200 (``?wait=true``): they can be queried.
+    A paused source takes events too, and lands them when it is resumed.
+    """
+
+    scope = Scope.EVENTS_WRITE
+
+    @extend_schema(
+        operation_id="send_events",
+        summary="Send events",
+        description=(
+            "The body is NDJSON (one object a line), a JSON array of objects, or one object; "
+            "plain, or compressed by gzip or zstd (Content-Encoding). All is taken or nothing."
+        ),
+        request={"application/x-ndjson": OpenApiTypes.STR, "application/json": OpenApiTypes.OBJECT},
+        parameters=[
+            OpenApiParameter(
+                "wait", OpenApiTypes.BOOL, description="Answer when the events can be queried."
+            )
+        ],
+        responses={
+            200: OpenApiResponse(OpenApiTypes.OBJECT, "The events can be queried."),
+            202: OpenApiResponse(OpenApiTypes.OBJECT, "The events are safe."),
+            (400, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
+            ),
+            (413, "application/problem+json"): OpenApiResponse(OpenApiTypes.OBJECT, "Too large."),
+            (429, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, "Too much is waiting; see Retry-After."
+            ),
+        },
+    )
+    def post(self, request: Request, name: str) -> HttpResponse:
+        """Take the events of the body."""
+        source = _source(self.caller(request).tenant_id, name)
+        should_wait = _flag(request.query_params.get("wait", "false"))
+        accepted = accept(source, events(_body(request)))
+        queryable = should_wait and wait(accepted, WAIT)
+        return JsonResponse(
+            {
+                "accepted": accepted.count,
+                "first_offset": accepted.first_offset,
+                "last_offset": accepted.last_offset,
+                "queryable": queryable,
+            },
+            status=200 if queryable else 202,
+        )
+
+
+def _source(tenant_id: int, name: str) -> Source:
+    """The tenant's own source; of another's it is not known whether it exists."""
+    source = Source.objects.filter(tenant=tenant_id, name=name).select_related("connection").first()
+    if source is None:
+        raise not_found(f"There is no source {name!r}.")
+    if source.kind != "http":
+        raise Problem(
+            409,
+            "source_has_broker",
+            f"The source {name!r} reads {source.stream!r} from {source.kind}. Send events there, "
+            "or make a source without a connection.",
+        )
+    return source
+
+
+def _flag(text: str) -> bool:
+    value = text.lower()
+    if value in _TRUE | _FALSE:
+        return value in _TRUE
+    raise Problem(400, "parameter_invalid", f"wait is {text!r}. Send wait=true or wait=false.")
+
+
+def _body(request: Request) -> bytes:
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdigit() and int(length) > limit:
+        raise too_large(limit)
+    stream = cast("BinaryIO", request._request)  # noqa: SLF001 - DRF would parse the body
+    return decoded(stream, request.META.get("HTTP_CONTENT_ENCODING", ""), limit)
