@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Generator, Iterator
 from typing import Any
 
-from django.http import HttpResponse, JsonResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -15,6 +13,7 @@ from rest_framework.request import Request
 
 from analytics_api import problems, selectors
 from analytics_api.engine import Account, Answer, Call, ask
+from analytics_api.engine.answer import CHUNK_BYTES
 from analytics_api.formats import BY_NAME, Format, accepted, compression
 from analytics_api.parameters import ParametersRefused, bind, from_query_string
 from analytics_api.selectors import Published
@@ -23,8 +22,6 @@ from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
 from tenants.warehouse.errors import WarehouseError
-
-log = logging.getLogger(__name__)
 
 _VARY = "Accept, Accept-Encoding, Authorization"
 _PROBLEMS = {
@@ -142,7 +139,7 @@ class QueryView(Endpoint):
             raise problems.parameters(error) from None
         except WarehouseError as error:
             raise problems.warehouse(error, label) from error
-        return _response(answer, query, form, label)
+        return _response(answer, query, form)
 
 
 def _account(caller: Caller) -> Account:
@@ -181,43 +178,22 @@ def _body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _response(answer: Answer, query: Published, form: Format, label: str) -> HttpResponseBase:
+def _response(answer: Answer, query: Published, form: Format) -> HttpResponseBase:
     headers = {
         "Cache-Control": "no-store",
+        "Content-Length": str(answer.size),
         "Vary": _VARY,
         "X-Millrace-Query-Version": str(query.number),
         "X-Millrace-Query-Id": answer.query_id,
     }
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
-    if answer.is_whole:
-        return HttpResponse(answer.head, content_type=form.content_type, headers=headers)
-    return StreamingHttpResponse(
-        Body(answer, label), content_type=form.content_type, headers=headers
-    )
+    if answer.file is None:
+        return HttpResponse(answer.content, content_type=form.content_type, headers=headers)
+    return FileAnswer(answer.file, content_type=form.content_type, headers=headers)
 
 
-class Body:
-    """The bytes of a long answer. A failure of the engine breaks the transfer off."""
+class FileAnswer(FileResponse):
+    """A large result. Django closes the file when the response is over."""
 
-    def __init__(self, answer: Answer, label: str) -> None:
-        self._answer = answer
-        self._label = label
-        self._parts = self._iterate()
-
-    def _iterate(self) -> Generator[bytes]:
-        yield self._answer.head
-        try:
-            yield from self._answer.rest()
-        except WarehouseError as error:
-            log.warning("%s: %s", self._label, error)
-            raise
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._parts
-
-    def close(self) -> None:
-        """Called when the response is over, whether or not all of it was taken."""
-        self._parts.close()
-        if not self._answer.is_whole:
-            self._answer.close()
+    block_size = CHUNK_BYTES

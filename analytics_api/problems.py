@@ -11,7 +11,7 @@ import re
 
 from django.conf import settings
 
-from analytics_api.engine.answer import BrokenAnswer
+from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
 from tenants.api.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
@@ -50,6 +50,8 @@ def warehouse(error: WarehouseError, query: str) -> Problem:
     if isinstance(error, BrokenAnswer):
         log.warning("%s: %s", query, error)
         return Problem(502, "broken_answer", "The engine failed while it answered. Try again.")
+    if isinstance(error, AnswerTooLong):
+        return _limit_of(422, "bytes of the result", MAX_BYTES)
     log.warning("%s: %s", query, error)
     return _unavailable("The analytics engine does not answer. Try again in a moment.")
 
@@ -75,8 +77,11 @@ def _statement(error: StatementFailed, query: str) -> Problem:
 def _limit(code: int) -> Problem:
     name, setting = _LIMITS[code]
     value: int = getattr(settings, setting)
+    return _limit_of(504 if code in (159, 160) else 422, name, value)
+
+
+def _limit_of(status: int, name: str, value: int) -> Problem:
     detail = f"The query went over its limit of {value:,} {name}. Ask for less at a time."
-    status = 504 if code in (159, 160) else 422
     return Problem(status, "limit", detail, limit=name, value=value)
 
 

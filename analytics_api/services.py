@@ -162,7 +162,7 @@ def _describe(
         answer = ask(account, Call(f"DESCRIBE ({guarded.sql}\n)", bound, "JSONCompact"))
     except StatementFailed as error:
         raise _by_engine(error) from None
-    document = json.loads(b"".join([answer.head, *answer.rest()]))
+    document = json.loads(b"".join(answer.parts()))
     return [{"name": row[0], "type": row[1]} for row in document["data"]]
 
 

@@ -1,4 +1,4 @@
-"""One HTTP call to ClickHouse as the tenant's own user, its bytes passed on as they are."""
+"""One HTTP call to ClickHouse as the tenant's own user; its bytes are passed on as they are."""
 
 from __future__ import annotations
 

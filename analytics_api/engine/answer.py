@@ -1,105 +1,134 @@
+"""Results from ClickHouse, taken in whole before a byte of them goes to the caller.
+
+A WSGI server ends a response in the ordinary way when the application fails in its middle (seen
+with granian 2.8: a broken stream came to the client as a complete one). So a result is read to
+its end first, and only then has a status and a Content-Length. What is larger than WHOLE_BYTES
+waits in a file without a name; a slow caller thereby holds no query open in the engine.
+"""
+
 from __future__ import annotations
 
 import http.client
 import re
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
 
 from analytics_api.engine.connections import Pool, Response
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import StatementFailed, WarehouseError, clean
 
-#: An answer that ends within so many bytes is sent on as a whole, a longer one as a stream.
-WHOLE_BYTES = 256 * 1024
-CHUNK_BYTES = 128 * 1024
+#: A result up to so many bytes is kept in memory.
+WHOLE_BYTES = 1024 * 1024
+#: A result is at most so long as it is written. ClickHouse's own limit counts its columns.
+MAX_BYTES = 1024 * 1024 * 1024
+CHUNK_BYTES = 256 * 1024
 #: How ClickHouse before 25.11 ends a body in which something failed after the head had left.
 _OLD_ERROR = re.compile(rb"Code: \d+\. DB::Exception: [^\0]{0,16000}\(version [^)]*\)+\s*\Z")
+_TAIL_BYTES = 16 * 1024
 
 
 class BrokenAnswer(WarehouseError):
     """The engine failed, or went away, after its answer had begun."""
 
 
+class AnswerTooLong(WarehouseError):
+    """The result is longer than MAX_BYTES."""
+
+
+@dataclass(frozen=True)
 class Answer:
-    """A result on its way from ClickHouse.
+    """A complete result, as bytes or in an open file. ``encoding`` is its compression or ''."""
 
-    ``head`` is its beginning, or all of it when ``is_whole``; ``rest`` yields what follows and
-    raises BrokenAnswer where the engine failed in the middle, so that a result is never cut short
-    in silence. ``close`` must be called unless ``rest`` came to its end; it makes ClickHouse stop.
+    content: bytes
+    file: IO[bytes] | None
+    size: int
+    encoding: str
+    query_id: str
+
+    def parts(self) -> Iterator[bytes]:
+        """All of it, piece by piece."""
+        if self.file is None:
+            yield self.content
+            return
+        with self.file:
+            while part := self.file.read(CHUNK_BYTES):
+                yield part
+
+
+def read(pool: Pool, connection: http.client.HTTPConnection, response: Response) -> Answer:
+    """Take in the whole result and give the connection back.
+
+    Raises StatementFailed or BrokenAnswer where the engine failed in the middle, AnswerTooLong
+    beyond MAX_BYTES.
     """
+    try:
+        content, file, size = _take(response)
+    except (OSError, http.client.HTTPException) as error:
+        _drop(connection, response)
+        if isinstance(error, http.client.IncompleteRead):
+            _look_for_error(response, error.partial)
+        raise BrokenAnswer("ClickHouse's answer broke off.") from error
+    except BaseException:
+        _drop(connection, response)
+        raise
+    if response.will_close:
+        _drop(connection, response)
+    else:
+        response.close()
+        pool.release(connection)
+    fields = response.fields
+    encoding = fields.get("content-encoding", "")
+    return Answer(content, file, size, encoding, fields.get("x-clickhouse-query-id", ""))
 
-    def __init__(
-        self, pool: Pool, connection: http.client.HTTPConnection, response: Response
-    ) -> None:
-        self._pool = pool
-        self._connection = connection
-        self._response = response
-        tag = response.fields.get("x-clickhouse-exception-tag")
-        self._mark = f"__exception__\r\n{tag}".encode() if tag else b""
-        self.content_type = response.fields.get("content-type", "application/octet-stream")
-        self.encoding = response.fields.get("content-encoding", "")
-        self.query_id = response.fields.get("x-clickhouse-query-id", "")
-        self.is_whole = False
-        self.head = self._read_head()
 
-    def _read_head(self) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        while size < WHOLE_BYTES:
-            part = self._read()
-            if not part:
-                self._finish()
-                break
-            parts.append(part)
-            size += len(part)
-        head = b"".join(parts)
-        self._look_for_error(head)
-        return head
+def _drop(connection: http.client.HTTPConnection, response: Response) -> None:
+    """Close the connection; ClickHouse cancels a query whose reader has gone."""
+    response.close()
+    connection.close()
 
-    def _read(self) -> bytes:
-        try:
-            return self._response.read1(CHUNK_BYTES)
-        except (OSError, http.client.HTTPException) as error:
-            self.close()
-            raise BrokenAnswer("ClickHouse's answer broke off.") from error
 
-    def _finish(self) -> None:
-        if not self._response.chunked and self._response.length:
-            self.close()
-            raise BrokenAnswer("ClickHouse's answer broke off.")
-        self.is_whole = True
-        if self._response.will_close:
-            self.close()
-        else:
-            self._response.close()
-            self._pool.release(self._connection)
+def _take(response: Response) -> tuple[bytes, IO[bytes] | None, int]:
+    content = response.read(WHOLE_BYTES)
+    _look_for_error(response, content[-_TAIL_BYTES:])
+    if len(content) < WHOLE_BYTES:
+        return content, None, len(content)
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the answer was sent
+    try:
+        size = _spool(response, content, file)
+    except BaseException:
+        file.close()
+        raise
+    file.seek(0)
+    return b"", file, size
 
-    def _look_for_error(self, data: bytes) -> None:
-        failed = (
-            self._mark in data
-            if self._mark
-            else b"DB::Exception" in data[-16_384:] and _OLD_ERROR.search(data[-16_384:])
-        )
-        if failed and not self.encoding:
-            self.close()
-            raise BrokenAnswer("ClickHouse failed in the middle of its answer.")
 
-    def rest(self) -> Iterator[bytes]:
-        """What follows ``head``. Each part is held back until the next one shows that it counts."""
-        try:
-            held = b""
-            while part := self._read():
-                self._look_for_error(held[-1024:] + part)
-                if held:
-                    yield held
-                held = part
-            self._look_for_error(held)
-            self._finish()
-            if held:
-                yield held
-        finally:
-            if not self.is_whole:
-                self.close()
+def _spool(response: Response, part: bytes, file: IO[bytes]) -> int:
+    """Write ``part`` and all that follows; returns the number of bytes."""
+    size = 0
+    tail = b""
+    while part:
+        size += file.write(part)
+        tail = (tail + part)[-_TAIL_BYTES:]
+        if size > MAX_BYTES:
+            raise AnswerTooLong
+        part = response.read(CHUNK_BYTES)
+    _look_for_error(response, tail)
+    return size
 
-    def close(self) -> None:
-        """Drop the connection; ClickHouse cancels a query whose reader has gone."""
-        self._response.close()
-        self._connection.close()
+
+def _look_for_error(response: Response, tail: bytes) -> None:
+    """Raise StatementFailed where the end of a body tells of an error.
+
+    A server since 25.11 announces a tag and leaves the body without its end, which ``http.client``
+    raises for. An older one ends it as if nothing had happened; it is asked for no compression.
+    """
+    tag = response.fields.get("x-clickhouse-exception-tag")
+    if tag:
+        _, _, text = tail.partition(f"__exception__\r\n{tag}\r\n".encode())
+        text, _, _ = text.partition(f"{tag}\r\n__exception__".encode())
+    else:
+        found = _OLD_ERROR.search(tail) if b"DB::Exception" in tail else None
+        text = found[0] if found else b""
+    if text:
+        raise StatementFailed(*clean(text.decode("utf-8", "replace")))

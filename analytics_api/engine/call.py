@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import urlencode
 
-from analytics_api.engine.answer import Answer
+from analytics_api.engine.answer import Answer, read
 from analytics_api.engine.connections import Pool, Response, pool
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
 from tenants.warehouse.provision import limits
 
-#: Longest address; what doesn't fit is sent as a form (ClickHouse's http_max_uri_size is 1 MiB).
+#: Longest parameters in an address (http_max_uri_size is 1 MiB); longer ones go as a form.
 MAX_URL = 16 * 1024
 #: An error within so many bytes of the result still gets its own status.
 BUFFER_BYTES = 1024 * 1024
@@ -45,7 +45,7 @@ class Call:
 
 
 def ask(account: Account, call: Call) -> Answer:
-    """Run a statement as the tenant; raises StatementFailed or WarehouseUnreachable.
+    """Run a statement as the tenant; raises WarehouseError.
 
     Every call carries readonly and all limits, besides those of the user's own settings.
     """
@@ -54,29 +54,30 @@ def ask(account: Account, call: Call) -> Answer:
     response, connection = _send(connections, request)
     if response.status != 200:
         raise _failure(connections, connection, response)
+    _note(response)
+    return read(connections, connection, response)
+
+
+@lru_cache(maxsize=10_000)
+def _session(database: str, form: str) -> str:
+    """What does not change from call to call: readonly, the limits, database and format."""
+    fixed = {"database": database, "default_format": form, "buffer_size": str(BUFFER_BYTES)}
+    return urlencode({**limits().settings(), **fixed})
+
+
+def _note(response: Response) -> None:
     global _marks_errors  # noqa: PLW0603 - what is known of the server, the same for all threads
     _marks_errors = "x-clickhouse-exception-tag" in response.fields
-    return Answer(connections, connection, response)
-
-
-@lru_cache(maxsize=1)
-def _session() -> dict[str, str]:
-    return {name: str(value) for name, value in limits().settings().items()}
 
 
 def _request(connections: Pool, account: Account, call: Call) -> bytes:
-    query = {
-        **_session(),
-        "database": account.database,
-        "default_format": call.format,
-        "buffer_size": str(BUFFER_BYTES),
-        "query_id": str(uuid.uuid4()),
-    }
+    address = f"{_session(account.database, call.format)}&query_id={uuid.uuid4()}"
     body, content_type = call.sql.encode(), "text/plain; charset=utf-8"
-    address = urlencode({**query, **call.parameters})
-    if len(address) > MAX_URL:
-        address = urlencode(query)
+    bound = urlencode(call.parameters) if call.parameters else ""
+    if len(bound) > MAX_URL:
         body, content_type = _form({"query": call.sql, **call.parameters})
+    elif bound:
+        address = f"{address}&{bound}"
     accepted = call.encoding if call.encoding and _marks_errors else "identity"
     head = (
         f"POST {connections.path}?{address} HTTP/1.1\r\n"

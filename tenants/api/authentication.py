@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.db.models import Q
 from django.utils import timezone
@@ -9,12 +10,14 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from tenants import keys
 from tenants.api.problem import Problem
 from tenants.api.recent import Recent
 from tenants.models import APIKey, TenantStatus
+
+if TYPE_CHECKING:  # rest_framework.views reads the settings, which name this module
+    from rest_framework.views import APIView
 
 #: A revoked key is refused, and a suspended tenant noticed, after this many seconds at the latest.
 MEMORY_SECONDS = 0.5

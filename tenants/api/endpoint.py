@@ -6,6 +6,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from tenants.api import description as _scheme  # noqa: F401 - registers itself
 from tenants.api.authentication import APIKeyAuthentication, Caller, HasScope
 from tenants.api.problem import not_found
 

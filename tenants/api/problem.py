@@ -24,7 +24,6 @@ from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions
-from rest_framework.views import set_rollback
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +90,6 @@ def response(problem: Problem) -> HttpResponse:
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
     """DRF's hook for every exception that leaves a view."""
-    set_rollback()
     problem = of(error)
     if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
         request = context.get("request")
