@@ -67,10 +67,10 @@ def _table(found: list[SourceStatus]) -> Table:
 def _age(seconds: float | None) -> str:
     if seconds is None:
         return "-"
-    if seconds < 120:  # noqa: PLR2004 - two minutes are still told in seconds
+    if seconds < 120:
         return f"{seconds:.1f} s"
     minutes = int(seconds // 60)
-    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"  # noqa: PLR2004
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
 
 
 def _error(one: SourceStatus) -> str:

@@ -73,7 +73,7 @@ class Component(ABC):
         """Raise NotReady (or OSError) unless it serves now."""
         connect(self.port)
 
-    def complete(self) -> None:
+    def complete(self) -> None:  # noqa: B027 - most have nothing to add
         """What is done once it serves; safe to repeat."""
 
 

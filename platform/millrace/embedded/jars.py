@@ -46,9 +46,8 @@ def _context(cache: Path) -> MavenContext:
 
 def _cached(context: MavenContext, locked: LockedDependency) -> Path:
     component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
-    path = component.artifact(packaging=locked.packaging).cached_path
-    assert path is not None
-    return Path(path)
+    artifact = component.artifact(packaging=locked.packaging)
+    return Path(context.repo_cache / component.path_prefix / artifact.filename)
 
 
 def _fetch(context: MavenContext, locked: LockedDependency) -> Path:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
@@ -93,7 +94,7 @@ class Kafka(Component):
     def check(self) -> None:
         """Tell the topics."""
         connect(self.port)
-        settings = {
+        settings: dict[str, Any] = {
             "bootstrap.servers": f"{addresses.HOST}:{self.port}",
             # Its own log would go to standard error while the broker is not up.
             "logger": _silent,

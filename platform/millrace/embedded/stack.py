@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 import xmlrpc.client
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -29,6 +29,7 @@ PROCESSES = ("web", "worker-default", "worker-ingest", "beat")
 #: Every name that a stack knows, in the order of start.
 NAMES = SERVICES + PROCESSES
 
+#: supervisor's states of a program that has, or is about to have, a process.
 _RUNNING = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 _POLL_SECONDS = 0.1
 
@@ -82,11 +83,16 @@ class Stack:
             self._refuse_unavailable(components.values())
             self._bring_up_supervisor()
             states = self._supervisor.states()
-            todo = [one for one in components.values() if not _runs(one, states)]
-            self._settle_ports(todo)
+            todo = {name for name, one in components.items() if not _runs(one, states)}
+            self._settle_ports(components[name] for name in todo)
             self._supervisor.configure(self._all_programs())
             for tier in (SERVICES, PROCESSES):
-                self._in_parallel([one for one in todo if one.name in tier])
+                tasks = [
+                    (one, self._bring_up if name in todo else self._await)
+                    for name, one in components.items()
+                    if name in tier
+                ]
+                self._in_parallel(tasks)
 
     def _make_home(self) -> None:
         self.home.mkdir(parents=True, exist_ok=True)
@@ -117,11 +123,11 @@ class Stack:
         components = [_component(name, self.home) for name in NAMES]
         return [program for one in components for program in one.programs()]
 
-    def _in_parallel(self, components: Sequence[Component]) -> None:
-        if not components:
+    def _in_parallel(self, tasks: Sequence[tuple[Component, Callable[[Component], None]]]) -> None:
+        if not tasks:
             return
-        with ThreadPoolExecutor(len(components)) as pool:
-            futures = [pool.submit(self._bring_up, one) for one in components]
+        with ThreadPoolExecutor(len(tasks)) as pool:
+            futures = [pool.submit(task, one) for one, task in tasks]
             try:
                 for future in futures:
                     future.result()
@@ -136,7 +142,7 @@ class Stack:
         for helper in helpers:
             self._launch(helper.name)
         self._launch(main.name)
-        self._wait(component, main.name)
+        self._await(component)
         component.complete()
 
     def _launch(self, name: str) -> None:
@@ -148,7 +154,8 @@ class Stack:
                     f"{name} can't be started: {fault.faultString}\n{self.tail(name)}"
                 ) from fault
 
-    def _wait(self, component: Component, program: str) -> None:
+    def _await(self, component: Component) -> None:
+        program = component.programs()[-1].name
         deadline = time.monotonic() + component.start_seconds
         reason: Exception | None = None
         while not self._cancelled.is_set():
@@ -222,8 +229,7 @@ class Stack:
 
     def wait(self, name: str) -> None:
         """Wait until a component serves, for example after ``kill``. Raises DidNotStart."""
-        component = _component(name, self.home)
-        self._wait(component, component.programs()[-1].name)
+        self._await(_component(name, self.home))
 
     def tail(self, name: str, lines: int = 15) -> str:
         """The last lines of a program's log."""
@@ -264,6 +270,6 @@ class Stack:
 
 def _runs(component: Component, states: dict[str, dict[str, Any]]) -> bool:
     return all(
-        states.get(program.name, {}).get("statename") == "RUNNING"
+        states.get(program.name, {}).get("statename") in _RUNNING
         for program in component.programs()
     )
