@@ -1,0 +1,141 @@
+"""A backfill: each chunk has an intent before its insert, so that a second run loads nothing twice.
+
+The rows carry their chunk's token as ``_batch``, the backfill's key as ``_partition`` and their
+place in the file as ``_offset``; ``_source`` is 0, which no source has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+from django.db import connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from ingestion.backfill.chunks import Chunk, cut
+from ingestion.backfill.errors import BackfillError
+from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.readers import READERS
+from ingestion.connectors.chunk import chunk as columnar
+from ingestion.consume import inbox
+from ingestion.consume.intent import Intent
+from ingestion.consume.lane import Cut
+from ingestion.consume.lease import Lease
+from ingestion.consume.repair import complete, is_remembered
+from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
+
+#: What ``_source`` says of rows that came by no source.
+NO_SOURCE = 0
+DEFAULT_CHUNK_ROWS = 100_000
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """``rows`` of the file, misfits among them; ``before``: those that an earlier run loaded."""
+
+    rows: int
+    quarantined: int
+    before: int
+
+
+def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
+    """The backfill of this content into this table: a new one, or the one begun before."""
+    backfill, _ = Backfill.objects.get_or_create(
+        table=table,
+        sha256=digest,
+        defaults={
+            "name": str(file.path.name)[:500],
+            "format": file.format,
+            "chunk_rows": chunk_rows,
+        },
+    )
+    return backfill
+
+
+def load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None]) -> Loaded:
+    """Bring all of the file into the table; ``advance`` is told of each chunk that is there.
+
+    Raises BackfillError, FileUnreadable and WarehouseError; a later run goes on from there.
+    """
+    with _alone(backfill):
+        backfill.refresh_from_db()
+        before = backfill.rows
+        try:
+            _load(backfill, file, advance)
+        except Exception as error:
+            _ended(backfill, BackfillState.FAILED, str(error))
+            raise
+        _ended(backfill, BackfillState.DONE, "")
+    return Loaded(backfill.rows, backfill.quarantined, before)
+
+
+@contextmanager
+def _alone(backfill: Backfill) -> Iterator[None]:
+    """Hold the backfill; a second process is refused, and one that dies lets go of it."""
+    key = f"backfill {backfill.pk}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
+        if not cursor.fetchone()[0]:
+            msg = f"{backfill.name} is being loaded by another process. Wait for its end."
+            raise BackfillError(msg)
+        try:
+            yield
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+def _load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None]) -> None:
+    table = backfill.table
+    known = dict(backfill.chunks.values_list("from_row", "to_row"))
+    blocks = READERS[file.format](file, list(table.columns.all()))
+    for chunk in cut(blocks, backfill.chunk_rows, known):
+        row, _ = BackfillChunk.objects.get_or_create(
+            backfill=backfill, from_row=chunk.from_row, defaults={"to_row": chunk.to_row}
+        )
+        if row.done_at is None:
+            _land(backfill, row, chunk, is_new=chunk.from_row not in known)
+        advance(chunk)
+
+
+def _land(backfill: Backfill, row: BackfillChunk, chunk: Chunk, *, is_new: bool) -> None:
+    at = inbox.address(backfill.table)
+    cut_ = _cut(backfill, row, chunk)
+    if is_new:
+        inbox.insert(at, NO_SOURCE, cut_)
+    else:
+        remembered = is_remembered(backfill.table_id, row.opened_at)
+        complete(at, NO_SOURCE, cut_, remembered=remembered)
+    quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
+    with transaction.atomic():
+        BackfillChunk.objects.filter(pk=row.pk).update(
+            quarantined=quarantined, done_at=timezone.now()
+        )
+        Backfill.objects.filter(pk=backfill.pk).update(
+            rows=F("rows") + len(chunk.messages), quarantined=F("quarantined") + quarantined
+        )
+
+
+def _cut(backfill: Backfill, row: BackfillChunk, chunk: Chunk) -> Cut:
+    count = len(chunk.messages)
+    times = [int(backfill.started_at.timestamp() * 1000)] * count
+    columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)
+    intent = Intent(
+        lease=Lease(0, NO_SOURCE, backfill.pk, "", 0),
+        token=row.token,
+        from_offset=chunk.from_row,
+        to_offset=chunk.to_row,
+        rows=count,
+        bytes=columns.bytes,
+        newest=columns.newest,
+    )
+    return Cut(intent, pa.Table.from_batches([columns.rows]))
+
+
+def _ended(backfill: Backfill, state: BackfillState, error: str) -> None:
+    Backfill.objects.filter(pk=backfill.pk).update(
+        state=state, error=error, finished_at=timezone.now()
+    )
+    backfill.refresh_from_db()

@@ -1,0 +1,21 @@
+"""One reader for each format, all with one interface: the file's rows as messages, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from ingestion.backfill.file import Format, HistoryFile
+from ingestion.backfill.readers import delimited, ndjson, parquet
+from ingestion.backfill.readers.opening import Block
+from ingestion.models import Column
+
+#: Reads the file from its beginning; raises FileUnreadable.
+Reader = Callable[[HistoryFile, Sequence[Column]], Iterator[Block]]
+
+READERS: Mapping[Format, Reader] = {
+    Format.NDJSON: ndjson.read,
+    Format.CSV: delimited.read,
+    Format.PARQUET: parquet.read,
+}
+
+__all__ = ["READERS", "Block", "Reader"]

@@ -1,0 +1,159 @@
+"""CSV (RFC 4180, with a header): each row becomes the JSON object that its columns ask for.
+
+A field has no type of its own, so the table's column decides how it is written: a number's digits
+stand as they are, a text becomes a string. What fits no column's type is judged where all messages
+are, by ClickHouse. An empty field is no value, except where a text is required: there it is "".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ingestion.backfill.errors import FileUnreadable
+from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.readers.opening import Block, opened, readable
+from ingestion.models import Column
+
+_ROWS = 10_000
+#: RFC 8259, section 6.
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
+_WRAPPER = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)\Z")
+_NUMERIC = re.compile(r"U?Int\d|Float|Decimal|Date")
+_NESTED = re.compile(r"Array|Map|Tuple")
+#: The largest field; csv's own limit of 128 KiB is for files that nobody knows.
+_FIELD_BYTES = 64 << 20
+
+Write = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """``text`` with a ``%s`` for each field of ``plan``, which says where it stands in a row."""
+
+    text: str
+    plan: tuple[tuple[int, Write], ...]
+
+
+def read(file: HistoryFile, columns: Sequence[Column]) -> Iterator[Block]:
+    """The rows behind the header. One that has more or fewer fields becomes a JSON array."""
+    csv.field_size_limit(_FIELD_BYTES)
+    with readable(file), opened(file) as (stream, raw):
+        # Broken UTF-8 comes out as it went in, and is judged with the message.
+        text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+        rows = csv.reader(text)
+        header = _header(file, rows)
+        template = _template(header, columns)
+        messages: list[bytes] = []
+        for row in _lines(file, rows):
+            messages.append(_message(row, template))
+            if len(messages) == _ROWS:
+                yield Block(messages, raw.tell())
+                messages = []
+        yield Block(messages, file.size)
+
+
+def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
+    header = next(_lines(file, rows), None)
+    if header is None:
+        msg = f"{file.path}: it is empty. A CSV file begins with the names of its columns."
+        raise FileUnreadable(msg)
+    if repeated := sorted({name for name in header if header.count(name) > 1}):
+        msg = f"{file.path}: its header names {', '.join(map(repr, repeated))} more than once."
+        raise FileUnreadable(msg)
+    return header
+
+
+def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    try:
+        for row in rows:
+            if row:
+                yield row
+    except csv.Error as error:
+        line = getattr(rows, "line_num", 0)
+        msg = f"{file.path}, line {line}: it can't be read as csv: {error}."
+        raise FileUnreadable(msg) from error
+
+
+def _message(row: list[str], template: Template) -> bytes:
+    if len(row) == len(template.plan):
+        text = template.text % tuple(write(row[index]) for index, write in template.plan)
+    else:
+        text = json.dumps(row, ensure_ascii=False)
+    return text.encode("utf-8", "surrogateescape")
+
+
+# --- From the header to a template: {"a": %s, "b": {"c": %s}} -----------------------------------
+
+
+def _template(header: Sequence[str], columns: Sequence[Column]) -> Template:
+    """How a row becomes a message. A header gives columns' paths or names, and may give others."""
+    known = {one.name: one for one in columns} | {one.path or one.name: one for one in columns}
+    tree: dict[str, Any] = {}
+    for index, key in enumerate(header):
+        column = known.get(key)
+        path = [key] if column is None else (column.path or column.name).split(".")
+        _place(tree, path, (index, _writer(column)))
+    plan: list[tuple[int, Write]] = []
+    return Template(_shape(tree, plan), tuple(plan))
+
+
+def _place(tree: dict[str, Any], path: Sequence[str], field: tuple[int, Write]) -> None:
+    for parent in path[:-1]:
+        tree = tree.setdefault(parent, {})
+    tree[path[-1]] = field
+
+
+def _shape(tree: dict[str, Any], plan: list[tuple[int, Write]]) -> str:
+    parts = []
+    for key, inner in tree.items():
+        name = json.dumps(key, ensure_ascii=False).replace("%", "%%")
+        if isinstance(inner, dict):
+            parts.append(f"{name}:{_shape(inner, plan)}")
+        else:
+            plan.append(inner)
+            parts.append(f"{name}:%s")
+    return "{" + ",".join(parts) + "}"
+
+
+# --- How a field of each kind of column is written ----------------------------------------------
+
+
+def _writer(column: Column | None) -> Write:
+    if column is None:
+        return _text
+    kind = column.type.strip()
+    while wrapped := _WRAPPER.match(kind):
+        kind = wrapped[1].strip()
+    if _NUMERIC.match(kind):
+        return _number
+    if kind == "Bool":
+        return _literal
+    if _NESTED.match(kind):
+        return _nested
+    return _text if column.required else _optional_text
+
+
+def _text(field: str) -> str:
+    return json.dumps(field, ensure_ascii=False)
+
+
+def _optional_text(field: str) -> str:
+    return _text(field) if field else "null"
+
+
+def _number(field: str) -> str:
+    return field if _NUMBER.match(field) else _optional_text(field)
+
+
+def _literal(field: str) -> str:
+    return field if field in {"true", "false"} else _optional_text(field)
+
+
+def _nested(field: str) -> str:
+    return field if field[:1] in {"[", "{"} else _optional_text(field)

@@ -1,0 +1,28 @@
+"""NDJSON: every line is a message already. Nothing is parsed here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.readers.opening import Block, opened, readable
+from ingestion.models import Column
+
+_BYTES = 4 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+def read(file: HistoryFile, columns: Sequence[Column]) -> Iterator[Block]:
+    """The lines that are not blank."""
+    rest = b""
+    with readable(file), opened(file) as (stream, raw):
+        first = True
+        while data := stream.read(_BYTES):
+            lines = (rest + (data.removeprefix(_BOM) if first else data)).split(b"\n")
+            first, rest = False, lines.pop()
+            yield Block(_filled(lines), raw.tell())
+        yield Block(_filled([rest]), file.size)
+
+
+def _filled(lines: list[bytes]) -> list[bytes]:
+    return [line for line in lines if line and not line.isspace()]

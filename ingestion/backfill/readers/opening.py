@@ -1,0 +1,50 @@
+"""Opening files, compressed or not, and telling how far they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from ingestion.backfill.errors import FileUnreadable
+from ingestion.backfill.file import HistoryFile
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows that follow each other, as JSON. ``read``: bytes of the file read so far, about."""
+
+    messages: list[bytes]
+    read: int
+
+
+@contextmanager
+def readable(file: HistoryFile) -> Iterator[None]:
+    """Raise FileUnreadable for what pyarrow and the system say of a file."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        msg = f"{file.path}: it can't be read as {_kind(file)}: {error}"
+        raise FileUnreadable(msg) from error
+
+
+@contextmanager
+def opened(file: HistoryFile) -> Iterator[tuple[Any, Any]]:
+    """The stream of the file's content, and the file below it, whose ``tell()`` is the progress.
+
+    A file that ends within a compressed frame raises OSError; the zstandard package takes it as
+    the end (python-zstandard, "read_across_frames").
+    """
+    with pa.OSFile(str(file.path)) as raw:
+        if file.compression is None:
+            yield raw, raw
+        else:
+            with pa.CompressedInputStream(raw, file.compression) as stream:
+                yield stream, raw
+
+
+def _kind(file: HistoryFile) -> str:
+    return f"{file.format}, {file.compression}" if file.compression else str(file.format)
