@@ -1,0 +1,30 @@
+"""ClickHouse DDL of a table: typed table, quarantine, inbox, and the views between them.
+
+    <table>__inbox   Null; one insert is one batch of raw messages
+        │  <table>__parse: reads each message once, types each column
+    <table>__parsed  Null; typed values, and what was wrong
+        ├── <table>__fit     ──> <table>
+        └── <table>__misfit  ──> <table>__quarantine
+
+Pure functions from a TableSpec to statements; nothing here talks to the engine.
+"""
+
+from ingestion.ddl.alter import Existing, alter, read_existing
+from ingestion.ddl.check import check
+from ingestion.ddl.create import create, drop
+from ingestion.ddl.errors import CannotAlter, Problem, SpecError
+from ingestion.ddl.spec import ColumnSpec, TableSpec
+
+__all__ = [
+    "CannotAlter",
+    "ColumnSpec",
+    "Existing",
+    "Problem",
+    "SpecError",
+    "TableSpec",
+    "alter",
+    "check",
+    "create",
+    "drop",
+    "read_existing",
+]

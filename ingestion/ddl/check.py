@@ -1,0 +1,140 @@
+"""What can be told of a description without the engine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from ingestion.ddl.defaults import problem_of
+from ingestion.ddl.errors import Problem, SpecError
+from ingestion.ddl.nested import CONTAINERS
+from ingestion.ddl.spec import ColumnSpec, TableSpec
+from ingestion.ddl.types import ColumnType, UnknownType, parse
+
+_COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
+#: Names within an expression that no bracket follows, so that they are no functions.
+_NAME = re.compile(r"(?<![\w.'`])([A-Za-z_]\w*)(?!\s*\()(?!\w)")
+_TEXT = re.compile(r"'(?:[^'\\]|\\.)*'")
+_WORDS = frozenset(
+    {
+        *("INTERVAL", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK", "MONTH", "QUARTER", "YEAR"),
+        *("AND", "OR", "NOT", "IN", "NULL", "DIV", "MOD", "ASC", "DESC"),
+        *("DELETE", "WHERE", "TO", "DISK", "VOLUME", "RECOMPRESS"),
+    }
+)
+#: Expressions are put into DDL as they are, so nothing may end one there.
+_REFUSED = re.compile(r"[;\0]|--|/\*|\b(?:SELECT|SETTINGS|ENGINE)\b", re.IGNORECASE)
+
+
+def check(spec: TableSpec) -> None:
+    """Raise SpecError with all that is wrong with the description."""
+    problems = [*_columns(spec), *_keys(spec)]
+    if problems:
+        raise SpecError(problems)
+
+
+def _columns(spec: TableSpec) -> Iterator[Problem]:
+    if not spec.columns:
+        yield Problem(None, "columns", "A table needs at least one column.")
+    seen: set[str] = set()
+    for one in spec.columns:
+        if not _COLUMN.match(one.name):
+            message = "Use up to 63 letters, digits and underscores, beginning with a letter."
+            yield Problem(one.name, "name", message)
+        if one.name in seen:
+            yield Problem(one.name, "name", "There is another column of that name.")
+        seen.add(one.name)
+        yield from _column(one)
+    yield from _paths(spec)
+
+
+def _column(one: ColumnSpec) -> Iterator[Problem]:
+    if not all(one.keys) or "\0" in one.path:
+        message = "Write keys joined by single dots, such as user.country."
+        yield Problem(one.name, "path", message)
+    try:
+        kind = parse(one.type)
+    except UnknownType as error:
+        yield Problem(one.name, "type", str(error))
+        return
+    if one.default is not None:
+        wrong = problem_of(kind, one.default)
+        if one.required:
+            yield Problem(one.name, "default", "A required column has no default.")
+        elif wrong:
+            yield Problem(one.name, "default", wrong)
+    elif not one.required and not kind.is_nullable:
+        message = (
+            f"A column that is not required needs a default, or a type that can be null: "
+            f"{_nullable(kind)}."
+        )
+        yield Problem(one.name, "default", message)
+
+
+def _nullable(kind: ColumnType) -> str:
+    if kind.name in CONTAINERS:
+        return "it is an array or a map, so give [] or {} as its default"
+    if kind.name == "LowCardinality":
+        return f"LowCardinality(Nullable({kind.inner}))"
+    return f"Nullable({kind})"
+
+
+def _paths(spec: TableSpec) -> Iterator[Problem]:
+    """A scalar is read at its path, so no other column can stand below it."""
+    scalars = {one.keys: one.name for one in spec.columns if not _is_container(one)}
+    for one in spec.columns:
+        for length in range(1, len(one.keys)):
+            above = scalars.get(one.keys[:length])
+            if above is not None:
+                message = f"Column {above} has a value at {'.'.join(one.keys[:length])}, so that "
+                yield Problem(one.name, "path", message + "no object can stand there.")
+
+
+def _is_container(one: ColumnSpec) -> bool:
+    try:
+        return parse(one.type).name in CONTAINERS
+    except UnknownType:
+        return False
+
+
+def _keys(spec: TableSpec) -> Iterator[Problem]:
+    nullable = {one.name for one in spec.columns if _is_nullable(one)}
+    for part in spec.sorting_key:
+        yield from _expression(spec, "sorting_key", part)
+        if part in nullable:
+            message = f"{part} can be null, and rows are not sorted by such a column."
+            yield Problem(None, "sorting_key", message)
+    for field, expression in (("partition_key", spec.partition_key), ("ttl", spec.ttl)):
+        if expression:
+            yield from _expression(spec, field, expression)
+    if spec.quarantine_days < 1:
+        yield Problem(None, "quarantine_days", "Keep misfits for at least one day.")
+
+
+def _is_nullable(one: ColumnSpec) -> bool:
+    try:
+        return parse(one.type).is_nullable
+    except UnknownType:
+        return False
+
+
+def _expression(spec: TableSpec, field: str, expression: str) -> Iterator[Problem]:
+    bare = _TEXT.sub("''", expression)
+    if _REFUSED.search(bare) or not _is_balanced(bare):
+        yield Problem(None, field, f"{expression!r} is not one expression over the columns.")
+        return
+    known = {one.name for one in spec.columns} | {"_timestamp", "_ingested_at", "_offset"}
+    used = [name for name in _NAME.findall(bare) if name.upper() not in _WORDS]
+    for name in used:
+        if name not in known:
+            columns = ", ".join(one.name for one in spec.columns)
+            yield Problem(None, field, f"There is no column {name!r}. There are: {columns}.")
+
+
+def _is_balanced(expression: str) -> bool:
+    depth = 0
+    for sign in expression:
+        depth += {"(": 1, ")": -1}.get(sign, 0)
+        if depth < 0:
+            return False
+    return depth == 0

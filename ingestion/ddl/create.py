@@ -1,0 +1,196 @@
+"""Statements that make, and remove, a table and all that stands beside it.
+
+An insert into an inbox whose view is missing would vanish. So the inbox goes first, since an insert
+without it fails and is repeated later; and it is made with a gate, a column whose default raises,
+which is opened when all behind it stands.
+"""
+
+from __future__ import annotations
+
+from ingestion.ddl import names, parse_view
+from ingestion.ddl.column import ParsedColumn
+from ingestion.ddl.names import quoted, text
+from ingestion.ddl.parse_view import ORIGIN
+from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
+
+#: Of what every row brings along. ``_offset`` is signed, as Kafka's is.
+_ORIGIN_TYPES = {
+    "_source": "UInt64",
+    "_partition": "UInt32",
+    "_offset": "Int64",
+    "_timestamp": "DateTime64(3, 'UTC')",
+    "_message_id": "String",
+    "_batch": "UUID",
+}
+_GATE = "_gate"
+_CODECS = {"_source": "T64, ZSTD", "_partition": "T64, ZSTD", "_offset": "Delta, ZSTD"}
+_PROBLEM_TYPES = {
+    "reason": "LowCardinality(String)",
+    "column": "LowCardinality(String)",
+    "expected": "LowCardinality(String)",
+    "value": "String",
+}
+
+
+def create(spec: TableSpec) -> list[str]:
+    """Make all of it. Safe to repeat where it stopped, as long as the spec is the same."""
+    return [_typed_table(spec), _quarantine(spec), *pipeline(spec)]
+
+
+def drop(spec: TableSpec) -> list[str]:
+    """Remove the table with its rows, its quarantine and its views. Safe to repeat."""
+    kept = [names.quarantine(spec.name), spec.name]
+    return [*drop_pipeline(spec), *(_drop(spec, name, "TABLE") for name in kept)]
+
+
+def pipeline(spec: TableSpec) -> list[str]:
+    """What leads from the inbox to the tables; it holds no rows."""
+    parse, fit, misfit = names.views(spec.name)
+    parsed = at(spec, names.parsed(spec.name))
+    columns = parse_view.columns(spec)
+    return [
+        _parsed_table(spec, columns),
+        _view(spec, fit, spec.name, _fit_select(parsed, columns)),
+        _view(spec, misfit, names.quarantine(spec.name), _misfit_select(parsed)),
+        _inbox(spec),
+        _view(
+            spec,
+            parse,
+            names.parsed(spec.name),
+            parse_view.select(spec, at(spec, names.inbox(spec.name))),
+        ),
+        f"ALTER TABLE {at(spec, names.inbox(spec.name))}{on(spec)} DROP COLUMN IF EXISTS {_GATE}",
+    ]
+
+
+def drop_pipeline(spec: TableSpec) -> list[str]:
+    """Remove it, the inbox first."""
+    tables = (names.inbox(spec.name), names.parsed(spec.name))
+    return [
+        _drop(spec, tables[0], "TABLE"),
+        *(_drop(spec, view, "VIEW") for view in names.views(spec.name)),
+        _drop(spec, tables[1], "TABLE"),
+    ]
+
+
+def at(spec: TableSpec, name: str) -> str:
+    """A name with its database, quoted."""
+    return f"{quoted(spec.database)}.{quoted(name)}"
+
+
+def on(spec: TableSpec) -> str:
+    """`` ON CLUSTER …``, or nothing."""
+    return f" ON CLUSTER {quoted(spec.cluster)}" if spec.cluster else ""
+
+
+def column(one: ParsedColumn) -> str:
+    """A column of the typed table. Rows from before it was added have its default."""
+    default = f" DEFAULT {one.default}" if one.spec.default is not None else ""
+    return f"{one.target} {one.spec.type}{default}"
+
+
+def sorting_key(spec: TableSpec) -> tuple[str, ...]:
+    """As described; without a description rows stand in the order of their arrival."""
+    return spec.sorting_key or ("_timestamp",)
+
+
+def ttl(spec: TableSpec) -> str:
+    """The TTL as an expression that any date may begin."""
+    return spec.ttl.strip()
+
+
+def _engine(spec: TableSpec) -> str:
+    if spec.cluster:
+        return "ReplicatedMergeTree"
+    return "MergeTree"
+
+
+def _settings(spec: TableSpec) -> str:
+    window = "replicated" if spec.cluster else "non_replicated"
+    return f"SETTINGS {window}_deduplication_window = {DEDUPLICATION_WINDOW}"
+
+
+def _origin(*, codecs: bool) -> list[str]:
+    return [
+        f"{name} {kind} CODEC({_CODECS[name]})" if codecs and name in _CODECS else f"{name} {kind}"
+        for name, kind in _ORIGIN_TYPES.items()
+    ]
+
+
+_LOOKUPS = [
+    "_ingested_at DateTime64(3, 'UTC') DEFAULT now64(3, 'UTC')",
+    # Looked for after a crash, and when a queue delivers a message again.
+    "INDEX _batch_index _batch TYPE bloom_filter GRANULARITY 4",
+    "INDEX _message_id_index _message_id TYPE bloom_filter GRANULARITY 4",
+    "INDEX _ingested_at_index _ingested_at TYPE minmax GRANULARITY 4",
+]
+
+
+def _typed_table(spec: TableSpec) -> str:
+    parts = [column(one) for one in parse_view.columns(spec)] + _origin(codecs=True) + _LOOKUPS
+    partition = f" PARTITION BY {spec.partition_key}" if spec.partition_key else ""
+    lifetime = f" TTL {ttl(spec)}" if spec.ttl else ""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, spec.name)}{on(spec)} ({', '.join(parts)}) "
+        f"ENGINE = {_engine(spec)}{partition} ORDER BY ({', '.join(sorting_key(spec))})"
+        f"{lifetime} {_settings(spec)}"
+    )
+
+
+def _quarantine(spec: TableSpec) -> str:
+    parts = _origin(codecs=True)
+    parts += ["_key String", "raw String CODEC(ZSTD)"]
+    parts += [f"{quoted(name)} {kind}" for name, kind in _PROBLEM_TYPES.items()]
+    parts += _LOOKUPS
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.quarantine(spec.name))}{on(spec)} "
+        f"({', '.join(parts)}) ENGINE = {_engine(spec)} PARTITION BY toDate(_ingested_at) "
+        f"ORDER BY (_ingested_at, _source, _partition, _offset) {quarantine_ttl(spec)} "
+        f"{_settings(spec)}"
+    )
+
+
+def quarantine_ttl(spec: TableSpec) -> str:
+    """The TTL clause of the quarantine."""
+    return f"TTL toDateTime(_ingested_at) + INTERVAL {spec.quarantine_days} DAY"
+
+
+def _parsed_table(spec: TableSpec, columns: list[ParsedColumn]) -> str:
+    parts = [*_origin(codecs=False), "_key String", "raw String"]
+    parts += [f"_v{one.index} {one.spec.type}" for one in columns]
+    parts += [f"_{name} String" for name in _PROBLEM_TYPES]
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name))}{on(spec)} "
+        f"({', '.join(parts)}) ENGINE = Null"
+    )
+
+
+def _inbox(spec: TableSpec) -> str:
+    closed = text(f"The table {spec.name} is being made or altered: try again.")
+    parts = [*_origin(codecs=False), "_key String", "raw String"]
+    parts.append(f"{_GATE} UInt8 DEFAULT throwIf(1, {closed})")
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.inbox(spec.name))}{on(spec)} "
+        f"({', '.join(parts)}) ENGINE = Null"
+    )
+
+
+def _view(spec: TableSpec, name: str, target: str, select: str) -> str:
+    return (
+        f"CREATE MATERIALIZED VIEW IF NOT EXISTS {at(spec, name)}{on(spec)} "
+        f"TO {at(spec, target)} AS {select}"
+    )
+
+
+def _fit_select(parsed: str, columns: list[ParsedColumn]) -> str:
+    values = "".join(f", _v{one.index} AS {one.target}" for one in columns)
+    return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE _reason = ''"
+
+
+def _misfit_select(parsed: str) -> str:
+    problem = ", ".join(f"_{name} AS {quoted(name)}" for name in _PROBLEM_TYPES)
+    return f"SELECT {', '.join(ORIGIN)}, _key, raw, {problem} FROM {parsed} WHERE _reason != ''"
+
+
+def _drop(spec: TableSpec, name: str, kind: str) -> str:
+    return f"DROP {kind} IF EXISTS {at(spec, name)}{on(spec)} SYNC"

@@ -1,0 +1,56 @@
+"""The description of a table that statements are made from, and what an insert must say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Blocks whose tokens a table remembers (``non_replicated_deduplication_window``; 0 in ClickHouse
+#: by default, which is off). Every target of a view needs a window of its own.
+DEDUPLICATION_WINDOW = 10_000
+
+#: Settings of every insert into an inbox: one insert is one block and arrives through all views
+#: once. (clickhouse.com/docs/guides/developer/deduplicating-inserts-on-retries)
+INSERT_SETTINGS: dict[str, int] = {
+    "async_insert": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "max_insert_block_size": 100_000_000,
+    "min_insert_block_size_rows": 100_000_000,
+    "min_insert_block_size_bytes": 4 * 1024**3,
+    "max_insert_threads": 1,
+    "max_partitions_per_insert_block": 0,
+    # A text that looks like a date is a text until a column asks for a date; and it is faster.
+    "input_format_try_infer_dates": 0,
+    "input_format_try_infer_datetimes": 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """``path``: keys joined by dots, empty for the name; ``default``: JSON text, or None."""
+
+    name: str
+    type: str
+    path: str = ""
+    required: bool = True
+    default: str | None = None
+    quoted_numbers: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Where in the message the value stands."""
+        return tuple((self.path or self.name).split("."))
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """``database`` is the tenant's; ``cluster`` is empty for a single server."""
+
+    database: str
+    name: str
+    columns: tuple[ColumnSpec, ...]
+    sorting_key: tuple[str, ...] = ()
+    partition_key: str = ""
+    ttl: str = ""
+    quarantine_days: int = 30
+    cluster: str = ""
