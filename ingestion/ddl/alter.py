@@ -6,7 +6,7 @@ What would rewrite or lose rows is refused, with what to do instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from ingestion.ddl import names, parse_view
@@ -157,7 +157,7 @@ def _names_grow(before: ColumnType, after: ColumnType) -> bool:
     return old <= set(zip(after.args[::2], after.args[1::2], strict=True))
 
 
-_GROWS = {
+_GROWS: dict[str, Callable[[ColumnType, ColumnType], bool]] = {
     "Decimal": _digits_grow,
     "Enum8": _names_grow,
     "Enum16": _names_grow,

@@ -95,9 +95,8 @@ def _parent_fits(path: Sequence[str]) -> str:
 def _problem(parsed: Sequence[ParsedColumn]) -> str:
     branches = [
         "NOT isValidUTF8(raw), ('invalid_utf8', '', 'UTF-8', '')",
-        "NOT isValidJSON(raw), ('invalid_json', '', 'a JSON object', substringUTF8(raw, 1, 1000))",
-        "JSONType(raw) != 'Object', ('not_an_object', '', 'a JSON object', "
-        "substringUTF8(raw, 1, 1000))",
+        f"NOT isValidJSON(raw), ('invalid_json', '', 'a JSON object', {_SHOWN})",
+        f"JSONType(raw) != 'Object', ('not_an_object', '', 'a JSON object', {_SHOWN})",
     ]
     branches += [_parent_problem(path) for path in _parents(parsed)]
     branches += [f"NOT {one.ok}, {one.problem}" for one in parsed]

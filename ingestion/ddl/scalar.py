@@ -8,8 +8,9 @@ raises an exception, since one would hold up the whole batch.
 A column of ``Dynamic`` that has met a float reads later integers as floats, too, so an integer is
 never taken from a double that can't hold it: from 2^53 on its digits are those in the message.
 
-Decisions: 1.0 and 1e3 are integers (JSON knows one kind of number: RFC 8259, section 6); a time without a zone is in the column's zone, else UTC; a
-number is a time in seconds below 100,000,000,000 (by magnitude) and in milliseconds from there on.
+Decisions: 1.0 and 1e3 are integers (JSON knows one kind of number: RFC 8259, section 6); a time
+without a zone is in the column's zone, else UTC; a number is a time in seconds below
+100,000,000,000 (by magnitude) and in milliseconds from there on.
 """
 
 from __future__ import annotations
@@ -152,7 +153,8 @@ def _float_reason(kind: ColumnType, value: Value) -> str:
 
 def _decimal_digits(value: Value) -> str:
     """Digits as they were sent: those of the message where they are the number that was read."""
-    read = f"coalesce({value.sent}, toString({value.float64}), toString({value.uint64}), {value.digits})"
+    floats = f"{value.sent}, toString({value.float64})"
+    read = f"coalesce({floats}, toString({value.uint64}), {value.digits})"
     return f"if(isNotNull({value.int64}), toString({value.int64}), {read})"
 
 
@@ -305,7 +307,8 @@ def _time_reason(kind: ColumnType, value: Value) -> str:
     finer = rf"ifNull(match({value.text}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]'), 0)"
     return (
         f"multiIf(ifNull({broken}, 0), 'not_exact', {value.is_number}, 'out_of_range', "
-        f"isNull({value.text}), 'wrong_type', NOT {well}, 'invalid_value', {finer}, 'not_exact', 'out_of_range')"
+        f"isNull({value.text}), 'wrong_type', NOT {well}, 'invalid_value', "
+        f"{finer}, 'not_exact', 'out_of_range')"
     )
 
 

@@ -1,0 +1,100 @@
+"""Bringing tables in ClickHouse to what their rows ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import connection
+
+from ingestion import ddl
+from ingestion.errors import IngestionError
+from ingestion.models import Table
+from tenants.models import Warehouse
+from tenants.warehouse import client
+from tenants.warehouse.errors import WarehouseError
+
+_NO_WAREHOUSE = "The tenant's warehouse is not ready yet; the table is made after it."
+
+
+def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> ddl.TableSpec:
+    """The description that DDL is made from; ``columns`` stand for those that are not saved yet."""
+    warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
+    return ddl.TableSpec(
+        database=warehouse.database if warehouse else "",
+        name=table.name,
+        columns=_columns(table) if columns is None else columns,
+        sorting_key=tuple(table.sorting_key),
+        partition_key=table.partition_key.strip(),
+        ttl=table.ttl.strip(),
+        quarantine_days=table.quarantine_days,
+        cluster=settings.CLICKHOUSE_CLUSTER,
+    )
+
+
+def _columns(table: Table) -> tuple[ddl.ColumnSpec, ...]:
+    return tuple(
+        ddl.ColumnSpec(one.name, one.type, one.path, one.required, one.default, one.quoted_numbers)
+        for one in table.columns.all()
+    )
+
+
+def provision_table(table: Table) -> None:
+    """Make or alter the table and all beside it; the outcome stands in the row. Safe to repeat.
+
+    Where another process is at it, nothing is done: it sees this wish, or the reconciler does.
+    """
+    with _alone(table) as alone:
+        if not alone:
+            return
+        table.refresh_from_db()
+        generation = table.generation
+        try:
+            client.execute(_statements(table))
+        except (WarehouseError, IngestionError) as error:
+            table.failed(generation, str(error))
+        else:
+            table.succeeded(generation)
+
+
+@contextmanager
+def _alone(table: Table) -> Iterator[bool]:
+    """Whether no other process works on the table; if so, it is held until the end."""
+    key = f"table {table.pk}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
+        (held,) = cursor.fetchone()
+        try:
+            yield held
+        finally:
+            if held:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+def _statements(table: Table) -> list[str]:
+    warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
+    if warehouse is None or not warehouse.applied:
+        raise IngestionError(_NO_WAREHOUSE)
+    spec = spec_of(table)
+    ddl.check(spec)
+    return ddl.alter(spec, existing(spec))
+
+
+def existing(spec: ddl.TableSpec) -> ddl.Existing | None:
+    """What stands of a table in ClickHouse, or None; raises WarehouseError."""
+    columns_sql, table_sql = ddl.read_existing(spec)
+    found = client.rows(table_sql)
+    if not found:
+        return None
+    return ddl.Existing(
+        columns={row["name"]: row["type"] for row in client.rows(columns_sql)},
+        sorting_key=found[0]["sorting_key"],
+        partition_key=found[0]["partition_key"],
+        has_ttl=bool(found[0]["has_ttl"]),
+    )
+
+
+def remove_table(spec: ddl.TableSpec) -> None:
+    """Drop the table with its rows, and all beside it; raises WarehouseError. Safe to repeat."""
+    client.execute(ddl.drop(spec))
