@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ingestion.ddl import nested, scalar
+from ingestion.ddl.defaults import literal
 from ingestion.ddl.names import quoted, text
 from ingestion.ddl.scalar import Value
 from ingestion.ddl.spec import ColumnSpec
@@ -110,10 +111,8 @@ class ParsedColumn:
 
     @property
     def default(self) -> str:
-        """The default, typed as a message's value would be."""
-        given = text(self.spec.default or "null")
-        typed = nested.value(self.kind, given, quoted=False)
-        return f"CAST({typed}, {text(self.spec.type)})"
+        """What stands where a message has no value."""
+        return literal(self.kind, self.spec.default or "null")
 
     @property
     def problem(self) -> str:

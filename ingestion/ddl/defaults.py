@@ -1,4 +1,4 @@
-"""Whether a default, given as JSON, fits its column's type."""
+"""Defaults, given as JSON: whether one fits its column's type, and how it is written in SQL."""
 
 from __future__ import annotations
 
@@ -12,13 +12,47 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from ingestion.ddl.names import text
 from ingestion.ddl.types import INTEGERS, ColumnType
+
+
+def literal(kind: ColumnType, default: str) -> str:
+    """A default that fits, as a constant expression of its type."""
+    return f"CAST({_literal(kind, _loaded(default))}, {text(str(kind))})"
+
+
+def _literal(kind: ColumnType, value: Any) -> str:
+    if value is None:
+        return "NULL"
+    if kind.name == "Array":
+        return f"[{', '.join(_literal(kind.inner, one) for one in value)}]"
+    if kind.name == "Map":
+        parts = (f"{text(key)}, {_literal(kind.inner, one)}" for key, one in value.items())
+        return f"map({', '.join(parts)})"
+    bare = kind.bare
+    if bare.name.startswith("DateTime"):
+        return _time_literal(bare, value)
+    shown = str(value).lower() if isinstance(value, bool) else str(value)
+    return f"CAST({text(shown)}, {text(str(bare))})"
+
+
+def _time_literal(kind: ColumnType, value: Any) -> str:
+    zones = [str(one) for one in kind.args if isinstance(one, str)]
+    zone, digits = text(zones[0] if zones else "UTC"), kind.number if "64" in kind.name else 0
+    if isinstance(value, str):
+        return f"parseDateTime64BestEffort({text(value)}, {digits}, {zone})"
+    milliseconds = value * 1000 if abs(value) < 100_000_000_000 else value
+    return f"fromUnixTimestamp64Milli({milliseconds}, {zone})"
+
+
+def _loaded(default: str) -> Any:
+    return json.loads(default, parse_float=Decimal, parse_constant=_refuse)
 
 
 def problem_of(kind: ColumnType, default: str) -> str:
     """What is wrong with a default; empty where it fits."""
     try:
-        value = json.loads(default, parse_float=Decimal, parse_constant=_refuse)
+        value = _loaded(default)
     except ValueError:
         return f"{default!r} is not JSON. Write a text in double quotes, a number without."
     return "" if _fits(kind, value) else f"{default} is no value of {kind}."

@@ -82,7 +82,8 @@ class Source(models.Model):
         owner = self.connection.tenant_id if self.connection else None
         if owner is not None and owner != self.tenant_id:
             errors["connection"] = (
-                "This connection belongs to another tenant: choose one of the source's or a shared one."
+                "This connection belongs to another tenant: choose one of the source's, or a "
+                "shared one."
             )
         if errors:
             raise ValidationError(errors)

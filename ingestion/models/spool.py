@@ -9,7 +9,7 @@ class SpooledEvents(models.Model):
     """Events taken by the HTTP endpoint, durable from the 202 until they are in the table.
 
     One row is one request: ``count`` events with the offsets from ``first_offset`` on. The
-    partition's ``high_watermark`` gives out offsets under a row lock, so commits are in their order.
+    partition's ``high_watermark`` gives out offsets under a row lock: commits are in their order.
     """
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="spool")

@@ -57,8 +57,8 @@ class Column(models.Model):
     required = models.BooleanField(
         default=True, help_text="A message without it goes to quarantine."
     )
-    default = models.TextField(
-        null=True,  # noqa: DJ001 - an empty text is a default too
+    default = models.TextField(  # noqa: DJ001 - an empty text is a default too
+        null=True,
         blank=True,
         help_text="The value where a message has none, written as JSON. For columns not required.",
     )

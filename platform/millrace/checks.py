@@ -9,7 +9,8 @@ from typing import Any
 
 from cryptography.fernet import Fernet
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import Warning as CheckWarning
 
 _FERNET = (
     'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
@@ -95,7 +96,7 @@ def lease_longer_than_slice(**_: Any) -> list[CheckMessage]:
     if settings.MILLRACE_LEASE_SECONDS >= 1.5 * settings.MILLRACE_SLICE_SECONDS:
         return []
     return [
-        Warning(
+        CheckWarning(
             "MILLRACE_LEASE_SECONDS is less than 1.5 times MILLRACE_SLICE_SECONDS.",
             hint="Leases are renewed within a slice, but a slow insert may then lose one. "
             "Raise the lease or shorten the slice.",
@@ -112,7 +113,7 @@ def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
     ):
         return []
     return [
-        Warning(
+        CheckWarning(
             "CLICKHOUSE_URL does not use TLS.",
             hint="Write it as https://user:password@host:8443/ unless the network is your own.",
             id="millrace.W002",

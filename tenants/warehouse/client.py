@@ -19,7 +19,7 @@ POOL_SIZE = 32
 
 
 @lru_cache(maxsize=2)
-def _client(dsn: str, pid: int) -> Client:  # noqa: ARG001 - a fork needs sockets of its own
+def _client(dsn: str, pid: int) -> Client:
     with translated():
         return clickhouse_connect.get_client(
             dsn=dsn,

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
-_TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*)\Z", re.DOTALL)
+_TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
 
 class WarehouseError(Exception):

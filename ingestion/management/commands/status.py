@@ -35,7 +35,9 @@ class Command(BaseCommand):
         if options["json"]:
             self.stdout.write(json.dumps([asdict(one) for one in found], default=str, indent=2))
         else:
-            Console(file=self.stdout).print(_table(found))  # type: ignore[arg-type]
+            # Where nobody looks at a terminal, nothing is cut to its width.
+            width = None if self.stdout.isatty() else 200
+            Console(file=self.stdout, width=width).print(_table(found))  # type: ignore[arg-type]
 
     def _sources(self, slugs: list[str]) -> Any:
         known = set(Tenant.objects.filter(slug__in=slugs).values_list("slug", flat=True))

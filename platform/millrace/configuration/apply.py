@@ -1,0 +1,152 @@
+"""Applying files: all of them or nothing in Postgres, then ClickHouse, then the endpoints."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from django.db import transaction
+
+from analytics_api import services
+from analytics_api.guard import QueryRefused
+from analytics_api.models import SavedQuery
+from ingestion.models import Table
+from ingestion.provision import provision_table
+from millrace.configuration import objects
+from millrace.configuration.changes import Change
+from millrace.configuration.document import Document, read
+from millrace.configuration.errors import ConfigurationError, Mistake
+from millrace.configuration.part import Part
+from tenants.models import Tenant, Warehouse
+from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.provision import provision
+
+#: Seconds for which another process may be at a table before it is given up.
+PATIENCE = 30.0
+
+Tell = Callable[[Change], None]
+
+
+def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
+    """Bring the database to what the files say; returns how much has changed.
+
+    ``tell`` hears of each change. Raises ConfigurationError, with nothing saved where the files
+    themselves are wrong; where ClickHouse refuses a table or query, what was saved stays, and a
+    later run goes on. With ``dry_run`` nothing is changed at all.
+    """
+    documents = _read_all(paths)
+    with transaction.atomic():
+        mistakes: list[Mistake] = []
+        changes = [change for one in documents for change in _rows(one, mistakes)]
+        if mistakes:
+            raise ConfigurationError(mistakes)
+        for change in changes:
+            tell(change)
+        if dry_run:
+            transaction.set_rollback(True)
+            return len(changes)
+    refused = [*_provision(documents), *_publish(documents, tell, changes)]
+    if refused:
+        raise ConfigurationError(refused)
+    return len(changes)
+
+
+def _read_all(paths: Sequence[Path]) -> list[Document]:
+    documents: list[Document] = []
+    mistakes: list[Mistake] = []
+    for path in paths:
+        try:
+            documents.append(read(path))
+        except ConfigurationError as error:
+            mistakes += error.mistakes
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return documents
+
+
+def _rows(document: Document, mistakes: list[Mistake]) -> Iterator[Change]:
+    root = Part(document, (), document.content, mistakes)
+    for part in root.parts("connections"):
+        yield from objects.connection(part, None)
+    for part in root.parts("tenants"):
+        yield from _tenant_rows(part)
+
+
+def _tenant_rows(part: Part) -> Iterator[Change]:
+    owner, changes = objects.tenant(part)
+    yield from changes
+    if owner.pk is None:
+        return
+    for key, bring in (
+        ("connections", objects.connection),
+        ("tables", objects.table),
+        ("sources", objects.source),
+        ("queries", objects.query),
+    ):
+        for inner in part.parts(key):
+            yield from bring(inner, owner)
+
+
+# --- After the transaction ----------------------------------------------------------------------
+
+
+def _tenants(documents: Sequence[Document]) -> Iterator[Part]:
+    for document in documents:
+        yield from Part(document, (), document.content, []).parts("tenants")
+
+
+def _provision(documents: Sequence[Document]) -> Iterator[Mistake]:
+    """Warehouses and tables, in this process, so that no worker need run."""
+    for part in _tenants(documents):
+        warehouse = Warehouse.objects.get(tenant__slug=part["slug"])
+        if warehouse.applied != warehouse.generation:
+            provision(warehouse)
+        if warehouse.error:
+            yield Mistake(part.document.place(part.path), warehouse.error)
+            continue
+        for inner in part.parts("tables"):
+            table = Table.objects.get(tenant__slug=part["slug"], name=inner["name"])
+            error = _stands(table)
+            if error:
+                yield Mistake(inner.document.place(inner.path), error)
+
+
+def _stands(table: Table) -> str:
+    """Bring the table to its wish; what is wrong, or nothing."""
+    until = time.monotonic() + PATIENCE
+    while table.applied != table.generation:
+        before = table.attempts
+        provision_table(table)
+        table.refresh_from_db()
+        if table.attempts > before or (table.error and table.applied != table.generation):
+            return table.error
+        if time.monotonic() > until:
+            return "Another process is at this table, and does not come to an end."
+        time.sleep(0.1)
+    return ""
+
+
+def _publish(documents: Sequence[Document], tell: Tell, changes: list[Change]) -> Iterator[Mistake]:
+    for part in _tenants(documents):
+        owner = Tenant.objects.get(slug=part["slug"])
+        for inner in part.parts("queries"):
+            row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
+            before = row.published_id
+            try:
+                _bring_endpoint(row, published=inner.get("published", True))
+            except (QueryRefused, WarehouseError) as error:
+                yield Mistake(inner.document.place((*inner.path, "sql")), str(error))
+                continue
+            if row.published_id != before:
+                version = row.published.number if row.published else None
+                change = Change("endpoint", str(row), before is None, {"version": (None, version)})
+                changes.append(change)
+                tell(change)
+
+
+def _bring_endpoint(row: SavedQuery, *, published: bool) -> None:
+    if published:
+        services.publish(row)
+    elif row.is_published:
+        services.unpublish(row)

@@ -1,0 +1,42 @@
+"""What applying does, object by object: the difference that is shown, and made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Fields whose values are never shown.
+SECRET = frozenset({"password"})
+
+
+@dataclass(frozen=True)
+class Change:
+    """``kind`` and ``name`` of an object; ``fields``: what becomes of which, (old, new) by name."""
+
+    kind: str
+    name: str
+    is_new: bool
+    fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def lines(self) -> Iterable[str]:
+        """For a terminal: ``+`` is new, ``~`` is changed."""
+        yield f"{'+' if self.is_new else '~'} {self.kind} {self.name}"
+        for name, (old, new) in self.fields.items():
+            if name in SECRET:
+                yield f"    {name}: {'set' if self.is_new else 'changed'}"
+            elif self.is_new:
+                yield f"    {name}: {shown(new)}"
+            else:
+                yield f"    {name}: {shown(old)} → {shown(new)}"
+
+
+def shown(value: Any) -> str:
+    """A value on one line."""
+    text = "none" if value is None else " ".join(str(value).split())
+    return text if len(text) <= 200 else f"{text[:199]}…"
+
+
+def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The fields of ``new`` that are others than in ``old``."""
+    return {name: (old.get(name), value) for name, value in new.items() if old.get(name) != value}

@@ -1,0 +1,145 @@
+"""A YAML file read with the place of everything in it, and held against the schema."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError
+
+from millrace.configuration.errors import ConfigurationError, Mistake, Place
+
+SCHEMA = Path(__file__).with_name("millrace.schema.json")
+
+Path_ = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """``content`` as the schema describes it; ``places`` of its parts by their path."""
+
+    file: str
+    content: dict[str, Any]
+    places: Mapping[Path_, Place]
+
+    def place(self, path: Path_) -> Place:
+        """Of a part; of the nearest one around it where it is not written there."""
+        while path not in self.places:
+            path = path[:-1]
+        return self.places[path]
+
+
+@cache
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a file (json-schema.org, 2020-12)."""
+    loaded: dict[str, Any] = json.loads(SCHEMA.read_text())
+    return loaded
+
+
+def read(path: Path) -> Document:
+    """Read and check a file; raises ConfigurationError with every mistake against the schema."""
+    file = str(path)
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except OSError as error:
+        raise _single(Place(file, 1, 1), f"it can't be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise _single(Place(file, 1, 1), "it is not UTF-8.") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        raise _single(place, f"it is not YAML: {error.problem}.") from error
+    places: dict[Path_, Place] = {(): Place(file, 1, 1)}
+    mistakes: list[Mistake] = []
+    content = {} if node is None else _value(file, node, (), places, mistakes)
+    document = Document(file, content, places)
+    mistakes += _against_schema(document)
+    if mistakes:
+        raise ConfigurationError(mistakes)
+    return document
+
+
+def _single(place: Place, message: str) -> ConfigurationError:
+    return ConfigurationError([Mistake(place, message)])
+
+
+def _value(
+    file: str,
+    node: yaml.Node,
+    path: Path_,
+    places: dict[Path_, Place],
+    mistakes: list[Mistake],
+) -> Any:
+    places.setdefault(path, _start(file, node))
+    if isinstance(node, yaml.SequenceNode):
+        return [
+            _value(file, one, (*path, index), places, mistakes)
+            for index, one in enumerate(node.value)
+        ]
+    if isinstance(node, yaml.MappingNode):
+        found: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            inner = (*path, key)
+            if key in found:
+                mistakes.append(Mistake(_start(file, key_node), f"{key!r} stands here twice."))
+            places[inner] = _start(file, key_node)
+            found[key] = _value(file, value_node, inner, places, mistakes)
+        return found
+    return _scalar(file, node, mistakes)
+
+
+def _scalar(file: str, node: yaml.Node, mistakes: list[Mistake]) -> Any:
+    # A date stays the text that was written: JSON, and ClickHouse, know none.
+    if node.tag == "tag:yaml.org,2002:timestamp":
+        return node.value
+    try:
+        return yaml.SafeLoader("").construct_object(node)
+    except yaml.YAMLError:
+        mistakes.append(Mistake(_start(file, node), f"{node.value!r} can't be read as {node.tag}."))
+        return None
+
+
+def _start(file: str, node: yaml.Node) -> Place:
+    return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+# --- Against the schema -------------------------------------------------------------------------
+
+
+def _against_schema(document: Document) -> Iterator[Mistake]:
+    validator = Draft202012Validator(schema())
+    for error in validator.iter_errors(document.content):
+        yield from _told(document, error)
+
+
+def _told(document: Document, error: ValidationError) -> Iterator[Mistake]:
+    path, rule = tuple(error.absolute_path), cast("dict[str, Any]", error.schema)
+    if error.validator == "additionalProperties":
+        known = list(rule.get("properties", {}))
+        for key in set(cast("dict[str, Any]", error.instance)) - set(known):
+            yield Mistake(document.place((*path, key)), _unknown(key, known))
+    else:
+        yield Mistake(document.place(path), _message(error))
+
+
+def _unknown(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, 1)
+    if close:
+        return f"{key!r} is not known here. Did you mean {close[0]!r}?"
+    return f"{key!r} is not known here. These are: {', '.join(known)}."
+
+
+def _message(error: ValidationError) -> str:
+    # The schema says in its own words what would be right, where jsonschema's are too bare.
+    said = cast("dict[str, Any]", error.schema).get("x-message")
+    if isinstance(said, str) and error.validator != "required":
+        return said
+    return f"{error.message}."

@@ -1,0 +1,218 @@
+"""Bringing one object of each kind to what a file says of it.
+
+Each function gets the object's part of the file and returns what has changed. All run within the
+one transaction of ``apply``.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+
+from analytics_api.models import SavedQuery
+from ingestion import ddl
+from ingestion.ddl.types import UnknownType, parse
+from ingestion.models import Column, Connection, Source, Table
+from ingestion.services import sources, tables
+from millrace.configuration.changes import Change, difference
+from millrace.configuration.part import Part
+from tenants.models import Tenant
+from tenants.services import create_warehouse
+
+
+def tenant(part: Part) -> tuple[Tenant, list[Change]]:
+    slug = part["slug"]
+    row = Tenant.objects.filter(slug=slug).first() or Tenant(slug=slug, name=slug)
+    wanted = part.only("name", "status")
+    changes = _save(part, row, "tenant", slug, wanted)
+    create_warehouse(row)
+    return row, changes
+
+
+def connection(part: Part, owner: Tenant | None) -> list[Change]:
+    name = part["name"]
+    row = Connection.objects.filter(tenant=owner, name=name).first()
+    row = row or Connection(tenant=owner, name=name)
+    wanted = part.only("kind", "options")
+    for field in ("addresses", "username", "password"):
+        if field in part:
+            wanted[field] = part.resolved(field)
+    shown = f"{owner.slug}.{name}" if owner else f"{name} (shared)"
+    return _save(part, row, "connection", shown, wanted)
+
+
+def table(part: Part, owner: Tenant) -> list[Change]:
+    name = part["name"]
+    row = Table.objects.filter(tenant=owner, name=name).first() or Table(tenant=owner, name=name)
+    wanted = {
+        "sorting_key": list(part.get("sorting_key", [])),
+        "partition_key": part.get("partition_key", ""),
+        "ttl": part.get("ttl", ""),
+        "quarantine_days": part.get("quarantine_days", 30),
+    }
+    columns = [_column(one) for one in part.parts("columns")]
+    _check_table(part, owner, row, wanted, columns)
+    before = [] if row.pk is None else [_written(one) for one in row.columns.all()]
+    after = [_written(one) for one in columns]
+    changes = _save(part, row, "table", f"{owner.slug}.{name}", wanted)
+    if before != after:
+        row.columns.all().delete()
+        for position, one in enumerate(columns):
+            one.table, one.position = row, position
+        Column.objects.bulk_create(columns)
+        changes = _with_columns(changes, f"{owner.slug}.{name}", before, after)
+    if changes:
+        tables.request_table(row)
+    return changes
+
+
+def _column(part: Part) -> Column:
+    """A column, required unless it has a default or may be null."""
+    kind = str(part["type"])
+    default = json.dumps(part["default"], ensure_ascii=False) if "default" in part else None
+    return Column(
+        name=part["name"],
+        type=kind,
+        path=part.get("path", ""),
+        required=part.get("required", default is None and not is_nullable(kind)),
+        default=default,
+        quoted_numbers=part.get("quoted_numbers", False),
+    )
+
+
+def is_nullable(kind: str) -> bool:
+    try:
+        return parse(kind).is_nullable
+    except UnknownType:
+        return False
+
+
+def _written(column: Column) -> str:
+    parts = [column.name, column.type]
+    if column.path:
+        parts.append(f"at {column.path}")
+    if not column.required:
+        parts.append("optional")
+    if column.default is not None:
+        parts.append(f"default {column.default}")
+    if column.quoted_numbers:
+        parts.append("quoted numbers")
+    return " ".join(parts)
+
+
+def _with_columns(
+    changes: list[Change], name: str, before: list[str], after: list[str]
+) -> list[Change]:
+    old = changes[0] if changes else Change("table", name, is_new=False)
+    gone = [one for one in before if one not in after]
+    come = [one for one in after if one not in before]
+    columns = ("; ".join(gone) or None, "; ".join(come) or ("removed" if gone else "reordered"))
+    return [Change(old.kind, old.name, old.is_new, {**old.fields, "columns": columns})]
+
+
+def _check_table(
+    part: Part, owner: Tenant, row: Table, wanted: dict[str, Any], columns: list[Column]
+) -> None:
+    spec = ddl.TableSpec(
+        database=f"t_{owner.slug}",
+        name=row.name,
+        columns=tuple(
+            ddl.ColumnSpec(o.name, o.type, o.path, o.required, o.default, o.quoted_numbers)
+            for o in columns
+        ),
+        sorting_key=tuple(wanted["sorting_key"]),
+        partition_key=wanted["partition_key"],
+        ttl=wanted["ttl"],
+        quarantine_days=wanted["quarantine_days"],
+    )
+    try:
+        ddl.check(spec)
+    except ddl.SpecError as error:
+        names = [one.name for one in columns]
+        for one in error.problems:
+            where = ("columns", names.index(one.column)) if one.column in names else ()
+            part.mistake((*where, one.field), one.message)
+
+
+def source(part: Part, owner: Tenant) -> list[Change]:
+    name = part["name"]
+    row = Source.objects.filter(tenant=owner, name=name).first() or Source(tenant=owner, name=name)
+    wanted: dict[str, Any] = {
+        "table": _found(part, "table", Table.objects.filter(tenant=owner)),
+        "connection": _connection_of(part, owner),
+        "stream": part.get("stream", ""),
+        **part.only("start"),
+    }
+    if "active" in part and row.pk is None:
+        wanted["active"] = part["active"]
+    if wanted["table"] is None or ("connection" in part and wanted["connection"] is None):
+        return []
+    changes = _save(part, row, "source", f"{owner.slug}.{name}", wanted)
+    if row.pk and "active" in part and row.active != part["active"]:
+        (sources.resume if part["active"] else sources.pause)(row)
+        change = {"active": (not part["active"], part["active"])}
+        changes.append(Change("source", f"{owner.slug}.{name}", is_new=False, fields=change))
+    return changes
+
+
+def _connection_of(part: Part, owner: Tenant) -> Connection | None:
+    """The tenant's own of that name, else the shared one."""
+    if "connection" not in part:
+        return None
+    name = part["connection"]
+    found = Connection.objects.filter(name=name)
+    own = found.filter(tenant=owner).first() or found.filter(tenant=None).first()
+    if own is None:
+        part.mistake(
+            ("connection",), f"There is no connection {name!r}, of {owner.slug} or shared."
+        )
+    return own
+
+
+def _found(part: Part, field: str, among: Any) -> Any:
+    row = among.filter(name=part[field]).first()
+    if row is None:
+        known = ", ".join(among.values_list("name", flat=True)) or "none yet"
+        part.mistake((field,), f"There is no {field} {part[field]!r}. There are: {known}.")
+    return row
+
+
+def query(part: Part, owner: Tenant) -> list[Change]:
+    """Save a query; it is published after the transaction, when its tables stand."""
+    name = part["name"]
+    row = SavedQuery.objects.filter(tenant=owner, name=name).first()
+    row = row or SavedQuery(tenant=owner, name=name)
+    wanted = {
+        "description": part.get("description", "").strip(),
+        "sql": part["sql"].strip(),
+        "parameters": part.get("parameters", {}),
+    }
+    return _save(part, row, "query", f"{owner.slug}.{name}", wanted)
+
+
+# --- What all of them have in common ------------------------------------------------------------
+
+
+def _save(part: Part, row: Model, kind: str, name: str, wanted: dict[str, Any]) -> list[Change]:
+    """Set the fields and save, if anything is new; mistakes go to their place in the file."""
+    is_new = row.pk is None
+    fields = difference({} if is_new else {field: getattr(row, field) for field in wanted}, wanted)
+    if not is_new and not fields:
+        return []
+    for field, value in wanted.items():
+        setattr(row, field, value)
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        for field, messages in error.message_dict.items():
+            part.mistake((field,), " ".join(messages))
+        return []
+    row.save()
+    if is_new:
+        fields = {
+            field: pair for field, pair in fields.items() if pair[1] not in ("", None, [], {})
+        }
+    return [Change(kind, name, is_new, fields)]

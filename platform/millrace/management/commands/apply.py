@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from millrace.configuration.apply import apply
+from millrace.configuration.changes import Change
+from millrace.configuration.errors import ConfigurationError
+
+
+class Command(BaseCommand):
+    help = "Bring tenants, connections, tables, sources and queries to what YAML files say."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would change, and change nothing"
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            count = apply(options["files"], self._tell, dry_run=options["dry_run"])
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from error
+        if not count:
+            self.stdout.write("Nothing to do: all of it is as the files say.")
+        elif options["dry_run"]:
+            self.stdout.write(f"{_changes(count)} would be made. Nothing was changed.")
+        else:
+            self.stdout.write(f"{_changes(count)} made.")
+
+    def _tell(self, change: Change) -> None:
+        for line in change.lines():
+            self.stdout.write(line)
+
+
+def _changes(count: int) -> str:
+    return "1 change" if count == 1 else f"{count} changes"
