@@ -31,7 +31,9 @@ def table(client: Client, database: str) -> str:
 
 
 def _check(client: Client, table: str, times: int = 1) -> None:
-    found = client.query(f"SELECT count(), sum(a), countIf(b = concat('r', toString(a))) FROM {table}")
+    found = client.query(
+        f"SELECT count(), sum(a), countIf(b = concat('r', toString(a))) FROM {table}"
+    )
     assert found.first_row == (ROWS * times, ROWS * (ROWS - 1) // 2 * times, ROWS * times)
 
 
@@ -73,7 +75,9 @@ def test_every_format_lands(engine, client: Client, table: str, form: str) -> No
 
 
 @pytest.mark.parametrize("form", ["ArrowStream", "CSV", "Values"])
-def test_statement_and_data_may_share_the_body(engine, client: Client, table: str, form: str) -> None:
+def test_statement_and_data_may_share_the_body(
+    engine, client: Client, table: str, form: str
+) -> None:
     head = f"/* hello */ INSERT INTO {table} (a, b) FORMAT {form}\n".encode()
     assert engine.http(body=head + FORMATS[form]()).status == 200
     _check(client, table)
@@ -86,7 +90,9 @@ def test_values_may_be_in_the_statement(client: Client, table: str) -> None:
 
 
 def test_rows_may_come_from_a_query(client: Client, table: str) -> None:
-    client.command(f"INSERT INTO {table} SELECT number, concat('r', toString(number)) FROM numbers({ROWS})")
+    client.command(
+        f"INSERT INTO {table} SELECT number, concat('r', toString(number)) FROM numbers({ROWS})"
+    )
     _check(client, table)
 
 
@@ -122,7 +128,9 @@ def test_a_body_of_several_frames_lands_whole(
 
 
 @pytest.mark.parametrize("coding", ["gzip", "lz4", "zstd"])
-def test_a_cut_or_broken_body_lands_nothing(engine, client: Client, table: str, coding: str) -> None:
+def test_a_cut_or_broken_body_lands_nothing(
+    engine, client: Client, table: str, coding: str
+) -> None:
     body = CODINGS[coding](FORMATS["CSV"]())
     headers = {"Content-Encoding": coding}
     sql = f"INSERT INTO {table} FORMAT CSV"

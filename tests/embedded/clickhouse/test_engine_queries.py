@@ -122,7 +122,9 @@ def test_the_headers_name_the_query_and_the_server(engine) -> None:
 
 
 def test_the_database_of_the_request_is_the_current_one(engine, database: str) -> None:
-    assert engine.http("SELECT currentDatabase()", database=database).body == f"{database}\n".encode()
+    assert (
+        engine.http("SELECT currentDatabase()", database=database).body == f"{database}\n".encode()
+    )
     assert engine.http("SELECT 1", database="no_such").code == 81
 
 

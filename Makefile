@@ -1,0 +1,77 @@
+# Millrace: every recipe works on a fresh machine with Python 3.11+, make and curl.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# A uv of the machine, else one in the project's own folder.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+export UV_PYTHON_PREFERENCE ?= managed
+RUN := $(UV) run --no-sync
+PYTEST := $(RUN) python -m pytest
+
+.PHONY: help setup packages demo up down status test test-fast test-chaos test-security \
+	test-browser lint format bench clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	@sh tools/get-uv.sh
+
+setup: $(UV) ## Get uv if it is missing, and all that uv.lock names
+	@$(UV) sync --locked --quiet --all-extras --all-groups || \
+		{ echo "uv could not install what uv.lock names: see the lines above." >&2; exit 1; }
+
+packages:
+	@sh tools/debian-packages.sh rabbitmq-server
+
+demo: setup packages ## Stream real data through all of it and stay up; CHECK=1 checks it and stops
+	@$(RUN) python manage.py demo $(if $(CHECK),--check)
+
+up: setup packages ## Start everything, without any data, for your own
+	@$(RUN) python -m millrace.embedded up
+
+down: ## Stop what `make up` or `make demo` has left running
+	@$(RUN) python -m millrace.embedded down
+
+status: ## Say what runs, and where
+	@$(RUN) python -m millrace.embedded status
+
+test: setup ## Run linters and every test: the core, then chaos, security and browser
+	@sh tools/debian-packages.sh rabbitmq-server chromium
+	@$(MAKE) --no-print-directory lint test-fast test-slow test-chaos test-security test-browser
+
+test-fast: setup ## Run the quick core of the tests
+	$(PYTEST) -q -n 2 -m "not slow and not chaos and not security and not browser"
+
+test-slow:
+	$(PYTEST) -q -m "slow and not chaos and not security and not browser"
+
+test-chaos: setup packages ## Kill workers, engine and brokers, and count every row
+	$(PYTEST) -q -s -m chaos
+
+test-security: setup ## Attack the walls between tenants
+	$(PYTEST) -q -m security
+
+test-browser: setup ## Drive the admin in Chromium
+	@sh tools/debian-packages.sh rabbitmq-server chromium
+	$(PYTEST) -q -m browser
+
+lint: setup ## Check form, types and the direction of imports
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+	@$(RUN) python -W ignore -m mypy
+	@$(RUN) lint-imports
+
+format: setup ## Bring all code into form
+	@$(RUN) ruff check --fix .
+	@$(RUN) ruff format .
+
+bench: setup ## Compare with the raw engine and with what one would write by hand
+	@$(RUN) python -m bench
+
+clean: ## Stop everything and remove every trace: data, environment, caches
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m millrace.embedded down >/dev/null || true; fi
+	@rm -rf .millrace .venv .tools .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis build dist tests/screenshots
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find . -maxdepth 2 -name '*.egg-info' -type d -prune -exec rm -rf {} +

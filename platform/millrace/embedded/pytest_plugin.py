@@ -1,0 +1,44 @@
+"""pytest plugin: a run has an installation of its own, which nothing else on the machine shares.
+
+Settings read the home when they are first imported, which pytest-django does before any conftest
+is; so this is loaded by ``-p``. ``MILLRACE_TEST_HOME`` names a home to use and to leave running.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+#: What would lead tests to services that are not theirs.
+_ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL", "SECRET_KEY")
+_KEPT = os.environ.get("MILLRACE_TEST_HOME", "")
+#: pytest-xdist's workers use the home of the process that started them.
+_IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+
+
+def _choose() -> Path:
+    if _IS_WORKER:
+        return Path(os.environ["MILLRACE_HOME"])
+    chosen = Path(_KEPT or tempfile.mkdtemp(prefix="millrace-test-")).resolve()
+    os.environ["MILLRACE_HOME"] = str(chosen)
+    os.environ["MILLRACE_ENV_FILE"] = os.devnull
+    for name in _ELSEWHERE:
+        os.environ.pop(name, None)
+    return chosen
+
+
+HOME = _choose()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Stop what the run has started, and remove its folder."""
+    from millrace.embedded.stack import Stack
+
+    if not _IS_WORKER and not _KEPT:
+        Stack(HOME).stop()
+        shutil.rmtree(HOME, ignore_errors=True)
