@@ -25,7 +25,7 @@ def send(task: Task[Any, Any], *arguments: Any) -> None:
 
 @shared_task(name="tenants.tasks.provision_warehouse")
 def provision_warehouse(pk: int) -> None:
-    from tenants.warehouse.provision import provision  # noqa: PLC0415
+    from tenants.warehouse.provision import provision
 
     warehouse = Warehouse.objects.filter(pk=pk).exclude(applied=F("generation")).first()
     if warehouse is not None:

@@ -123,7 +123,8 @@ WSGI_APPLICATION = "millrace.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [],
+        # Before Unfold's own, whose first page ours takes the place of.
+        "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -228,13 +229,75 @@ MILLRACE_QUERY_RESULT_ROWS = env.int("MILLRACE_QUERY_RESULT_ROWS", default=1_000
 MILLRACE_QUERY_RESULT_BYTES = env.int("MILLRACE_QUERY_RESULT_BYTES", default=256 * 1024 * 1024)
 MILLRACE_QUERY_THREADS = env.int("MILLRACE_QUERY_THREADS", default=4)
 
+
+def _link(title: str, icon: str, view: str) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(view)}
+
+
 UNFOLD = {
     "SITE_TITLE": "Millrace",
     "SITE_HEADER": "Millrace",
-    "SITE_SYMBOL": "water",
-    "SHOW_HISTORY": True,
-    "SHOW_VIEW_ON_SITE": False,
+    "SITE_SUBHEADER": "Live analytics for each tenant",
+    "SITE_ICON": lambda _: static("millrace/icon.svg"),
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("millrace/icon.svg")}
     ],
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "DASHBOARD_CALLBACK": "millrace.dashboard.dashboard",
+    "COLORS": {
+        "primary": {
+            "50": "oklch(98.4% .014 180.7)",
+            "100": "oklch(95.3% .051 180.8)",
+            "200": "oklch(91% .096 180.4)",
+            "300": "oklch(85.5% .138 181.1)",
+            "400": "oklch(77.7% .152 181.9)",
+            "500": "oklch(70.4% .14 182.5)",
+            "600": "oklch(51.1% .096 186.4)",
+            "700": "oklch(45% .085 187)",
+            "800": "oklch(43.7% .078 188.2)",
+            "900": "oklch(38.6% .063 188.4)",
+            "950": "oklch(27.7% .046 192.5)",
+        }
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {"items": [_link("Overview", "monitoring", "admin:index")]},
+            {
+                "title": "Streams",
+                "separator": True,
+                "items": [
+                    _link("Sources", "water", "admin:ingestion_source_changelist"),
+                    _link("Tables", "table", "admin:ingestion_table_changelist"),
+                    _link("Connections", "hub", "admin:ingestion_connection_changelist"),
+                    _link("Partitions", "lan", "admin:ingestion_streampartition_changelist"),
+                    _link("Batches", "inventory_2", "admin:ingestion_batch_changelist"),
+                    _link("Backfills", "history", "admin:ingestion_backfill_changelist"),
+                ],
+            },
+            {
+                "title": "Queries",
+                "separator": True,
+                "items": [
+                    _link(
+                        "Saved queries", "query_stats", "admin:analytics_api_savedquery_changelist"
+                    ),
+                    _link("API keys", "key", "admin:tenants_apikey_changelist"),
+                    {"title": "API description", "icon": "api", "link": reverse_lazy("api-docs")},
+                ],
+            },
+            {
+                "title": "Who",
+                "separator": True,
+                "items": [
+                    _link("Tenants", "domain", "admin:tenants_tenant_changelist"),
+                    _link("Warehouses", "database", "admin:tenants_warehouse_changelist"),
+                    _link("Memberships", "badge", "admin:tenants_membership_changelist"),
+                    _link("Users", "person", "admin:auth_user_changelist"),
+                    _link("Groups", "group", "admin:auth_group_changelist"),
+                ],
+            },
+        ],
+    },
 }

@@ -20,9 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("tenant", help="the tenant's slug")
-        parser.add_argument(
-            "--name", default="command line", help="who or what uses the key"
-        )
+        parser.add_argument("--name", default="command line", help="who or what uses the key")
         parser.add_argument(
             "--scope",
             action="append",
@@ -40,10 +38,7 @@ class Command(BaseCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         tenant = Tenant.objects.filter(slug=options["tenant"]).first()
         if tenant is None:
-            known = (
-                ", ".join(Tenant.objects.values_list("slug", flat=True)[:20])
-                or "none yet"
-            )
+            known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
             msg = f"There is no tenant {options['tenant']!r}. Tenants: {known}."
             raise CommandError(msg)
         _, plaintext = create_key(

@@ -14,11 +14,10 @@ from collections.abc import Callable, Iterator
 
 import lz4.frame
 import pyarrow as pa
-import pyarrow.feather as feather
-import pyarrow.parquet as parquet
 import pytest
 import zstandard
 from clickhouse_connect.driver.client import Client
+from pyarrow import feather, parquet
 
 ROWS = 5000
 TABLE = pa.table({"a": pa.array(range(ROWS), pa.uint64()), "b": [f"r{i}" for i in range(ROWS)]})

@@ -6,9 +6,9 @@ import io
 import json
 import threading
 
-import pyarrow.parquet as parquet
 import pytest
 from clickhouse_connect.driver.client import Client
+from pyarrow import parquet
 
 
 def test_a_query_gives_its_rows(client: Client) -> None:

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from ingestion.models import Backfill
+from tenants.admin import display
+from tenants.admin.base import ReadOnlyAdmin
+
+
+@admin.register(Backfill)
+class BackfillAdmin(ReadOnlyAdmin):
+    intro = (
+        "Files of history, loaded by `manage.py backfill TENANT.TABLE FILE`. One that failed goes "
+        "on where it stopped when the same command is run again."
+    )
+    tenant_path = "table__tenant"
+    list_display = ("name", "table", "state_badge", "count", "misfits", "started", "error_line")
+    list_filter: ClassVar[Any] = ("state", "table__tenant")
+    list_select_related = ("table__tenant",)
+    search_fields = ("name", "sha256", "table__name")
+    fields = (
+        *("table", "name", "format", "state", "rows", "quarantined", "chunk_rows"),
+        *("sha256", "started_at", "finished_at", "error"),
+    )
+
+    @admin.display(description="State", ordering="state")
+    def state_badge(self, backfill: Backfill) -> SafeString:
+        return display.badge(backfill.state, backfill.get_state_display())
+
+    @admin.display(description="Rows", ordering="rows")
+    def count(self, backfill: Backfill) -> SafeString:
+        return display.number(backfill.rows)
+
+    @admin.display(description="Quarantined", ordering="quarantined")
+    def misfits(self, backfill: Backfill) -> SafeString:
+        return display.number(backfill.quarantined, alarm=True)
+
+    @admin.display(description="Started", ordering="started_at")
+    def started(self, backfill: Backfill) -> SafeString:
+        return display.ago(backfill.started_at)
+
+    @admin.display(description="Last error")
+    def error_line(self, backfill: Backfill) -> SafeString:
+        return display.trouble(backfill.error)

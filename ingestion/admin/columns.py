@@ -1,0 +1,81 @@
+"""The columns of a table, edited on its page and held against the rules before they are saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+
+from ingestion import ddl
+from ingestion.models import Column
+from ingestion.services.tables import check_table
+from tenants.admin.typed import InlineFormSet, TabularInline
+
+
+class ColumnFormSet(InlineFormSet):
+    def clean(self) -> None:
+        """Show each problem at the field that it is about."""
+        super().clean()
+        kept = [form for form in self.forms if self._is_kept(form)]
+        if any(form.errors for form in kept):
+            return
+        if not kept:
+            raise forms.ValidationError("A table needs at least one column.")
+        try:
+            check_table(self.instance, tuple(_spec(form.cleaned_data) for form in kept))
+        except ddl.SpecError as error:
+            self._show(error, kept)
+
+    def _is_kept(self, form: Any) -> bool:
+        filled = form.has_changed() or form.instance.pk
+        return bool(filled) and not form.cleaned_data.get("DELETE")
+
+    @staticmethod
+    def _show(error: ddl.SpecError, kept: list[Any]) -> None:
+        forms_of = {form.cleaned_data.get("name"): form for form in kept}
+        others = []
+        for problem in error.problems:
+            form = forms_of.get(problem.column)
+            if form is not None and problem.field in form.fields:
+                form.add_error(problem.field, problem.message)
+            else:
+                others.append(str(problem))
+        if others:
+            raise forms.ValidationError(others)
+
+
+def _spec(data: dict[str, Any]) -> ddl.ColumnSpec:
+    return ddl.ColumnSpec(
+        data["name"],
+        data["type"],
+        data["path"],
+        data["required"],
+        data["default"],
+        data["quoted_numbers"],
+    )
+
+
+class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Column
+        fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        hints = {"type": "DateTime64(3)", "path": "the name", "default": 'JSON: "", 0, []'}
+        for field, hint in hints.items():
+            self.fields[field].widget.attrs["placeholder"] = hint
+        self.fields["default"].widget.attrs["rows"] = 1
+
+    def clean_default(self) -> str | None:
+        return self.cleaned_data["default"] or None
+
+
+class ColumnInline(TabularInline):
+    model = Column
+    form = ColumnForm
+    formset = ColumnFormSet
+    extra = 0
+    min_num = 1
+    fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+    hide_title = True

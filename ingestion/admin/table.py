@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.postgres.forms import SimpleArrayField
+from django.db.models import Count, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from ingestion import quarantine
+from ingestion.admin.columns import ColumnInline
+from ingestion.models import Source, Table
+from ingestion.services import tables
+from tenants.admin import display
+from tenants.admin.base import Admin, Button
+from tenants.warehouse.errors import WarehouseError
+
+
+class TableForm(forms.ModelForm):  # type: ignore[type-arg]
+    sorting_key = SimpleArrayField(
+        forms.CharField(),
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="Columns that rows are sorted by, comma-separated: those that queries filter by "
+        "first. It can't be changed later.",
+    )
+
+    class Meta:
+        model = Table
+        fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
+
+
+def _retry(table: Table) -> str:
+    tables.retry_table(table)
+    return f"Asked again for {table}. Its state shows what comes of it."
+
+
+@admin.register(Table)
+class TableAdmin(Admin):
+    intro = (
+        "What a stream's messages become: typed columns in ClickHouse. Saving a table makes or "
+        "alters it; what does not fit goes to its quarantine, with the reason."
+    )
+    form = TableForm
+    fixed_fields = ("tenant", "name")
+    inlines = (ColumnInline,)
+    buttons = (
+        Button("retry", "Make it again now", "refresh", _retry, lambda table: bool(table.error)),
+    )
+    list_display = ("name", "tenant", "state_badge", "columns_count", "fed_by", "error_line")
+    list_filter: ClassVar[Any] = ("state", "tenant")
+    list_select_related = ("tenant",)
+    search_fields = ("name", "tenant__slug", "tenant__name")
+    autocomplete_fields = ("tenant",)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        rows = super().get_queryset(request)
+        return rows.annotate(
+            column_total=Count("columns", distinct=True),
+            source_total=Count("sources", distinct=True),
+        )
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        _number(form.instance)
+        if not change or form.has_changed() or any(one.has_changed() for one in formsets):
+            tables.request_table(form.instance)
+            messages.info(request, f"{form.instance} is being brought to this in ClickHouse.")
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        try:
+            return super().delete_view(request, object_id, extra_context)
+        except WarehouseError as error:
+            messages.error(request, f"It was not deleted: {error}")
+            return redirect("admin:ingestion_table_change", object_id)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        tables.delete_table(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
+        for table in queryset:
+            tables.delete_table(table)
+
+    # --- The quarantine -------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.quarantine_view)
+        route = path("<path:object_id>/quarantine/", view, name="ingestion_table_quarantine")
+        return [route, *super().get_urls()]
+
+    def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The messages that did not fit, by reason."""
+        table = self.get_object(request, unquote(object_id))
+        if table is None or not self.has_view_permission(request, table):
+            raise Http404
+        reason = request.GET.get("reason", "")
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Quarantine of {table}",
+            "table": table,
+            "chosen": reason,
+        }
+        try:
+            context["groups"] = quarantine.groups(table)
+            context["misfits"] = quarantine.newest(table, reason=reason)
+        except WarehouseError as error:
+            context["trouble"] = str(error)
+        return TemplateResponse(request, "millrace/quarantine.html", context)
+
+    def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        address = reverse("admin:ingestion_table_quarantine", args=[obj.pk])
+        return {
+            "facts": [
+                ("State", display.provision_badge(obj.state)),
+                (
+                    "Fed by",
+                    display.listing(Source, _count(obj.source_total), table__id__exact=obj.pk),
+                ),
+                ("Did not fit", _link(address, "See the quarantine")),
+            ],
+            "trouble": obj.error,
+        }
+
+    @admin.display(description="State", ordering="state")
+    def state_badge(self, table: Table) -> SafeString:
+        return display.provision_badge(table.state, table.error)
+
+    @admin.display(description="Columns", ordering="column_total")
+    def columns_count(self, table: Any) -> SafeString:
+        return display.number(table.column_total)
+
+    @admin.display(description="Fed by", ordering="source_total")
+    def fed_by(self, table: Any) -> SafeString:
+        return display.listing(Source, _count(table.source_total), table__id__exact=table.pk)
+
+    @admin.display(description="Last error")
+    def error_line(self, table: Table) -> SafeString:
+        return display.trouble(table.error)
+
+
+def _count(sources: int) -> str:
+    return "1 source" if sources == 1 else f"{sources} sources"
+
+
+def _link(address: str, text: str) -> SafeString:
+    return format_html(
+        '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>',
+        address,
+        text,
+    )
+
+
+def _number(table: Table) -> None:
+    """Columns stand in the order in which they were added."""
+    for place, column in enumerate(table.columns.order_by("pk")):
+        if column.position != place:
+            column.position = place
+            column.save(update_fields=["position"])

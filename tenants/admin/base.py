@@ -1,0 +1,142 @@
+"""What all admin pages of Millrace have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.urls import URLPattern, path, reverse
+
+from tenants.admin.scope import visible
+from tenants.admin.typed import ModelAdmin
+
+
+@dataclass(frozen=True)
+class Button:
+    """A button on an object's page. It is a form of its own, so that only a POST has an effect.
+
+    ``run`` gets the object and returns what to tell the operator; ``shown`` says whether the
+    button makes sense for the object as it is.
+    """
+
+    name: str
+    label: str
+    icon: str
+    run: Callable[[Any], str]
+    shown: Callable[[Any], bool] = lambda _: True
+    danger: bool = False
+
+
+class Admin(ModelAdmin):
+    """One kind of object.
+
+    ``fixed_fields`` can be set once, when the object is made. ``keep_reason`` says why an object
+    can't be deleted here and what to do instead; an empty one leaves it to Django's permissions.
+    """
+
+    tenant_path: ClassVar[str] = "tenant"
+    fixed_fields: ClassVar[tuple[str, ...]] = ()
+    keep_reason: ClassVar[str] = ""
+    intro: ClassVar[str] = ""
+    buttons: ClassVar[tuple[Button, ...]] = ()
+
+    list_per_page = 50
+    warn_unsaved_form = True
+    list_filter_submit = False
+    list_before_template = "millrace/list_intro.html"
+    change_form_outer_before_template = "millrace/object_head.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return visible(super().get_queryset(request), request.user, self.tenant_path)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
+        fields = tuple(super().get_readonly_fields(request, obj))
+        return fields if obj is None else (*self.fixed_fields, *fields)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return not self.keep_reason and super().has_delete_permission(request, obj)
+
+    # --- Buttons --------------------------------------------------------------------------------
+
+    def has_act_permission(self, request: HttpRequest) -> bool:
+        """Whether the buttons may be used: what would allow a change, where changes are allowed."""
+        meta = self.opts
+        user = request.user
+        return user.is_active and user.has_perm(f"{meta.app_label}.change_{meta.model_name}")
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.act_view)
+        route = path("<path:object_id>/do/<slug:name>/", view, name=self._act_name())
+        return [route, *super().get_urls()]
+
+    def _act_name(self) -> str:
+        return f"{self.opts.app_label}_{self.opts.model_name}_act"
+
+    def act_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """Run a button's function and return to the object's page."""
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not self.has_act_permission(request):
+            raise PermissionDenied
+        obj = self.get_object(request, unquote(object_id))
+        button = next((one for one in self.buttons if one.name == name), None)
+        if obj is None or button is None:
+            raise Http404
+        messages.success(request, button.run(obj))
+        self.log_change(request, obj, button.label)
+        return redirect(self.page_of(obj))
+
+    def page_of(self, obj: Model) -> str:
+        """Address of the object's page."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> Any:
+        extra = dict(extra_context or {}) | {"keep_reason": self.keep_reason}
+        extra["intro"] = self.intro
+        obj = self.get_object(request, unquote(object_id)) if object_id else None
+        if obj is not None and request.method == "GET":
+            extra |= self.head(request, obj)
+            if self.has_act_permission(request):
+                extra["buttons"] = [
+                    (one, reverse(f"admin:{self._act_name()}", args=[obj.pk, one.name]))
+                    for one in self.buttons
+                    if one.shown(obj)
+                ]
+        return super().changeform_view(request, object_id, form_url, extra)
+
+    def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Further context for ``millrace/object_head.html``: facts, trouble, links."""
+        return {}
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        return super().changelist_view(request, {"intro": self.intro, **(extra_context or {})})
+
+
+class ReadOnlyAdmin(Admin):
+    """Objects that Millrace itself makes and changes."""
+
+    warn_unsaved_form = False
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.utils.safestring import SafeString
+
+from tenants import services
+from tenants.admin import display
+from tenants.admin.base import Button, ReadOnlyAdmin
+from tenants.models import Warehouse
+
+
+def _retry(warehouse: Warehouse) -> str:
+    services.retry_warehouse(warehouse)
+    return f"Asked again for {warehouse}. Its state shows what comes of it."
+
+
+@admin.register(Warehouse)
+class WarehouseAdmin(ReadOnlyAdmin):
+    intro = (
+        "A tenant's ClickHouse database and the user that may read only it. Made with the tenant; "
+        "what fails is tried again by itself, and at once by the button on its page."
+    )
+    buttons = (Button("retry", "Make it again now", "refresh", _retry),)
+    list_display = ("database", "tenant", "state_badge", "attempts", "error_line")
+    list_filter: ClassVar[Any] = ("state",)
+    list_select_related = ("tenant",)
+    search_fields = ("database", "tenant__slug", "tenant__name")
+    fields = ("tenant", "database", "username")
+
+    def head(self, request: Any, obj: Any) -> dict[str, Any]:
+        return {
+            "facts": [
+                ("State", display.provision_badge(obj.state)),
+                ("Attempts since the last success", display.number(obj.attempts)),
+                ("Tried again", display.ago(obj.retry_at) if obj.error else display.DASH),
+            ],
+            "trouble": obj.error,
+        }
+
+    @admin.display(description="State", ordering="state")
+    def state_badge(self, warehouse: Warehouse) -> SafeString:
+        return display.provision_badge(warehouse.state, warehouse.error)
+
+    @admin.display(description="Last error")
+    def error_line(self, warehouse: Warehouse) -> SafeString:
+        return display.trouble(warehouse.error)
