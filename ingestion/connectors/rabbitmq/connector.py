@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
+from typing import Any
 
 import kombu
 
@@ -51,7 +52,7 @@ class RabbitConnector(Connector):
     def _watermarks(self, source: Source, position: int) -> Watermarks:
         """A queue's depth is counted from our position on, a stream's from its beginning."""
         with translated(f"Queue {source.stream!r}", self._where):
-            channel = self._link.channel()
+            channel: Any = self._link.channel()
             try:
                 declared = channel.queue_declare(source.stream, passive=True)
                 ready = int(declared.message_count)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from typing import Any
 
 import kombu
 from amqp import Message
+from amqp.exceptions import PreconditionFailed
 
 from ingestion.connectors.rabbitmq.delivery import Delivery, delivery
 
@@ -14,12 +16,20 @@ _tags = itertools.count()
 
 
 class QueueConsumer:
-    """Deliveries of one queue; a stream's from ``offset`` on (queues take no notice of it)."""
+    """Deliveries of one queue; a stream's from ``offset`` on."""
 
     def __init__(self, link: kombu.Connection, queue: str, offset: int, prefetch: int) -> None:
         self._link = link
         self._arrived: deque[Delivery] = deque()
-        self.channel = link.channel()
+        # AMQP does not say whether a queue is a stream. One that is not refuses a stream's offset,
+        # and the refusal closes the channel.
+        try:
+            self._consume(queue, prefetch, {"x-stream-offset": offset})
+        except PreconditionFailed:
+            self._consume(queue, prefetch, {})
+
+    def _consume(self, queue: str, prefetch: int, arguments: dict[str, Any]) -> None:
+        self.channel: Any = self._link.channel()
         # Bodies are bytes to us, whatever encoding a sender claims.
         self.channel.auto_decode = False
         self.depth = self.ready(queue)
@@ -28,7 +38,7 @@ class QueueConsumer:
             queue,
             consumer_tag=f"millrace-{next(_tags)}",
             callback=self._take,
-            arguments={"x-stream-offset": offset},
+            arguments=arguments,
         )
 
     def ready(self, queue: str) -> int:

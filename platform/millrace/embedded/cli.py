@@ -62,13 +62,14 @@ def _names(text: str) -> tuple[str, ...]:
 
 def _up(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
-    stack = Stack(addresses.home(), given.only or _everything())
+    stack = Stack(addresses.home(), given.only or everything())
     if given.only:
         return _run(stack, stay=not given.detach)
     return _run(stack, stay=not given.detach, migrate=True)
 
 
-def _everything() -> tuple[str, ...]:
+def everything() -> tuple[str, ...]:
+    """All that this machine must and can run itself."""
     services = needed.services(needed.environment())
     reason = RabbitMQ(addresses.home()).why_unavailable()
     if "rabbitmq" in services and reason:

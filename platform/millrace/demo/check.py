@@ -1,0 +1,111 @@
+"""What has landed against the package's own files: to the row, and by sums of two columns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from millrace.demo.cast import WEATHER
+from millrace.demo.events import sound
+from millrace.demo.lines import Line
+from tenants.models import Tenant
+from tenants.warehouse import client
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Of one tenant: events, those in quarantine, and two sums over those that fit."""
+
+    events: int
+    quarantined: int
+    first_sum: Decimal
+    second_sum: Decimal
+
+
+def differences(rows: Mapping[str, pa.Table]) -> Iterator[str]:
+    """One line for each tenant whose tables differ from the files."""
+    for slug, sent in rows.items():
+        expected, found = _expected(slug, sent), _found(slug)
+        if found != expected:
+            yield f"{slug}: expected {expected}, found {found}"
+
+
+def _columns(slug: str) -> tuple[str, str, str, str, str]:
+    """The table, its two columns, and those of the files."""
+    if slug == WEATHER:
+        return "readings", "wind_direction", "humidity", "wind_dir", "humid"
+    return "flights", "distance", "air_time", "distance", "air_time"
+
+
+def _expected(slug: str, sent: pa.Table) -> Totals:
+    *_, first, second = _columns(slug)
+    kept = sound(sent)
+    sums = [
+        sum((Decimal(repr(v)) for v in kept[c].to_pylist() if v is not None), Decimal())
+        for c in (first, second)
+    ]
+    return Totals(sent.num_rows, sent.num_rows - kept.num_rows, sums[0], sums[1])
+
+
+def _found(slug: str) -> Totals:
+    table, first, second, *_ = _columns(slug)
+    database = Tenant.objects.get(slug=slug).warehouse.database
+    (row,) = client.rows(  # names of ours
+        f"SELECT count() AS landed, sum({first}) AS a, sum({second}) AS b, "
+        "uniqExact(_partition, _offset, _message_id) AS distinct_events "
+        f"FROM {database}.{table}"
+    )
+    (misfits,) = client.rows(f"SELECT count() AS count FROM {database}.{table}__quarantine")
+    if row["distinct_events"] != row["landed"]:
+        doubled = row["landed"] - row["distinct_events"]
+        raise AssertionError(f"{slug}: {doubled} rows are there more than once.")
+    return Totals(
+        row["landed"] + misfits["count"],
+        misfits["count"],
+        Decimal(str(row["a"] or 0)),
+        Decimal(str(row["b"] or 0)),
+    )
+
+
+def call(line: Line) -> str:
+    """Run a printed line as it stands; what is wrong with its answer, or nothing."""
+    command = f"{line.command} -w '\\n%{{http_code}}'"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - it is what a user pastes
+    body, _, status = done.stdout.rpartition("\n")
+    if done.returncode or status != str(line.status):
+        return f"{line.about}: {status or done.stderr.strip()}, not {line.status}: {body[:300]}"
+    return "" if _has_content(line, body) else f"{line.about}: the answer is empty: {body[:300]}"
+
+
+def _has_content(line: Line, body: str) -> bool:
+    if "format=csv" in line.command:
+        return len(body.splitlines()) > 1
+    content: dict[str, Any] = json.loads(body)
+    return line.status != 200 or bool(content.get("data") or content.get("queries"))
+
+
+def worst_destinations(flights: pa.Table, origin: str, least: int) -> list[tuple[str, int]]:
+    """What the query ``delays`` must say, by the file alone: destination and flights."""
+    known = sound(flights)
+    known = known.filter(
+        pc.and_(pc.equal(known["origin"], origin), pc.is_valid(known["arr_delay"]))
+    )
+    grouped = known.group_by("dest").aggregate([("arr_delay", "mean"), ("arr_delay", "count")])
+    kept = [one for one in grouped.to_pylist() if one["arr_delay_count"] >= least]
+    kept.sort(key=lambda one: (-round(one["arr_delay_mean"], 1), one["dest"]))
+    return [(one["dest"], one["arr_delay_count"]) for one in kept[:10]]
+
+
+def compared(line: Line, flights: pa.Table) -> str:
+    """Whether the line for United's delays says what the file says; what differs, or nothing."""
+    answer = subprocess.run(line.command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
+    said = [(one["destination"], int(one["flights"])) for one in json.loads(answer.stdout)["data"]]
+    expected = worst_destinations(flights, "JFK", 50)
+    return "" if said == expected else f"{line.about}: {said}, and by the file {expected}"

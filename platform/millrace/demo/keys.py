@@ -1,0 +1,33 @@
+"""An API key for each tenant of the demo, the same at every run.
+
+Millrace keeps only a key's SHA-256, so the demo writes down those that it made for itself.
+"""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from millrace.demo.journal import Journal
+from tenants.keys import create_key, parse
+from tenants.models import APIKey, Tenant
+
+
+def keys(journal: Journal, slugs: list[str]) -> dict[str, str]:
+    """The keys by tenant; one that was revoked, or is not known, is made anew."""
+    known: dict[str, str] = journal.get("keys", {})
+    found = {slug: _usable(known.get(slug, ""), slug) or _new(slug) for slug in slugs}
+    if found != known:
+        journal.put(keys=found)
+    return found
+
+
+def _usable(text: str, slug: str) -> str:
+    parsed = parse(text)
+    if parsed is None:
+        return ""
+    row = APIKey.objects.filter(prefix=parsed.prefix, tenant__slug=slug).first()
+    return text if row is not None and row.is_usable(timezone.now()) else ""
+
+
+def _new(slug: str) -> str:
+    return create_key(Tenant.objects.get(slug=slug), "demo")[1]

@@ -1,0 +1,102 @@
+"""Flights to Kafka, each partition from where its log ends, so that none is sent twice."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from millrace.demo.cast import Airline
+from millrace.demo.events import flight_events
+
+_SECONDS = 30
+
+
+def make_topics(servers: str, airlines: list[tuple[Airline, int]]) -> None:
+    """Make the topics, with so many partitions each, that are not there; raises KafkaException."""
+    admin = AdminClient({"bootstrap.servers": servers})
+    wanted = [NewTopic(one.stream, partitions, 1) for one, partitions in airlines]
+    for future in admin.create_topics(wanted).values():
+        try:
+            future.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+
+
+def send(
+    servers: str, airline: Airline, partitions: int, rows: pa.Table, told: Callable[[int], None]
+) -> None:
+    """Send what the topic lacks; ``told`` hears how much is safe with the broker.
+
+    The ``n``-th event stands in partition ``n % partitions`` at offset ``n // partitions``. The
+    producer is idempotent, so the log is the beginning of that order at any time.
+    """
+    producer = _producer(servers)
+    ends = _ends(servers, airline.stream, partitions)
+    told(sum(ends))
+
+    def delivered(error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            raise KafkaException(error)
+        told(1)
+
+    for partition, event in _in_turn(rows, partitions, ends):
+        while True:
+            try:
+                producer.produce(airline.stream, event, partition=partition, on_delivery=delivered)
+                break
+            except BufferError:
+                producer.poll(0.1)
+        producer.poll(0)
+    while producer.flush(1):
+        pass
+
+
+def _in_turn(rows: pa.Table, partitions: int, ends: list[int]) -> Iterator[tuple[int, bytes]]:
+    for partition, end in enumerate(ends):
+        for event in flight_events(rows, partition + end * partitions, partitions):
+            yield partition, event
+
+
+def _producer(servers: str) -> Producer:
+    return Producer(
+        {
+            "bootstrap.servers": servers,
+            "enable.idempotence": True,
+            "linger.ms": 20,
+            # A broker that was killed is waited for.
+            "message.timeout.ms": 300_000,
+            "logger": _silent,
+        }
+    )
+
+
+def _ends(servers: str, topic: str, partitions: int) -> list[int]:
+    """How many messages each partition has; waits for a broker that is just starting."""
+    from confluent_kafka import Consumer
+
+    consumer = Consumer(
+        {"bootstrap.servers": servers, "group.id": "millrace-demo", "logger": _silent}
+    )
+    until = time.monotonic() + _SECONDS
+    try:
+        while True:
+            try:
+                places = [TopicPartition(topic, number) for number in range(partitions)]
+                return [consumer.get_watermark_offsets(one, timeout=5)[1] for one in places]
+            except KafkaException:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
+    finally:
+        consumer.close()
+
+
+#: Its own log would go to standard error whenever the broker is away.
+_silent = logging.getLogger("millrace.demo.kafka")
+_silent.disabled = True
