@@ -18,7 +18,9 @@ from millrace.embedded import addresses
 BASE_DIR = Path(__file__).resolve().parents[2]
 
 env = environ.Env()
-env.read_env(env.path("MILLRACE_ENV_FILE", str(BASE_DIR / ".env"))())
+_ENV_FILE = Path(env.str("MILLRACE_ENV_FILE", default=str(BASE_DIR / ".env")))
+if _ENV_FILE.is_file():
+    env.read_env(_ENV_FILE)
 
 # --- Services -----------------------------------------------------------------------------------
 
@@ -153,6 +155,8 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    # What they say of an engine that is away, Millrace says itself, once and in fewer words.
+    "loggers": {name: {"level": "ERROR"} for name in ("clickhouse_connect", "urllib3")},
 }
 
 # --- Celery -------------------------------------------------------------------------------------

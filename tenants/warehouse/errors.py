@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
+UNREACHABLE = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
@@ -55,6 +56,5 @@ def translated() -> Iterator[None]:
     except ClickHouseError as error:
         code, message = clean(str(error))
         if code == 0 and isinstance(error, OperationalError):
-            msg = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
-            raise WarehouseUnreachable(msg) from error
+            raise WarehouseUnreachable(UNREACHABLE) from error
         raise StatementFailed(code, message) from error

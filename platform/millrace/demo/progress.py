@@ -6,6 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 
+from django.db import OperationalError, connection
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -57,6 +58,14 @@ class Watch:
         self._console, self._total, self._slugs, self._sent = console, total, slugs, sent
         self._patience = patience
 
+    def _there(self, before: int) -> int:
+        """Events in ClickHouse; as ``before`` while Postgres is away."""
+        try:
+            return sum(one.there for one in counts(self._slugs).values())
+        except OperationalError:
+            connection.close()
+            return before
+
     def until_all_is_there(self, sending: list[threading.Thread], failed: list[str]) -> None:
         """Return when every event is in a table or a quarantine; raises Stalled.
 
@@ -75,7 +84,7 @@ class Watch:
         ) as progress:
             task = progress.add_task("Streaming", total=self._total, text="")
             while True:
-                there = sum(one.there for one in counts(self._slugs).values())
+                there = self._there(max(0, last[0]))
                 now = (there, self._sent.events)
                 text = f"{self._sent.events:,} sent, {there:,} of {self._total:,} in ClickHouse"
                 progress.update(task, completed=there, text=text)

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from millrace.configuration.apply import apply
+from millrace.configuration.errors import ConfigurationError
 from millrace.demo import data, measure, streaming
 from millrace.demo.cast import AIRLINES, ON_RABBITMQ, WEATHER, files
 from millrace.demo.check import call, compared, differences
@@ -24,6 +25,7 @@ from millrace.embedded import credentials
 from millrace.embedded.install import ADMIN
 from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import Stack
+from tenants.warehouse.errors import UNREACHABLE
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,14 @@ class Demo:
     def prepare(self) -> None:
         """Tenants, streams, tables and queries by the files; topics, queue and keys."""
         rabbitmq = self._rabbitmq()
+        streaming.make_streams(self._stack.urls, rabbitmq=rabbitmq)
         self._console.print(f"Applying the files of {len(self._slugs)} tenants ...")
-        apply(files(rabbitmq=rabbitmq), lambda _: None)
+        _apply(rabbitmq=rabbitmq)
         self._keys = keys(self._journal, self._slugs)
         rows = streaming.rows_by_tenant(data.flights(), data.weather())
         self._stage = Stage(
             self._stack.urls, self._keys[WEATHER], rows, self._journal, rabbitmq=rabbitmq
         )
-        streaming.prepare(self._stage)
 
     def _rabbitmq(self) -> bool:
         """Whether one airline is on RabbitMQ; what was so at the first run stays so."""
@@ -161,6 +163,21 @@ class Demo:
             sent = self._stage.rows[slug].num_rows
             if one.there != sent:
                 yield f"{slug}: {one.landed:,} landed + {one.quarantined:,} quarantined != {sent:,}"
+
+
+def _apply(*, rabbitmq: bool, patience: float = 60.0) -> None:
+    """Apply the demo's files; an engine that is just starting again is waited for."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            apply(files(rabbitmq=rabbitmq), lambda _: None)
+        except ConfigurationError as error:
+            away = all(one.message == UNREACHABLE for one in error.mistakes)
+            if not away or time.monotonic() > until:
+                raise
+            time.sleep(1)
+        else:
+            return
 
 
 def _rates(streamed: Streamed) -> str:

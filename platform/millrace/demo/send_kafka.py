@@ -7,8 +7,16 @@ import time
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
-from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from millrace.demo.cast import Airline
 from millrace.demo.events import flight_events
@@ -72,16 +80,20 @@ def _producer(servers: str) -> Producer:
             # A broker that was killed is waited for.
             "message.timeout.ms": 300_000,
             "logger": _silent,
+            "log_level": 0,
         }
     )
 
 
 def _ends(servers: str, topic: str, partitions: int) -> list[int]:
     """How many messages each partition has; waits for a broker that is just starting."""
-    from confluent_kafka import Consumer
-
     consumer = Consumer(
-        {"bootstrap.servers": servers, "group.id": "millrace-demo", "logger": _silent}
+        {
+            "bootstrap.servers": servers,
+            "group.id": "millrace-demo",
+            "logger": _silent,
+            "log_level": 0,
+        }
     )
     until = time.monotonic() + _SECONDS
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import amqp.exceptions
 import kombu
@@ -61,21 +62,24 @@ def make_queue(url: str, queue: str) -> None:
 def _publish(url: str, queue: str, rows: pa.Table, numbers: range | list[int]) -> None:
     wanted = set(numbers)
     events = zip(range(min(wanted), rows.num_rows), flight_events(rows, min(wanted)), strict=False)
-    with kombu.Connection(url, transport_options={"confirm_publish": True}) as connection:
-        with connection.Producer() as producer:
-            for number, event in events:
-                if number > max(wanted):
-                    break
-                if number in wanted:
-                    producer.publish(
-                        event,
-                        exchange="",
-                        routing_key=queue,
-                        delivery_mode=2,
-                        content_type="application/json",
-                        content_encoding="binary",
-                        message_id=f"{queue}-{number}",
-                    )
+    options = {"confirm_publish": True}
+    with (
+        kombu.Connection(url, transport_options=options) as connection,
+        connection.Producer() as producer,
+    ):
+        for number, event in events:
+            if number > max(wanted):
+                break
+            if number in wanted:
+                producer.publish(
+                    event,
+                    exchange="",
+                    routing_key=queue,
+                    delivery_mode=2,
+                    content_type="application/json",
+                    content_encoding="binary",
+                    message_id=f"{queue}-{number}",
+                )
 
 
 def _settle(
@@ -106,7 +110,7 @@ def _wait_until_empty(url: str, airline: Airline) -> None:
     while time.monotonic() < until:
         try:
             with kombu.Connection(url) as connection:
-                channel = connection.default_channel
+                channel: Any = connection.default_channel
                 ready = channel.queue_declare(airline.stream, passive=True).message_count
         except amqp.exceptions.NotFound:
             return

@@ -27,10 +27,6 @@ class Stage:
     rabbitmq: bool
 
     @property
-    def kafka(self) -> str:
-        return self.urls["KAFKA_URL"].removeprefix("kafka://")
-
-    @property
     def total(self) -> int:
         """Events of all tenants."""
         return sum(one.num_rows for one in self.rows.values())
@@ -46,23 +42,32 @@ def partitions(airline: Airline) -> int:
     return airline.partitions or 2
 
 
-def is_on_rabbitmq(stage: Stage, airline: Airline) -> bool:
-    return stage.rabbitmq and airline.slug == ON_RABBITMQ
+def on_queues(*, rabbitmq: bool) -> list[Airline]:
+    """The airlines whose flights come by a queue."""
+    return [one for one in AIRLINES if rabbitmq and one.slug == ON_RABBITMQ]
 
 
-def prepare(stage: Stage) -> None:
-    """Make the topics, and the queue, before the sources look for them."""
-    on_kafka = [(one, partitions(one)) for one in AIRLINES if not is_on_rabbitmq(stage, one)]
-    send_kafka.make_topics(stage.kafka, on_kafka)
-    for airline in AIRLINES:
-        if is_on_rabbitmq(stage, airline):
-            send_rabbitmq.make_queue(stage.urls["RABBITMQ_URL"], airline.stream)
+def on_topics(*, rabbitmq: bool) -> list[Airline]:
+    """The others."""
+    return [one for one in AIRLINES if one not in on_queues(rabbitmq=rabbitmq)]
+
+
+def make_streams(urls: Mapping[str, str], *, rabbitmq: bool) -> None:
+    """Make the topics, and the queue, before any source looks for them."""
+    topics = [(one, partitions(one)) for one in on_topics(rabbitmq=rabbitmq)]
+    send_kafka.make_topics(_servers(urls), topics)
+    for airline in on_queues(rabbitmq=rabbitmq):
+        send_rabbitmq.make_queue(urls["RABBITMQ_URL"], airline.stream)
+
+
+def _servers(urls: Mapping[str, str]) -> str:
+    return urls["KAFKA_URL"].removeprefix("kafka://")
 
 
 def start(stage: Stage, sent: Sent, failed: list[str]) -> list[threading.Thread]:
     """Start the senders; what one fails with is added to ``failed``."""
-    kafka = [one for one in AIRLINES if not is_on_rabbitmq(stage, one)]
-    queues = [one for one in AIRLINES if is_on_rabbitmq(stage, one)]
+    kafka = on_topics(rabbitmq=stage.rabbitmq)
+    queues = on_queues(rabbitmq=stage.rabbitmq)
     work: list[tuple[str, Callable[[], None]]] = [
         ("Kafka", lambda: _to_kafka(stage, kafka, sent)),
         ("the events endpoint", lambda: _to_http(stage, sent)),
@@ -90,7 +95,7 @@ def _guarded(name: str, job: Callable[[], None], failed: list[str]) -> None:
 def _to_kafka(stage: Stage, airlines: list[Airline], sent: Sent) -> None:
     for one in airlines:
         rows = stage.rows[one.slug]
-        send_kafka.send(stage.kafka, one, partitions(one), rows, sent.add)
+        send_kafka.send(_servers(stage.urls), one, partitions(one), rows, sent.add)
 
 
 def _to_rabbitmq(stage: Stage, airlines: list[Airline], sent: Sent) -> None:

@@ -35,6 +35,10 @@ def main() -> None:
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
     django.setup()
+    from django.conf import settings
+
+    # WhiteNoise looks for it, though it finds the apps' files by itself.
+    Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     call_command("migrate", interactive=False, verbosity=0)
     users = get_user_model()
     # An administrator who has changed the password keeps it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
 from environ import Env
 
@@ -14,7 +15,9 @@ def environment() -> Mapping[str, str]:
     """The environment, with what the ``.env`` file adds, read as the settings read it."""
     project = addresses.project()
     default = str(project / ".env") if project else ""
-    Env.read_env(os.environ.get("MILLRACE_ENV_FILE", default))
+    file = Path(os.environ.get("MILLRACE_ENV_FILE", default))
+    if file.is_file():
+        Env.read_env(file)
     return os.environ
 
 

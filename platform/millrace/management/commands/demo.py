@@ -28,7 +28,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--check",
             action="store_true",
-            help="compare all of it with the files, call every line, stop; fails if anything is off",
+            help="compare all with the files, call every line, and stop; fails if anything is off",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         bring_up(stack, migrate=True)
         if addresses.urls() != known:
             # A port was taken, so what settings have read of the addresses is no longer true.
-            os.execv(sys.executable, [sys.executable, *sys.argv])
+            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - this very program
         console.print(f"Up after {time.monotonic() - began:.1f} s.")
         demo = Demo(stack, console)
         demo.prepare()
