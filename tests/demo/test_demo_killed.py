@@ -58,7 +58,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     Stack(made.home).stop()
 
 
-def test_worker_engine_and_brokers_are_killed_and_every_row_is_there_once(demo: Demo) -> None:
+def test_after_kills_every_row_is_there_once_and_a_second_run_doubles_nothing(demo: Demo) -> None:
     demo.start()
     demo.await_landing()
     stack = Stack(demo.home)
@@ -71,15 +71,15 @@ def test_worker_engine_and_brokers_are_killed_and_every_row_is_there_once(demo: 
             time.sleep(3)
     assert demo.process.wait(300) == 0, demo.said[-3000:]
     assert "The check passed" in demo.said
+    _no_process_is_left(demo)
 
-
-def test_a_second_run_sends_nothing_and_doubles_nothing(demo: Demo) -> None:
     demo.start()
     assert demo.process.wait(200) == 0, demo.said[-3000:]
     assert "nothing was sent, nothing is twice" in demo.said
+    _no_process_is_left(demo)
 
 
-def test_nothing_runs_after_it(demo: Demo) -> None:
+def _no_process_is_left(demo: Demo) -> None:
     found = subprocess.run(
         ["pgrep", "-f", str(demo.home)], capture_output=True, text=True, check=False
     )
