@@ -167,7 +167,10 @@ def _decimal_scale(digits: str) -> str:
 def _decimal(kind: ColumnType, value: Value) -> str:
     digits, scale = _decimal_digits(value), kind.args[1]
     slow = f"if({_decimal_scale(digits)} <= {scale}, {_cast(digits, kind)}, NULL)"
-    return f"if(isNotNull({value.int64}), {_cast(value.int64, kind)}, {slow})"
+    read = f"if(isNotNull({value.int64}), {_cast(value.int64, kind)}, {slow})"
+    # The engine checks what an Int32 can hold, say, not the nine digits of a Decimal(9, …).
+    before_point = f"length(extract(toString({read}), '^-?0*([0-9]*)'))"
+    return f"if({before_point} <= {int(str(kind.args[0])) - int(str(scale))}, {read}, NULL)"
 
 
 def _decimal_reason(kind: ColumnType, value: Value) -> str:

@@ -1,0 +1,134 @@
+"""Every JSON value lands as exactly itself, or is in quarantine with column, type and value."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from cases import FITS, MISFITS
+
+from ingestion.ddl import ColumnSpec, TableSpec
+
+TYPES = sorted({*FITS, *MISFITS})
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_each_value_lands_or_is_in_quarantine(kind: str, inbox: Any) -> None:
+    expected = [(json, text, "") for json, text in FITS.get(kind, {}).items()]
+    expected += [
+        (json, "", reason) for reason, found in MISFITS.get(kind, {}).items() for json in found
+    ]
+    # A column's values must not depend on their neighbours in the batch.
+    random.shuffle(expected)
+    inbox.make(TableSpec(inbox.database, "t", (ColumnSpec("v", kind),)))
+    messages = [b'{"v": %s}' % json.encode() for json, _, _ in expected]
+    inbox.insert("t", messages)
+    for message in messages:
+        inbox.insert("t", [message])
+
+    landed = inbox.rows(
+        f"SELECT _batch, _offset, ifNull(toString(v), '\\\\N') FROM {inbox.database}.t"
+    )
+    misfits = inbox.rows(
+        "SELECT _batch, _offset, reason, `column`, expected, raw "
+        f"FROM {inbox.database}.t__quarantine"
+    )
+    texts = sorted(text for _, text, reason in expected if not reason)
+    assert sorted(row[2] for row in landed) == sorted(texts * 2)
+    wanted = sorted((reason, json) for json, _, reason in expected if reason)
+    found = sorted((row[2], row[5][6:-1]) for row in misfits)
+    assert found == sorted(wanted * 2)
+    for _, _, reason, column, told, _ in misfits:
+        assert (column, told) == ("v", kind) or reason == "invalid_json"
+
+
+def test_at_least_150_cases_are_tried() -> None:
+    misfits = sum(len(found) for kind in MISFITS.values() for found in kind.values())
+    assert sum(map(len, FITS.values())) + misfits >= 150
+
+
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [
+        (b"", "invalid_json"),
+        (b"   ", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b'{"v": 1} x', "invalid_json"),
+        (b"[1]", "not_an_object"),
+        (b'["v"]', "not_an_object"),
+        (b"7", "not_an_object"),
+        (b'"v"', "not_an_object"),
+        (b"null", "not_an_object"),
+        (b"{}", "missing"),
+        (b'{"V": 1}', "missing"),
+        (b'{"v": "\xff"}', "invalid_utf8"),
+        (b'{"v": 1, "x": "\xc3\x28"}', "invalid_utf8"),
+        (b"[" * 10_000 + b"]" * 10_000, "invalid_json"),
+        (b'{"v":' * 10_000 + b"1" + b"}" * 10_000, "invalid_json"),
+        (b'{"v": {"x": "' + b"a" * 10_000_000 + b'"}}', "wrong_type"),
+    ],
+    ids=range(16),
+)
+def test_whole_messages_that_are_no_event_are_kept_byte_for_byte(
+    message: bytes, reason: str, inbox: Any
+) -> None:
+    inbox.make(TableSpec(inbox.database, "t", (ColumnSpec("v", "UInt8"),)))
+    inbox.insert("t", [message, b'{"v": 1}'])
+    found = inbox.rows(f"SELECT reason, lower(hex(MD5(raw))) FROM {inbox.database}.t__quarantine")
+    import hashlib
+
+    assert found == [(reason, hashlib.md5(message).hexdigest())]  # noqa: S324 - compares, hides nothing
+    assert inbox.count("t") == 1
+
+
+def test_a_parent_that_is_an_array_is_not_matched_by_position(inbox: Any) -> None:
+    columns = (ColumnSpec("id", "UInt8", "user.id"), ColumnSpec("n", "String", "user.name"))
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    inbox.insert("t", [b'{"user": [5, "x"]}', b'{"user": {"id": 5, "name": "x"}}', b'{"user": 7}'])
+    assert inbox.count("t") == 1
+    found = inbox.rows(f"SELECT reason, `column` FROM {inbox.database}.t__quarantine ORDER BY 1")
+    assert found == [("missing", "id"), ("wrong_type", "user")]
+
+
+def test_defaults_stand_in_for_what_is_missing_and_never_for_a_misfit(inbox: Any) -> None:
+    columns = (
+        ColumnSpec("n", "UInt8", required=False, default="9"),
+        ColumnSpec("s", "String", required=False, default='"?"'),
+        ColumnSpec("a", "Array(String)", required=False, default='["x"]'),
+        ColumnSpec("t", "DateTime64(3)", required=False, default='"2026-01-01T00:00:00Z"'),
+        ColumnSpec("o", "Nullable(UInt8)", required=False),
+        ColumnSpec("p", "Nullable(UInt8)", required=False, default="4"),
+    )
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    inbox.insert("t", [b"{}", b'{"n": null, "p": null}', b'{"n": 300}', b'{"n": 1, "a": []}'])
+    found = inbox.rows(
+        f"SELECT n, s, a, toString(t), o, p FROM {inbox.database}.t ORDER BY _offset"
+    )
+    day = "2026-01-01 00:00:00.000"
+    assert found == [
+        (9, "?", ["x"], day, None, 4),
+        (9, "?", ["x"], day, None, None),
+        (1, "?", [], day, None, 4),
+    ]
+    assert inbox.count("t__quarantine") == 1
+
+
+def test_numbers_in_quotes_are_taken_where_the_column_says_so(inbox: Any) -> None:
+    columns = tuple(
+        ColumnSpec(name, kind, quoted_numbers=True)
+        for name, kind in (("i", "UInt64"), ("f", "Float64"), ("d", "Decimal(18, 4)"))
+    )
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    good = b'{"i": "18446744073709551615", "f": "1.5", "d": "1.2300"}'
+    bad = [
+        b'{"i": "x", "f": 1, "d": 1}',
+        b'{"i": 1, "f": "nan", "d": 1}',
+        b'{"i": 1, "f": 1, "d": "1.23456"}',
+    ]
+    inbox.insert("t", [good, b'{"i": 7, "f": 2, "d": 3}', *bad])
+    assert inbox.rows(f"SELECT i, f, toString(d) FROM {inbox.database}.t ORDER BY _offset") == [
+        (18446744073709551615, 1.5, "1.23"),
+        (7, 2.0, "3"),
+    ]
+    assert inbox.count("t__quarantine") == 3
