@@ -68,7 +68,8 @@ class ConnectionAdmin(Admin):
         return (*fields, *forget, "options")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(source_total=Count("sources"))
+        rows: QuerySet[Any] = super().get_queryset(request).annotate(source_total=Count("sources"))
+        return rows
 
     @admin.display(description="Tenant", ordering="tenant")
     def owner(self, connection: Connection) -> Any:

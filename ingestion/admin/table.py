@@ -62,11 +62,15 @@ class TableAdmin(Admin):
     autocomplete_fields = ("tenant",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows = super().get_queryset(request)
-        return rows.annotate(
-            column_total=Count("columns", distinct=True),
-            source_total=Count("sources", distinct=True),
+        rows: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(
+                column_total=Count("columns", distinct=True),
+                source_total=Count("sources", distinct=True),
+            )
         )
+        return rows
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import zstandard
 from django.db import connection
@@ -51,7 +52,12 @@ def accept(source: Source, events: list[bytes]) -> Accepted:
     _check_room(source.tenant_id)
     lines = b"\n".join(events)
     body = zstandard.compress(lines, 1)
-    parameters = {"source": source.pk, "count": len(events), "body": body, "size": len(lines)}
+    parameters: dict[str, Any] = {
+        "source": source.pk,
+        "count": len(events),
+        "body": body,
+        "size": len(lines),
+    }
     with connection.cursor() as cursor:
         cursor.execute(_ACCEPT, parameters)
         row = cursor.fetchone()

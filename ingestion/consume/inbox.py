@@ -63,7 +63,8 @@ def block(source_id: int, cut: Cut) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
         writer.write_table(rows)
-    return sink.getvalue().to_pybytes()
+    block: bytes = sink.getvalue().to_pybytes()
+    return block
 
 
 def quarantined(of: Address, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from threading import Event
 
 from django.conf import settings
@@ -122,7 +123,7 @@ class Slice:
             done = lane.under_way
             if error is None and done is not None and done.intent.token in finished:
                 self.rows += done.intent.rows
-                self._guarded(feed, lambda feed=feed, lane=lane: feed.landed(lane))
+                self._guarded(feed, partial(feed.landed, lane))
             else:
                 lane.under_way = None
                 self._leave(feed, error or _lost(lane))
@@ -150,7 +151,7 @@ class Slice:
         share, pulled = self._pace.share(len(held)), 0
         for feed in list(self._feeds):
             if held[feed.tenant_id] < share:
-                pulled += self._guarded(feed, lambda feed=feed: feed.pull(PULL, self._clock()))
+                pulled += self._guarded(feed, partial(feed.pull, PULL, self._clock()))
         if pulled:
             self._pulled_at = self._clock()
         return pulled
@@ -185,7 +186,7 @@ class Slice:
         running = Counter(feed.tenant_id for feed, lane in self._pairs() if lane.under_way)
         tenants = len({feed.tenant_id for feed in self._feeds})
         allowed = THREADS if tenants == 1 else THREADS - 1
-        chosen = []
+        chosen: list[tuple[Feed, Lane]] = []
         for feed, lane in sorted(due, key=lambda one: one[1].since):
             if len(chosen) < self._inserter.room and running[feed.tenant_id] < allowed:
                 running[feed.tenant_id] += 1

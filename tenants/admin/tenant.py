@@ -44,7 +44,10 @@ class TenantAdmin(Admin):
     actions = ("suspend", "activate")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).annotate(people_total=Count("memberships"))
+        rows: QuerySet[Any] = (
+            super().get_queryset(request).annotate(people_total=Count("memberships"))
+        )
+        return rows
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
         return {}

@@ -92,4 +92,5 @@ def admin(connection: Connection) -> dict[str, Any]:
 
 def consumer(connection: Connection, group: str) -> dict[str, Any]:
     """Of a consumer that commits its positions under ``group``, for other tools to see."""
-    return client(connection) | {"group.id": group} | _FETCH | connection.options | _OURS
+    options: dict[str, Any] = connection.options
+    return client(connection) | {"group.id": group} | _FETCH | options | _OURS

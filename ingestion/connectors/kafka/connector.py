@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import Any
 
 from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import admin as kafka_admin
+from confluent_kafka.admin import AdminClient
 
 from ingestion.connectors.base import Connector, Measured, Watermarks
 from ingestion.connectors.chunk import Chunk
@@ -21,6 +22,8 @@ from ingestion.models import Connection, Source
 
 log = logging.getLogger(__name__)
 
+#: The stubs have it nowhere.
+_SPEC: Any = kafka_admin.OffsetSpec  # type: ignore[attr-defined]
 #: Seconds that a broker has to answer a question about its topics.
 TIMEOUT = 5.0
 
@@ -50,9 +53,7 @@ class KafkaConnector(Connector):
             if isinstance(count, int)
             for number in range(count)
         ]
-        low, high = (
-            self._offsets(wanted, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest())
-        )
+        low, high = (self._offsets(wanted, spec) for spec in (_SPEC.earliest(), _SPEC.latest()))
         return {
             source.pk: count
             if isinstance(count := counts[source.stream], ConnectorError)

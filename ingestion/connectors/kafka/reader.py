@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -62,7 +62,10 @@ class KafkaReader(Reader):
     def _commit(self, *, wait: bool) -> None:
         offsets = [TopicPartition(self._topic, n, at) for n, at in self._commits.items()]
         try:
-            self._consumer.commit(offsets=offsets, asynchronous=not wait)
+            if wait:
+                self._consumer.commit(offsets=offsets, asynchronous=False)
+            else:
+                self._consumer.commit(offsets=offsets, asynchronous=True)
         except KafkaException as error:
             # Our own position is what counts; the group's is for other tools to see.
             log.info("Committing to the group of %s: %s", self._topic, error)
@@ -81,15 +84,19 @@ class KafkaReader(Reader):
         self._consumer.close()
 
 
+#: The stubs allow for messages without an offset: those that stand for errors, and are none here.
+_offset: Callable[[Message], int] = Message.offset  # type: ignore[assignment]
+
+
 def chunks(messages: list[Message]) -> list[Chunk]:
     """One chunk a partition; ``messages`` hold no errors. About 0.6 µs a message."""
-    by_number: dict[int, list[Message]] = {}
+    by_number: dict[Any, list[Message]] = {}
     for number, run in groupby(messages, key=Message.partition):
         by_number.setdefault(number, []).extend(run)
     return [
         chunk(
             number,
-            list(map(Message.offset, run)),
+            list(map(_offset, run)),
             [time for _, time in map(Message.timestamp, run)],
             list(map(Message.value, run)),
             keys=list(map(Message.key, run)),

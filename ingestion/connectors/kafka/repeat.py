@@ -56,7 +56,7 @@ def _until(consumer: Consumer, end: int, where: str) -> Iterator[Chunk]:
         ended = False
         for message in messages:
             error = message.error()
-            if error is None and message.offset() < end:
+            if error is None and (message.offset() or 0) < end:
                 wanted.append(message)
                 ended = ended or message.offset() == end - 1
             elif error is None or error.code() == _END:

@@ -29,12 +29,13 @@ class QueueConsumer:
             self._consume(queue, prefetch, {})
 
     def _consume(self, queue: str, prefetch: int, arguments: dict[str, Any]) -> None:
-        self.channel: Any = self._link.channel()
+        channel: Any = self._link.channel()
+        self.channel = channel
         # Bodies are bytes to us, whatever encoding a sender claims.
-        self.channel.auto_decode = False
+        channel.auto_decode = False
         self.depth = self.ready(queue)
-        self.channel.basic_qos(0, prefetch, False)
-        self.channel.basic_consume(
+        channel.basic_qos(0, prefetch, False)
+        channel.basic_consume(
             queue,
             consumer_tag=f"millrace-{next(_tags)}",
             callback=self._take,

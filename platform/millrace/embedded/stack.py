@@ -211,9 +211,14 @@ class Stack:
 
     # --- One of them --------------------------------------------------------------------------
 
+    def halt(self, *names: str) -> None:
+        """Stop these components as usual, one after the other; the others go on."""
+        for name in names:
+            self._stop(self._program_names([name]))
+
     def restart(self, name: str) -> None:
         """Stop one component as usual, start it and wait until it serves."""
-        self._stop(self._program_names([name]))
+        self.halt(name)
         self.start([name])
 
     def kill(self, name: str) -> None:

@@ -41,11 +41,11 @@ class Command(BaseCommand):
             known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
             msg = f"There is no tenant {options['tenant']!r}. Tenants: {known}."
             raise CommandError(msg)
-        _, plaintext = create_key(
+        made, plaintext = create_key(
             tenant,
             options["name"],
             scopes=options["scope"],
             expires_at=options["expires"],
         )
         self.stdout.write(plaintext)
-        self.stderr.write("Keep it now: it can't be shown again.")
+        self.stderr.write(f"Keep it now: it can't be shown again. It begins with {made.prefix}.")

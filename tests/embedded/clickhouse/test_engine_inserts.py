@@ -166,7 +166,10 @@ def test_a_chunked_body_lands(engine, client: Client, table: str) -> None:
 
 def test_one_insert_makes_one_part(engine, client: Client, table: str) -> None:
     assert engine.http(f"INSERT INTO {table} FORMAT ArrowStream", _stream()).status == 200
-    sql = "SELECT count() FROM system.parts WHERE active AND concat(database, '.', table) = {t:String}"
+    sql = (
+        "SELECT count() FROM system.parts "
+        "WHERE active AND concat(database, '.', table) = {t:String}"
+    )
     assert client.query(sql, parameters={"t": table}).first_row[0] == 1
 
 

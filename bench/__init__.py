@@ -1,0 +1,1 @@
+"""Benchmarks: Millrace beside what one would write by hand, both sides in the same run."""

@@ -1,0 +1,116 @@
+"""Seconds from an event to its being queryable, at 10,000 events a second.
+
+A producer sends evenly; a reader asks the table again and again for the newest offset that it has
+of one partition. Beside it the hand-written script that inserts raw bytes, cutting every 0.5 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import threading
+import time
+from statistics import quantiles
+
+from confluent_kafka import Producer
+
+from bench.installation import Installation
+from bench.messages import PARTITIONS, make_topic, messages
+from bench.report import Result
+
+RATE = 10_000
+SECONDS = 10
+_RAW = "time DateTime64(3, 'UTC'), id UInt64, user String, page String, amount Float64, items UInt8"
+
+
+def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
+    ours = _millrace(installation)
+    theirs = _script(installation)
+    return [
+        Result("Millrace, p50", ours[0], "s"),
+        Result("Millrace, p99", ours[1], "s"),
+        Result("raw bytes, cut every 0.5 s, p50", theirs[0], "s", ours[0] / theirs[0]),
+        Result("raw bytes, cut every 0.5 s, p99", theirs[1], "s", ours[1] / theirs[1]),
+    ]
+
+
+def _millrace(installation: Installation) -> tuple[float, float]:
+    make_topic(installation.kafka, "fresh")
+    installation.make_source("fresh", "fresh")
+    installation.stack.start(("worker-ingest", "worker-default", "beat"))
+    try:
+        time.sleep(3)
+        return _measure(installation, "fresh", "t_bench.fresh")
+    finally:
+        installation.stack.halt("beat", "worker-ingest", "worker-default")
+
+
+def _script(installation: Installation) -> tuple[float, float]:
+    from tenants.warehouse import client
+
+    make_topic(installation.kafka, "fresh-raw")
+    client.execute([f"CREATE TABLE t_bench.fresh_raw ({_RAW}) ENGINE = MergeTree ORDER BY id"])
+    command = [
+        sys.executable,
+        "-m",
+        "bench.rivals.raw_bytes",
+        installation.kafka,
+        "fresh-raw",
+        installation.urls["CLICKHOUSE_URL"] + "?input_format_skip_unknown_fields=1",
+        "t_bench.fresh_raw",
+        str(RATE * SECONDS),
+        "0.5",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as script:
+        time.sleep(2)
+        found = _measure(installation, "fresh-raw", "t_bench.fresh_raw")
+        script.wait(30)
+    return found
+
+
+def _measure(installation: Installation, topic: str, table: str) -> tuple[float, float]:
+    """p50 and p99, in seconds, over the events of the run."""
+    sent: list[float] = []
+    sender = threading.Thread(target=_send, args=(installation.kafka, topic, sent))
+    sender.start()
+    delays = _watch(table, sent)
+    sender.join()
+    cuts = quantiles(delays, n=100)
+    return cuts[49], cuts[98]
+
+
+def _send(servers: str, topic: str, sent: list[float]) -> None:
+    producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+    began = time.perf_counter()
+    for number, message in enumerate(messages(RATE * SECONDS)):
+        if number % 100 == 0:
+            time.sleep(max(0.0, began + number / RATE - time.perf_counter()))
+            producer.poll(0)
+        sent.append(time.perf_counter())
+        producer.produce(topic, message, partition=number % PARTITIONS)
+    producer.flush()
+
+
+def _watch(table: str, sent: list[float]) -> list[float]:
+    """How long each event took, to the accuracy of one question: some 10 ms."""
+    from tenants.warehouse import client
+
+    total = RATE * SECONDS
+    first = 1_000_000_000
+    #: Ids of one partition come in order, so the newest says that all before it are there.
+    seen = [0] * PARTITIONS
+    delays: list[float] = []
+    deadline = time.perf_counter() + SECONDS + 60
+    while len(delays) < total and time.perf_counter() < deadline:
+        found = client.rows(f"SELECT id % 4 AS part, max(id) AS newest FROM {table} GROUP BY part")
+        now = time.perf_counter()
+        for row in found:
+            part, newest = int(row["part"]), int(row["newest"]) - first
+            while seen[part] * PARTITIONS + part <= newest:
+                delays.append(now - sent[seen[part] * PARTITIONS + part])
+                seen[part] += 1
+        time.sleep(0.01)
+    if len(delays) < total:
+        raise RuntimeError(f"only {len(delays):,} of {total:,} events came")
+    return delays

@@ -1,0 +1,121 @@
+"""An installation of its own for a run: real services, one tenant, one table, one endpoint."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from millrace.embedded import addresses
+from millrace.embedded.install import install
+from millrace.embedded.stack import Stack
+
+SERVICES = ("postgres", "clickhouse", "valkey", "kafka")
+#: Name, ClickHouse type and path of each column; ``bench.messages`` makes the messages.
+COLUMNS = (
+    ("time", "DateTime64(3, 'UTC')", ""),
+    ("id", "UInt64", ""),
+    ("user_id", "UInt32", "user.id"),
+    ("country", "LowCardinality(String)", "user.country"),
+    ("page", "String", ""),
+    ("amount", "Float64", ""),
+    ("items", "UInt8", ""),
+    ("paid", "Bool", ""),
+)
+QUERY = (
+    "SELECT country, count() AS events, sum(items) AS items FROM {table} "
+    "WHERE user_id < {{below:UInt32}} GROUP BY country ORDER BY country"
+)
+
+
+class Installation:
+    """Services up, schema there. ``stack`` starts Millrace's own processes for a part."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.stack = Stack(home)
+        self._exit = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._exit.callback(self.stack.stop)
+        try:
+            self.stack.start(SERVICES)
+            install(self.home)
+            os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
+            import django
+
+            django.setup()
+            self._make_tenant()
+        except BaseException:
+            self._exit.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._exit.close()
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return addresses.urls(self.home)
+
+    @property
+    def kafka(self) -> str:
+        """``host:port``."""
+        return self.urls["KAFKA_URL"].removeprefix("kafka://")
+
+    def pids(self, *names: str) -> dict[str, int]:
+        return {name: pid for name in names if (pid := self.stack.pid(name)) is not None}
+
+    def _make_tenant(self) -> None:
+        from ingestion.models import Connection
+        from tenants.keys import create_key
+        from tenants.models import Tenant
+        from tenants.services import create_warehouse
+        from tenants.warehouse.provision import provision
+
+        self.tenant = Tenant.objects.create(slug="bench", name="Bench")
+        warehouse = create_warehouse(self.tenant)
+        provision(warehouse)
+        self.connection = Connection.objects.create(
+            tenant=self.tenant, name="kafka", kind="kafka", addresses=self.kafka
+        )
+        _, self.key = create_key(self.tenant, "bench")
+
+    def make_source(self, name: str, topic: str, *, active: bool = True) -> Any:
+        """A source of ``topic`` with a table of the same name as itself, made in ClickHouse."""
+        from ingestion.models import Column, Source, Table
+        from ingestion.provision import provision_table
+
+        table = Table.objects.create(tenant=self.tenant, name=name, sorting_key=["time"])
+        Column.objects.bulk_create(
+            Column(table=table, position=place, name=column, type=kind, path=path)
+            for place, (column, kind, path) in enumerate(COLUMNS)
+        )
+        provision_table(table)
+        table.refresh_from_db()
+        if not table.applied:
+            raise RuntimeError(table.error)
+        return Source.objects.create(
+            tenant=self.tenant,
+            name=name,
+            connection=self.connection,
+            stream=topic,
+            table=table,
+            active=active,
+        )
+
+    def publish(self, name: str, table: str) -> None:
+        """Publish a small query over ``table`` as an endpoint."""
+        from analytics_api.models import SavedQuery
+        from analytics_api.services import publish
+
+        publish(
+            SavedQuery.objects.create(tenant=self.tenant, name=name, sql=QUERY.format(table=table))
+        )

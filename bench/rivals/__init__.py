@@ -1,0 +1,1 @@
+"""What one would write by hand, as well as one would."""

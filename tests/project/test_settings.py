@@ -1,0 +1,120 @@
+"""Migrations are complete, production settings are clean, the docs name all that there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command, get_commands
+from django.urls import get_resolver
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = "\n".join((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+
+PRODUCTION = {
+    "DATABASE_URL": "postgres://millrace:secret@db.example.com:5432/millrace",
+    "CLICKHOUSE_URL": "https://millrace:secret@clickhouse.example.com:8443/",
+    "CELERY_BROKER_URL": "amqps://millrace:secret@rabbitmq.example.com:5671//",
+    "CACHE_URL": "rediss://:secret@cache.example.com:6379/0",
+    "SECRET_KEY": "a-long-key-of-many-different-characters-0123456789-ABCDEFGHIJ",
+    "MILLRACE_ENCRYPTION_KEYS": "Y2hhbmdlLW1lLWNoYW5nZS1tZS1jaGFuZ2UtbWUtISE=",
+    "ALLOWED_HOSTS": "millrace.example.com",
+}
+
+
+def _check(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "manage.py", "check", *arguments],
+        cwd=ROOT,
+        env=kept | {"MILLRACE_ENV_FILE": os.devnull, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_no_migration_is_missing(db: None) -> None:
+    call_command("makemigrations", "--check", "--dry-run", verbosity=0)
+
+
+def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
+    done = _check(
+        PRODUCTION | {"MILLRACE_HOME": str(tmp_path)}, "--deploy", "--fail-level", "WARNING"
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"DATABASE_URL": ""}, "millrace.E004"),
+        ({"CLICKHOUSE_URL": ""}, "millrace.E004"),
+        ({"DEBUG": "true"}, "millrace.E003"),
+        ({"MILLRACE_ENCRYPTION_KEYS": ""}, "millrace.E001"),
+        ({"MILLRACE_ENCRYPTION_KEYS": "short"}, "millrace.E002"),
+        ({"DATABASE_URL": "mysql://a:b@c/d"}, "millrace.E005"),
+        ({"MILLRACE_LEASE_SECONDS": "5"}, "millrace.W001"),
+        ({"CLICKHOUSE_URL": "http://a:b@c:8123/"}, "millrace.W002"),
+    ],
+)
+def test_each_mistake_of_a_deployer_has_an_id_and_a_hint(
+    change: dict[str, str], says: str, tmp_path: Path
+) -> None:
+    environment = PRODUCTION | {"MILLRACE_HOME": str(tmp_path)} | change
+    done = _check(environment, "--deploy", "--fail-level", "WARNING")
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "HINT" in done.stderr
+
+
+def test_every_setting_is_documented() -> None:
+    source = (ROOT / "platform/millrace/settings.py").read_text()
+    names = set(re.findall(r'env(?:\.\w+)?\(\s*"([A-Z_]+)"', source))
+    assert len(names) > 20
+    assert sorted(name for name in names if f"`{name}`" not in DOCS) == []
+
+
+def test_every_command_is_documented() -> None:
+    ours = {
+        name
+        for name, app in get_commands().items()
+        if app in {"millrace", "tenants", "ingestion", "analytics_api"}
+    }
+    assert ours >= {"apply", "export", "demo", "backfill", "status", "create_key"}
+    assert sorted(name for name in ours if f"manage.py {name}" not in DOCS) == []
+
+
+def test_every_endpoint_is_documented() -> None:
+    patterns = {
+        re.sub(r"<\w+:(\w+)>", r"<\1>", route)
+        for route in _routes(get_resolver().url_patterns)
+        if route.startswith("api/") and not route.endswith(".json") and "(" not in route
+    }
+    assert "api/v1/queries/<name>" in patterns
+    assert sorted(one for one in patterns if f"/{one}" not in DOCS and one != "api/") == []
+
+
+def _routes(patterns: list[object], prefix: str = "") -> list[str]:
+    found = []
+    for one in patterns:
+        route = prefix + str(one.pattern)  # type: ignore[attr-defined]
+        inner = getattr(one, "url_patterns", None)
+        found += _routes(inner, route) if inner else [route]
+    return found
+
+
+def test_every_make_target_has_a_help_line() -> None:
+    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    for target in ("setup", "demo", "up", "down", "test", "test-fast", "lint", "bench", "clean"):
+        assert re.search(rf"make {target}\s+\S", done.stdout), target
+
+
+def test_ci_calls_make_test_and_nothing_else() -> None:
+    lines = (ROOT / ".ci/run").read_text().splitlines()
+    commands = [line for line in lines if line and not line.startswith(("#", "set", "cd"))]
+    assert commands == ["exec make test"]
