@@ -13,6 +13,8 @@ from rich.table import Table
 class Result:
     """``value`` in ``unit``; ``ratio`` is Millrace's value over this one's, or None for itself.
 
+    Of rates more is better, of seconds less.
+
     ``cpu`` says of whom and how many microseconds of CPU a unit of work took.
     """
 

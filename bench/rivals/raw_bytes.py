@@ -30,7 +30,9 @@ def main(servers: str, topic: str, url: str, table: str, count: str, age: str = 
         }
     )
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    client = clickhouse_connect.get_client(dsn=url, compress=False)
+    client = clickhouse_connect.get_client(
+        dsn=url, compress=False, settings={"input_format_skip_unknown_fields": 1}
+    )
     started, landed, held, cut = 0.0, 0, [], time.perf_counter()
     while landed < int(count):
         found = consumer.consume(10_000, timeout=0.05)

@@ -143,7 +143,9 @@ def _show(stack: Stack) -> None:
             continue
         place = f"{addresses.HOST}:{number[name]}" if name in number else ""
         _say(f"  {name:<15} {state:<9} {place}")
-    if "web" in stack.states() and stack.pid("web"):
+    if stack.pid("rabbitmq"):
+        _say(f"  RabbitMQ: {stack.urls['RABBITMQ_URL']}")
+    if stack.pid("web"):
         password = credentials.read(stack.home)["admin"]
         _say(f"  Admin: {stack.urls['WEB_URL']}/admin/ as {ADMIN}, first password {password}")
 
