@@ -44,7 +44,7 @@ test-fast: setup ## Run the quick core of the tests
 	$(PYTEST) -q -n 2 -m "not slow and not chaos and not security and not browser"
 
 test-slow:
-	$(PYTEST) -q -m "slow and not chaos and not security and not browser"
+	$(PYTEST) -q -n 2 -m "slow and not chaos and not security and not browser"
 
 test-chaos: setup packages ## Kill workers, engine and brokers, and count every row
 	$(PYTEST) -q -s -m chaos

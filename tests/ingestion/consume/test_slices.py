@@ -1,0 +1,388 @@
+"""Slices from the real brokers into the real engine: landing, quarantine, crashes, redelivery."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ingestion.consume import inbox, intent, lease, repair
+from ingestion.consume.inserter import Inserter
+from ingestion.consume.pace import Pace
+from ingestion.consume.slice import Slice
+from ingestion.consume.status import source_status
+from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
+from tenants.models import Tenant
+from tenants.warehouse import client
+
+GOOD = [b'{"n": %d, "s": "x%d"}' % (n, n) for n in range(100)]
+BAD = [b'{"n": -1}', b'{"s": "no n"}', b'{"n": 1.5}']
+PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+
+
+def consume(source: Source, seconds: float = 1.3, **options: Any) -> Slice:
+    made = Slice(source.connection_id, seconds=seconds, pace=PACE, **options)
+    made.run()
+    return made
+
+
+def rows(table: Table, name: str = "events", columns: str = "n") -> list[Any]:
+    sql = f"SELECT {columns} FROM {table.tenant.warehouse.database}.{name} ORDER BY _offset"
+    return [tuple(row.values()) for row in client.rows(sql)]
+
+
+def numbers(table: Table) -> list[int]:
+    return sorted(row[0] for row in rows(table))
+
+
+def partition(source: Source) -> StreamPartition:
+    return StreamPartition.objects.get(source=source)
+
+
+class Crash(BaseException):
+    """What ``kill -9`` looks like from within: nothing after it is run."""
+
+
+# --- Landing ----------------------------------------------------------------------------------
+
+
+def test_a_slice_lands_what_fits_and_quarantines_the_rest(stream: Any, table: Table) -> None:
+    source = stream.source(table)
+    stream.send(GOOD + BAD)
+    consume(source)
+    assert numbers(table) == list(range(100))
+    held = rows(table, "events__quarantine", "raw, column, _offset")
+    assert [row[0] for row in held] == [one.decode() for one in BAD]
+    assert [row[1] for row in held] == ["n", "n", "n"]
+    found = partition(source)
+    assert (found.position, found.landed, found.quarantined) == (103, 100, 3)
+    assert found.lag == 0
+    assert found.lease_owner == ""
+    assert set(Batch.objects.values_list("state", flat=True)) == {BatchState.SETTLED}
+    assert sum(Batch.objects.values_list("rows", flat=True)) == 103
+    source.refresh_from_db()
+    assert source.error == ""
+
+
+def test_rows_say_where_they_came_from(stream: Any, table: Table) -> None:
+    source = stream.source(table)
+    stream.send(GOOD[:3])
+    consume(source)
+    found = rows(table, columns="_source, _partition, _offset, _batch")
+    assert [row[:3] for row in found] == [(source.pk, 0, offset) for offset in range(3)]
+    assert {row[3] for row in found} <= set(Batch.objects.values_list("token", flat=True))
+    (status,) = source_status(Source.objects.filter(pk=source.pk))
+    assert (status.lag, status.landed, status.quarantined) == (0, 3, 0)
+    assert status.freshness_seconds is not None
+    assert status.freshness_seconds < 60
+
+
+def test_the_next_slice_goes_on_where_the_last_one_ended(stream: Any, table: Table) -> None:
+    source = stream.source(table)
+    stream.send(GOOD[:50])
+    consume(source, 1.5)
+    stream.send(GOOD[50:])
+    consume(source, 1.5)
+    assert numbers(table) == list(range(100))
+    assert partition(source).landed == 100
+
+
+def test_start_latest_passes_over_what_was_there(topic: Callable[..., Any], table: Table) -> None:
+    stream = topic()
+    source = stream.source(table, start="latest")
+    stream.send(GOOD[:10])
+    consume(source, 0.5)
+    stream.send(GOOD[10:13])
+    consume(source)
+    assert numbers(table) == [10, 11, 12]
+
+
+def test_one_stream_feeds_two_tables(
+    topic: Callable[..., Any], table: Table, table_factory: Callable[..., Table]
+) -> None:
+    stream = topic(2)
+    first = stream.source(table)
+    other = table_factory(table.tenant, [{"name": "s", "type": "String"}], name="others")
+    second = Source.objects.create(
+        tenant=table.tenant,
+        name="others",
+        connection=first.connection,
+        stream=stream.name,
+        table=other,
+    )
+    stream.send(GOOD[:50], partition=0)
+    stream.send(GOOD[50:], partition=1)
+    consume(first)
+    assert numbers(table) == list(range(100))
+    assert len(rows(other, "others", "s")) == 100
+    assert {one.lag for one in StreamPartition.objects.filter(source=second)} == {0}
+
+
+# --- Pausing and stopping ---------------------------------------------------------------------
+
+
+def test_a_paused_source_is_let_go_within_a_slice(topic: Callable[..., Any], table: Table) -> None:
+    stream = topic()
+    source = stream.source(table)
+    stream.send(GOOD[:5])
+    turns = []
+
+    def look() -> bool:
+        turns.append(1)
+        if numbers(table):
+            Source.objects.filter(pk=source.pk).update(active=False)
+        return False
+
+    made = Slice(source.connection_id, seconds=30, pace=PACE, should_stop=look)
+    began = timezone.now()
+    assert made.run() is False
+    assert timezone.now() - began < timedelta(seconds=10)
+    assert partition(source).lease_owner == ""
+    stream.send(GOOD[5:8])
+    consume(source, 1)
+    assert numbers(table) == [0, 1, 2, 3, 4]
+    Source.objects.filter(pk=source.pk).update(active=True)
+    consume(source, 1.5)
+    assert numbers(table) == list(range(8))
+
+
+def test_a_suspended_tenant_is_not_consumed(topic: Callable[..., Any], table: Table) -> None:
+    stream = topic()
+    source = stream.source(table)
+    stream.send(GOOD[:5])
+    Tenant.objects.filter(pk=table.tenant_id).update(status="suspended")
+    consume(source, 1)
+    assert numbers(table) == []
+    assert source_status(Source.objects.filter(pk=source.pk))[0].state == "paused"
+
+
+def test_a_worker_that_stops_leaves_nothing_half_done(stream: Any, table: Table) -> None:
+    source = stream.source(table)
+    stream.send(GOOD)
+    stopping = []
+
+    def look() -> bool:
+        stopping.append(1)
+        return len(stopping) > 8
+
+    consume(source, 30, should_stop=look)
+    assert not Batch.objects.filter(state=BatchState.INTENT).exists()
+    assert partition(source).lease_owner == ""
+    consume(source, 1.5)
+    assert numbers(table) == list(range(100))
+
+
+# --- Crashes ----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("landed", ["nothing", "a part", "all"])
+def test_a_crash_with_an_intent_open_loses_and_doubles_nothing(
+    landed: str, stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner dies after its intent, its insert having landed not at all, in part, or whole."""
+    source = stream.source(table)
+    stream.send(GOOD + BAD)
+    insert = inbox.insert
+
+    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
+        if landed == "all":
+            insert(to, source_id, cut, token)
+        elif landed == "a part":
+            part = type(cut)(cut.intent, cut.rows.slice(0, cut.rows.num_rows // 2))
+            insert(to, source_id, part, token)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "insert", dies)
+        # An owner that is dead notes nothing and lets nothing go.
+        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        with pytest.raises(Crash):
+            consume(source, 5)
+    assert Batch.objects.filter(state=BatchState.INTENT).exists()
+    StreamPartition.objects.update(lease_expires_at=timezone.now())
+    # Of a queue only silence tells that nothing more is delivered again.
+    consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
+    assert numbers(table) == list(range(100))
+    assert len(rows(table, "events__quarantine", "raw")) == 3
+    assert not Batch.objects.filter(state=BatchState.INTENT).exists()
+    found = partition(source)
+    assert (found.landed, found.quarantined) == (100, 3)
+
+
+@pytest.mark.slow
+def test_a_crash_before_the_acknowledgement_doubles_nothing(
+    stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = stream.source(table)
+    stream.send(GOOD)
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "ingestion.consume.feed.Feed.landed", lambda *_: (_ for _ in ()).throw(Crash)
+        )
+        with pytest.raises(Crash):
+            consume(source, 5)
+    assert Batch.objects.filter(state=BatchState.DONE).exists()
+    StreamPartition.objects.update(lease_expires_at=timezone.now())
+    consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
+    assert numbers(table) == list(range(100))
+    found = partition(source)
+    assert (found.landed, found.quarantined) == (100, 0)
+
+
+def test_an_intent_older_than_the_window_is_settled_by_the_rows(
+    topic: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine has forgotten the token: what the table has of the batch decides."""
+    stream = topic()
+    source = stream.source(table)
+    stream.send(GOOD)
+    insert = inbox.insert
+
+    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
+        part = type(cut)(cut.intent, cut.rows.slice(5, 10))
+        insert(to, source_id, part, uuid.uuid4())
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "insert", dies)
+        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            consume(source, 5)
+    Batch.objects.update(opened_at=timezone.now() - 2 * repair.TRUSTED)
+    StreamPartition.objects.update(lease_expires_at=timezone.now())
+    consume(source, 2)
+    assert numbers(table) == list(range(100))
+
+
+def test_an_owner_whose_epoch_is_stale_can_write_nothing(
+    topic: Callable[..., Any], table: Table
+) -> None:
+    stream = topic()
+    source = stream.source(table)
+    made = StreamPartition.objects.create(source=source, number=0, position=0)
+    (old,) = lease.take(source.connection_id, "old", 1)
+    StreamPartition.objects.update(lease_expires_at=timezone.now())
+    (new,) = lease.take(source.connection_id, "new", 1)
+    assert new.epoch == old.epoch + 1
+
+    def of(held: lease.Lease) -> intent.Intent:
+        return intent.Intent(held, uuid.uuid4(), 0, 10, 10, 100, 0)
+
+    assert intent.announce("old", [of(old)]) == set()
+    mine = of(new)
+    assert intent.announce("new", [mine]) == {mine.token}
+    assert intent.finish("old", [mine]) == set()
+    made.refresh_from_db()
+    assert made.position == 0
+    assert lease.renew("old", [made.pk]) == set()
+    lease.release("old", [made.pk])
+    made.refresh_from_db()
+    assert made.lease_owner == "new"
+    assert intent.finish("new", [mine]) == {mine.token}
+    made.refresh_from_db()
+    assert made.position == 10
+
+
+def test_two_slices_never_hold_the_same_partition(topic: Callable[..., Any], table: Table) -> None:
+    stream = topic(3)
+    source = stream.source(table)
+    for number in range(3):
+        StreamPartition.objects.create(source=source, number=number, position=0)
+    first = lease.take(source.connection_id, "a", 2)
+    second = lease.take(source.connection_id, "b", 10)
+    assert len(first) == 2
+    assert len(second) == 1
+    assert {one.partition_id for one in first}.isdisjoint(one.partition_id for one in second)
+
+
+# --- Trouble ----------------------------------------------------------------------------------
+
+
+def test_offsets_that_retention_deleted_are_counted_and_said(
+    topic: Callable[..., Any], table: Table
+) -> None:
+    stream = topic()
+    source = stream.source(table)
+    stream.send(GOOD[:10])
+    consume(source, 1.5)
+    stream.send(GOOD[10:20])
+    stream.delete_before(15)
+    consume(source, 2)
+    assert numbers(table) == [*range(10), *range(15, 20)]
+    assert partition(source).lost == 5
+    source.refresh_from_db()
+    assert "the broker had deleted offsets 10 to 14" in source.error
+
+
+def test_a_source_that_fails_backs_off_alone(
+    topic: Callable[..., Any], table: Table, table_factory: Callable[..., Table]
+) -> None:
+    stream = topic()
+    source = stream.source(table)
+    broken_table = table_factory(table.tenant, [{"name": "n", "type": "UInt32"}], name="broken")
+    broken = Source.objects.create(
+        tenant=table.tenant,
+        name="broken",
+        connection=source.connection,
+        stream=stream.name,
+        table=broken_table,
+    )
+    database = table.tenant.warehouse.database
+    client.execute([f"DROP TABLE {database}.broken__inbox SYNC"])
+    stream.send(GOOD)
+    consume(source)
+    assert numbers(table) == list(range(100))
+    broken.refresh_from_db()
+    source.refresh_from_db()
+    assert source.error == ""
+    assert "broken__inbox" in broken.error
+    assert broken.attempts == 1
+    assert broken.error_at is not None
+    assert broken.retry_at > broken.error_at
+    state = {one.source: one.state for one in source_status(Source.objects.all())}
+    assert state["broken"] == "failing"
+
+
+def test_a_topic_that_is_missing_is_said_and_found_once_it_is_there(
+    topic: Callable[..., Any], table: Table, unique: Callable[[str], str]
+) -> None:
+    stream = topic()
+    name = unique("later")
+    real, stream.name = stream.name, name
+    source = stream.source(table)
+    consume(source, 0.5)
+    source.refresh_from_db()
+    assert f"'{name}'" in source.error
+    Source.objects.filter(pk=source.pk).update(retry_at=timezone.now(), stream=real)
+    stream.name = real
+    stream.send(GOOD[:3])
+    source.refresh_from_db()
+    consume(source)
+    assert numbers(table) == [0, 1, 2]
+    source.refresh_from_db()
+    assert source.attempts == 0
+
+
+def test_a_poison_message_never_blocks_a_queue(queue: Callable[..., Any], table: Table) -> None:
+    stream = queue("quorum")
+    source = stream.source(table)
+    poison = [b"\x00\xff", b"", b"[" * 5000, b'{"n": ' + b"9" * 5000 + b"}"]
+    stream.send([*GOOD[:2], *poison, *GOOD[2:4]])
+    consume(source)
+    assert numbers(table) == [0, 1, 2, 3]
+    assert len(rows(table, "events__quarantine", "raw")) == 4
+    assert stream.depth() == 0
+
+
+def test_equal_messages_without_an_id_are_all_kept(queue: Callable[..., Any], table: Table) -> None:
+    stream = queue()
+    source = stream.source(table)
+    stream.send_without_id([b'{"n": 7}'] * 5)
+    consume(source)
+    assert numbers(table) == [7] * 5
