@@ -25,6 +25,8 @@ def _choose() -> Path:
         return Path(os.environ["MILLRACE_HOME"])
     chosen = Path(_KEPT or tempfile.mkdtemp(prefix="millrace-test-")).resolve()
     os.environ["MILLRACE_HOME"] = str(chosen)
+    # WhiteNoise warns where collectstatic's folder is missing.
+    (chosen / "static").mkdir(parents=True, exist_ok=True)
     os.environ["MILLRACE_ENV_FILE"] = os.devnull
     for name in _ELSEWHERE:
         os.environ.pop(name, None)

@@ -221,7 +221,7 @@ def test_a_wrong_password_is_refused_and_not_shown(queue: Callable[..., Any], ta
 @pytest.mark.parametrize(
     ("kind", "options"),
     [
-        ("kafka", {"plugin.library.paths": "/tmp/x.so"}),
+        ("kafka", {"plugin.library.paths": "/opt/x.so"}),
         ("kafka", {"enable.auto.commit": True}),
         ("rabbitmq", {"virtual_host": "/other"}),
     ],

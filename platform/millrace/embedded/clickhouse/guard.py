@@ -58,6 +58,16 @@ _SYSTEM = frozenset(
         "collations",
     ]
 )
+#: SHOW and EXISTS tell of databases that are another's.
+_STATEMENTS = frozenset(
+    [
+        "SelectWithUnionQuery",
+        "SelectIntersectExceptQuery",
+        "SelectQuery",
+        "DescribeQuery",
+        "Explain",
+    ]
+)
 _CATALOGUE = frozenset(["tables", "columns", "databases"])
 
 
@@ -107,6 +117,8 @@ def _check_table(name: str, rules: Rules) -> None:
 def judge(ast: str, rules: Rules) -> None:
     """Refuse a parsed query that names what it may not; raises EngineError 497."""
     nodes = list(_nodes(ast))
+    if not nodes or nodes[0].kind not in _STATEMENTS:
+        raise _denied("statements other than SELECT, DESCRIBE and EXPLAIN")
     for at, node in enumerate(nodes):
         if node.kind == "TableIdentifier":
             _check_table(node.name, rules)

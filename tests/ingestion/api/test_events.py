@@ -1,0 +1,252 @@
+"""The events endpoint: what it takes, what it refuses, and that nothing taken is lost."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import zstandard
+from django.test import Client
+
+from ingestion.api import spool, views
+from ingestion.consume.slice import Slice
+from ingestion.models import Source, SpooledEvents, StreamPartition, Table
+from tenants.keys import create_key
+from tenants.models import Tenant
+from tenants.warehouse import client as warehouse
+
+NDJSON = "application/x-ndjson"
+
+
+@pytest.fixture
+def source(table: Table) -> Source:
+    return Source.objects.create(tenant=table.tenant, name="events", table=table)
+
+
+@pytest.fixture
+def send(source: Source) -> Callable[..., Any]:
+    _, key = create_key(source.tenant, "test")
+
+    def post(body: bytes | str, name: str = "events", **options: Any) -> Any:
+        headers = {
+            "Authorization": f"Bearer {options.pop('key', key)}",
+            **options.pop("headers", {}),
+        }
+        return Client(raise_request_exception=False).post(
+            f"/api/v1/events/{name}{options.pop('query', '')}",
+            data=body,
+            content_type=options.pop("content_type", NDJSON),
+            headers=headers,
+        )
+
+    return post
+
+
+def landed(source: Source) -> list[int]:
+    Slice(None, seconds=0.8).run()
+    database = source.tenant.warehouse.database
+    return [r["n"] for r in warehouse.rows(f"SELECT n FROM {database}.events ORDER BY _offset")]
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        (b'{"n": 1}', 1),
+        (b'{"n": 1}\n{"n": 2}\n', 2),
+        (b'\n\n{"n": 1}\r\n\r\n{"n": 2}', 2),
+        (b'[{"n": 1}, {"n": 2}, {"n": 3}]', 3),
+        (b'  [\n {"n": 1}\n]\n', 1),
+        (b'{\n  "n": 1,\n  "s": "a"\n}', 1),
+        ('{"n": 1, "s": "ü€\\n"}'.encode(), 1),
+    ],
+)
+def test_every_form_of_a_body_is_taken_and_lands(
+    body: bytes, count: int, send: Callable[..., Any], source: Source
+) -> None:
+    answer = send(body)
+    assert answer.status_code == 202, answer.content
+    assert answer.json() == {
+        "accepted": count,
+        "first_offset": 0,
+        "last_offset": count - 1,
+        "queryable": False,
+    }
+    assert landed(source) == list(range(1, count + 1))
+    assert not SpooledEvents.objects.exists()
+    assert StreamPartition.objects.get().spooled_bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("encoding", "compress"),
+    [
+        ("gzip", gzip.compress),
+        ("gzip", lambda body: gzip.compress(body[:9]) + gzip.compress(body[9:])),
+        ("zstd", zstandard.compress),
+        ("ZSTD", lambda body: zstandard.compress(body[:9]) + zstandard.compress(body[9:])),
+    ],
+)
+def test_compressed_bodies_are_taken(
+    encoding: str, compress: Callable[[bytes], bytes], send: Callable[..., Any], source: Source
+) -> None:
+    body = b'{"n": 1}\n{"n": 2}\n'
+    answer = send(compress(body), headers={"Content-Encoding": encoding})
+    assert answer.status_code == 202, answer.content
+    assert landed(source) == [1, 2]
+
+
+def test_events_stay_the_bytes_that_were_sent(send: Callable[..., Any], source: Source) -> None:
+    event = b'{"n": 7,   "x": 1.10, "big": 123456789012345678901234567890, "n2": -0.0}'
+    send(event)
+    stored = SpooledEvents.objects.get()
+    assert zstandard.decompress(bytes(stored.body)) == event
+
+
+def test_offsets_follow_each_other(send: Callable[..., Any]) -> None:
+    assert send(b'{"n": 1}\n{"n": 2}').json()["last_offset"] == 1
+    assert send(b'{"n": 3}').json()["first_offset"] == 2
+
+
+def test_a_bad_line_is_named_and_nothing_is_stored(send: Callable[..., Any]) -> None:
+    answer = send(b'{"n": 1}\n{"n": \n[1]\n"text"\n{"n": 2}\n\xff\n')
+    assert answer.status_code == 400
+    assert answer["Content-Type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["code"] == "events_invalid"
+    assert [one["line"] for one in problem["errors"]] == [2, 3, 4, 6]
+    assert "an array, not an object" in problem["errors"][1]["message"]
+    assert "UTF-8" in problem["errors"][3]["message"]
+    assert problem["error_count"] == 4
+    assert "Nothing was stored" in problem["detail"]
+    assert not SpooledEvents.objects.exists()
+
+
+def test_a_hundred_errors_are_shown_of_many(send: Callable[..., Any]) -> None:
+    problem = send(b"no\n" * 250).json()
+    assert problem["error_count"] == 250
+    assert len(problem["errors"]) == 100
+
+
+@pytest.mark.parametrize(
+    ("body", "options", "status", "code"),
+    [
+        (b"", {}, 400, "no_events"),
+        (b" \n\n", {}, 400, "no_events"),
+        (b"[]", {}, 400, "no_events"),
+        (b"[1, 2]", {}, 400, "events_invalid"),
+        (b'[{"n": 1}', {}, 400, "body_unreadable"),
+        (b'[{"n": 1}] x', {}, 400, "body_unreadable"),
+        (b"[" * 100_000, {}, 400, "body_unreadable"),
+        (b'{"a":' * 100_000, {}, 400, "events_invalid"),
+        (b"not gzip", {"headers": {"Content-Encoding": "gzip"}}, 400, "body_unreadable"),
+        (
+            gzip.compress(b"{}" * 99)[:-9],
+            {"headers": {"Content-Encoding": "gzip"}},
+            400,
+            "body_unr",
+        ),
+        (b"{}", {"headers": {"Content-Encoding": "br"}}, 415, "encoding_unknown"),
+        (b'{"n": 1}', {"query": "?wait=maybe"}, 400, "parameter_invalid"),
+        (b'{"n": 1}', {"name": "nothing"}, 404, "not_found"),
+        (b'{"n": 1}', {"key": "mr_wrong"}, 401, "key_invalid"),
+    ],
+)
+def test_what_can_not_be_taken_is_refused_clearly(
+    body: bytes, options: dict[str, Any], status: int, code: str, send: Callable[..., Any]
+) -> None:
+    answer = send(body, **options)
+    assert answer.status_code == status, answer.content
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"].startswith(code)
+    assert answer.json()["status"] == status
+    assert not SpooledEvents.objects.exists()
+
+
+def test_a_body_may_have_its_limit_and_no_more(send: Callable[..., Any], settings) -> None:
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    event = b'{"n": 1, "s": "%s"}'
+    fits = event % (b"x" * (1000 - len(event) + 2))
+    assert len(fits) == 1000
+    assert send(fits).status_code == 202
+    answer = send(fits + b" ")
+    assert (answer.status_code, answer.json()["limit"]) == (413, 1000)
+    bomb = send(gzip.compress(b" " * 10_000_000), headers={"Content-Encoding": "gzip"})
+    assert bomb.status_code == 413
+    bomb = send(zstandard.compress(b" " * 10_000_000), headers={"Content-Encoding": "zstd"})
+    assert bomb.status_code == 413
+
+
+def test_who_sends_faster_than_the_table_takes_is_told_to_wait(
+    send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, source: Source
+) -> None:
+    monkeypatch.setattr(spool, "WAITING_EVENTS", 3)
+    assert send(b'{"n": 1}\n{"n": 2}\n{"n": 3}').status_code == 202
+    answer = send(b'{"n": 4}')
+    assert answer.status_code == 429
+    assert answer["Retry-After"] == "5"
+    assert answer.json()["code"] == "spool_full"
+    assert landed(source) == [1, 2, 3]
+    assert send(b'{"n": 4}').status_code == 202
+
+
+def test_a_wait_that_takes_too_long_answers_202(
+    send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views, "WAIT", 0.1)
+    answer = send(b'{"n": 1}', query="?wait=true")
+    assert (answer.status_code, answer.json()["queryable"]) == (202, False)
+
+
+def test_a_paused_source_takes_events_and_lands_them_later(
+    send: Callable[..., Any], source: Source
+) -> None:
+    Source.objects.update(active=False)
+    assert send(b'{"n": 1}').status_code == 202
+    assert landed(source) == []
+    Source.objects.update(active=True)
+    assert landed(source) == [1]
+
+
+def test_a_source_with_a_broker_takes_no_events_here(
+    send: Callable[..., Any], source: Source, topic: Callable[..., Any]
+) -> None:
+    made = topic().source(source.table, name="kafka")
+    answer = send(b'{"n": 1}', name=made.name)
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "source_has_broker"
+
+
+def test_a_key_that_may_only_query_sends_nothing(send: Callable[..., Any], source: Source) -> None:
+    _, key = create_key(source.tenant, "reader", scopes=["queries:run"])
+    answer = send(b'{"n": 1}', key=key)
+    assert (answer.status_code, answer.json()["scope"]) == (403, "events:write")
+
+
+@pytest.mark.security
+def test_another_tenants_source_is_as_unknown_as_one_that_is_not(
+    send: Callable[..., Any], tenant_factory: Callable[..., Tenant]
+) -> None:
+    _, key = create_key(tenant_factory("other"), "x")
+    there, nowhere = send(b'{"n": 1}', key=key), send(b'{"n": 1}', key=key, name="nothing")
+    assert there.status_code == nowhere.status_code == 404
+    assert there.content.replace(b"events", b"nothing") == nowhere.content
+    assert not SpooledEvents.objects.exists()
+
+
+def test_misfits_of_the_table_go_to_the_quarantine_and_not_to_the_sender(
+    send: Callable[..., Any], source: Source
+) -> None:
+    assert send(b'{"n": -5}\n{"n": 1}').status_code == 202
+    assert landed(source) == [1]
+    database = source.tenant.warehouse.database
+    held = warehouse.rows(f"SELECT raw, column FROM {database}.events__quarantine")
+    assert held == [{"raw": '{"n": -5}', "column": "n"}]
+
+
+def test_get_is_not_allowed(send: Callable[..., Any], source: Source) -> None:
+    _, key = create_key(source.tenant, "x")
+    answer = Client().get("/api/v1/events/events", headers={"Authorization": f"Bearer {key}"})
+    assert answer.status_code == 405
+    assert json.loads(answer.content)["status"] == 405
