@@ -34,7 +34,15 @@ def provision_warehouse(pk: int) -> None:
 
 @shared_task(name="tenants.tasks.reconcile")
 def reconcile() -> None:
-    """Queue every warehouse whose wish is not applied and whose time has come."""
+    """Queue every warehouse whose wish is not applied and whose time has come.
+
+    Where an operator has changed the limits of queries, that is a wish of every warehouse.
+    """
+    from tenants.warehouse.provision import limits
+
+    current = Warehouse.objects.filter(applied=F("generation"))
+    for warehouse in current.exclude(limits=limits().settings()):
+        warehouse.request()
     due = Warehouse.objects.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
         send(provision_warehouse, pk)

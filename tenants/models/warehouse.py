@@ -14,6 +14,11 @@ class Warehouse(Provisioned):
     database = models.CharField(max_length=64, unique=True, editable=False)
     username = models.CharField(max_length=64, unique=True, editable=False)
     password = EncryptedTextField(editable=False)
+    limits = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text="ClickHouse's settings of the user, as last applied.",
+    )
 
     def __str__(self) -> str:
         return self.database

@@ -29,13 +29,14 @@ def _has_quotas() -> bool:
 def provision(warehouse: Warehouse) -> None:
     """Make the warehouse's database and user; the outcome stands in the row. Safe to repeat."""
     generation = warehouse.generation
+    wanted = limits()
     try:
         client.execute(
             statements.create(
                 warehouse.database,
                 warehouse.username,
                 warehouse.password,
-                limits(),
+                wanted,
                 cluster=settings.CLICKHOUSE_CLUSTER,
                 quota=_has_quotas(),
             )
@@ -43,6 +44,7 @@ def provision(warehouse: Warehouse) -> None:
     except WarehouseError as error:
         warehouse.failed(generation, str(error))
     else:
+        Warehouse.objects.filter(pk=warehouse.pk).update(limits=wanted.settings())
         warehouse.succeeded(generation)
 
 

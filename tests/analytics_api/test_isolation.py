@@ -1,0 +1,188 @@
+"""Between two tenants: what one key can learn of the other, and each wall with the others down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from analytics_api.engine import Account, Call, ask
+from analytics_api.guard import QueryRefused
+from analytics_api.models import SavedQuery, SavedQueryVersion
+from analytics_api.services import check_query
+from tenants.warehouse import client
+from tenants.warehouse.errors import StatementFailed
+
+pytestmark = pytest.mark.security
+
+
+@pytest.fixture
+def pair(api_factory: Callable[..., Any]) -> tuple[Any, Any]:
+    mine, other = api_factory("mine"), api_factory("other")
+    other.publish("secret", "SELECT n FROM events")
+    return mine, other
+
+
+def test_anothers_endpoint_is_as_unknown_as_one_that_is_not(pair: tuple[Any, Any]) -> None:
+    mine, other = pair
+    assert other.get("/secret").status_code == 200
+    for path in ("/{}", "/{}.csv", "/{}?format=csv", "/{}?n=1"):
+        there, nowhere = mine.get(path.format("secret")), mine.get(path.format("nothing"))
+        assert there.status_code == nowhere.status_code == 404
+        assert there.content == nowhere.content
+        assert dict(there.items()) == dict(nowhere.items())
+        assert other.tenant.slug not in there.content.decode()
+    assert mine.post("/secret", {}).content == mine.post("/nothing", {}).content
+    assert mine.get("").json() == {"queries": []}
+
+
+def test_equal_names_answer_each_with_its_own(pair: tuple[Any, Any]) -> None:
+    mine, other = pair
+    client.execute([f"INSERT INTO {mine.tenant.warehouse.database}.events (n) VALUES (77)"])
+    mine.publish("secret", "SELECT max(n) AS n FROM events")
+    other.publish("top", "SELECT max(n) AS n FROM events")
+    assert mine.get("/secret").json()["data"] == [{"n": 77}]
+    assert other.get("/top").json()["data"] == [{"n": 4}]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT n FROM {other}.events",
+        "SELECT n FROM `{other}`.`events`",
+        "SELECT (SELECT max(n) FROM {other}.events) AS n",
+        "WITH x AS (SELECT n FROM {other}.events) SELECT n FROM x",
+        "SELECT n FROM events WHERE n IN (SELECT n FROM {other}.events)",
+        "SELECT n FROM events WHERE n IN {other}.events",
+        "SELECT n FROM events JOIN {other}.events AS o USING n",
+        "SELECT n FROM merge('{other}', 'events')",
+        "SELECT n FROM remote('127.0.0.1', '{other}', 'events')",
+        "SELECT n FROM clusterAllReplicas('default', '{other}', 'events')",
+        "SELECT name FROM system.tables",
+        "SELECT name FROM information_schema.tables",
+        "SELECT file('/etc/passwd')",
+        "SELECT * FROM url('http://127.0.0.1/', CSV, 'a String')",
+        "SELECT 1 INTO OUTFILE '/tmp/x'",
+        "SELECT 1 SETTINGS readonly = 0",
+        "SELECT 1; SELECT 2",
+        "DROP TABLE events",
+        "SELECT n FROM {{table:Identifier}}",
+        "SELECT dictGet('{other}.d', 'x', 1)",
+        "SELECT joinGet('{other}.j', 'x', 1)",
+        "SELECT getSetting('readonly')",
+        "SELECT currentUser()",
+        "SELECT n FROM events__inbox",
+    ],
+)
+def test_the_guard_alone_refuses_what_reaches_beyond(sql: str, pair: tuple[Any, Any]) -> None:
+    mine, other = pair
+    text = sql.replace("{other}", other.tenant.warehouse.database).replace("{{", "{")
+    text = text.replace("}}", "}")
+    with pytest.raises(QueryRefused) as raised:
+        check_query(mine.tenant, text)
+    assert "4.4" not in str(raised.value)
+
+
+def _platform_account(server: str, database: str) -> Account:
+    parts = urlsplit(server)
+    return Account(database, unquote(parts.username or ""), unquote(parts.password or ""))
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO events (n) VALUES (9)",
+        "CREATE TABLE made (n UInt8) ENGINE = Memory",
+        "DROP TABLE events",
+        "ALTER TABLE events DELETE WHERE 1",
+        "TRUNCATE TABLE events",
+        "SELECT 1 SETTINGS max_execution_time = 0",
+        "SELECT n FROM events SETTINGS readonly = 0",
+        "SET readonly = 0",
+    ],
+)
+def test_the_session_alone_lets_nothing_be_changed(
+    sql: str, pair: tuple[Any, Any], clickhouse_server: str
+) -> None:
+    """The guard is not asked, and the user is the platform's own, which may do everything."""
+    database = pair[0].tenant.warehouse.database
+    with pytest.raises(StatementFailed):
+        ask(_platform_account(clickhouse_server, database), Call(sql, {}, "JSON"))
+    assert client.rows(f"SELECT count() AS c FROM {database}.events") == [{"c": 4}]
+    assert client.rows(f"EXISTS TABLE {database}.made") == [{"result": 0}]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "sql"),
+    [
+        ("MILLRACE_QUERY_SECONDS", 1, "SELECT count() FROM numbers(100000000000) WHERE number % 7"),
+        ("MILLRACE_QUERY_RESULT_ROWS", 100, "SELECT number FROM numbers(1000)"),
+        ("MILLRACE_QUERY_READ_ROWS", 1000, "SELECT max(number) FROM numbers(100000)"),
+        (
+            "MILLRACE_QUERY_MEMORY_BYTES",
+            20_000_000,
+            "SELECT groupArray(toString(number)) FROM numbers(5000000)",
+        ),
+        (
+            "MILLRACE_QUERY_RESULT_BYTES",
+            10_000,
+            "SELECT repeat(toString(number), 1000) AS s FROM numbers(100)",
+        ),
+    ],
+)
+def test_the_session_alone_holds_every_limit(
+    setting: str, value: int, sql: str, pair: tuple[Any, Any], clickhouse_server: str, settings
+) -> None:
+    from analytics_api.engine.call import _session
+
+    setattr(settings, setting, value)
+    _session.cache_clear()
+    try:
+        with pytest.raises(StatementFailed) as raised:
+            account = _platform_account(clickhouse_server, pair[0].tenant.warehouse.database)
+            ask(account, Call(sql, {}, "JSON"))
+        assert raised.value.code in (158, 159, 160, 241, 307, 396)
+    finally:
+        _session.cache_clear()
+
+
+def test_the_engine_alone_keeps_a_published_query_from_anothers_table(
+    pair: tuple[Any, Any],
+) -> None:
+    """A version that no guard has seen, as after a bug of ours or a hand in the database."""
+    mine, other = pair
+    query = SavedQuery.objects.create(tenant=mine.tenant, name="forged", sql="SELECT 1")
+    query.published = SavedQueryVersion.objects.create(
+        query=query,
+        number=1,
+        sql=f"SELECT n FROM {other.tenant.warehouse.database}.events",
+        parameters=[],
+        columns=[],
+    )
+    query.save()
+    answer = mine.get("/forged")
+    assert answer.status_code == 502
+    assert '"data"' not in answer.content.decode()
+    assert other.tenant.slug not in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "' OR 1=1 --",
+        "\\' UNION ALL SELECT n FROM other.events --",
+        "{x:String}",
+        "\x00",
+        "a\nb; DROP TABLE events",
+        "'); DROP TABLE events; --",
+        "\u2019 OR 1=1",
+    ],
+)
+def test_a_parameter_is_a_value_and_never_sql(value: str, pair: tuple[Any, Any]) -> None:
+    mine, _ = pair
+    mine.publish("who", "SELECT n FROM events WHERE who = {who:String}")
+    answer = mine.post("/who", {"who": value})
+    assert answer.status_code == 200, answer.content
+    assert answer.json()["data"] == []
