@@ -52,12 +52,8 @@ def api_factory(
     def make(stem: str = "acme") -> Api:
         table = table_factory(tenant_factory(stem), COLUMNS, sorting_key=["n"])
         database = table.tenant.warehouse.database
-        client.execute(
-            [
-                f"INSERT INTO {database}.events (n, who, price) VALUES "
-                "(1, 'ann', 1.10), (2, 'bob', 2.20), (3, 'ann', 3.30), (4, 'ü\"€', 4.40)"
-            ]
-        )
+        values = "(1, 'ann', 1.10), (2, 'bob', 2.20), (3, 'ann', 3.30), (4, 'ü\"€', 4.40)"
+        client.execute([f"INSERT INTO {database}.events (n, who, price) VALUES {values}"])
         return Api(table.tenant)
 
     return make

@@ -139,9 +139,9 @@ def test_the_session_alone_holds_every_limit(
 
     setattr(settings, setting, value)
     _session.cache_clear()
+    account = _platform_account(clickhouse_server, pair[0].tenant.warehouse.database)
     try:
         with pytest.raises(StatementFailed) as raised:
-            account = _platform_account(clickhouse_server, pair[0].tenant.warehouse.database)
             ask(account, Call(sql, {}, "JSON"))
         assert raised.value.code in (158, 159, 160, 241, 307, 396)
     finally:

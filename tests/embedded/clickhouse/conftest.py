@@ -45,6 +45,8 @@ class Engine:
     options: list[str] = field(default_factory=list)
     port: int = 0
     process: subprocess.Popen[bytes] | None = None
+    user: str = USER
+    password: str = PASSWORD
 
     @property
     def log(self) -> str:

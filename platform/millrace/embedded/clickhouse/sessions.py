@@ -16,6 +16,9 @@ from millrace.embedded.clickhouse.pool import Profile, assignments, open_with
 TIMEOUT = 60
 #: The longest that a request may ask for, in seconds (ClickHouse's max_session_timeout).
 MAX_TIMEOUT = 3600
+#: Seconds that a request waits for its session. A client that has read its answer may send the next
+#: query before the session, whose settings are being taken back, is free.
+PATIENCE = 0.25
 #: Sessions kept at once.
 MOST = 512
 
@@ -94,7 +97,7 @@ class Sessions:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._all: dict[tuple[str, str], Session] = {}
 
     @contextmanager
@@ -117,17 +120,17 @@ class Sessions:
         try:
             yield session
         finally:
-            session.expires = now + timeout
-            session.busy = False
             if session.broken:
                 self._drop(key)
+            with self._lock:
+                session.expires = now + timeout
+                session.busy = False
+                self._lock.notify_all()
 
     def _acquire(self, key: tuple[str, str], profile: Profile, *, check: bool) -> Session:
         with self._lock:
-            session = self._all.get(key)
+            session = self._free(key)
             if session is not None:
-                if session.busy:
-                    raise refuse(373, f"Session {key[1]} is locked by a concurrent client.")
                 session.busy = True
                 return session
             if check:
@@ -143,6 +146,17 @@ class Sessions:
             self._drop(key)
             raise
         return session
+
+    def _free(self, key: tuple[str, str]) -> Session | None:
+        """The session that serves no query, None where there is none; raises EngineError 373."""
+
+        def is_free() -> bool:
+            session = self._all.get(key)
+            return session is None or not session.busy
+
+        if not self._lock.wait_for(is_free, PATIENCE):
+            raise refuse(373, f"Session {key[1]} is locked by a concurrent client.")
+        return self._all.get(key)
 
     def _drop(self, key: tuple[str, str]) -> None:
         with self._lock:
