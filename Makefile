@@ -8,7 +8,7 @@ export UV_PYTHON_PREFERENCE ?= managed
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) python -m pytest
 
-.PHONY: help setup packages demo up down status test test-fast test-chaos test-security \
+.PHONY: help setup packages demo up down status env test test-fast test-chaos test-security \
 	test-browser lint format bench clean
 
 help: ## Say what each target does
@@ -35,6 +35,9 @@ down: ## Stop what `make up` or `make demo` has left running
 
 status: ## Say what runs, and where
 	@$(RUN) python -m millrace.embedded status
+
+env: ## Print where it answers, for a shell: eval "$$(make -s env)"
+	@$(RUN) python -m millrace.embedded env
 
 test: setup ## Run linters and every test: the core, then chaos, security and browser
 	@sh tools/debian-packages.sh rabbitmq-server chromium

@@ -78,7 +78,7 @@ def store(connector: Connector, sources: Collection[Source]) -> None:
         if not isinstance(found, ConnectorError):
             _store(source, found)
         elif source.error != str(found) or not source.attempts:
-            trouble.note(source, str(found))
+            trouble.note_exception(source, found)
 
 
 def _store(source: Source, marks: Mapping[int, Watermarks]) -> None:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ingestion.errors import IngestionError, LeaseLost
+from ingestion.errors import IngestionError, LeaseLost, StreamMissing
 from ingestion.models import Source, StreamPartition
 from tenants.models.provisioned import RETRY_AFTER
 from tenants.warehouse.errors import WarehouseError
@@ -16,11 +16,16 @@ from tenants.warehouse.errors import WarehouseError
 log = logging.getLogger(__name__)
 
 
-def note(source: Source, error: str) -> None:
-    """The source failed: say why, and don't consume it until its time has come."""
+#: Seconds after which at the latest a missing topic or queue is looked for again: a newcomer makes
+#: it after the source, and waits.
+MISSING_RETRY = 5
+
+
+def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
+    """The source failed: say why, and don't consume it for up to ``longest`` seconds."""
     log.warning("Source %s: %s", source, error)
     current = Source.objects.filter(pk=source.pk).values_list("attempts", flat=True).first()
-    wait = RETRY_AFTER[min(current or 0, len(RETRY_AFTER) - 1)]
+    wait = min(longest, RETRY_AFTER[min(current or 0, len(RETRY_AFTER) - 1)])
     Source.objects.filter(pk=source.pk).update(
         error=error,
         error_at=Now(),
@@ -33,6 +38,8 @@ def note_exception(source: Source, error: BaseException) -> None:
     """The source failed by ``error``. A lost lease is nobody's failure: another owner goes on."""
     if isinstance(error, LeaseLost):
         log.warning("Source %s: %s", source, error)
+    elif isinstance(error, StreamMissing):
+        note(source, str(error), MISSING_RETRY)
     elif isinstance(error, IngestionError | WarehouseError):
         note(source, str(error))
     else:

@@ -10,9 +10,6 @@ from django.conf import settings
 
 from millrace.embedded import addresses
 
-#: Variables that say where the embedded brokers are, where the environment does not set them.
-EMBEDDED = ("KAFKA_ADDRESSES", "RABBITMQ_ADDRESSES", "RABBITMQ_USERNAME", "RABBITMQ_PASSWORD")
-
 
 class Missing(Exception):
     """What a reference names is not there; the message says what to do."""
@@ -40,14 +37,4 @@ def _from_file(path: Path) -> str:
 
 def _embedded(name: str) -> str | None:
     """Of an installation on embedded services, the addresses of its own brokers."""
-    if name not in EMBEDDED or not settings.EMBEDDED_SERVICES:
-        return None
-    urls = addresses.urls()
-    account, _, place = urls["RABBITMQ_URL"].removeprefix("amqp://").rpartition("@")
-    user, _, password = account.partition(":")
-    return {
-        "KAFKA_ADDRESSES": urls["KAFKA_URL"].removeprefix("kafka://"),
-        "RABBITMQ_ADDRESSES": place.removesuffix("//"),
-        "RABBITMQ_USERNAME": user,
-        "RABBITMQ_PASSWORD": password,
-    }[name]
+    return addresses.brokers().get(name) if settings.EMBEDDED_SERVICES else None

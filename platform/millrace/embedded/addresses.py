@@ -39,6 +39,19 @@ def cache() -> Path:
     return (project() or Path.home()) / ".millrace" / "cache"
 
 
+def brokers() -> dict[str, str]:
+    """The embedded brokers, by the variables that files of configuration name."""
+    known = urls()
+    account, _, place = known["RABBITMQ_URL"].removeprefix("amqp://").rpartition("@")
+    user, _, password = account.partition(":")
+    return {
+        "KAFKA_ADDRESSES": known["KAFKA_URL"].removeprefix("kafka://"),
+        "RABBITMQ_ADDRESSES": place.removesuffix("//"),
+        "RABBITMQ_USERNAME": user,
+        "RABBITMQ_PASSWORD": password,
+    }
+
+
 def urls(folder: Path | None = None) -> dict[str, str]:
     """URLs and keys of the installation in ``folder`` (``home()``), by their names in settings.
 

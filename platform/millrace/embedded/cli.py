@@ -1,4 +1,4 @@
-"""``python -m millrace.embedded up | down | status | logs NAME``."""
+"""``python -m millrace.embedded up | down | status | env | logs NAME``."""
 
 from __future__ import annotations
 
@@ -46,6 +46,8 @@ def _parser() -> argparse.ArgumentParser:
     down.set_defaults(run=_down)
     status = commands.add_parser("status", help="what runs, and where")
     status.set_defaults(run=_status)
+    env = commands.add_parser("env", help="where it answers, as a shell's variables")
+    env.set_defaults(run=_env)
     logs = commands.add_parser("logs", help="follow a program's log")
     logs.add_argument("name", choices=(*NAMES, "epmd", "supervisord"))
     logs.set_defaults(run=_logs)
@@ -134,6 +136,15 @@ def _status(given: argparse.Namespace) -> int:
         return 3
     _show(stack)
     return 0 if all(state in {"RUNNING", "STOPPED"} for state in states.values()) else 1
+
+
+def _env(given: argparse.Namespace) -> int:
+    """For ``eval``. The variables of settings are not among them: they would replace services."""
+    urls = addresses.urls()
+    _say(f"export MILLRACE_URL={urls['WEB_URL']}")
+    for name, value in addresses.brokers().items():
+        _say(f"export {name}={value}")
+    return 0
 
 
 def _show(stack: Stack) -> None:
