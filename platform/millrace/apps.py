@@ -9,4 +9,8 @@ class MillraceConfig(AppConfig):
     def ready(self) -> None:
         # Celery's shared tasks find the application here; the package's __init__ stays free of
         # it because the embedded engine, which needs neither, is imported through it.
+        from django.contrib import admin
+
         from millrace import celery, checks  # noqa: F401
+
+        admin.site.index_title = "Overview"

@@ -42,7 +42,7 @@ def _figures(sources: list[SourceStatus]) -> list[tuple[str, Any, str]]:
     return [
         ("Sources running", f"{running} of {len(sources)}", f"{failing} failing"),
         ("Behind", f"{sum(one.lag for one in sources):,}", "messages, in all"),
-        ("Rows landed", f"{landed:,}", f"in {Tenant.objects.count()} tenants"),
+        ("Rows landed", f"{landed:,}", _of_tenants(Tenant.objects.count())),
         ("In quarantine", f"{misfits:,}", share),
         ("Endpoints", f"{endpoints:,}", "published queries"),
     ]
@@ -96,3 +96,7 @@ def _steps() -> list[tuple[str, str, str]]:
         ),
         ("Make an API key", reverse("admin:tenants_apikey_add"), "For the endpoint's callers."),
     ]
+
+
+def _of_tenants(count: int) -> str:
+    return "of 1 tenant" if count == 1 else f"of {count:,} tenants"

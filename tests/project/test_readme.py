@@ -1,0 +1,63 @@
+"""README's commands, run as they stand there, on an installation that has nothing yet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from millrace.embedded.rabbitmq import RabbitMQ
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCKS = re.findall(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def test_your_own_stream_in_five_minutes(installation: Any) -> None:
+    if reason := RabbitMQ(installation.home).why_unavailable():
+        pytest.skip(reason)
+    installation.start(
+        *("postgres", "clickhouse", "valkey", "kafka", "rabbitmq"),
+        *("web", "worker-default", "worker-ingest", "beat"),
+    )
+    assert len(BLOCKS) == 5
+    marked = [f"echo '--- {number}'\n{block}" for number, block in enumerate(BLOCKS)]
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(marked)],
+        cwd=ROOT,
+        env=installation.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = re.split(r"--- \d\n", done.stdout)[1:]
+    assert "Sent 1000 orders, 5 of them broken, and 50 refunds." in said[0]
+    assert "Nothing was changed." in said[1]
+    assert "9 changes made." in said[1]
+    orders, refunds = (line.split() for line in said[2].splitlines()[1:3])
+    assert orders[:4] == ["shop.orders", "kafka", "running", "0"]
+    assert orders[6:8] == ["995", "5"], orders
+    assert refunds[:4] == ["shop.refunds", "rabbitmq", "running", "0"]
+    assert refunds[6:8] == ["50", "0"], refunds
+    answer, rows = said[3].split('"country","orders","ordered","refunded"\n')
+    assert [row["country"] for row in json.loads(answer)["data"]] == ["DE", "FR", "PL", "US"]
+    table = list(csv.reader(io.StringIO(rows)))
+    assert [row[:2] for row in table] == [
+        ["DE", "250"],
+        ["FR", "250"],
+        ["PL", "250"],
+        ["US", "245"],
+    ]
+    assert sum(float(row[3]) for row in table) == 75
+    assert "1" in said[4]
+
+    again = installation.manage("apply", "examples/shop.yaml").stdout
+    assert "Nothing to do" in again
