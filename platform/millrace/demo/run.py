@@ -108,6 +108,7 @@ class Demo:
 
     def show(self, streamed: Streamed) -> None:
         """Totals, where to log in, keys, and lines to paste."""
+        self.leftovers(patience=5.0)  # the counters of the last events follow their rows
         found = counts(self._slugs)
         self._console.print(self._totals(found))
         self._console.print(_rates(streamed))
