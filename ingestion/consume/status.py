@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from django.db.models import Case, Count, F, Max, Q, QuerySet, Sum, Value, When
@@ -12,6 +12,9 @@ from django.utils import timezone
 
 from ingestion.models import Source
 from tenants.models import ProvisionState, TenantStatus
+
+#: A source is still running while one slice has ended and the next is about to begin.
+BETWEEN_SLICES = timedelta(seconds=5)
 
 
 class SourceState(StrEnum):
@@ -25,9 +28,9 @@ class SourceState(StrEnum):
 class SourceStatus:
     """One source at one time.
 
-    ``state``: ``running`` (a worker holds its lease), ``waiting`` (it should run and no worker has
-    it, or its table is not ready), ``paused`` (by its switch, or its tenant is suspended),
-    ``failing`` (the last attempt failed; it is tried again at ``retry_at``).
+    ``state``: ``running`` (a worker holds its lease, or did a moment ago), ``waiting`` (it should
+    run and no worker has it, or its table is not ready), ``paused`` (by its switch, or its tenant
+    is suspended), ``failing`` (the last attempt failed; it is tried again at ``retry_at``).
     ``lag``: messages that the broker had, when last measured, and the table has not.
     ``freshness_seconds``: age of the newest event in the table; None before the first.
     ``lost``: offsets that the broker had deleted before it was their turn.
@@ -77,7 +80,8 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
             _landed_at=Max("partitions__last_landed_at"),
             _leased=Count(
                 "partitions",
-                filter=Q(partitions__lease_expires_at__gt=now) & ~Q(partitions__lease_owner=""),
+                filter=Q(partitions__lease_expires_at__gt=now - BETWEEN_SLICES)
+                & Q(partitions__epoch__gt=0),
             ),
             _mode=Case(
                 When(Q(active=False) | ~Q(tenant__status=TenantStatus.ACTIVE), Value("paused")),

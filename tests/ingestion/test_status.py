@@ -59,10 +59,13 @@ def test_a_source_in_figures(source: Source) -> None:
 @pytest.mark.parametrize(
     ("fields", "partition", "tenant", "state"),
     [
-        ({}, {"lease_owner": "w", "lease_expires_at": timezone.now() + timedelta(days=1)},
+        ({}, {"lease_owner": "w", "epoch": 1,
+              "lease_expires_at": timezone.now() + timedelta(days=1)}, "active", "running"),
+        ({}, {"epoch": 3, "lease_expires_at": timezone.now() + timedelta(days=1)},
          "active", "running"),
         ({}, {}, "active", "waiting"),
-        ({}, {"lease_owner": "w", "lease_expires_at": timezone.now() - timedelta(days=1)},
+        ({}, {"lease_owner": "w", "epoch": 1,
+              "lease_expires_at": timezone.now() - timedelta(days=1)},
          "active", "waiting"),
         ({"active": False}, {}, "active", "paused"),
         ({}, {}, "suspended", "paused"),
