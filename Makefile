@@ -9,7 +9,7 @@ RUN := $(UV) run --no-sync
 PYTEST := $(RUN) python -m pytest
 
 .PHONY: help setup packages demo up down status env test test-fast test-chaos test-security \
-	test-browser lint format bench clean
+	test-browser lint locked format bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -64,6 +64,10 @@ lint: setup ## Check form, types and the direction of imports
 	@$(RUN) ruff format --check .
 	@$(RUN) python -W ignore -m mypy
 	@$(RUN) lint-imports
+	@$(MAKE) --no-print-directory locked
+
+locked: $(UV) ## Check that uv.lock is what pyproject.toml asks for
+	@$(UV) lock --check --quiet
 
 format: setup ## Bring all code into form
 	@$(RUN) ruff check --fix .

@@ -4,10 +4,11 @@ import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
 import django.utils.timezone
-import tenants.crypto
-import tenants.models.key
 from django.conf import settings
 from django.db import migrations, models
+
+import tenants.crypto
+import tenants.models.key
 
 
 class Migration(migrations.Migration):

@@ -4,15 +4,18 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('tenants', '0001_initial'),
+        ("tenants", "0001_initial"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='warehouse',
-            name='limits',
-            field=models.JSONField(default=dict, editable=False, help_text="ClickHouse's settings of the user, as last applied."),
+            model_name="warehouse",
+            name="limits",
+            field=models.JSONField(
+                default=dict,
+                editable=False,
+                help_text="ClickHouse's settings of the user, as last applied.",
+            ),
         ),
     ]
