@@ -83,7 +83,8 @@ class Demo:
         Watch(self._console, total, self._slugs, sent).until_all_is_there(threads, failed)
         seconds = time.monotonic() - began
         probes = list(islice(weather_events(stage.rows[WEATHER], self._weather_end()), held_back))
-        self._console.print("Measuring from event to queryable ...")
+        if probes:
+            self._console.print("Measuring from event to queryable ...")
         times = measure.seconds_to_queryable(self._web, self._keys[WEATHER], probes)
         return Streamed(total - before, seconds, times)
 
@@ -115,6 +116,9 @@ class Demo:
         password = credentials.read(self._stack.home)["admin"]
         self._print(f"\nAdmin  {self._web}/admin/   as {ADMIN}, first password {password}")
         self._print(f"API    {self._web}/api/docs")
+        self._print("\nAPI keys, each of one tenant")
+        for slug in self._slugs:
+            self._print(f"  {slug:<11} {self._keys[slug]}")
         for line in self._lines():
             self._print(f"\n# {line.about}\n{line.command}")
 
@@ -129,18 +133,17 @@ class Demo:
         grid = Grid("Tenant", "Over", box=None, pad_edge=False, header_style="bold")
         for heading in ("Sent", "Landed", "Quarantined"):
             grid.add_column(heading, justify="right")
-        grid.add_column("API key", no_wrap=True)
         over = {one.slug: "Kafka" for one in AIRLINES} | {WEATHER: "HTTP"}
         if self._stage.rabbitmq:
             over[ON_RABBITMQ] = "RabbitMQ"
         for slug in self._slugs:
             one, sent = found[slug], self._stage.rows[slug].num_rows
             numbers = (f"{number:,}" for number in (sent, one.landed, one.quarantined))
-            grid.add_row(slug, over[slug], *numbers, self._keys[slug])
+            grid.add_row(slug, over[slug], *numbers)
         landed = sum(one.landed for one in found.values())
         misfits = sum(one.quarantined for one in found.values())
         sums = (f"{number:,}" for number in (self._stage.total, landed, misfits))
-        grid.add_row("all", "", *sums, "", style="bold")
+        grid.add_row("all", "", *sums, style="bold")
         return grid
 
     def check(self) -> list[str]:
