@@ -38,7 +38,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 def _millrace(installation: Installation) -> tuple[float, float]:
     make_topic(installation.kafka, "fresh")
     installation.make_source("fresh", "fresh")
-    installation.stack.start(("worker-ingest", "worker-default", "beat"))
+    installation.start_workers()
     try:
         _await_lease()
         return _measure(installation, "fresh", "t_bench.fresh")

@@ -37,9 +37,11 @@ def _millrace(installation: Installation, count: int) -> Result:
     from django.db.models import Max, Min
 
     from ingestion.models import Batch
+    from ingestion.services import sources
 
-    source = installation.make_source("events", TOPIC)
-    installation.stack.start(("worker-ingest", "worker-default", "beat"))
+    source = installation.make_source("events", TOPIC, active=False)
+    installation.start_workers()
+    sources.resume(source)
     meter = cpu.Meter(installation.pids("worker-ingest", "clickhouse", "kafka"))
     try:
         _await(source, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -72,6 +73,16 @@ class Installation:
 
     def pids(self, *names: str) -> dict[str, int]:
         return {name: pid for name in names if (pid := self.stack.pid(name)) is not None}
+
+    def start_workers(self) -> None:
+        """Workers and beat; returns when they take work: imports are not what is measured."""
+        self.stack.start(("worker-ingest", "worker-default", "beat"))
+        deadline = time.monotonic() + 60
+        for name in ("worker-ingest", "worker-default"):
+            while " ready." not in self.stack.tail(name, 200):
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"{name} is not ready: {self.stack.tail(name)}")
+                time.sleep(0.1)
 
     def _make_tenant(self) -> None:
         from ingestion.models import Connection
