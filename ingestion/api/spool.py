@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import zstandard
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 
-from ingestion.models import Source, StreamPartition
+from ingestion.models import EventsReceipt, Source, StreamPartition
 from tenants.api.problem import Problem
 
 #: What one tenant may have waiting. Beyond it the table does not keep up, and senders must wait.
 WAITING_EVENTS, WAITING_BYTES = 2_000_000, 1024**3
 #: Seconds after which a sender should try again.
 RETRY_AFTER = 5
+#: How long a sender may repeat a request under its Idempotency-Key.
+RECEIPTS_KEPT = timedelta(days=1)
 
 _ACCEPT = """
 WITH taken AS (
@@ -36,25 +41,75 @@ RETURNING partition_id, first_offset
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Events with the offsets from ``first_offset`` on, ``count`` of them, of one partition."""
+    """Events with the offsets from ``first_offset`` on, ``count`` of them, of one partition.
+
+    ``replayed``: they were taken by an earlier request of the same Idempotency-Key.
+    """
 
     partition_id: int
     first_offset: int
     count: int
+    replayed: bool = False
 
     @property
     def last_offset(self) -> int:
         return self.first_offset + self.count - 1
 
 
-def accept(source: Source, events: list[bytes]) -> Accepted:
-    """Make the events durable, in one commit; raises Problem 429 where too much is waiting."""
-    _check_room(source.tenant_id)
+def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
+    """Make the events durable, in one commit.
+
+    With a ``key``, a request that was taken already is not taken again: the answer is the first
+    one's. Raises Problem 429 where too much is waiting, 422 where the key was used for others.
+    """
     lines = b"\n".join(events)
+    if not key:
+        return _spool(source, len(events), lines)
+    digest = hashlib.sha256(lines).digest()
+    with transaction.atomic():
+        partition = _locked_partition(source)
+        receipt = EventsReceipt.objects.filter(partition=partition, idempotency_key=key).first()
+        if receipt is not None:
+            return _replay(receipt, digest)
+        accepted = _spool(source, len(events), lines)
+        EventsReceipt.objects.create(
+            partition=partition,
+            idempotency_key=key,
+            sha256=digest,
+            first_offset=accepted.first_offset,
+            count=accepted.count,
+        )
+    return accepted
+
+
+def forget_receipts() -> int:
+    """Delete receipts that are older than RECEIPTS_KEPT; returns how many."""
+    old = EventsReceipt.objects.filter(received_at__lt=timezone.now() - RECEIPTS_KEPT)
+    return old.delete()[0]
+
+
+def _replay(receipt: EventsReceipt, digest: bytes) -> Accepted:
+    if bytes(receipt.sha256) != digest:
+        raise Problem(
+            422,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used for other events. Nothing was stored: give each "
+            "request a key of its own, and repeat a request as it was.",
+        )
+    return Accepted(receipt.partition_id, receipt.first_offset, receipt.count, replayed=True)
+
+
+def _locked_partition(source: Source) -> StreamPartition:
+    StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
+    return StreamPartition.objects.select_for_update().get(source=source, number=0)
+
+
+def _spool(source: Source, count: int, lines: bytes) -> Accepted:
+    _check_room(source.tenant_id)
     body = zstandard.compress(lines, 1)
     parameters: dict[str, Any] = {
         "source": source.pk,
-        "count": len(events),
+        "count": count,
         "body": body,
         "size": len(lines),
     }
@@ -65,7 +120,7 @@ def accept(source: Source, events: list[bytes]) -> Accepted:
             StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
             cursor.execute(_ACCEPT, parameters)
             row = cursor.fetchone()
-    return Accepted(row[0], row[1], len(events))
+    return Accepted(row[0], row[1], count)
 
 
 def _check_room(tenant_id: int) -> None:

@@ -18,6 +18,7 @@ from tenants.models import Scope
 
 #: Seconds that ``?wait=true`` waits before it answers 202 after all.
 WAIT = 10.0
+KEY_LENGTH = 200
 _TRUE, _FALSE = {"true", "1", "yes", ""}, {"false", "0", "no"}
 
 
@@ -41,7 +42,13 @@ class EventsView(Endpoint):
         parameters=[
             OpenApiParameter(
                 "wait", OpenApiTypes.BOOL, description="Answer when the events can be queried."
-            )
+            ),
+            OpenApiParameter(
+                "Idempotency-Key",
+                OpenApiTypes.STR,
+                OpenApiParameter.HEADER,
+                description="A request repeated under the same key within a day counts once.",
+            ),
         ],
         responses={
             200: OpenApiResponse(OpenApiTypes.OBJECT, "The events can be queried."),
@@ -50,6 +57,9 @@ class EventsView(Endpoint):
                 OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
             ),
             (413, "application/problem+json"): OpenApiResponse(OpenApiTypes.OBJECT, "Too large."),
+            (422, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The Idempotency-Key was used for other events."
+            ),
             (429, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT, "Too much is waiting; see Retry-After."
             ),
@@ -59,7 +69,8 @@ class EventsView(Endpoint):
         """Take the events of the body."""
         source = _source(self.caller(request).tenant_id, name)
         should_wait = _flag(request.query_params.get("wait", "false"))
-        accepted = accept(source, events(_body(request)))
+        key = _idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
+        accepted = accept(source, events(_body(request)), key)
         queryable = should_wait and wait(accepted, WAIT)
         return JsonResponse(
             {
@@ -69,6 +80,7 @@ class EventsView(Endpoint):
                 "queryable": queryable,
             },
             status=200 if queryable else 202,
+            headers={"Idempotent-Replayed": "true"} if accepted.replayed else {},
         )
 
 
@@ -85,6 +97,20 @@ def _source(tenant_id: int, name: str) -> Source:
             "or make a source without a connection.",
         )
     return source
+
+
+def _idempotency_key(text: str) -> str:
+    """The key, with or without the quotes of a structured field; '' where there is none.
+
+    draft-ietf-httpapi-idempotency-key-header.
+    """
+    key = text.strip()
+    if len(key) > 1 and key.startswith('"') and key.endswith('"'):
+        key = key[1:-1]
+    if len(key) > KEY_LENGTH or not (key.isascii() and key.isprintable()) or (text and not key):
+        detail = f"An Idempotency-Key has 1 to {KEY_LENGTH} printable ASCII characters."
+        raise Problem(400, "idempotency_key_invalid", detail)
+    return key
 
 
 def _flag(text: str) -> bool:

@@ -5,7 +5,7 @@ from ingestion.models.batch import Batch, BatchState
 from ingestion.models.connection import Connection, ConnectionKind
 from ingestion.models.partition import StreamPartition
 from ingestion.models.source import Source, SourceStart
-from ingestion.models.spool import SpooledEvents
+from ingestion.models.spool import EventsReceipt, SpooledEvents
 from ingestion.models.table import Column, Table
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Column",
     "Connection",
     "ConnectionKind",
+    "EventsReceipt",
     "Source",
     "SourceStart",
     "SpooledEvents",

@@ -27,3 +27,28 @@ class SpooledEvents(models.Model):
 
     def __str__(self) -> str:
         return f"{self.partition} [{self.first_offset}, {self.first_offset + self.count})"
+
+
+class EventsReceipt(models.Model):
+    """What the events endpoint answered to a request that carried an ``Idempotency-Key``.
+
+    A sender that did not hear the answer repeats the request, and gets the same one; ``sha256`` is
+    that of the events, so that a key used for others is noticed.
+    """
+
+    partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="receipts")
+    idempotency_key = models.CharField(max_length=200)
+    sha256 = models.BinaryField(max_length=32)
+    first_offset = models.BigIntegerField()
+    count = models.PositiveIntegerField()
+    received_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    class Meta:
+        constraints = (
+            models.UniqueConstraint(
+                fields=("partition", "idempotency_key"), name="events_receipt_once"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.partition} {self.idempotency_key}"

@@ -8,6 +8,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
+from ingestion.api.spool import forget_receipts
 from ingestion.consume import settle
 from ingestion.consume.lease import runnable
 from ingestion.consume.measure import measure_connection as measure
@@ -62,7 +63,7 @@ def connections_with_work() -> list[int | None]:
 
 @shared_task(name="ingestion.tasks.measure_lag")
 def measure_lag() -> None:
-    """Ask for a measurement of every connection in use, and prune old batches."""
+    """Ask for a measurement of every connection in use; prune old batches and receipts."""
     used = Source.objects.filter(runnable(), connection__isnull=False)
     for connection_id in used.order_by().values_list("connection", flat=True).distinct():
         try:
@@ -70,6 +71,7 @@ def measure_lag() -> None:
         except OperationalError:
             return
     settle.prune()
+    forget_receipts()
 
 
 @shared_task(name="ingestion.tasks.measure_connection")

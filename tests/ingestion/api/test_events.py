@@ -5,15 +5,18 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import zstandard
+from django.db import connection
 from django.test import Client
+from django.utils import timezone
 
 from ingestion.api import spool, views
 from ingestion.consume.slice import Slice
-from ingestion.models import Source, SpooledEvents, StreamPartition, Table
+from ingestion.models import EventsReceipt, Source, SpooledEvents, StreamPartition, Table
 from tenants.keys import create_key
 from tenants.models import Tenant
 from tenants.warehouse import client as warehouse
@@ -250,3 +253,82 @@ def test_get_is_not_allowed(send: Callable[..., Any], source: Source) -> None:
     answer = Client().get("/api/v1/events/events", headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 405
     assert json.loads(answer.content)["status"] == 405
+
+
+# --- Idempotency-Key --------------------------------------------------------------------------
+
+
+def test_a_request_repeated_under_its_key_counts_once(
+    send: Callable[..., Any], source: Source
+) -> None:
+    first = send(b'{"n": 1}\n{"n": 2}', headers={"Idempotency-Key": '"order-7"'})
+    assert first.status_code == 202
+    assert "Idempotent-Replayed" not in first
+    assert landed(source) == [1, 2]
+    again = send(
+        gzip.compress(b'{"n": 1}\n{"n": 2}'),
+        headers={"Idempotency-Key": "order-7", "Content-Encoding": "gzip"},
+    )
+    assert (again.status_code, again.json()) == (202, first.json())
+    assert again["Idempotent-Replayed"] == "true"
+    assert send(b'{"n": 3}', headers={"Idempotency-Key": "order-8"}).json()["first_offset"] == 2
+    assert landed(source) == [1, 2, 3]
+
+
+def test_a_repeated_request_is_answered_though_the_spool_is_full(
+    send: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "WAITING_EVENTS", 1)
+    assert send(b'{"n": 1}', headers={"Idempotency-Key": "a"}).status_code == 202
+    assert send(b'{"n": 2}', headers={"Idempotency-Key": "b"}).status_code == 429
+    assert send(b'{"n": 1}', headers={"Idempotency-Key": "a"}).status_code == 202
+
+
+def test_a_key_used_for_other_events_is_refused(send: Callable[..., Any]) -> None:
+    send(b'{"n": 1}', headers={"Idempotency-Key": "a"})
+    answer = send(b'{"n": 2}', headers={"Idempotency-Key": "a"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "idempotency_key_reused")
+    assert SpooledEvents.objects.count() == 1
+
+
+@pytest.mark.parametrize("key", ['""', " ", "x" * 201, "ü", "a\tb"])
+def test_a_key_that_is_none_is_refused(key: str, send: Callable[..., Any]) -> None:
+    answer = send(b'{"n": 1}', headers={"Idempotency-Key": key})
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
+    assert not SpooledEvents.objects.exists()
+
+
+def test_keys_of_two_sources_have_nothing_to_do_with_each_other(
+    send: Callable[..., Any], source: Source
+) -> None:
+    Source.objects.create(tenant=source.tenant, name="other", table=source.table)
+    for name in ("events", "other"):
+        answer = send(b'{"n": 1}', name=name, headers={"Idempotency-Key": "a"})
+        assert "Idempotent-Replayed" not in answer
+    assert SpooledEvents.objects.count() == 2
+
+
+def test_receipts_are_forgotten_after_a_day(send: Callable[..., Any]) -> None:
+    send(b'{"n": 1}', headers={"Idempotency-Key": "a"})
+    assert spool.forget_receipts() == 0
+    EventsReceipt.objects.update(received_at=timezone.now() - spool.RECEIPTS_KEPT)
+    assert spool.forget_receipts() == 1
+    assert "Idempotent-Replayed" not in send(b'{"n": 1}', headers={"Idempotency-Key": "a"})
+
+
+def test_repeats_that_come_at_once_count_once(
+    transactional_db: None, unique: Callable[[str], str]
+) -> None:
+    tenant = Tenant.objects.create(slug=unique("acme"), name="Acme")
+    table = Table.objects.create(tenant=tenant, name="t")
+    source = Source.objects.create(tenant=tenant, name="events", table=table)
+
+    def send_one(_: int) -> int:
+        try:
+            return spool.accept(source, [b'{"n": 1}'], "same").first_offset
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(send_one, range(32))) == {0}
+    assert SpooledEvents.objects.count() == 1
