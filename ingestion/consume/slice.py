@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from threading import Event
 
@@ -23,7 +23,7 @@ from ingestion.consume.lane import Lane
 from ingestion.consume.opening import open_feeds
 from ingestion.consume.pace import Pace, from_settings
 from ingestion.errors import LeaseLost
-from ingestion.models import Connection
+from ingestion.models import Connection, Source
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,9 @@ IDLE = 5.0
 class Slice:
     """Use: ``Slice(connection_id).run()``. The clock counts seconds and only goes forward.
 
+    When its time is over, or nothing has come for IDLE seconds, ``may_go_on`` is asked whether
+    another turn may follow at once; without it the slice ends.
+
     After it, ``rows`` says how many messages were landed, misfits included.
     """
 
@@ -50,20 +53,22 @@ class Slice:
         seconds: float | None = None,
         pace: Pace | None = None,
         should_stop: Callable[[], bool] = stopping.is_stopping,
+        may_go_on: Callable[[Collection[Source]], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connection_id = connection_id
         self.owner = lease.new_owner()
         self.rows = 0
         self._pace = pace or from_settings()
-        self._should_stop, self._clock = should_stop, clock
+        self._should_stop, self._may_go_on, self._clock = should_stop, may_go_on, clock
         self._woken = Event()
         self._inserter = Inserter(self._woken)
         self._feeds: list[Feed] = []
         #: Feeds that have left, with a batch still under way.
         self._leaving: list[Feed] = []
         now = clock()
-        self._ends_at = now + (settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds)
+        self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
+        self._ends_at = now + self._seconds
         self._beat_at = self._pulled_at = now
 
     def run(self) -> bool:
@@ -83,8 +88,15 @@ class Slice:
         return again
 
     def _is_over(self) -> bool:
+        if self._should_stop():
+            return True
         now = self._clock()
-        return now >= self._ends_at or now - self._pulled_at > IDLE or self._should_stop()
+        if now < self._ends_at and now - self._pulled_at <= IDLE:
+            return False
+        if not self._may_go_on([feed.source for feed in self._feeds]):
+            return True
+        self._ends_at, self._pulled_at = now + self._seconds, now
+        return False
 
     def _turn(self) -> None:
         self._woken.clear()

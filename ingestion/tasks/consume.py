@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from ingestion.api.spool import forget_receipts
-from ingestion.consume import settle
+from ingestion.consume import settle, turns
 from ingestion.consume.lease import runnable
 from ingestion.consume.measure import measure_connection as measure
 from ingestion.consume.slice import Slice
@@ -34,7 +34,7 @@ def consume_slice(connection_id: int | None) -> None:
     """Consume one connection (None: the events endpoint) for a slice, then go on with another."""
     if is_stopping():
         return
-    if Slice(connection_id).run():
+    if Slice(connection_id, may_go_on=turns.may_go_on).run():
         request_slice(connection_id)
 
 

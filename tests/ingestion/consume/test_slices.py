@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox, intent, lease, repair
+from ingestion.consume import inbox, intent, lease, repair, turns
 from ingestion.consume.inserter import Inserter
 from ingestion.consume.pace import Pace
 from ingestion.consume.slice import Slice
@@ -386,3 +386,82 @@ def test_equal_messages_without_an_id_are_all_kept(queue: Callable[..., Any], ta
     stream.send_without_id([b'{"n": 7}'] * 5)
     consume(source)
     assert numbers(table) == [7] * 5
+
+
+# --- Turns ------------------------------------------------------------------------------------
+
+
+def test_a_slice_goes_on_while_it_may(topic: Callable[..., Any], table: Table) -> None:
+    stream = topic()
+    source = stream.source(table)
+    stream.send(GOOD[:1])
+    asked: list[int] = []
+
+    def may(sources: Any) -> bool:
+        asked.extend(one.pk for one in sources)
+        stream.send(GOOD[len(asked) : len(asked) + 1])
+        return len(asked) < 3
+
+    consume(source, 0.7, may_go_on=may)
+    assert asked == [source.pk] * 3
+    assert numbers(table) == [0, 1, 2, 3][: len(numbers(table))]
+    assert len(numbers(table)) >= 3
+    assert partition(source).epoch == 1
+
+
+@pytest.fixture
+def two(topic: Callable[..., Any], table: Table) -> tuple[Source, Source]:
+    """A source that is being read, and one that could be."""
+    stream = topic()
+    first = stream.source(table)
+    second = Source.objects.create(tenant=table.tenant, name="second", table=table)
+    future, now = timezone.now() + timedelta(minutes=1), timezone.now()
+    StreamPartition.objects.create(source=first, number=0, lease_expires_at=future)
+    StreamPartition.objects.create(source=second, number=0, lease_expires_at=now)
+    long_ago = now - timedelta(minutes=1)
+    Source.objects.update(retry_at=long_ago, created_at=long_ago)
+    return Source.objects.select_related("connection").get(pk=first.pk), second
+
+
+def _waits(source: Source) -> None:
+    StreamPartition.objects.filter(source=source).update(
+        lease_expires_at=timezone.now() - timedelta(minutes=1)
+    )
+
+
+def test_it_may_go_on_unless_somebody_has_waited_for_a_while(two: tuple[Source, Source]) -> None:
+    first, second = two
+    assert turns.may_go_on([first])
+    _waits(second)
+    assert not turns.may_go_on([first])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"active": False},
+        {"retry_at": timezone.now() + timedelta(days=1)},
+    ],
+)
+def test_what_can_not_be_consumed_does_not_wait(
+    change: dict[str, Any], two: tuple[Source, Source]
+) -> None:
+    first, second = two
+    _waits(second)
+    Source.objects.filter(pk=second.pk).update(**change)
+    assert turns.may_go_on([first])
+
+
+def test_a_source_without_partitions_waits_too(two: tuple[Source, Source]) -> None:
+    first, second = two
+    StreamPartition.objects.filter(source=second).delete()
+    assert not turns.may_go_on([first])
+
+
+@pytest.mark.parametrize("changed", ["source", "connection"])
+def test_what_was_changed_is_read_anew(changed: str, two: tuple[Source, Source]) -> None:
+    first, _ = two
+    found = Source.objects.get(pk=first.pk)
+    assert found.connection is not None
+    (found if changed == "source" else found.connection).save()
+    assert not turns.may_go_on([first])
