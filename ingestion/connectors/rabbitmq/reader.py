@@ -46,6 +46,9 @@ class RabbitReader(Reader):
     def poll(self, limit: int) -> list[Chunk]:
         with translated(f"Queue {self._queue!r}", self._where):
             self._beat()
+            if self._redelivery.unsettled and self.has_caught_up():
+                # None of it can come any more; kept, it would slow down every message to come.
+                self._redelivery.unsettled.clear()
             deliveries = self._consumer.receive(limit, WAIT)
             if not deliveries:
                 return []

@@ -348,6 +348,30 @@ def test_a_redelivery_that_landed_is_passed_over_and_acknowledged(
     connector.close()
 
 
+def test_what_may_come_again_is_remembered_until_the_reader_has_caught_up(
+    queue: Callable[..., Any], table: Table
+) -> None:
+    from collections import Counter
+
+    stream = queue()
+    source = stream.source(table)
+    stream.send(MESSAGES[:2], ids=["landed", "new"])
+    connector = connect(source.connection)
+    redelivery = Redelivery(Counter({"landed": 1, "acknowledged": 1}))
+    reader = connector.open(source, {0: 1}, redelivery)
+    assert raw(read(reader, 1)) == [MESSAGES[1]]
+    assert redelivery.unsettled["acknowledged"] == 1
+    deadline = time.monotonic() + 10
+    while redelivery.unsettled and time.monotonic() < deadline:
+        assert reader.poll(10) == []
+        time.sleep(0.05)
+    assert not redelivery.unsettled
+    stream.send(MESSAGES[2:3], ids=["acknowledged"])
+    assert raw(read(reader, 1)) == [MESSAGES[2]]
+    reader.close()
+    connector.close()
+
+
 def test_of_equal_messages_without_id_as_many_are_passed_over_as_landed() -> None:
     from collections import Counter
 
