@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import parse_qs
 
+from django.conf import settings
 from django.http import FileResponse, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from analytics_api import problems, selectors
+from analytics_api import problems, restrictions, selectors
 from analytics_api.engine import Account, Answer, Call, ask
 from analytics_api.engine.answer import CHUNK_BYTES
 from analytics_api.formats import BY_NAME, Format, accepted, compression
@@ -21,18 +24,20 @@ from tenants.api.authentication import Caller
 from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
+from tenants.plans.allowance import Allowance
 from tenants.warehouse.errors import WarehouseError
 
 _VARY = "Accept, Accept-Encoding, Authorization"
-_PROBLEMS = {
+PROBLEMS = {
     status: OpenApiResponse(OpenApiTypes.OBJECT, description=words)
     for status, words in {
         400: "A parameter is missing, unknown or not of its type; `errors` has all of them.",
         401: "The key is missing or not valid.",
-        403: "The tenant is suspended, or the key lacks the scope.",
+        403: "The tenant is suspended, or the key may not do this: `code` says why.",
         404: "The tenant has no published query of that name.",
         406: "None of the formats in Accept can be had.",
         422: "The query went over a limit, or can't be run on these values.",
+        429: "A limit of the tenant's plan is reached: which, its value, and when it lifts.",
         502: "The query failed.",
         503: "The engine does not answer; Retry-After says when to try again.",
         504: "The query took too long.",
@@ -44,7 +49,7 @@ _PATH = OpenApiParameter(
     OpenApiParameter.PATH,
     description="The query's name, also with a format's ending: `late_flights.csv`.",
 )
-_FORMAT = OpenApiParameter(
+FORMAT = OpenApiParameter(
     "format",
     OpenApiTypes.STR,
     enum=list(BY_NAME),
@@ -60,25 +65,73 @@ class QueriesView(Endpoint):
     @extend_schema(
         operation_id="list_queries",
         summary="List the published queries with their parameters and columns",
-        responses={200: OpenApiTypes.OBJECT, 401: _PROBLEMS[401], 403: _PROBLEMS[403]},
+        responses={
+            200: OpenApiTypes.OBJECT,
+            **{status: PROBLEMS[status] for status in (401, 403, 429)},
+        },
     )
     def get(self, request: Request) -> HttpResponse:
-        found = selectors.all_published(self.caller(request).tenant_id)
-        return JsonResponse({"queries": [_listed(one) for one in found]})
+        caller = self.caller(request)
+        found = [
+            _listed(one, caller)
+            for one in selectors.all_published(caller.tenant_id)
+            if caller.may_run(one.name) and restrictions.fits(caller, one.parameters)
+        ]
+        return JsonResponse({"queries": found})
 
 
-def _listed(query: Published) -> dict[str, Any]:
+def _listed(query: Published, caller: Caller) -> dict[str, Any]:
+    """A query, without the parameters that are fixed for the caller."""
     return {
         "name": query.name,
         "description": query.description,
         "version": query.number,
         "url": f"/api/v1/queries/{query.name}",
-        "parameters": [{**stored, "required": "default" not in stored} for stored in query.stored],
+        "parameters": [
+            {**stored, "required": "default" not in stored}
+            for stored in query.stored
+            if stored["name"] not in caller.parameters
+        ],
         "columns": list(query.columns),
     }
 
 
-class QueryView(Endpoint):
+class Running(Endpoint):
+    """An address that runs a query."""
+
+    is_query = True
+
+    def run(
+        self,
+        request: Request,
+        query: Published,
+        form: Format,
+        *,
+        from_query: Mapping[str, Sequence[str]] | None = None,
+        values: dict[str, Any] | None = None,
+    ) -> HttpResponseBase:
+        """Run it as the caller, held to what the caller's key says."""
+        caller = self.caller(request)
+        label = f"{caller.tenant_slug}.{query.name}"
+        try:
+            if from_query is not None:
+                restrictions.check_given(caller, from_query)
+                values = from_query_string(query.parameters, from_query)
+            given = restrictions.with_fixed(caller, query.parameters, values or {})
+            bound = bind(query.parameters, given)
+            filters = restrictions.row_filters(caller, query.sql, label)
+            encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
+            call = Call(query.sql, bound, form.clickhouse, encoding, filters)
+            answer = ask(_account(caller, self.allowance), call)
+        except ParametersRefused as error:
+            raise problems.parameters(error) from None
+        except WarehouseError as error:
+            raise problems.warehouse(error, label, self.allowance) from error
+        self.did = (1, answer.rows_read, answer.bytes_read, 0, 0)
+        return _response(answer, query, form)
+
+
+class QueryView(Running):
     """A published query: GET with parameters in the address, POST with a JSON object of them."""
 
     scope = Scope.QUERIES_RUN
@@ -88,67 +141,61 @@ class QueryView(Endpoint):
         summary="Run a published query, its parameters in the address",
         description="Every other name in the query string is a parameter of the query. "
         "An array is given by repeating its name, or as JSON.",
-        parameters=[_PATH, _FORMAT],
-        responses={200: OpenApiTypes.BINARY, **_PROBLEMS},
+        parameters=[_PATH, FORMAT],
+        responses={200: OpenApiTypes.BINARY, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
-        query, form = self._find(request, name)
-        pairs = {key: texts for key, texts in request.GET.lists() if key != "format"}
-        return self._run(request, query, form, from_query=pairs)
+        pairs = _pairs(request)
+        query, form = self._find(request, name, pairs.pop("format", ()))
+        return self.run(request, query, form, from_query=pairs)
 
     @extend_schema(
         operation_id="run_query_with_body",
         summary="Run a published query, its parameters in a JSON object",
-        parameters=[_PATH, _FORMAT],
+        parameters=[_PATH, FORMAT],
         request=OpenApiTypes.OBJECT,
-        responses={200: OpenApiTypes.BINARY, 415: OpenApiTypes.OBJECT, **_PROBLEMS},
+        responses={200: OpenApiTypes.BINARY, 415: OpenApiTypes.OBJECT, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> HttpResponseBase:
-        query, form = self._find(request, name)
-        extra = [key for key in request.GET if key != "format"]
-        if extra:
+        pairs = _pairs(request)
+        query, form = self._find(request, name, pairs.pop("format", ()))
+        if pairs:
             detail = "With POST, parameters go in the body, as a JSON object."
             raise Problem(400, "parameters", detail)
-        return self._run(request, query, form, values=_body(request))
+        return self.run(request, query, form, values=json_body(request))
 
-    def _find(self, request: Request, name: str) -> tuple[Published, Format]:
+    def _find(self, request: Request, name: str, named: Sequence[str]) -> tuple[Published, Format]:
         name, dot, ending = name.partition(".")
-        query = selectors.published(self.caller(request).tenant_id, name)
+        caller = self.caller(request)
+        query = selectors.published(caller.tenant_id, name) if caller.may_run(name) else None
         if query is None or (dot and ending not in BY_NAME):
             raise not_found("There is no published query of that name.")
-        return query, _format(request, ending)
-
-    def _run(
-        self,
-        request: Request,
-        query: Published,
-        form: Format,
-        *,
-        from_query: dict[str, list[str]] | None = None,
-        values: dict[str, Any] | None = None,
-    ) -> HttpResponseBase:
-        caller = self.caller(request)
-        label = f"{caller.tenant_slug}.{query.name}"
-        try:
-            if from_query is not None:
-                values = from_query_string(query.parameters, from_query)
-            bound = bind(query.parameters, values or {})
-            encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
-            answer = ask(_account(caller), Call(query.sql, bound, form.clickhouse, encoding))
-        except ParametersRefused as error:
-            raise problems.parameters(error) from None
-        except WarehouseError as error:
-            raise problems.warehouse(error, label) from error
-        return _response(answer, query, form)
+        return query, chosen_format(request, ending, named)
 
 
-def _account(caller: Caller) -> Account:
-    return Account(caller.database, caller.username, caller.password)
+def _account(caller: Caller, granted: Allowance) -> Account:
+    return Account(
+        caller.database, caller.username, caller.password, granted.query_rows, granted.query_bytes
+    )
 
 
-def _format(request: Request, ending: str) -> Format:
-    """By the address's ending, else ``?format=``, else Accept."""
-    named = request.GET.get("format")
+def _pairs(request: Request) -> dict[str, list[str]]:
+    """Names and values of the query string, as Django reads it, for a third of what that costs."""
+    text = request.META.get("QUERY_STRING", "")
+    if not text:
+        return {}
+    most: int = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    try:
+        decoded = text.encode("latin-1").decode("utf-8", "replace")  # PEP 3333
+        return parse_qs(decoded, keep_blank_values=True, max_num_fields=most)
+    except ValueError:
+        detail = f"The address has more than {most} parameters. Send them in the body, with POST."
+        raise Problem(400, "parameters", detail) from None
+
+
+def chosen_format(request: Request, ending: str, given: Sequence[str]) -> Format:
+    """By the address's ending, else the last ``?format=`` that is ``given``, else Accept."""
+    named = given[-1] if given else None
     if named is not None and named not in BY_NAME:
         detail = f"There is no such format. These are: {', '.join(BY_NAME)}."
         raise Problem(400, "format", detail)
@@ -161,7 +208,7 @@ def _format(request: Request, ending: str) -> Format:
     return form
 
 
-def _body(request: Request) -> dict[str, Any]:
+def json_body(request: Request) -> dict[str, Any]:
     body = request._request.body  # noqa: SLF001 - DRF has no other way to the bytes
     if not body:
         return {}
@@ -183,9 +230,10 @@ def _response(answer: Answer, query: Published, form: Format) -> HttpResponseBas
         "Cache-Control": "no-store",
         "Content-Length": str(answer.size),
         "Vary": _VARY,
-        "X-Millrace-Query-Version": str(query.number),
         "X-Millrace-Query-Id": answer.query_id,
     }
+    if query.number:
+        headers["X-Millrace-Query-Version"] = str(query.number)
     if answer.encoding:
         headers["Content-Encoding"] = answer.encoding
     if answer.file is None:

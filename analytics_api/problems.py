@@ -14,6 +14,7 @@ from django.conf import settings
 from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
 from tenants.api.problem import Problem
+from tenants.plans.allowance import Allowance
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,12 @@ _LIMITS = {
     159: ("seconds", "MILLRACE_QUERY_SECONDS"),
     160: ("seconds", "MILLRACE_QUERY_SECONDS"),
     241: ("bytes of memory", "MILLRACE_QUERY_MEMORY_BYTES"),
-    307: ("bytes read", "MILLRACE_QUERY_RESULT_BYTES"),
+    307: ("bytes of the result", "MILLRACE_QUERY_RESULT_BYTES"),
     396: ("rows or bytes of the result", "MILLRACE_QUERY_RESULT_ROWS"),
 }
+_ROWS, _BYTES = 158, 307
+#: How ClickHouse's message of TOO_MANY_BYTES begins where it is about a result.
+_RESULT = "Limit for result exceeded"
 #: The data or the parameters don't suit the query: conversion, arithmetic, sizes, patterns.
 _DATA = frozenset({6, 27, 38, 41, 43, 53, 69, 70, 72, 128, 131, 153, 190, 321, 349, 395, 407, 427})
 #: Something that the query names is gone or has changed.
@@ -43,10 +47,10 @@ def parameters(error: ParametersRefused) -> Problem:
     return Problem(400, "parameters", detail, errors=errors)
 
 
-def warehouse(error: WarehouseError, query: str) -> Problem:
+def warehouse(error: WarehouseError, query: str, granted: Allowance) -> Problem:
     """The problem that ``error`` is, while ``query`` (tenant.name) was run."""
     if isinstance(error, StatementFailed):
-        return _statement(error, query)
+        return _statement(error, query, granted)
     if isinstance(error, BrokenAnswer):
         log.warning("%s: %s", query, error)
         return Problem(502, "broken_answer", "The engine failed while it answered. Try again.")
@@ -60,10 +64,10 @@ def _unavailable(detail: str, seconds: int = 2) -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(seconds)})
 
 
-def _statement(error: StatementFailed, query: str) -> Problem:
+def _statement(error: StatementFailed, query: str, granted: Allowance) -> Problem:
     log.warning("%s: %s", query, error)
     if error.code in _LIMITS:
-        return _limit(error.code)
+        return _limit(error, granted)
     if error.code == 201:
         detail = "This tenant's quota of queries is used up. Try again in a minute."
         return Problem(429, "quota", detail, headers={"Retry-After": "60"})
@@ -74,10 +78,14 @@ def _statement(error: StatementFailed, query: str) -> Problem:
     return _failed(error)
 
 
-def _limit(code: int) -> Problem:
-    name, setting = _LIMITS[code]
+def _limit(error: StatementFailed, granted: Allowance) -> Problem:
+    name, setting = _LIMITS[error.code]
     value: int = getattr(settings, setting)
-    return _limit_of(504 if code in (159, 160) else 422, name, value)
+    if error.code == _ROWS:
+        value = granted.query_rows or value
+    elif error.code == _BYTES and granted.query_bytes and _RESULT not in error.message:
+        name, value = "bytes read", granted.query_bytes
+    return _limit_of(504 if error.code in (159, 160) else 422, name, value)
 
 
 def _limit_of(status: int, name: str, value: int) -> Problem:

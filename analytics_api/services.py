@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,11 +44,18 @@ def readable_tables(tenant: Tenant) -> list[str]:
     return [row["name"] for row in client.rows(_TABLES_SQL, bound)]
 
 
-def check_query(tenant: Tenant, sql: str, described: Mapping[str, Any] | None = None) -> Checked:
+def check_query(
+    tenant: Tenant,
+    sql: str,
+    described: Mapping[str, Any] | None = None,
+    *,
+    filters: Callable[[str], str] = lambda _: "",
+) -> Checked:
     """Put a statement through the guard and the engine, without publishing it.
 
-    ``described`` says of parameters what SQL can't, by name: {default, description}. Raises
-    QueryRefused, which says what its author must change, and WarehouseError.
+    ``described`` says of parameters what SQL can't, by name: {default, description}; ``filters``
+    the row filters that a guarded statement is to be held to. Raises QueryRefused, which says what
+    its author must change, and WarehouseError.
     """
     if not hasattr(tenant, "warehouse"):
         raise QueryRefused(
@@ -58,7 +65,8 @@ def check_query(tenant: Tenant, sql: str, described: Mapping[str, Any] | None = 
     guarded = check(sql, tables=tables, database=tenant.warehouse.database)
     parameters = _parameters(guarded.parameters, described or {})
     _check_by_engine(guarded, tables, tenant.warehouse.database)
-    return Checked(guarded.sql, parameters, _describe(tenant, guarded, parameters))
+    columns = _describe(tenant, guarded, parameters, filters(guarded.sql))
+    return Checked(guarded.sql, parameters, columns)
 
 
 def publish(query: SavedQuery, by: User | None = None) -> SavedQueryVersion:
@@ -69,18 +77,18 @@ def publish(query: SavedQuery, by: User | None = None) -> SavedQueryVersion:
     """
     checked = check_query(query.tenant, query.sql, query.parameters)
     with transaction.atomic():
-        locked = SavedQuery.objects.select_for_update().get(pk=query.pk)
+        locked = SavedQuery.across_tenants.select_for_update().get(pk=query.pk)
         current = locked.published
         if current is None or not _same(current, checked):
             current = _next_version(locked, checked, by)
-            SavedQuery.objects.filter(pk=query.pk).update(published=current)
+            SavedQuery.across_tenants.filter(pk=query.pk).update(published=current)
     query.published = current
     return current
 
 
 def unpublish(query: SavedQuery) -> None:
     """Take the endpoint away. Its versions stay."""
-    SavedQuery.objects.filter(pk=query.pk).update(published=None)
+    SavedQuery.across_tenants.filter(pk=query.pk).update(published=None)
     query.published = None
 
 
@@ -149,9 +157,12 @@ def _check_by_engine(guarded: GuardedQuery, tables: Sequence[str], database: str
 
 
 def _describe(
-    tenant: Tenant, guarded: GuardedQuery, parameters: list[dict[str, Any]]
+    tenant: Tenant, guarded: GuardedQuery, parameters: list[dict[str, Any]], filters: str
 ) -> list[dict[str, str]]:
-    """Names and types of the result's columns, as the tenant's own user gets them."""
+    """Names and types of the result's columns, as the tenant's own user gets them.
+
+    Under the row filters: to describe, ClickHouse runs the subqueries that are single values.
+    """
     warehouse = tenant.warehouse
     account = Account(warehouse.database, warehouse.username, warehouse.password)
     bound = {
@@ -159,7 +170,8 @@ def _describe(
         for one in binding.load(parameters)
     }
     try:
-        answer = ask(account, Call(f"DESCRIBE ({guarded.sql}\n)", bound, "JSONCompact"))
+        call = Call(f"DESCRIBE ({guarded.sql}\n)", bound, "JSONCompact", filters=filters)
+        answer = ask(account, call)
     except StatementFailed as error:
         raise _by_engine(error) from None
     document = json.loads(b"".join(answer.parts()))

@@ -6,12 +6,17 @@ from django.urls import path, re_path
 
 from analytics_api.api import QueriesView, QueryView
 from analytics_api.description import DescriptionPage, DescriptionView
+from analytics_api.sql import SQLView
 from tenants.api.endpoint import Nowhere
 
+#: Below ``/api/v1/``, and the first to be looked at there.
+queries = [
+    path("queries/<str:name>", QueryView.as_view(), name="query"),
+    path("queries", QueriesView.as_view(), name="queries"),
+]
 urlpatterns = [
     path("docs", DescriptionPage.as_view(), name="api-docs"),
     path("v1/openapi.json", DescriptionView.as_view(), name="openapi"),
-    path("v1/queries", QueriesView.as_view(), name="queries"),
-    path("v1/queries/<str:name>", QueryView.as_view(), name="query"),
+    path("v1/sql", SQLView.as_view(), name="sql"),
     re_path(r"", Nowhere.as_view()),
 ]

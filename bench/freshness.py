@@ -16,7 +16,7 @@ from statistics import quantiles
 from confluent_kafka import Producer
 
 from bench.installation import Installation
-from bench.messages import PARTITIONS, make_topic, messages
+from bench.messages import PARTITIONS, make_topics, messages
 from bench.report import Result
 
 RATE = 10_000
@@ -36,14 +36,14 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 
 
 def _millrace(installation: Installation) -> tuple[float, float]:
-    make_topic(installation.kafka, "fresh")
+    make_topics(installation.kafka, ["fresh"])
     installation.make_source("fresh", "fresh")
     installation.start_workers()
     try:
         _await_lease()
         return _measure(installation, "fresh", "t_bench.fresh")
     finally:
-        installation.stack.halt("beat", "worker-ingest", "worker-default")
+        installation.stop_workers()
 
 
 def _await_lease() -> None:
@@ -52,7 +52,9 @@ def _await_lease() -> None:
 
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        partitions = StreamPartition.objects.filter(source__name="fresh").exclude(lease_owner="")
+        partitions = StreamPartition.across_tenants.filter(source__name="fresh").exclude(
+            lease_owner=""
+        )
         if partitions.count() == PARTITIONS:
             return
         time.sleep(0.1)
@@ -62,7 +64,7 @@ def _await_lease() -> None:
 def _script(installation: Installation) -> tuple[float, float]:
     from tenants.warehouse import client
 
-    make_topic(installation.kafka, "fresh-raw")
+    make_topics(installation.kafka, ["fresh-raw"])
     client.execute([f"CREATE TABLE t_bench.fresh_raw ({_RAW}) ENGINE = MergeTree ORDER BY id"])
     command = [
         sys.executable,

@@ -48,7 +48,7 @@ class Installation:
             import django
 
             django.setup()
-            self._make_tenant()
+            self._make_own()
         except BaseException:
             self._exit.close()
             raise
@@ -74,37 +74,66 @@ class Installation:
     def pids(self, *names: str) -> dict[str, int]:
         return {name: pid for name in names if (pid := self.stack.pid(name)) is not None}
 
-    def start_workers(self) -> None:
-        """Workers and beat; returns when they take work: imports are not what is measured."""
-        self.stack.start(("worker-ingest", "worker-default", "beat"))
-        deadline = time.monotonic() + 60
-        for name in ("worker-ingest", "worker-default"):
-            while " ready." not in self.stack.tail(name, 200):
+    def start_workers(self, *workers: str) -> None:
+        """Workers (all, unless named) and beat; returns when they take work, all imported."""
+        workers = workers or ("worker-ingest", "worker-default")
+        said = {name: self._readiness(name) for name in workers}
+        self.stack.start((*workers, "beat"))
+        deadline = time.monotonic() + 120
+        for name in workers:
+            while self._readiness(name) == said[name]:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{name} is not ready: {self.stack.tail(name)}")
                 time.sleep(0.1)
 
-    def _make_tenant(self) -> None:
+    def _readiness(self, worker: str) -> int:
+        """How often a worker has said that it is ready; its log outlives it."""
+        return self.stack.tail(worker, 1_000_000).count(" ready.")
+
+    def stop_workers(self) -> None:
+        self.stack.halt("beat", "worker-ingest", "worker-default")
+
+    def _make_own(self) -> None:
         from ingestion.models import Connection
         from tenants.keys import create_key
+
+        self.tenant = self.make_tenant("bench")
+        self.connection = Connection.objects.create(
+            name="kafka", kind="kafka", addresses=self.kafka
+        )
+        _, self.key = create_key(self.tenant, "bench")
+
+    def make_tenant(self, slug: str) -> Any:
+        """A tenant with its warehouse, made in ClickHouse."""
         from tenants.models import Tenant
         from tenants.services import create_warehouse
         from tenants.warehouse.provision import provision
 
-        self.tenant = Tenant.objects.create(slug="bench", name="Bench")
-        warehouse = create_warehouse(self.tenant)
+        tenant = Tenant.objects.create(slug=slug, name=slug.title())
+        warehouse = create_warehouse(tenant)
         provision(warehouse)
-        self.connection = Connection.objects.create(
-            tenant=self.tenant, name="kafka", kind="kafka", addresses=self.kafka
-        )
-        _, self.key = create_key(self.tenant, "bench")
+        if not warehouse.applied:
+            raise RuntimeError(warehouse.error)
+        return tenant
 
-    def make_source(self, name: str, topic: str, *, active: bool = True) -> Any:
-        """A source of ``topic`` with a table of the same name as itself, made in ClickHouse."""
+    def make_source(
+        self,
+        name: str,
+        stream: str,
+        *,
+        tenant: Any = None,
+        connection: Any = None,
+        active: bool = True,
+    ) -> Any:
+        """A source of ``stream`` with a table of the same name as itself, made in ClickHouse.
+
+        Of the run's own tenant and its Kafka connection, unless others are given.
+        """
         from ingestion.models import Column, Source, Table
         from ingestion.provision import provision_table
 
-        table = Table.objects.create(tenant=self.tenant, name=name, sorting_key=["time"])
+        tenant = tenant or self.tenant
+        table = Table.objects.create(tenant=tenant, name=name, sorting_key=["time"])
         Column.objects.bulk_create(
             Column(table=table, position=place, name=column, type=kind, path=path)
             for place, (column, kind, path) in enumerate(COLUMNS)
@@ -114,10 +143,10 @@ class Installation:
         if not table.applied:
             raise RuntimeError(table.error)
         return Source.objects.create(
-            tenant=self.tenant,
+            tenant=tenant,
             name=name,
-            connection=self.connection,
-            stream=topic,
+            connection=connection or self.connection,
+            stream=stream,
             table=table,
             active=active,
         )

@@ -16,10 +16,10 @@ from bench.servers import free_port, granian, module
 def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     query.prepare(installation)
     answer = installation.home / "answer.json"
-    answer.write_bytes(_answer(installation))
+    answer.write_bytes(canned(installation))
     port = free_port()
     with module(["bench.canned", str(port), str(answer)], port):
-        url = _at(installation.urls["CLICKHOUSE_URL"], port)
+        url = moved(installation.urls["CLICKHOUSE_URL"], port)
         with granian("millrace.wsgi:application", "wsgi", {"CLICKHOUSE_URL": url}) as server:
             ours = query.ask_millrace(server, installation, {}, given.seconds)
         others = []
@@ -30,7 +30,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     return compared(ours, others)
 
 
-def _answer(installation: Installation) -> bytes:
+def canned(installation: Installation) -> bytes:
     environment = query.rival(installation, installation.urls["CLICKHOUSE_URL"])
     parts = urlsplit(environment["BENCH_URL"])
     warehouse = installation.tenant.warehouse
@@ -45,7 +45,7 @@ def _answer(installation: Installation) -> bytes:
     return answer.data
 
 
-def _at(url: str, port: int) -> str:
+def moved(url: str, port: int) -> str:
     parts = urlsplit(url)
     account = parts.netloc.rpartition("@")[0]
     return urlunsplit((parts.scheme, f"{account}@127.0.0.1:{port}", parts.path, parts.query, ""))

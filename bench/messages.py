@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -33,20 +34,42 @@ def messages(count: int, start: int = 0) -> Iterator[bytes]:
         )
 
 
-def make_topic(servers: str, topic: str) -> None:
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """``itertools.batched``, which Python 3.11 lacks."""
+    rest = iter(items)
+    while some := list(islice(rest, size)):
+        yield some
+
+
+def make_topics(
+    servers: str, topics: Iterable[str], partitions: int = PARTITIONS, **config: str
+) -> None:
+    """Make topics; ``config`` is of each of them, with ``_`` for the dots of Kafka's names."""
+    named = {name.replace("_", "."): value for name, value in config.items()}
     admin = AdminClient({"bootstrap.servers": servers})
-    for future in admin.create_topics([NewTopic(topic, PARTITIONS, 1)]).values():
-        future.result()
+    for some in batched(topics, 100):
+        wanted = [NewTopic(topic, partitions, 1, config=named) for topic in some]
+        for future in admin.create_topics(wanted, operation_timeout=60).values():
+            future.result()
 
 
-def fill(servers: str, topic: str, count: int) -> None:
-    """Make the topic and send ``count`` messages to it, evenly over its partitions."""
-    make_topic(servers, topic)
+def fill(servers: str, topic: str, bodies: Iterable[bytes], partitions: int = PARTITIONS) -> None:
+    """Send messages to a topic that there is, evenly over its partitions."""
     producer = Producer(
-        {"bootstrap.servers": servers, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000}
+        {
+            "bootstrap.servers": servers,
+            "linger.ms": 20,
+            "queue.buffering.max.messages": 1_000_000,
+            "message.max.bytes": 32 << 20,
+        }
     )
-    for number, message in enumerate(messages(count)):
-        producer.produce(topic, message, partition=number % PARTITIONS)
+    for number, message in enumerate(bodies):
+        while True:
+            try:
+                producer.produce(topic, message, partition=number % partitions)
+                break
+            except BufferError:
+                producer.poll(0.1)
         if number % 10_000 == 0:
             producer.poll(0)
     producer.flush()

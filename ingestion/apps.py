@@ -5,3 +5,8 @@ from django.apps import AppConfig
 
 class IngestionConfig(AppConfig):
     name = "ingestion"
+
+    def ready(self) -> None:
+        from ingestion import lifecycle
+
+        lifecycle.register()

@@ -11,7 +11,7 @@ from django.db import connection
 from ingestion import ddl
 from ingestion.errors import IngestionError
 from ingestion.models import Table
-from tenants.models import Warehouse
+from tenants.models import Plan, Warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
@@ -24,16 +24,24 @@ def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> 
     return ddl.TableSpec(
         database=warehouse.database if warehouse else "",
         name=table.name,
-        columns=_columns(table) if columns is None else columns,
+        columns=columns_of(table) if columns is None else columns,
         sorting_key=tuple(table.sorting_key),
         partition_key=table.partition_key.strip(),
         ttl=table.ttl.strip(),
         quarantine_days=table.quarantine_days,
         cluster=settings.CLICKHOUSE_CLUSTER,
+        retention_days=retention_of(table),
     )
 
 
-def _columns(table: Table) -> tuple[ddl.ColumnSpec, ...]:
+def retention_of(table: Table) -> int:
+    """Days after which the plan of its tenant deletes rows; 0: it does not."""
+    plan = Plan.objects.filter(tenants=table.tenant_id).first()
+    return (plan.retention_days if plan else None) or 0
+
+
+def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
+    """Its columns as they are saved."""
     return tuple(
         ddl.ColumnSpec(one.name, one.type, one.path, one.required, one.default, one.quoted_numbers)
         for one in table.columns.all()
@@ -50,11 +58,13 @@ def provision_table(table: Table) -> None:
             return
         table.refresh_from_db()
         generation = table.generation
+        retention = retention_of(table)
         try:
             client.execute(_statements(table))
         except (WarehouseError, IngestionError) as error:
             table.failed(generation, str(error))
         else:
+            Table.across_tenants.filter(pk=table.pk).update(retention_days=retention)
             table.succeeded(generation)
 
 

@@ -1,32 +1,44 @@
-"""What is in a table's quarantine: why, how much, and the newest messages."""
+"""What is in a table's quarantine: why, how much, since when, and the newest messages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from ingestion.consume.inbox import address
-from ingestion.models import Table
+from ingestion.models import Source, Table
 from tenants.warehouse import client
 
 #: Bytes of a message that are fetched; the quarantine keeps it whole.
 SHOWN_BYTES = 2_000
+#: Groups that are told at most, the largest first.
+GROUPS = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Messages that did not fit for the same reason, in the same column."""
+    """Messages that did not fit for the same reason, in the same column.
+
+    ``value``, ``raw``, ``source``, ``partition``, ``offset``: the newest of them, as an example.
+    """
 
     reason: str
     column: str
     expected: str
     messages: int
-    newest: datetime
+    first_seen: datetime
+    last_seen: datetime
+    value: str
+    raw: str
+    source: int
+    partition: int
+    offset: int
 
 
 @dataclass(frozen=True, slots=True)
 class Misfit:
-    """One message; ``raw`` is cut to ``SHOWN_BYTES``, with broken UTF-8 replaced."""
+    """One message; ``raw`` and ``value`` are cut to ``SHOWN_BYTES``, broken UTF-8 replaced."""
 
     reason: str
     column: str
@@ -39,22 +51,95 @@ class Misfit:
     raw: str
 
 
-def groups(table: Table) -> list[Group]:
-    """By reason and column, the largest first; raises WarehouseError."""
-    sql = (
-        "SELECT reason, `column`, any(expected) AS expected, count() AS messages, "
-        f"max(_ingested_at) AS newest FROM {address(table).quarantine} "
-        "GROUP BY reason, `column` ORDER BY messages DESC"
+#: Rows stand in the order of their place, so that only those of the examples are read whole.
+_GROUPS = """
+WITH chosen AS (
+    SELECT reason, `column`, count() AS messages, min(_ingested_at) AS first_seen,
+           max(_ingested_at) AS last_seen,
+           max(tuple(_ingested_at, _source, _partition, _offset)) AS place
+    FROM {at}
+    WHERE {{source:UInt64}} IN (0, _source)
+      AND ({{seconds:UInt32}} = 0 OR _ingested_at > now() - {{seconds:UInt32}})
+    GROUP BY reason, `column` ORDER BY messages DESC, reason, `column` LIMIT {{limit:UInt32}}
+)
+SELECT chosen.reason AS reason, chosen.`column` AS `column`, chosen.messages AS messages,
+       chosen.first_seen AS first_seen, chosen.last_seen AS last_seen,
+       example.expected AS expected, example.value_cut AS value, example.raw_cut AS raw,
+       tupleElement(chosen.place, 2) AS source, tupleElement(chosen.place, 3) AS partition,
+       tupleElement(chosen.place, 4) AS offset
+FROM chosen LEFT ANY JOIN (
+    SELECT tuple(_ingested_at, _source, _partition, _offset) AS place, expected,
+           {value} AS value_cut, {raw} AS raw_cut
+    FROM {at}
+    WHERE (_ingested_at, _source, _partition, _offset) IN (
+        SELECT tupleElement(place, 1), tupleElement(place, 2),
+               tupleElement(place, 3), tupleElement(place, 4)
+        FROM chosen
     )
-    return [Group(**row) for row in client.rows(sql)]
+) AS example ON chosen.place = example.place
+ORDER BY messages DESC, reason, `column`
+"""
 
 
-def newest(table: Table, limit: int = 50, reason: str = "") -> list[Misfit]:
-    """The newest messages, of one reason or all; raises WarehouseError."""
+def groups(
+    table: Table, *, source: Source | None = None, since: timedelta | None = None
+) -> list[Group]:
+    """By reason and column, the largest first; raises WarehouseError.
+
+    Of one source where one is given, and of the time ``since`` before now. A table that was never
+    made has none.
+    """
+    if not table.applied:
+        return []
+    sql = _GROUPS.format(at=address(table).quarantine, value=_cut("value"), raw=_cut("raw"))
+    parameters = {
+        "source": source.pk if source else 0,
+        "seconds": int(since.total_seconds()) if since else 0,
+        "limit": GROUPS,
+    }
+    return [Group(**_aware(row)) for row in client.rows(sql, parameters)]
+
+
+def newest(
+    table: Table,
+    limit: int = 50,
+    *,
+    reason: str = "",
+    column: str | None = None,
+    source: Source | None = None,
+) -> list[Misfit]:
+    """The newest messages, all or those of a reason, a column, a source; raises WarehouseError."""
+    if not table.applied:
+        return []
     sql = (
-        "SELECT reason, `column`, expected, value, _source AS source, _partition AS partition, "
-        "_offset AS offset, _ingested_at AS ingested_at, "
-        f"toValidUTF8(substring(raw, 1, {SHOWN_BYTES})) AS raw FROM {address(table).quarantine} "
-        "WHERE {reason:String} IN ('', reason) ORDER BY _ingested_at DESC LIMIT {limit:UInt32}"
+        "SELECT reason, `column`, expected, value_shown AS value, _source AS source, "
+        "_partition AS partition, _offset AS offset, _ingested_at AS ingested_at, "
+        "raw_shown AS raw FROM ("
+        f"SELECT *, {_cut('value')} AS value_shown, {_cut('raw')} AS raw_shown "
+        f"FROM {address(table).quarantine} "
+        "WHERE {reason:String} IN ('', reason) AND {source:UInt64} IN (0, _source) "
+        "AND ({any_column:Bool} OR `column` = {column:String}) "
+        "ORDER BY _ingested_at DESC, _offset DESC LIMIT {limit:UInt32})"
     )
-    return [Misfit(**row) for row in client.rows(sql, {"reason": reason, "limit": limit})]
+    parameters = {
+        "reason": reason,
+        "source": source.pk if source else 0,
+        "any_column": column is None,
+        "column": column or "",
+        "limit": limit,
+    }
+    return [Misfit(**_aware(row)) for row in client.rows(sql, parameters)]
+
+
+def _cut(column: str) -> str:
+    return f"toValidUTF8(substring({column}, 1, {SHOWN_BYTES}))"
+
+
+def _aware(row: dict[str, Any]) -> dict[str, Any]:
+    """The row with its times in UTC: the client leaves out that they are."""
+    times = {
+        name: value.replace(tzinfo=UTC)
+        for name, value in row.items()
+        if isinstance(value, datetime) and value.tzinfo is None
+    }
+    return row | times

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,14 @@ import pytest
 
 from millrace.embedded.pytest_plugin import HOME
 from millrace.embedded.stack import Stack
+from tests.security.told import (
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
+
+# Hooks, which xdist's first process knows from here alone.
+__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -67,8 +76,48 @@ def rabbitmq_broker() -> str:
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(postgres: str, django_db_setup: None) -> None:
-    """A test database needs a Postgres that runs."""
+def django_db_setup(postgres: str, django_db_setup: None) -> Iterator[None]:
+    """A test database needs a Postgres that runs.
+
+    Tests with transactions of their own empty all tables after it, the append-only one too.
+    """
+    from django.db.backends.postgresql.operations import DatabaseOperations
+
+    from tenants.audit.retention import ALLOW
+
+    flush = DatabaseOperations.execute_sql_flush
+
+    def flush_all(self: Any, statements: list[str]) -> None:
+        flush(self, [ALLOW, *statements] if statements else [])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_all)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _passwords_cost_little(settings: Any) -> None:
+    """Django's own hasher takes a quarter of a second for each, on purpose."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+@pytest.fixture(autouse=True)
+def _tests_look_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of a test may ask for rows without naming their tenant; Millrace's own may not."""
+    from tenants import scoping
+
+    refuse = scoping.refuse
+    # A migration has models of its own, but a test gives it ours.
+    not_ours = ("site-packages", "/migrations/", str(Path(scoping.__file__)))
+
+    def refuse_ours(query: Any) -> None:
+        frame = sys._getframe(1)
+        while frame is not None and any(one in frame.f_code.co_filename for one in not_ours):
+            frame = frame.f_back
+        if frame is None or not frame.f_code.co_filename.startswith(str(ROOT / "tests")):
+            refuse(query)
+
+    monkeypatch.setattr(scoping, "refuse", refuse_ours)
 
 
 @pytest.fixture
@@ -175,9 +224,8 @@ class Installation:
         return done.stdout
 
 
-@pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    """An installation for the tests of one module; nothing of it runs yet."""
+@contextmanager
+def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     home = tmp_path_factory.mktemp("installation")
     # PostgreSQL's own user must pass through.
     for folder in (home, *home.parents):
@@ -190,6 +238,20 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield made
     finally:
         made.stack.stop()
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation for the tests of one module; nothing of it runs yet."""
+    with _installation(tmp_path_factory) as made:
+        yield made
+
+
+@pytest.fixture
+def fresh_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """An installation for one test; nothing of it runs yet."""
+    with _installation(tmp_path_factory) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

@@ -8,14 +8,14 @@ waits in a file without a name; a slow caller thereby holds no query open in the
 
 from __future__ import annotations
 
-import http.client
+import json
 import re
+import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO
+from typing import IO, NamedTuple
 
-from analytics_api.engine.connections import Pool, Response
+from analytics_api.engine.connections import Broken, Pool, Response
 from tenants.warehouse.errors import StatementFailed, WarehouseError, clean
 
 #: A result up to so many bytes is kept in memory.
@@ -26,6 +26,7 @@ CHUNK_BYTES = 256 * 1024
 #: How ClickHouse before 25.11 ends a body in which something failed after the head had left.
 _OLD_ERROR = re.compile(rb"Code: \d+\. DB::Exception: [^\0]{0,16000}\(version [^)]*\)+\s*\Z")
 _TAIL_BYTES = 16 * 1024
+_QUERY_ID = b"x-clickhouse-query-id"
 
 
 class BrokenAnswer(WarehouseError):
@@ -36,15 +37,19 @@ class AnswerTooLong(WarehouseError):
     """The result is longer than MAX_BYTES."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """A complete result, as bytes or in an open file. ``encoding`` is its compression or ''."""
+class Answer(NamedTuple):
+    """A complete result, as bytes or in an open file. ``encoding`` is its compression or ''.
+
+    ``rows_read``, ``bytes_read``: what ClickHouse read for it.
+    """
 
     content: bytes
     file: IO[bytes] | None
     size: int
     encoding: str
     query_id: str
+    rows_read: int = 0
+    bytes_read: int = 0
 
     def parts(self) -> Iterator[bytes]:
         """All of it, piece by piece."""
@@ -56,36 +61,41 @@ class Answer:
                 yield part
 
 
-def read(pool: Pool, connection: http.client.HTTPConnection, response: Response) -> Answer:
-    """Take in the whole result and give the connection back.
+def read(pool: Pool, connection: socket.socket, response: Response) -> Answer:
+    """Take in the whole result and give the connection back, or close it: ClickHouse cancels a
+    query whose reader has gone.
 
     Raises StatementFailed or BrokenAnswer where the engine failed in the middle, AnswerTooLong
     beyond MAX_BYTES.
     """
     try:
         content, file, size = _take(response)
-    except (OSError, http.client.HTTPException) as error:
-        _drop(connection, response)
-        if isinstance(error, http.client.IncompleteRead):
+    except (OSError, Broken) as error:
+        connection.close()
+        if isinstance(error, Broken):
             _look_for_error(response, error.partial)
         raise BrokenAnswer("ClickHouse's answer broke off.") from error
     except BaseException:
-        _drop(connection, response)
+        connection.close()
         raise
     if response.will_close:
-        _drop(connection, response)
+        connection.close()
     else:
-        response.close()
         pool.release(connection)
-    fields = response.fields
-    encoding = fields.get("content-encoding", "")
-    return Answer(content, file, size, encoding, fields.get("x-clickhouse-query-id", ""))
+    encoding, query_id = response.field(b"content-encoding"), response.field(_QUERY_ID)
+    return Answer(content, file, size, encoding, query_id, *_summary(response.fields))
 
 
-def _drop(connection: http.client.HTTPConnection, response: Response) -> None:
-    """Close the connection; ClickHouse cancels a query whose reader has gone."""
-    response.close()
-    connection.close()
+def _summary(fields: dict[bytes, bytes]) -> tuple[int, int]:
+    """Rows and bytes read, by X-ClickHouse-Summary: a JSON object with its numbers as texts."""
+    found = fields.get(b"x-clickhouse-summary")
+    if found is None:
+        return 0, 0
+    try:
+        summary = json.loads(found)
+        return int(summary.get("read_rows", 0)), int(summary.get("read_bytes", 0))
+    except ValueError:
+        return 0, 0
 
 
 def _take(response: Response) -> tuple[bytes, IO[bytes] | None, int]:
@@ -120,10 +130,10 @@ def _spool(response: Response, part: bytes, file: IO[bytes]) -> int:
 def _look_for_error(response: Response, tail: bytes) -> None:
     """Raise StatementFailed where the end of a body tells of an error.
 
-    A server since 25.11 announces a tag and leaves the body without its end, which ``http.client``
-    raises for. An older one ends it as if nothing had happened; it is asked for no compression.
+    A server since 25.11 announces a tag and leaves the body without its end, for which Broken is
+    raised. An older one ends it as if nothing had happened; it is asked for no compression.
     """
-    tag = response.fields.get("x-clickhouse-exception-tag")
+    tag = response.field(b"x-clickhouse-exception-tag")
     if tag:
         _, _, text = tail.partition(f"__exception__\r\n{tag}\r\n".encode())
         text, _, _ = text.partition(f"{tag}\r\n__exception__".encode())

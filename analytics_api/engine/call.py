@@ -1,16 +1,20 @@
 from __future__ import annotations
 
-import http.client
+import os
+import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import urlencode
 
+from django.conf import settings
+
 from analytics_api.engine.answer import Answer, read
-from analytics_api.engine.connections import Pool, Response, pool
+from analytics_api.engine.connections import Broken, Pool, Response, pool
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
 from tenants.warehouse.provision import limits
+from tenants.warehouse.statements import ROW_FILTERS
 
 #: Longest parameters in an address (http_max_uri_size is 1 MiB); longer ones go as a form.
 MAX_URL = 16 * 1024
@@ -22,26 +26,35 @@ _ERROR_BYTES = 64 * 1024
 _marks_errors = False
 
 
-@dataclass(frozen=True)
-class Account:
-    """A tenant's user in ClickHouse, and the database it may read."""
+class Account(NamedTuple):
+    """A tenant's user in ClickHouse, and the database it may read.
+
+    ``rows``, ``bytes``: what one query may read where the tenant's plan says less than the
+    settings do; 0 where it says nothing. They are those that its user has, too.
+    """
 
     database: str
     username: str
-    password: str = field(repr=False)
+    password: str
+    rows: int = 0
+    bytes: int = 0
+
+    def __repr__(self) -> str:
+        return f"Account({self.username})"
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """A statement with its ``param_*`` and the ClickHouse format of the result.
 
-    ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''.
+    ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
+    is ClickHouse's map of row filters by table, or ''.
     """
 
     sql: str
     parameters: Mapping[str, str]
     format: str
     encoding: str = ""
+    filters: str = ""
 
 
 def ask(account: Account, call: Call) -> Answer:
@@ -59,19 +72,26 @@ def ask(account: Account, call: Call) -> Answer:
 
 
 @lru_cache(maxsize=10_000)
-def _session(database: str, form: str) -> str:
+def _session(database: str, form: str, rows: int = 0, size: int = 0) -> str:
     """What does not change from call to call: readonly, the limits, database and format."""
     fixed = {"database": database, "default_format": form, "buffer_size": str(BUFFER_BYTES)}
-    return urlencode({**limits().settings(), **fixed})
+    if "CLICKHOUSE_URL" not in settings.EMBEDDED_SERVICES:
+        # A server says before the answer what was read, and only so at the query's end. The answer
+        # is taken in whole in any case.
+        fixed["wait_end_of_query"] = "1"
+    return urlencode({**limits(rows, size).settings(), **fixed})
 
 
 def _note(response: Response) -> None:
     global _marks_errors  # noqa: PLW0603 - what is known of the server, the same for all threads
-    _marks_errors = "x-clickhouse-exception-tag" in response.fields
+    _marks_errors = b"x-clickhouse-exception-tag" in response.fields
 
 
 def _request(connections: Pool, account: Account, call: Call) -> bytes:
-    address = f"{_session(account.database, call.format)}&query_id={uuid.uuid4()}"
+    session = _session(account.database, call.format, account.rows, account.bytes)
+    address = f"{session}&query_id={os.urandom(16).hex()}"
+    if call.filters:
+        address = f"{address}&{urlencode({ROW_FILTERS: call.filters})}"
     body, content_type = call.sql.encode(), "text/plain; charset=utf-8"
     bound = urlencode(call.parameters) if call.parameters else ""
     if len(bound) > MAX_URL:
@@ -102,26 +122,26 @@ def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:
     return body, f"multipart/form-data; boundary={boundary}"
 
 
-def _send(connections: Pool, request: bytes) -> tuple[Response, http.client.HTTPConnection]:
+def _send(connections: Pool, request: bytes) -> tuple[Response, socket.socket]:
     """Send, once more on a new connection where a used one turns out to be closed."""
     try:
         connection, used = connections.acquire()
         try:
             return _exchange(connection, request), connection
-        except (ConnectionError, http.client.RemoteDisconnected):
+        except (ConnectionError, Broken):
             if not used:
                 raise
         connection = connections.fresh()
         return _exchange(connection, request), connection
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, Broken) as error:
         msg = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
         raise WarehouseUnreachable(msg) from error
 
 
-def _exchange(connection: http.client.HTTPConnection, request: bytes) -> Response:
+def _exchange(connection: socket.socket, request: bytes) -> Response:
     try:
-        connection.send(request)
-        response = Response(connection.sock, method="POST")
+        connection.sendall(request)
+        response = Response(connection)
         response.begin()
     except BaseException:
         connection.close()
@@ -129,15 +149,12 @@ def _exchange(connection: http.client.HTTPConnection, request: bytes) -> Respons
     return response
 
 
-def _failure(
-    connections: Pool, connection: http.client.HTTPConnection, response: Response
-) -> StatementFailed:
+def _failure(connections: Pool, connection: socket.socket, response: Response) -> StatementFailed:
     try:
         text = response.read(_ERROR_BYTES).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException):
+    except (OSError, Broken):
         text = ""
-    response.close()
     connection.close()
     code, message = clean(text)
-    header = response.fields.get("x-clickhouse-exception-code", "")
+    header = response.field(b"x-clickhouse-exception-code")
     return StatementFailed(code or (int(header) if header.isdecimal() else 0), message)

@@ -5,6 +5,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 
 from tenants.models import Tenant
+from tenants.scoping import ScopedManager
 
 name_validator = RegexValidator(
     r"^[a-z][a-z0-9_]{0,62}\Z",
@@ -43,6 +44,9 @@ class SavedQuery(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
+    objects = ScopedManager()
+    across_tenants = models.Manager()
+
     class Meta:
         verbose_name_plural = "saved queries"
         ordering = ("tenant", "name")
@@ -72,6 +76,9 @@ class SavedQueryVersion(models.Model):
     published_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True
     )
+
+    objects = ScopedManager("query__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("query", "-number")

@@ -1,11 +1,13 @@
-"""Rows by orjson: ``python -m bench.rivals.orjson_rows SERVERS TOPIC URL TABLE N``."""
+"""Rows by a JSON library: ``python -m bench.rivals.orjson_rows SERVERS TOPIC URL TABLE N``."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import clickhouse_connect
 import orjson
@@ -17,9 +19,16 @@ BATCH = 50_000
 NAMES = ["time", "id", "user_id", "country", "page", "amount", "items", "paid"]
 
 
-def main(servers: str, topic: str, url: str, table: str, count: str) -> None:
+def main(
+    servers: str,
+    topic: str,
+    url: str,
+    table: str,
+    count: str,
+    loads: Callable[[bytes], Any] = orjson.loads,
+) -> None:
     consumer = Consumer(
-        {"bootstrap.servers": servers, "group.id": "orjson-rows", "enable.auto.commit": False}
+        {"bootstrap.servers": servers, "group.id": table, "enable.auto.commit": False}
     )
     consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
     client = clickhouse_connect.get_client(dsn=url)
@@ -27,7 +36,7 @@ def main(servers: str, topic: str, url: str, table: str, count: str) -> None:
     while landed < int(count):
         for message in consumer.consume(10_000, timeout=0.5):
             started = started or time.perf_counter()
-            event = orjson.loads(message.value())
+            event = loads(message.value())
             user = event["user"]
             rows.append(
                 (

@@ -4,47 +4,80 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
+from ingestion.admin import trying
 from ingestion.models import Connection, Source
 from tenants.admin import display
-from tenants.admin.base import Admin
+from tenants.admin.base import Admin, Button
+from tenants.admin.scope import is_operator
+
+#: Fields that are never shown.
+SECRETS = ("password", "client_key")
+_BROKER = ("tenant", "name", "kind", "addresses")
+_LOGIN = ("sasl_mechanism", "username", "password", "token_url", "token_scope")
+_TLS = ("tls", "ca_certificate", "client_certificate", "client_key")
+_TEST = "ingestion_connection_test"
+_KEPT = "Encrypted at rest and never shown again. Leave it empty to keep what is stored."
+_PEM = "-----BEGIN CERTIFICATE-----"
+_MONO = "font-mono text-xs"
 
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
-    """The password is written, never shown: an empty field keeps the one that is stored."""
+    """Secrets are written, never shown: an empty field keeps what is stored."""
 
     password = forms.CharField(
         required=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text="Encrypted at rest and never shown again. Leave it empty to keep what is stored.",
+        help_text=f"For OAUTHBEARER the client secret. {_KEPT}",
     )
     forget_password = forms.BooleanField(
         required=False, label="Forget the password", help_text="For a broker that asks for none."
     )
+    client_key = forms.CharField(
+        required=False,
+        widget=UnfoldAdminTextareaWidget(
+            attrs={"autocomplete": "off", "spellcheck": "false", "rows": 3, "class": _MONO}
+        ),
+        help_text=f"The client certificate's key (PEM). {_KEPT}",
+    )
+    forget_client_key = forms.BooleanField(
+        required=False, label="Forget the client key", help_text="Empty the client certificate too."
+    )
 
     class Meta:
         model = Connection
-        fields = ("tenant", "name", "kind", "addresses", "username", "password", "options")
+        fields = (*_BROKER, *_LOGIN, *_TLS, "options")
+        widgets = {
+            name: UnfoldAdminTextareaWidget(
+                attrs={"spellcheck": "false", "rows": 3, "class": _MONO, "placeholder": _PEM}
+            )
+            for name in ("ca_certificate", "client_certificate")
+        } | {"options": UnfoldAdminTextareaWidget(attrs={"rows": 3, "class": _MONO})}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._stored = self.instance.password
-        self.initial["password"] = ""
-        if not self._stored:
-            del self.fields["forget_password"]
-
-    def clean_password(self) -> str:
-        given: str = self.cleaned_data["password"]
-        return given or self._stored
+        self._stored = {name: getattr(self.instance, name) for name in SECRETS}
+        for name, stored in self._stored.items():
+            if name in self.fields:
+                self.initial[name] = ""
+            if not stored:
+                self.fields.pop(f"forget_{name}", None)
 
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
-        if found.get("forget_password"):
-            found["password"] = ""
+        for name, stored in self._stored.items():
+            if found.get(f"forget_{name}"):
+                found[name] = ""
+            elif name in found:
+                found[name] = found[name] or stored
         return found
 
 
@@ -56,24 +89,82 @@ class ConnectionAdmin(Admin):
     )
     form = ConnectionForm
     fixed_fields = ("tenant", "kind")
-    list_display = ("name", "kind", "owner", "addresses", "login", "source_count")
+    buttons = (Button("test", "Test connection", "network_check", page=_TEST),)
+    list_display = ("name", "kind", "owner", "addresses", "security", "login", "source_count")
     list_filter: ClassVar[Any] = ("kind", "tenant")
     list_select_related = ("tenant",)
     search_fields = ("name", "addresses", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
+    conditional_fields: ClassVar[Any] = dict.fromkeys(
+        ("token_url", "token_scope"), "sasl_mechanism == 'OAUTHBEARER'"
+    )
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        fields = ("tenant", "name", "kind", "addresses", "username", "password")
-        forget = ("forget_password",) if obj is not None and obj.password else ()
-        return (*fields, *forget, "options")
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and not is_operator(request.user):
+            field.help_text = ""  # which says how to share it, and only the operator may
+        return field
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        return (
+            (None, {"fields": _BROKER}),
+            ("Login", {"fields": self._visible(request, obj, _LOGIN)}),
+            ("TLS", {"fields": self._visible(request, obj, _TLS)}),
+            ("Further settings", {"fields": ("options",)}),
+        )
+
+    def _visible(self, request: HttpRequest, obj: Any, names: tuple[str, ...]) -> list[str]:
+        """Who may only look sees a field's value, so secrets have none for them."""
+        may_write = self.has_change_permission(request, obj) if obj else True
+        found = []
+        for name in names:
+            if name not in SECRETS:
+                found.append(name)
+            elif may_write:
+                stored = obj is not None and getattr(obj, name)
+                found += [name, f"forget_{name}"] if stored else [name]
+        return found
+
+    # --- Testing it -----------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.test_view)
+        return [path("<path:object_id>/test/", view, name=_TEST), *super().get_urls()]
+
+    def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """By POST the connection is tried, and the page says what was found."""
+        connection = self.get_object(request, unquote(object_id))
+        if connection is None:
+            raise Http404
+        if not self.has_act_permission(request, connection):
+            raise PermissionDenied
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"Test {connection}",
+            "connection": connection,
+            "page": self.page_of(connection),
+            **trying.context(connection, request),
+        }
+        return TemplateResponse(request, "millrace/test_connection.html", context)
+
+    # --- The list -------------------------------------------------------------------------------
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        rows: QuerySet[Any] = super().get_queryset(request).annotate(source_total=Count("sources"))
+        rows: QuerySet[Any] = (
+            super()
+            .get_queryset(request)
+            .annotate(source_total=Count("sources"))
+            .order_by("tenant", "name")
+        )
         return rows
 
     @admin.display(description="Tenant", ordering="tenant")
     def owner(self, connection: Connection) -> Any:
         return display.link(connection.tenant) if connection.tenant else "shared"
+
+    @admin.display(description="TLS", boolean=True)
+    def security(self, connection: Connection) -> bool:
+        return connection.uses_tls
 
     @admin.display(description="User")
     def login(self, connection: Connection) -> SafeString:

@@ -25,7 +25,8 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
     fields = (
         *("source", "number", "position", "low_watermark", "high_watermark", "measured_at"),
         *("landed", "quarantined", "lost", "bytes", "last_event_at", "last_landed_at"),
-        *("lease_owner", "lease_expires_at", "epoch"),
+        *("lease_owner", "lease_expires_at", "epoch", "crashes", "wanted_by", "wanted_at"),
+        *("stream_id", "incarnation", "began_at", "retired_at"),
     )
 
     def head(self, request: Any, obj: Any) -> dict[str, Any]:

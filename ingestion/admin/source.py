@@ -3,15 +3,23 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from ingestion.admin import activity, moving
 from ingestion.consume.status import SourceState, SourceStatus, source_status
 from ingestion.models import Source, StreamPartition
 from ingestion.services import sources
 from tenants.admin import display
 from tenants.admin.base import Admin, Button
+from tenants.admin.scope import is_operator
 
 
 def _pause(source: Source) -> str:
@@ -27,6 +35,10 @@ def _resume(source: Source) -> str:
 def _retry(source: Source) -> str:
     sources.retry(source)
     return f"{source} is tried again now."
+
+
+def _page(name: str) -> str:
+    return f"ingestion_source_{name}"
 
 
 @admin.register(Source)
@@ -48,6 +60,7 @@ class SourceAdmin(Admin):
         "state_badge",
         "lag",
         "freshness",
+        "throughput",
         "landed",
         "quarantined",
         "last_error",
@@ -56,8 +69,26 @@ class SourceAdmin(Admin):
     list_select_related = ("tenant", "connection", "table")
     search_fields = ("name", "stream", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant", "connection", "table")
-    fields = ("tenant", "name", "connection", "stream", "table", "start", "active")
+    fields = (
+        *("tenant", "name", "connection", "stream", "table", "start"),
+        *("quarantine_limit", "active"),
+    )
     actions = ("pause", "resume")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
+        """On a shared connection only the operator says which stream: others' are there, too."""
+        fields = super().get_readonly_fields(request, obj)
+        is_shared = obj is not None and obj.connection and obj.connection.tenant_id is None
+        return (
+            (*fields, "connection", "stream")
+            if is_shared and not is_operator(request.user)
+            else fields
+        )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if change and "active" in form.changed_data:
+            (sources.resume if obj.active else sources.pause)(obj)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """One further query says of all rows of the page how they are."""
@@ -70,25 +101,83 @@ class SourceAdmin(Admin):
         found.result_list = rows
         return found
 
+    # --- Where it goes on, and where its messages went ------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"reset": self.reset_view, "find": self.find_view}
+        routes = [
+            path(f"<path:object_id>/{name}/", self.admin_site.admin_view(view), name=_page(name))
+            for name, view in pages.items()
+        ]
+        return [*routes, *super().get_urls()]
+
+    def reset_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A form, what it would do, and, by POST, doing it."""
+        source = self._seen(request, object_id)
+        if not self.has_change_permission(request, source):
+            raise PermissionDenied
+        if request.method == "POST":
+            told, trouble = moving.done(source, request.POST)
+            if told:
+                messages.success(request, told)
+                self.log_act(request, source, "reset", told)
+            else:
+                messages.error(request, trouble)
+            return redirect(self.page_of(source))
+        context = moving.previewed(source, request.GET) | {"headings": moving.HEADINGS}
+        return self._page(request, "reset", f"Reset {source}", source, context)
+
+    def find_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A message's row, or its entry in the quarantine."""
+        source = self._seen(request, object_id)
+        context = moving.found(source, request.GET)
+        return self._page(request, "find", f"Find a message of {source}", source, context)
+
+    def _seen(self, request: HttpRequest, object_id: str) -> Source:
+        source: Source | None = self.get_object(request, unquote(object_id))
+        if source is None or not self.has_view_permission(request, source):
+            raise Http404
+        return source
+
+    def _page(
+        self, request: HttpRequest, name: str, title: str, source: Source, context: dict[str, Any]
+    ) -> HttpResponse:
+        common = self.admin_site.each_context(request)
+        own = {"opts": self.opts, "title": title, "source": source}
+        return TemplateResponse(request, f"millrace/{name}.html", common | own | context)
+
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        (status,) = source_status(Source.objects.filter(pk=obj.pk))
+        now = timezone.now()
+        (status,) = source_status(Source.objects.filter(pk=obj.pk), now=now)
         partitions = StreamPartition, _partitions(status.partitions)
+        hours = activity.chosen(request.GET.get("hours", ""))
         return {
             "facts": [
                 ("State", _badge(status)),
-                ("Lag", display.number(status.lag)),
                 ("Newest event", _age(status)),
                 ("Landed", display.number(status.landed)),
-                ("Quarantined", display.number(status.quarantined, alarm=True)),
+                ("Quarantined", _misfits(obj, status)),
+                ("Lost", display.number(status.lost, alarm=True)),
                 ("Read in", display.listing(*partitions, source__id__exact=obj.pk)),
+                (
+                    "Messages",
+                    display.linked(reverse(f"admin:{_page('find')}", args=[obj.pk]), "Find"),
+                ),
+                (
+                    "Position",
+                    display.linked(reverse(f"admin:{_page('reset')}", args=[obj.pk]), "Reset"),
+                ),
             ],
             "trouble": _trouble(status),
+            "notice": status.paused_reason,
+            "charts": activity.charts(obj, status, hours, now),
+            "spans": activity.spans(hours),
         }
 
     @admin.display(description="Stream", ordering="stream")
     def stream_of(self, source: Any) -> SafeString:
         if source.connection is None:
-            return display.code(f"POST /api/v1/events/{source.name}")
+            return display.figures("HTTP", f"POST /api/v1/events/{source.name}")
         return display.code(f"{source.connection.name}: {source.stream}")
 
     @admin.display(description="State")
@@ -97,11 +186,21 @@ class SourceAdmin(Admin):
 
     @admin.display(description="Lag")
     def lag(self, source: Any) -> SafeString:
-        return display.number(source.status.lag)
+        return display.figures(activity.lag(source.status), "Messages that wait, and for how long")
 
-    @admin.display(description="Newest event")
-    def freshness(self, source: Any) -> Any:
-        return _age(source.status)
+    @admin.display(description="Freshness")
+    def freshness(self, source: Any) -> SafeString:
+        return display.figures(
+            activity.freshness(source.status),
+            "Age of events when they landed: of half, and of 95 of 100. "
+            f"Newest event: {_age(source.status)}",
+        )
+
+    @admin.display(description="Events/s")
+    def throughput(self, source: Any) -> SafeString:
+        status = source.status
+        size = display.size(int(status.bytes_per_second))
+        return display.figures(activity.rate(status.events_per_second), f"{size} a second")
 
     @admin.display(description="Landed")
     def landed(self, source: Any) -> SafeString:
@@ -113,9 +212,10 @@ class SourceAdmin(Admin):
 
     @admin.display(description="What broke last")
     def last_error(self, source: Any) -> SafeString:
-        if source.status.state is SourceState.FAILING:
-            return display.trouble(source.status.last_error)
-        return display.short(source.status.last_error)
+        status = source.status
+        if status.state is SourceState.FAILING:
+            return display.trouble(status.last_error)
+        return display.short(status.paused_reason or status.last_error)
 
     @admin.action(description="Pause", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
@@ -131,7 +231,17 @@ class SourceAdmin(Admin):
 
 
 def _badge(status: SourceStatus) -> SafeString:
-    return display.badge(status.state, status.state.title(), status.last_error)
+    title = status.paused_reason or status.last_error
+    return display.badge(status.state, status.state.title(), title)
+
+
+def _misfits(source: Source, status: SourceStatus) -> SafeString:
+    """How many, leading to what they are."""
+    number = display.number(status.quarantined, alarm=True)
+    if not status.quarantined:
+        return number
+    address = reverse("admin:ingestion_table_quarantine", args=[source.table_id])
+    return display.linked(f"{address}?source={source.pk}", number)
 
 
 def _age(status: SourceStatus) -> Any:

@@ -11,11 +11,10 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from ingestion import quarantine
+from ingestion.admin import misfits
 from ingestion.admin.columns import ColumnInline
 from ingestion.models import Source, Table
 from ingestion.services import tables
@@ -69,6 +68,7 @@ class TableAdmin(Admin):
                 column_total=Count("columns", distinct=True),
                 source_total=Count("sources", distinct=True),
             )
+            .order_by("tenant", "name")
         )
         return rows
 
@@ -103,23 +103,18 @@ class TableAdmin(Admin):
         return [route, *super().get_urls()]
 
     def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The messages that did not fit, by reason."""
+        """The messages that did not fit, by reason and column, of one source or all."""
         table = self.get_object(request, unquote(object_id))
         if table is None or not self.has_view_permission(request, table):
             raise Http404
-        reason = request.GET.get("reason", "")
+        wanted = misfits.Wanted.of(request.GET)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": f"Quarantine of {table}",
             "table": table,
-            "chosen": reason,
+            **misfits.context(table, wanted),
         }
-        try:
-            context["groups"] = quarantine.groups(table)
-            context["misfits"] = quarantine.newest(table, reason=reason)
-        except WarehouseError as error:
-            context["trouble"] = str(error)
         return TemplateResponse(request, "millrace/quarantine.html", context)
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
@@ -131,7 +126,8 @@ class TableAdmin(Admin):
                     "Fed by",
                     display.listing(Source, _count(obj.source_total), table__id__exact=obj.pk),
                 ),
-                ("Did not fit", _link(address, "See the quarantine")),
+                ("Did not fit", display.linked(address, "See the quarantine")),
+                ("Kept there for", f"{obj.quarantine_days} days"),
             ],
             "trouble": obj.error,
         }
@@ -155,14 +151,6 @@ class TableAdmin(Admin):
 
 def _count(sources: int) -> str:
     return "1 source" if sources == 1 else f"{sources} sources"
-
-
-def _link(address: str, text: str) -> SafeString:
-    return format_html(
-        '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>',
-        address,
-        text,
-    )
 
 
 def _number(table: Table) -> None:

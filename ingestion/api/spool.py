@@ -29,7 +29,9 @@ WITH taken AS (
     UPDATE ingestion_streampartition
     SET high_watermark = high_watermark + %(count)s,
         spooled_bytes = spooled_bytes + octet_length(%(body)s),
-        measured_at = statement_timestamp()
+        measured_at = statement_timestamp(),
+        caught_up_at = CASE WHEN position >= high_watermark THEN statement_timestamp()
+                            ELSE caught_up_at END
     WHERE source_id = %(source)s AND number = 0
     RETURNING id, high_watermark - %(count)s AS first_offset
 )
@@ -68,7 +70,9 @@ def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
     digest = hashlib.sha256(lines).digest()
     with transaction.atomic():
         partition = _locked_partition(source)
-        receipt = EventsReceipt.objects.filter(partition=partition, idempotency_key=key).first()
+        receipt = EventsReceipt.across_tenants.filter(
+            partition=partition, idempotency_key=key
+        ).first()
         if receipt is not None:
             return _replay(receipt, digest)
         accepted = _spool(source, len(events), lines)
@@ -84,7 +88,7 @@ def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
 
 def forget_receipts() -> int:
     """Delete receipts that are older than RECEIPTS_KEPT; returns how many."""
-    old = EventsReceipt.objects.filter(received_at__lt=timezone.now() - RECEIPTS_KEPT)
+    old = EventsReceipt.across_tenants.filter(received_at__lt=timezone.now() - RECEIPTS_KEPT)
     return old.delete()[0]
 
 
@@ -100,8 +104,8 @@ def _replay(receipt: EventsReceipt, digest: bytes) -> Accepted:
 
 
 def _locked_partition(source: Source) -> StreamPartition:
-    StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
-    return StreamPartition.objects.select_for_update().get(source=source, number=0)
+    StreamPartition.across_tenants.get_or_create(source=source, number=0, defaults={"position": 0})
+    return StreamPartition.across_tenants.select_for_update().get(source=source, number=0)
 
 
 def _spool(source: Source, count: int, lines: bytes) -> Accepted:
@@ -117,14 +121,16 @@ def _spool(source: Source, count: int, lines: bytes) -> Accepted:
         cursor.execute(_ACCEPT, parameters)
         row = cursor.fetchone()
         if row is None:
-            StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
+            StreamPartition.across_tenants.get_or_create(
+                source=source, number=0, defaults={"position": 0}
+            )
             cursor.execute(_ACCEPT, parameters)
             row = cursor.fetchone()
     return Accepted(row[0], row[1], count)
 
 
 def _check_room(tenant_id: int) -> None:
-    waiting = StreamPartition.objects.filter(
+    waiting = StreamPartition.across_tenants.filter(
         source__tenant=tenant_id, source__connection=None
     ).aggregate(
         events=Sum(F("high_watermark") - Coalesce(F("position"), 0), default=0),
@@ -142,7 +148,7 @@ def _check_room(tenant_id: int) -> None:
 def wait(accepted: Accepted, seconds: float, every: float = 0.03) -> bool:
     """Whether the events can be queried, waiting for it up to ``seconds``."""
     deadline = time.monotonic() + seconds
-    landed = StreamPartition.objects.filter(
+    landed = StreamPartition.across_tenants.filter(
         pk=accepted.partition_id, position__gt=accepted.last_offset
     )
     while not landed.exists():

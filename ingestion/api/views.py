@@ -10,11 +10,14 @@ from rest_framework.request import Request
 
 from ingestion.api.body import decoded, too_large
 from ingestion.api.lines import events
-from ingestion.api.spool import accept, wait
+from ingestion.api.spool import Accepted, accept, wait
 from ingestion.models import Source
+from tenants.api.authentication import Caller
 from tenants.api.endpoint import Endpoint
+from tenants.api.limited import refused
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
+from tenants.plans.admission import OverLimit, take_in
 
 #: Seconds that ``?wait=true`` waits before it answers 202 after all.
 WAIT = 10.0
@@ -56,22 +59,28 @@ class EventsView(Endpoint):
             (400, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
             ),
+            (409, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The source reads from a broker: send events there."
+            ),
             (413, "application/problem+json"): OpenApiResponse(OpenApiTypes.OBJECT, "Too large."),
             (422, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT, "The Idempotency-Key was used for other events."
             ),
             (429, "application/problem+json"): OpenApiResponse(
-                OpenApiTypes.OBJECT, "Too much is waiting; see Retry-After."
+                OpenApiTypes.OBJECT,
+                "Too much is waiting, or a limit of the tenant's plan is reached; see Retry-After.",
             ),
         },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Take the events of the body."""
-        source = _source(self.caller(request).tenant_id, name)
+        source = _source(self.caller(request), name)
         should_wait = _flag(request.query_params.get("wait", "false"))
         key = _idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
-        accepted = accept(source, events(_body(request)), key)
-        queryable = should_wait and wait(accepted, WAIT)
+        lines = events(_body(request))
+        accepted = self._take(source, lines, key)
+        # A paused source lands nothing, so there is nothing to wait for.
+        queryable = should_wait and source.active and wait(accepted, WAIT)
         return JsonResponse(
             {
                 "accepted": accepted.count,
@@ -83,10 +92,29 @@ class EventsView(Endpoint):
             headers={"Idempotent-Replayed": "true"} if accepted.replayed else {},
         )
 
+    def _take(self, source: Source, lines: list[bytes], key: str) -> Accepted:
+        """Count the events towards the tenant's day, unless they are not taken after all."""
+        size = sum(map(len, lines)) + max(0, len(lines) - 1)
+        try:
+            counted = take_in(self.allowance, len(lines), size)
+        except OverLimit as error:
+            raise refused(error) from None
+        try:
+            accepted = accept(source, lines, key)
+        except BaseException:
+            counted.give_back()
+            raise
+        if accepted.replayed:
+            counted.give_back()
+        else:
+            self.did = (0, 0, 0, accepted.count, size)
+        return accepted
 
-def _source(tenant_id: int, name: str) -> Source:
-    """The tenant's own source; of another's it is not known whether it exists."""
-    source = Source.objects.filter(tenant=tenant_id, name=name).select_related("connection").first()
+
+def _source(caller: Caller, name: str) -> Source:
+    """A source that the caller may use; of any other it is not known whether it exists."""
+    rows = Source.objects.filter(tenant=caller.tenant_id, name=name).select_related("connection")
+    source = rows.first() if caller.may_use(name) else None
     if source is None:
         raise not_found(f"There is no source {name!r}.")
     if source.kind != "http":

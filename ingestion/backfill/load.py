@@ -43,7 +43,7 @@ class Loaded:
 
 def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
     """The backfill of this content into this table: a new one, or the one begun before."""
-    backfill, _ = Backfill.objects.get_or_create(
+    backfill, _ = Backfill.across_tenants.get_or_create(
         table=table,
         sha256=digest,
         defaults={
@@ -92,7 +92,7 @@ def _load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
     blocks = READERS[file.format](file, list(table.columns.all()))
     for chunk in cut(blocks, backfill.chunk_rows, known):
-        row, _ = BackfillChunk.objects.get_or_create(
+        row, _ = BackfillChunk.across_tenants.get_or_create(
             backfill=backfill, from_row=chunk.from_row, defaults={"to_row": chunk.to_row}
         )
         if row.done_at is None:
@@ -106,14 +106,14 @@ def _land(backfill: Backfill, row: BackfillChunk, chunk: Chunk, *, is_new: bool)
     if is_new:
         inbox.insert(at, NO_SOURCE, cut_)
     else:
-        remembered = is_remembered(backfill.table_id, row.opened_at)
+        remembered = is_remembered(backfill.table, row.opened_at)
         complete(at, NO_SOURCE, cut_, remembered=remembered)
     quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
     with transaction.atomic():
-        BackfillChunk.objects.filter(pk=row.pk).update(
+        BackfillChunk.across_tenants.filter(pk=row.pk).update(
             quarantined=quarantined, done_at=timezone.now()
         )
-        Backfill.objects.filter(pk=backfill.pk).update(
+        Backfill.across_tenants.filter(pk=backfill.pk).update(
             rows=F("rows") + len(chunk.messages), quarantined=F("quarantined") + quarantined
         )
 
@@ -135,7 +135,7 @@ def _cut(backfill: Backfill, row: BackfillChunk, chunk: Chunk) -> Cut:
 
 
 def _ended(backfill: Backfill, state: BackfillState, error: str) -> None:
-    Backfill.objects.filter(pk=backfill.pk).update(
+    Backfill.across_tenants.filter(pk=backfill.pk).update(
         state=state, error=error, finished_at=timezone.now()
     )
     backfill.refresh_from_db()

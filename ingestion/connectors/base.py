@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.redelivery import Redelivery
@@ -19,10 +20,14 @@ from ingestion.models import Source
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """``low``: the oldest offset the broker has; ``high``: the offset of the next new message."""
+    """``low``: the oldest offset the broker has; ``high``: the offset of the next new message.
+
+    ``stream_id``: which stream of that name it is; empty where the broker gives none.
+    """
 
     low: int
     high: int
+    stream_id: str = field(default="", compare=False)
 
 
 #: Of each source by its key: the watermarks of its partitions, or why there are none.
@@ -30,7 +35,13 @@ Measured = dict[int, Mapping[int, Watermarks] | ConnectorError]
 
 
 class Reader(ABC):
-    """The messages of one source's partitions, from their positions on. Used by one thread."""
+    """The messages of one source's partitions, from their positions on. Used by one thread.
+
+    ``holds``: messages that the broker sends before it waits for the first to be acknowledged; None
+    where it waits for nothing.
+    """
+
+    holds: int | None = None
 
     @abstractmethod
     def poll(self, limit: int) -> list[Chunk]:
@@ -57,7 +68,14 @@ class Reader(ABC):
 
 
 class Connector(ABC):
-    """One broker, for one slice. Used by one thread."""
+    """One broker, for one slice. Used by one thread.
+
+    ``PARTITIONS``: so many a slice leases at most; the rest is for other slices, at once.
+    ``GIVES_OFFSETS``: the broker, and not Millrace, says where streams begin and end.
+    """
+
+    PARTITIONS = 16
+    GIVES_OFFSETS = True
 
     @abstractmethod
     def measure(self, sources: Collection[Source]) -> Measured:
@@ -70,11 +88,24 @@ class Connector(ABC):
     def open(self, source: Source, positions: Mapping[int, int], redelivery: Redelivery) -> Reader:
         """Read the source's partitions from ``positions`` on; raises ConnectorError."""
 
+    def receive(self, limit: int) -> None:  # noqa: B027 - where readers have links of their own
+        """Take in what has arrived for all readers, up to ``limit`` messages, without waiting.
+
+        Readers then have it to poll. Raises ConnectorError where the broker as a whole fails.
+        """
+
     @abstractmethod
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         """The messages with offsets in ``[start, end)`` of one partition, once more.
 
         Raises CannotRepeat where the stream has no offsets, OffsetsGone where they were deleted.
+        """
+
+    @abstractmethod
+    def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
+        """Of each partition the offset of its first message of ``at`` or later.
+
+        The end, where there is none. Raises CannotRepeat where the stream has no offsets.
         """
 
     @abstractmethod

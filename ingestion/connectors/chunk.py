@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -26,16 +26,28 @@ class Chunk:
 
     ``to_offset`` is where reading goes on: beyond the last message, and beyond offsets that hold
     none (transaction markers, compaction). ``newest`` is the latest timestamp, in ms since 1970.
+    ``deduplicated`` deliveries before it were passed over, as the table has them.
     """
 
     number: int
     to_offset: int
     newest: int
     rows: pa.RecordBatch
+    deduplicated: int = 0
+    bytes: int = field(init=False)
 
-    @property
-    def bytes(self) -> int:
-        return int(self.rows.nbytes)
+    def __post_init__(self) -> None:
+        # Arrow adds it up anew each time.
+        object.__setattr__(self, "bytes", int(self.rows.nbytes))
+
+    def split(self, rows: int) -> tuple[Chunk, Chunk]:
+        """The first ``rows`` messages, and the others; there must be more than ``rows``."""
+        first, rest = self.rows.slice(0, rows), self.rows.slice(rows)
+        begins = rest["_offset"][0].as_py()
+        return (
+            replace(self, to_offset=begins, rows=first),
+            replace(self, rows=rest, deduplicated=0),
+        )
 
 
 def chunk(
@@ -50,7 +62,7 @@ def chunk(
     """A chunk of at least one message. A message without a value (None) is one of no bytes."""
     columns = [
         pa.array(offsets, pa.int64()),
-        pa.array(timestamps, pa.int64()).cast(SCHEMA.field("_timestamp").type),
+        pa.array(timestamps, SCHEMA.field("_timestamp").type),
         _constant("", pa.string(), len(offsets)) if ids is None else pa.array(ids, pa.string()),
         _constant(b"", pa.binary(), len(offsets)) if keys is None else _filled(keys),
         _filled(raw),
@@ -59,8 +71,15 @@ def chunk(
     return Chunk(number, offsets[-1] + 1, max(timestamps), rows)
 
 
+def hole(number: int, to_offset: int) -> Chunk:
+    """No messages: what lies before ``to_offset`` holds none."""
+    return Chunk(number, to_offset, 0, pa.RecordBatch.from_pylist([], SCHEMA))
+
+
 def _filled(values: Sequence[bytes | None]) -> Any:
     array = pa.array(values, pa.binary())
+    if array.null_count == len(array):
+        return _constant(b"", pa.binary(), len(array))
     return array.fill_null(b"") if array.null_count else array
 
 

@@ -5,6 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+
+class Identified(Protocol):
+    """A message as it is recognised. ``given``: the sender named the id."""
+
+    @property
+    def message_id(self) -> str: ...
+
+    @property
+    def given(self) -> bool: ...
+
+    @property
+    def redelivered(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +49,7 @@ class Redelivery:
     unsettled: Counter[str] = field(default_factory=Counter)
     landed: Callable[[Collection[str]], set[str]] = _nothing
 
-    def known(self, messages: Sequence[Delivered]) -> list[bool]:
+    def known(self, messages: Sequence[Identified]) -> list[bool]:
         """Of each message whether it is in the table already."""
         if not self.unsettled and not any(m.redelivered for m in messages):
             return [False] * len(messages)
@@ -51,7 +65,7 @@ class Redelivery:
             for m, is_known in zip(messages, known, strict=True)
         ]
 
-    def _take(self, message: Delivered) -> bool:
+    def _take(self, message: Identified) -> bool:
         if not (message.given or message.redelivered) or not self.unsettled[message.message_id]:
             return False
         self.unsettled[message.message_id] -= 1

@@ -7,36 +7,58 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from ingestion.connectors.base import Connector, Reader, Watermarks
 from ingestion.connectors.redelivery import Redelivery
-from ingestion.consume import inbox, recover, settle, trouble
+from ingestion.consume import crashes, inbox, incarnation, recover, settle, trouble
 from ingestion.consume.inbox import Address
 from ingestion.consume.lane import Lane
 from ingestion.consume.lease import Lease
+from ingestion.consume.settle import Done
 from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
-from ingestion.models import Source, SourceStart, StreamPartition
+from ingestion.models import (
+    Batch,
+    BatchState,
+    ConnectionKind,
+    Source,
+    SourceStart,
+    StreamPartition,
+)
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
 
+#: Messages below which no batch is cut before its time, however few the broker sends at once.
+LEAST = 1_000
+
 
 @dataclass(slots=True)
 class Feed:
-    """``done``: batches of this slice, not settled; ``inherited``: those of earlier owners."""
+    """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
+
+    ``misfits``: rows that did not fit, of what was settled.
+    """
 
     source: Source
     address: Address
     reader: Reader
     lanes: dict[int, Lane]
     inherited: list[uuid.UUID] = field(default_factory=list)
-    done: list[uuid.UUID] = field(default_factory=list)
+    done: dict[uuid.UUID, Done] = field(default_factory=dict)
+    misfits: int = 0
 
     @property
     def tenant_id(self) -> int:
         return self.source.tenant_id
+
+    @property
+    def may_share(self) -> bool:
+        """Whether its small batches may be typed together with others': not while it is altered."""
+        table = self.source.table
+        return table.applied == table.generation
 
     @property
     def held_bytes(self) -> int:
@@ -54,40 +76,79 @@ class Feed:
 
     def pull(self, limit: int, now: float) -> int:
         """Move what has arrived into the lanes; returns how many. Raises ConnectorError."""
+        careful = [lane for lane in self.lanes.values() if lane.caution is not None]
+        if any(lane.waiting for lane in careful):
+            return 0
+        limit = min([limit, *(lane.caution.rows for lane in careful if lane.caution)])
         chunks = self.reader.poll(limit)
         for chunk in chunks:
             self.lanes[chunk.number].add(chunk, now)
         return sum(chunk.rows.num_rows for chunk in chunks)
 
-    def landed(self, lane: Lane) -> None:
+    def landed(self, lane: Lane, done: Done) -> None:
         """A lane's batch is in the table and the position behind it: acknowledge, last of all."""
-        if lane.under_way is not None:
-            self.done.append(lane.under_way.intent.token)
+        cut = lane.under_way
         lane.landed()
+        if cut is not None:
+            self.done[cut.intent.token] = done
+            crashes.landed(self.source, lane, cut)
         trouble.overcome(self.source)
         self.reader.acknowledge({lane.lease.number: lane.position})
 
-    def settle(self) -> None:
-        """Count and close what the broker knows to be done.
+    def counted(self) -> dict[uuid.UUID, Done]:
+        """What the broker knows to be done, to be closed. Raises ConnectorError, WarehouseError."""
+        due = dict(self.done)
+        if not due and not self.inherited:
+            return {}
+        self.reader.flush()
+        if self.reader.has_caught_up():
+            due |= dict.fromkeys(self.inherited, Done())
+        return settle.counted(self.address, due)
 
-        Raises ConnectorError, WarehouseError.
-        """
-        due, inherited = list(self.done), self.inherited
-        if due or inherited:
-            self.reader.flush()
-            due += inherited if self.reader.has_caught_up() else []
-        settle.settle(self.address, due)
-        closed = set(due)
-        self.done = [token for token in self.done if token not in closed]
-        self.inherited = [token for token in inherited if token not in closed]
+    def settled(self, batches: Mapping[uuid.UUID, Done]) -> None:
+        """``batches`` are closed."""
+        self.misfits += sum(one.misfits or 0 for one in batches.values())
+        self.done = {token: one for token, one in self.done.items() if token not in batches}
+        self.inherited = [token for token in self.inherited if token not in batches]
 
     def close(self) -> None:
         """Let go of the stream, settling what can be settled."""
         try:
-            self.settle()
+            counted = self.counted()
+            settle.close(counted)
+            self.settled(counted)
         except (ConnectorError, WarehouseError) as error:
             log.info("Source %s: settled by the next owner (%s)", self.source, error)
         self.reader.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What earlier owners left: ``opened`` are partitions with an open intent; ``done`` batches by
+    partition that nobody has settled.
+    """
+
+    partitions: Mapping[int, StreamPartition]
+    opened: Collection[int]
+    done: Mapping[int, list[uuid.UUID]]
+
+
+def left_of(leases: Collection[Lease]) -> Left:
+    """What earlier owners of all these left. Three queries; the dead of no batch are forgotten."""
+    ids = [one.partition_id for one in leases]
+    found = StreamPartition.across_tenants.select_related("caution").in_bulk(ids)
+    opened: set[int] = set()
+    done: dict[int, list[uuid.UUID]] = defaultdict(list)
+    batches = Batch.across_tenants.filter(partition__in=ids).exclude(state=BatchState.SETTLED)
+    for partition_id, token, state in batches.values_list("partition", "token", "state"):
+        if state == BatchState.INTENT:
+            opened.add(partition_id)
+        else:
+            done[partition_id].append(token)
+    died = [one.partition_id for one in leases if one.crashes and one.partition_id not in opened]
+    if died:
+        StreamPartition.across_tenants.filter(pk__in=died).update(crashes=0)
+    return Left(found, opened, done)
 
 
 def open_feed(
@@ -95,6 +156,7 @@ def open_feed(
     source: Source,
     leases: list[Lease],
     marks: Mapping[int, Watermarks],
+    left: Left,
 ) -> Feed:
     """A feed that goes on where the last owner stopped, after ending what that one left open.
 
@@ -102,24 +164,65 @@ def open_feed(
     """
     at = inbox.address(source.table)
     lanes: dict[int, Lane] = {}
+    inherited: list[uuid.UUID] = []
     known = Redelivery()
     for lease in leases:
         if lease.number not in marks:
             msg = f"Partition {lease.number} of {source.stream!r} no longer exists at the broker."
             raise StreamMissing(msg)
-        recover.recover(connector, source, at, lease)
-        known = recover.redelivery(source, at, lease)
-        mark = marks[lease.number]
-        lanes[lease.number] = Lane(lease, _position(source, lease, mark), mark.high)
-    inherited = settle.unsettled([lease.partition_id for lease in leases])
+        lanes[lease.number] = _lane(connector, source, at, lease, marks[lease.number], left)
+        inherited += _done(lease, left)
+        if source.kind == ConnectionKind.RABBITMQ:
+            known = recover.redelivery(source, at, lease)
     positions = {number: lane.position for number, lane in lanes.items()}
     reader = connector.open(source, positions, known)
+    if reader.holds is not None:
+        for lane in lanes.values():
+            # One half is inserted while the other comes.
+            lane.enough = max(LEAST, reader.holds // 2)
     return Feed(source, at, reader, lanes, inherited)
 
 
-def _position(source: Source, lease: Lease, mark: Watermarks) -> int:
-    """Where reading begins. A gap that the broker's retention left is noted, never silent."""
-    partition = StreamPartition.objects.get(pk=lease.partition_id)
+def _lane(
+    connector: Connector,
+    source: Source,
+    at: Address,
+    lease: Lease,
+    mark: Watermarks,
+    left: Left,
+) -> Lane:
+    partition = left.partitions[lease.partition_id]
+    is_open = lease.partition_id in left.opened
+    if is_open or incarnation.is_another(lease.stream_id, lease.position, mark):
+        incarnation.check(source, lease, mark)
+        crashes.judge(connector, source, at, lease)
+        recover.recover(connector, source, at, lease)
+        partition = StreamPartition.across_tenants.select_related("caution").get(
+            pk=lease.partition_id
+        )
+    return Lane(
+        lease,
+        _position(source, partition, lease, mark),
+        mark.high,
+        partition.reread_until,
+        lease.crashes if is_open else 0,
+        getattr(partition, "caution", None),
+    )
+
+
+def _done(lease: Lease, left: Left) -> list[uuid.UUID]:
+    """Batches that are done and not settled, with those that were just recovered."""
+    if lease.partition_id not in left.opened:
+        return left.done.get(lease.partition_id, [])
+    done = Batch.across_tenants.filter(partition=lease.partition_id, state=BatchState.DONE)
+    return list(done.values_list("token", flat=True))
+
+
+def _position(source: Source, partition: StreamPartition, lease: Lease, mark: Watermarks) -> int:
+    """Where reading begins. A gap that the broker's retention left is noted, never silent.
+
+    It may lie beyond ``mark.high``, which was measured before what was left open was recovered.
+    """
     if partition.position is None:
         first = mark.low if source.start == SourceStart.EARLIEST else mark.high
         _move(lease, first)
@@ -132,7 +235,7 @@ def _position(source: Source, lease: Lease, mark: Watermarks) -> int:
 
 
 def _move(lease: Lease, position: int) -> None:
-    moved = StreamPartition.objects.filter(
+    moved = StreamPartition.across_tenants.filter(
         pk=lease.partition_id, lease_owner=lease.owner, epoch=lease.epoch
     ).update(position=position)
     if not moved:

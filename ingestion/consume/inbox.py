@@ -1,32 +1,58 @@
-"""The way into ClickHouse: one Arrow block a batch, and questions about what is there."""
+"""The way into ClickHouse: one Arrow block a batch, and questions about what is there.
+
+The views behind the inbox type the messages of the usual form. What they leave over they note, and
+it is typed by a query and inserted past them, before the batch counts as landed.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
 from typing import cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
+from django.conf import settings
 
+from ingestion.consume import typed
 from ingestion.consume.lane import Cut
+from ingestion.consume.lease import Lease
+from ingestion.consume.typed import Place
 from ingestion.ddl import names
-from ingestion.ddl.spec import INSERT_SETTINGS
+from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec
 from ingestion.models import Table
+from ingestion.provision import columns_of
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
 #: Days for which ids of messages that a queue delivers again are looked for.
 REMEMBERED_DAYS = 2
+#: Why a message is in the quarantine that never came to its typing.
+REASON = "crashed_worker"
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a table's inbox, the table itself and its quarantine stand, quoted for SQL."""
+    """Where a table's inbox, the table itself and its quarantine stand, quoted for SQL.
+
+    ``columns`` as they were when it was asked for; an insert past the views is refused where the
+    table has others by now.
+    """
 
     inbox: str
     table: str
     quarantine: str
+    leftovers: str
+    columns: tuple[ColumnSpec, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        """Where rows go past the views."""
+        return Place(self.table, self.quarantine, self.columns)
 
 
 def address(table: Table) -> Address:
@@ -36,38 +62,94 @@ def address(table: Table) -> Address:
         inbox=f"{database}.{names.quoted(names.inbox(table.name))}",
         table=f"{database}.{names.quoted(table.name)}",
         quarantine=f"{database}.{names.quoted(names.quarantine(table.name))}",
+        leftovers=_on_all_replicas(f"{database}.{names.quoted(names.leftovers(table.name))}"),
+        columns=columns_of(table),
     )
 
 
-def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> None:
-    """Insert a batch; raises WarehouseError, and then nobody knows whether it landed.
+def _on_all_replicas(name: str) -> str:
+    cluster = settings.CLICKHOUSE_CLUSTER
+    return f"clusterAllReplicas({names.text(cluster)}, {name})" if cluster else name
+
+
+def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> int:
+    """Insert a batch; returns how many of its rows did not fit.
+
+    Raises WarehouseError, and then nobody knows what of it landed. One of offsets that hold no
+    message has nothing to insert.
 
     ``token`` defaults to the batch's own. The engine drops a block whose token it has seen.
     """
-    settings = INSERT_SETTINGS | {"insert_deduplication_token": str(token or cut.intent.token)}
+    if not cut.rows.num_rows:
+        return 0
+    token = token or cut.intent.token
+    messages = table_of(source_id, cut)
+    options = INSERT_SETTINGS | {"insert_deduplication_token": str(token)}
     # Any buffer is sent as it is; the annotation knows only bytes.
-    body = cast("bytes", block(source_id, cut))
+    body = cast("bytes", typed.stream(messages))
     with translated():
-        client.admin().raw_insert(to.inbox, insert_block=body, settings=settings, fmt="ArrowStream")
+        client.admin().raw_insert(to.inbox, insert_block=body, settings=options, fmt="ArrowStream")
+    rest = _left_over(to, cut.intent.token, messages)
+    return _insert_rest(to, rest, token) if rest.num_rows else 0
 
 
-def block(source_id: int, cut: Cut) -> memoryview:
-    """The batch as an Arrow stream of one record batch, with the columns of the inbox.
+def _left_over(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
+    """Those of the messages that the views have not typed."""
+    sql = f"SELECT DISTINCT _offset FROM {to.leftovers} WHERE _batch = {{batch:UUID}}"  # noqa: S608
+    offsets = [row["_offset"] for row in client.rows(sql, {"batch": batch})]
+    return messages.filter(pc.is_in(messages["_offset"], value_set=pa.array(offsets, pa.int64())))
 
-    A view, and not bytes: clickhouse-connect would copy those once more behind the statement.
+
+def _insert_rest(to: Address, rest: pa.Table, token: uuid.UUID) -> int:
+    (rows,) = typed.type_rest(rest, to.columns).values()
+    typed.land(to.place, rows, str(token_of(token, rest)))
+    return len(rows.misfits)
+
+
+def token_of(token: uuid.UUID, rows: pa.Table) -> uuid.UUID:
+    """Of a part of a batch: the same for the same rows, so that the engine drops it if repeated."""
+    offsets = rows["_offset"].combine_chunks().to_numpy().tobytes()
+    return uuid.uuid5(token, hashlib.sha256(offsets).hexdigest())
+
+
+def put_aside(to: Address, source_id: int, cut: Cut) -> None:
+    """Insert messages into the quarantine as they are, past the views; raises WarehouseError.
+
+    Safe to repeat for a stream with offsets: what the table has of them is left out.
     """
+    intent = cut.intent
+    if held_between(to, intent.lease, intent.from_offset, intent.to_offset):
+        return
+    options = INSERT_SETTINGS | {"insert_deduplication_token": str(intent.token)}
+    problem = {name: pa.scalar("") for name in ("column", "expected", "value")}
+    body = cast("bytes", block(source_id, cut, problem | {"reason": pa.scalar(REASON)}))
+    with translated():
+        client.admin().raw_insert(
+            to.quarantine, insert_block=body, settings=options, fmt="ArrowStream"
+        )
+
+
+def block(
+    source_id: int, cut: Cut, more: Mapping[str, pa.Scalar] = MappingProxyType({})
+) -> memoryview:
+    """The batch as an Arrow stream of one record batch, with the columns of the inbox, and more."""
+    return typed.stream(table_of(source_id, cut, more))
+
+
+def table_of(
+    source_id: int, cut: Cut, more: Mapping[str, pa.Scalar] = MappingProxyType({})
+) -> pa.Table:
+    """The messages of a batch with the columns of the inbox, and more."""
     rows = cut.rows.combine_chunks()
     whole = {
         "_source": pa.scalar(source_id, pa.uint64()),
         "_partition": pa.scalar(cut.intent.lease.number, pa.uint32()),
         "_batch": pa.scalar(cut.intent.token.bytes, pa.binary(16)),
+        **more,
     }
     for name, value in whole.items():
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, rows.schema) as writer:
-        writer.write_table(rows)
-    return memoryview(sink.getvalue())
+    return rows
 
 
 def quarantined(of: Address, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
@@ -87,10 +169,44 @@ def _everywhere(of: Address, columns: str, condition: str) -> str:
     )
 
 
+def most_partitions(table: Table) -> int:
+    """How many partitions the tenant's table with the most of them has, rollups among them.
+
+    So many blocks one insert can leave in the window of each.
+    """
+    sql = (
+        "SELECT max(partitions) AS most FROM (SELECT uniqExact(partition_id) AS partitions "
+        "FROM system.parts WHERE active AND database = {database:String} GROUP BY table)"
+    )
+    return int(client.rows(sql, {"database": table.tenant.warehouse.database})[0]["most"])
+
+
 def held(of: Address, batch: uuid.UUID) -> list[int]:
     """The offsets that the table and the quarantine hold of a batch, once a row."""
     sql = _everywhere(of, "_offset", "_batch = {batch:UUID}")
     return [row["_offset"] for row in client.rows(sql, {"batch": batch})]
+
+
+def held_between(of: Address, lease: Lease, start: int, end: int) -> list[int]:
+    """The offsets in ``[start, end)`` that the table and the quarantine hold of any batch."""
+    condition = (
+        "_source = {source:UInt64} AND _partition = {number:UInt32} "
+        "AND _offset >= {start:Int64} AND _offset < {end:Int64}"
+    )
+    bound = {"source": lease.source_id, "number": lease.number, "start": start, "end": end}
+    sql = _everywhere(of, "_offset", condition + since(lease.began_at, bound))
+    return [row["_offset"] for row in client.rows(sql, bound)]
+
+
+def since(began_at: datetime | None, bound: dict[str, int]) -> str:
+    """The condition that leaves out rows of a stream that is gone; what it needs goes to ``bound``.
+
+    So that nobody pays for it whose stream was never made again, it is empty then.
+    """
+    if began_at is None:
+        return ""
+    bound["since"] = round(began_at.timestamp() * 1000)
+    return " AND _ingested_at >= fromUnixTimestamp64Milli({since:Int64})"
 
 
 def message_ids(of: Address, batches: Collection[uuid.UUID]) -> Iterable[str]:

@@ -6,6 +6,7 @@ has gone to another (``lease_owner`` and ``epoch`` no longer match), and returns
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from ingestion.consume.lease import Lease
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970."""
+    """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970.
+
+    ``past_views``: typed together with other batches (``together``).
+    """
 
     lease: Lease
     token: uuid.UUID
@@ -29,26 +33,32 @@ class Intent:
     rows: int
     bytes: int
     newest: int
+    deduplicated: int = 0
+    is_reread: bool = False
+    past_views: bool = False
 
 
 _OPEN = """
 WITH wanted AS (
     SELECT * FROM unnest(
         %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
-        %(ends)s::bigint[], %(rows)s::bigint[], %(bytes)s::bigint[]
-    ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, bytes)
+        %(ends)s::bigint[], %(rows)s::bigint[], %(deduplicated)s::bigint[], %(reread)s::bool[],
+        %(past_views)s::bool[], %(bytes)s::bigint[]
+    ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, is_reread,
+           past_views, bytes)
 ), held AS (
     UPDATE ingestion_streampartition p
     SET lease_expires_at = statement_timestamp() + %(lease)s
     FROM wanted w
     WHERE p.id = w.partition_id AND p.epoch = w.epoch AND p.lease_owner = %(owner)s
       AND p.position = w.from_offset
-    RETURNING p.id
+    RETURNING p.id, p.incarnation
 )
 INSERT INTO ingestion_batch
-    (token, partition_id, from_offset, to_offset, epoch, state, rows, quarantined, bytes, opened_at)
-SELECT token, partition_id, from_offset, to_offset, epoch, 'intent', rows, 0, bytes,
-       statement_timestamp()
+    (token, partition_id, from_offset, to_offset, epoch, state, rows, deduplicated, is_reread,
+     past_views, incarnation, quarantined, bytes, opened_at)
+SELECT token, partition_id, from_offset, to_offset, epoch, 'intent', rows, deduplicated, is_reread,
+       past_views, incarnation, 0, bytes, statement_timestamp()
 FROM wanted JOIN held ON held.id = wanted.partition_id
 RETURNING token
 """
@@ -57,8 +67,9 @@ _FINISH = """
 WITH finished AS (
     SELECT * FROM unnest(
         %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
-        %(ends)s::bigint[], %(rows)s::bigint[], %(bytes)s::bigint[], %(newest)s::timestamptz[]
-    ) AS f(partition_id, epoch, token, from_offset, to_offset, rows, bytes, newest)
+        %(ends)s::bigint[], %(rows)s::bigint[], %(deduplicated)s::bigint[], %(bytes)s::bigint[],
+        %(newest)s::timestamptz[]
+    ) AS f(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, bytes, newest)
 ), moved AS (
     UPDATE ingestion_streampartition p
     SET position = f.to_offset, bytes = p.bytes + f.bytes,
@@ -71,7 +82,8 @@ WITH finished AS (
     RETURNING p.id
 )
 UPDATE ingestion_batch b
-SET state = 'done', done_at = statement_timestamp(), rows = f.rows, to_offset = f.to_offset
+SET state = 'done', done_at = statement_timestamp(), rows = f.rows,
+    deduplicated = f.deduplicated, to_offset = f.to_offset
 FROM finished f JOIN moved m ON m.id = f.partition_id
 WHERE b.token = f.token AND b.state = 'intent'
 RETURNING b.token
@@ -90,8 +102,8 @@ def announce(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
 def finish(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
     """Mark batches done and move positions; returns the tokens of those whose lease still holds.
 
-    ``rows`` and ``to_offset`` of the batch become those of the intent given: a queue's batch that
-    landed in part ends with what landed.
+    ``rows``, ``deduplicated`` and ``to_offset`` of the batch become those of the intent given: a
+    queue's batch that landed in part ends with what landed.
     """
     newest = [_time(one.newest) for one in intents]
     return _run(_FINISH, owner, intents, newest=newest)
@@ -114,9 +126,14 @@ def _columns(intents: Iterable[Intent]) -> dict[str, list[Any]]:
         "starts": [one.from_offset for one in ordered],
         "ends": [one.to_offset for one in ordered],
         "rows": [one.rows for one in ordered],
+        "reread": [one.is_reread for one in ordered],
+        "past_views": [one.past_views for one in ordered],
+        "deduplicated": [one.deduplicated for one in ordered],
         "bytes": [one.bytes for one in ordered],
     }
 
 
 def _time(milliseconds: int) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds > 0 else None
+    """A sender's clock may say anything; a time of the future counts as now."""
+    past = min(milliseconds / 1000, time.time())
+    return datetime.fromtimestamp(past, UTC) if past > 0 else None

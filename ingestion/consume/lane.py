@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from ingestion.connectors.chunk import Chunk
+from ingestion.consume import caution
 from ingestion.consume.intent import Intent
 from ingestion.consume.lease import Lease
 from ingestion.consume.pace import Pace
+from ingestion.models import Caution
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A batch on its way: what is announced, and the messages."""
+    """A batch on its way: what is announced, and the messages.
+
+    ``is_condemned``: it is one message that workers died of, for the quarantine.
+    """
 
     intent: Intent
     rows: pa.Table
+    is_condemned: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Lane:
     """Messages that wait to be cut, beginning at ``position``; one batch at a time is under way."""
 
@@ -29,6 +35,14 @@ class Lane:
     position: int
     #: Offset of the next new message when the slice began: below it lies the backlog.
     high: int
+    #: Below it offsets may be in the table already, since a reset.
+    reread_until: int = 0
+    #: Owners before this one that died (Lease.crashes), until something lands.
+    crashes: int = 0
+    #: Where owners died of what comes next.
+    caution: Caution | None = None
+    #: Rows at which it is cut at the latest; None leaves that to the pace.
+    enough: int | None = None
     waiting: list[Chunk] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
@@ -43,28 +57,63 @@ class Lane:
         self.rows += chunk.rows.num_rows
         self.bytes += chunk.bytes
 
-    def is_due(self, pace: Pace, now: float, busy: int) -> bool:
-        """Whether a batch should be cut; while one is under way the next one grows."""
+    def is_due(self, pace: Pace, now: float, age: float) -> bool:
+        """Whether a batch should be cut that is so old; while one is under way the next grows."""
         if self.under_way is not None or not self.waiting:
             return False
+        if self.caution is not None:
+            return caution.may_try(self)
+        if self.enough is not None and self.rows >= self.enough:
+            return True
         backlog = self.high - self.waiting[-1].to_offset > pace.rows
-        return pace.is_due(self.rows, self.bytes, now - self.since, busy, backlog=backlog)
+        return pace.is_due(self.rows, self.bytes, now - self.since, age, backlog=backlog)
 
-    def cut(self) -> Cut:
-        """All that waits, as one batch."""
+    def is_small(self, rows: int, held: int) -> bool:
+        """Whether a plain batch waits, of no more than ``rows`` messages and ``held`` bytes."""
+        is_plain = self.caution is None and self.position >= self.reread_until
+        return is_plain and 0 < self.rows <= rows and self.bytes <= held
+
+    def cut(self, pace: Pace, *, past_views: bool = False) -> Cut:
+        """What waits, as one batch of about the size that ``pace`` asks for; with caution a piece.
+
+        More may wait, where ClickHouse was away or slow: what one insert takes of its memory has a
+        bound all the same.
+        """
+        if self.caution is None:
+            chunks = self._first(pace)
+            self.under_way = self._cut(chunks, past_views=past_views)
+        else:
+            chunk = caution.piece(self.waiting, self.caution.rows)
+            is_condemned = caution.is_condemned(self.caution, chunk)
+            self.under_way = replace(self._cut([chunk]), is_condemned=is_condemned)
+        self.rows = sum(one.rows.num_rows for one in self.waiting)
+        self.bytes = sum(one.bytes for one in self.waiting)
+        return self.under_way
+
+    def _first(self, pace: Pace) -> list[Chunk]:
+        rows = held = 0
+        chunks: list[Chunk] = []
+        while self.waiting and not pace.is_full(rows, held):
+            chunks.append(self.waiting.pop(0))
+            rows += chunks[-1].rows.num_rows
+            held += chunks[-1].bytes
+        return chunks
+
+    def _cut(self, chunks: list[Chunk], *, past_views: bool = False) -> Cut:
+        table = pa.Table.from_batches([chunk.rows for chunk in chunks])
         intent = Intent(
             lease=self.lease,
             token=uuid.uuid4(),
             from_offset=self.position,
-            to_offset=self.waiting[-1].to_offset,
-            rows=self.rows,
-            bytes=self.bytes,
-            newest=max(chunk.newest for chunk in self.waiting),
+            to_offset=chunks[-1].to_offset,
+            rows=table.num_rows,
+            bytes=sum(chunk.bytes for chunk in chunks),
+            newest=max(chunk.newest for chunk in chunks),
+            is_reread=self.position < self.reread_until,
+            past_views=past_views,
+            deduplicated=sum(chunk.deduplicated for chunk in chunks),
         )
-        table = pa.Table.from_batches([chunk.rows for chunk in self.waiting])
-        self.under_way = Cut(intent, table)
-        self.discard()
-        return self.under_way
+        return Cut(intent, table)
 
     def landed(self) -> None:
         """The batch under way is in the table, and noted."""

@@ -11,11 +11,11 @@ import secrets
 import socket
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.db.models.functions import Now
 
 from ingestion.models import Source, StreamPartition
@@ -24,13 +24,36 @@ from tenants.models import TenantStatus
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One partition, held by ``owner`` in ``epoch``."""
+    """One partition, held by ``owner`` in ``epoch``.
+
+    ``stream_id`` and ``position`` as they were when it was taken. ``began_at``: what ClickHouse
+    has from before it came from a stream that is gone. ``crashes``: owners before it, in a row,
+    that died (StreamPartition.crashes).
+    """
 
     partition_id: int
     source_id: int
     number: int
     owner: str
     epoch: int
+    stream_id: str = ""
+    position: int | None = None
+    began_at: datetime | None = None
+    crashes: int = 0
+
+
+def _lease(partition: StreamPartition, owner: str, crashes: int = 0) -> Lease:
+    return Lease(
+        partition.pk,
+        partition.source_id,
+        partition.number,
+        owner,
+        partition.epoch + 1,
+        partition.stream_id,
+        partition.position,
+        partition.began_at,
+        crashes,
+    )
 
 
 def new_owner() -> str:
@@ -38,56 +61,105 @@ def new_owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def runnable() -> Q:
-    """Sources that may be consumed: active, of an active tenant, table and warehouse ready."""
+def ready() -> Q:
+    """Sources that could be consumed: of an active tenant, table and warehouse ready."""
     return Q(
-        active=True,
         tenant__status=TenantStatus.ACTIVE,
         table__applied__gt=0,
         tenant__warehouse__applied__gt=0,
     )
 
 
+def runnable() -> Q:
+    """Sources that may be consumed: ready, not paused, and not held by the plan of the tenant.
+
+    What came over HTTP was let in by the plan when it came.
+    """
+    let_in = Q(tenant__ingestion_hold__isnull=True) | Q(connection__isnull=True)
+    return Q(active=True) & ready() & let_in
+
+
 def _of_sources(condition: Q) -> Q:
-    return Q(source__in=Source.objects.filter(condition))
+    return Q(source__in=Source.across_tenants.filter(condition))
 
 
 def free(connection_id: int | None) -> Q:
     """Partitions on a connection (None: the events endpoint) that may be taken now."""
     due = runnable() & Q(connection_id=connection_id, retry_at__lte=Now())
-    return _of_sources(due) & Q(lease_expires_at__lte=Now())
+    return _of_sources(due) & Q(lease_expires_at__lte=Now(), retired_at=None)
 
 
-def take(connection_id: int | None, owner: str, limit: int) -> list[Lease]:
+def take(
+    connection_id: int | None,
+    owner: str,
+    limit: int,
+    among: Q = Q(),  # noqa: B008 - never changed
+) -> list[Lease]:
     """Lease up to ``limit`` free partitions, those first that have waited longest."""
     with transaction.atomic():
         chosen = list(
-            StreamPartition.objects.select_for_update(skip_locked=True, of=("self",))
-            .filter(free(connection_id))
+            StreamPartition.across_tenants.select_for_update(skip_locked=True, of=("self",))
+            .filter(free(connection_id), among)
             .order_by("lease_expires_at", "pk")[:limit]
         )
-        StreamPartition.objects.filter(pk__in=[one.pk for one in chosen]).update(
+        StreamPartition.across_tenants.filter(pk__in=[one.pk for one in chosen]).update(
+            lease_owner=owner,
+            lease_expires_at=_expiry(),
+            epoch=F("epoch") + 1,
+            wanted_by="",
+            wanted_at=None,
+            crashes=Case(When(lease_owner="", then=F("crashes")), default=F("crashes") + 1),
+        )
+    return [_lease(one, owner, _crashes(one)) for one in chosen]
+
+
+def _crashes(partition: StreamPartition) -> int:
+    """An owner that lives gives its lease back; one that did not has died, or was paused."""
+    return partition.crashes + bool(partition.lease_owner)
+
+
+def take_all(source: Source, owner: str) -> list[Lease] | None:
+    """Lease all partitions of one source, whether it is paused or not; None: one is not free."""
+    with transaction.atomic():
+        chosen = list(
+            StreamPartition.across_tenants.select_for_update(of=("self",))
+            .filter(source=source, lease_expires_at__lte=Now())
+            .order_by("pk")
+        )
+        if len(chosen) < source.partitions.count():
+            return None
+        StreamPartition.across_tenants.filter(pk__in=[one.pk for one in chosen]).update(
             lease_owner=owner, lease_expires_at=_expiry(), epoch=F("epoch") + 1
         )
-    return [Lease(one.pk, one.source_id, one.number, owner, one.epoch + 1) for one in chosen]
+    return [_lease(one, owner) for one in chosen]
 
 
 def renew(owner: str, partitions: Collection[int]) -> set[int]:
-    """Which of the partitions are still the owner's, and of sources that may still run."""
+    """Which of the partitions are still the owner's, and of sources that may still run.
+
+    What would expire within two thirds of a lease's time is renewed; the others were of late.
+    """
+    kept = set(
+        StreamPartition.across_tenants.filter(
+            _of_sources(runnable()), pk__in=partitions, lease_owner=owner
+        ).values_list("pk", flat=True)
+    )
     with transaction.atomic():
-        kept = set(
-            StreamPartition.objects.select_for_update(of=("self",))
-            .filter(_of_sources(runnable()), pk__in=partitions, lease_owner=owner)
+        ending = Now() + timedelta(seconds=settings.MILLRACE_LEASE_SECONDS * 2 / 3)
+        due = list(
+            StreamPartition.across_tenants.select_for_update(of=("self",))
+            .filter(pk__in=kept, lease_owner=owner, lease_expires_at__lt=ending)
             .order_by("pk")
             .values_list("pk", flat=True)
         )
-        StreamPartition.objects.filter(pk__in=kept).update(lease_expires_at=_expiry())
+        if due:
+            StreamPartition.across_tenants.filter(pk__in=due).update(lease_expires_at=_expiry())
     return kept
 
 
 def release(owner: str, partitions: Collection[int]) -> None:
     """Give back what is still the owner's, for the next one to take at once."""
-    StreamPartition.objects.filter(pk__in=partitions, lease_owner=owner).update(
+    StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner).update(
         lease_owner="", lease_expires_at=Now()
     )
 

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 
 from django.db import connection
 from django.db.models import Q
 
 from ingestion.connectors.base import Connector, Watermarks
 from ingestion.connectors.registry import connect
-from ingestion.consume import settle, trouble
-from ingestion.consume.lease import runnable
+from ingestion.consume import incarnation, settle, trouble
+from ingestion.consume.lease import ready, runnable
+from ingestion.consume.status import source_status
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection, ConnectionKind, Source, StreamPartition
 from tenants.warehouse.errors import WarehouseError
 
+# A partition that is there later than the source belongs to it from its first message on, wherever
+# the source began; the others begin when they are read first.
 _STORE = """
 INSERT INTO ingestion_streampartition AS p
     (source_id, number, low_watermark, high_watermark, measured_at, lease_owner, lease_expires_at,
-     epoch, landed, quarantined, bytes, lost, spooled_bytes)
-SELECT %(source)s, m.number, m.low, m.high, statement_timestamp(), '', statement_timestamp(),
-       0, 0, 0, 0, 0, 0
-FROM unnest(%(numbers)s::int[], %(low)s::bigint[], %(high)s::bigint[]) AS m(number, low, high)
-ORDER BY m.number
+     epoch, landed, quarantined, bytes, lost, spooled_bytes, stream_id, position)
+SELECT m.source_id, m.number, m.low, m.high, statement_timestamp(), '', statement_timestamp(),
+       0, 0, 0, 0, 0, 0, m.stream_id,
+       CASE WHEN EXISTS (SELECT FROM ingestion_streampartition o
+                         WHERE o.source_id = m.source_id AND o.position IS NOT NULL) THEN m.low END
+FROM unnest(%(sources)s::bigint[], %(numbers)s::int[], %(low)s::bigint[], %(high)s::bigint[],
+            %(ids)s::text[]) AS m(source_id, number, low, high, stream_id)
+ORDER BY m.source_id, m.number
 ON CONFLICT (source_id, number) DO UPDATE
 SET low_watermark = excluded.low_watermark, high_watermark = excluded.high_watermark,
-    measured_at = excluded.measured_at
+    measured_at = excluded.measured_at,
+    stream_id = coalesce(nullif(p.stream_id, ''), excluded.stream_id),
+    caught_up_at = CASE WHEN p.position >= excluded.high_watermark THEN excluded.measured_at
+                        ELSE p.caught_up_at END
+RETURNING p.source_id, p.number, p.stream_id, p.retired_at IS NOT NULL
+"""
+
+_NOTE_LAG = """
+INSERT INTO ingestion_sourceminute AS m
+    (source_id, began_at, rows, quarantined, bytes, lag, lag_seconds, ages)
+SELECT s.id, greatest(date_trunc('minute', statement_timestamp()), s.counted_from),
+       0, 0, 0, l.lag, l.seconds, '{}'
+FROM unnest(%(sources)s::bigint[], %(lags)s::bigint[], %(seconds)s::float[])
+    AS l(source_id, lag, seconds)
+JOIN ingestion_source s ON s.id = l.source_id ORDER BY s.id
+ON CONFLICT (source_id, began_at) DO UPDATE
+SET lag = greatest(m.lag, excluded.lag),
+    lag_seconds = greatest(m.lag_seconds, excluded.lag_seconds)
 """
 
 
 def measure_connection(connection_id: int) -> None:
-    """Store the watermarks of all sources on a connection; new partitions get their rows."""
-    on = Connection.objects.get(pk=connection_id)
-    sources = list(chosen(runnable() & Q(connection=on)))
+    """Store the watermarks of all sources on a connection; new partitions get their rows.
+
+    Paused sources are measured too: what waits for them grows.
+    """
+    on = Connection.across_tenants.get(pk=connection_id)
+    sources = list(chosen(ready() & Q(connection=on)))
     if not sources:
         return
     connector = connect(on)
@@ -41,16 +69,24 @@ def measure_connection(connection_id: int) -> None:
     finally:
         connector.close()
     if on.kind == ConnectionKind.KAFKA:
-        settle_left(sources)
+        settle.settle_left(sources)
 
 
-def settle_left(sources: Collection[Source]) -> None:
-    """Settle what crashed owners left; a table that can't be asked is left for the next time."""
-    for source in sources:
-        try:
-            settle.settle_left(source)
-        except WarehouseError:
-            continue
+def note_lag() -> None:
+    """Note in the history how far behind each source is, as last measured. One statement for all.
+
+    Sources that wait for nothing are left out: no row says the same.
+    """
+    behind = [one for one in source_status() if one.lag]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _NOTE_LAG,
+            {
+                "sources": [one.source_id for one in behind],
+                "lags": [one.lag for one in behind],
+                "seconds": [one.lag_seconds or 0.0 for one in behind],
+            },
+        )
 
 
 def discover(connector: Connector, connection_id: int | None) -> None:
@@ -62,8 +98,10 @@ def discover(connector: Connector, connection_id: int | None) -> None:
 
 def chosen(condition: Q) -> Collection[Source]:
     """The sources with all that consuming needs to know of them."""
-    return Source.objects.filter(condition).select_related(
-        "tenant__warehouse", "table__tenant__warehouse", "connection__tenant"
+    return (
+        Source.across_tenants.filter(condition)
+        .select_related("tenant__warehouse", "table__tenant__warehouse", "connection__tenant")
+        .prefetch_related("table__columns")
     )
 
 
@@ -73,26 +111,55 @@ def store(connector: Connector, sources: Collection[Source]) -> None:
         measured = connector.measure(sources)
     except ConnectorError as error:
         measured = dict.fromkeys((source.pk for source in sources), error)
+    good: dict[int, Mapping[int, Watermarks]] = {}
     for source in sources:
         found = measured[source.pk]
         if not isinstance(found, ConnectorError):
-            _store(source, found)
-        elif source.error != str(found) or not source.attempts:
+            good[source.pk] = found
+        elif source.active and (source.error != str(found) or not source.attempts):
             trouble.note_exception(source, found)
+    stored = _store(good) if connector.GIVES_OFFSETS else _begin(good)
+    for source in sources:
+        if source.pk in stored:
+            _compare(source, stored[source.pk], good[source.pk])
 
 
-def _store(source: Source, marks: Mapping[int, Watermarks]) -> None:
-    if source.connection_id is None:
-        # The events endpoint gives out offsets from this row; nothing else may set its watermark.
-        StreamPartition.objects.get_or_create(source=source, number=0, defaults={"position": 0})
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _STORE,
-            {
-                "source": source.pk,
-                "numbers": list(marks),
-                "low": [one.low for one in marks.values()],
-                "high": [one.high for one in marks.values()],
-            },
+#: Of a source: number, id and whether it is retired, of each partition, as they are stored.
+_Stored = Mapping[int, list[tuple[int, str, bool]]]
+
+
+def _begin(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
+    """The events endpoint gives out offsets from these rows; nothing else may set its watermark."""
+    for source_id in measured:
+        StreamPartition.across_tenants.get_or_create(
+            source_id=source_id, number=0, defaults={"position": 0}
         )
+    return {}
+
+
+def _store(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
+    """One statement for all sources."""
+    rows = [
+        (source_id, number, mark.low, mark.high, mark.stream_id)
+        for source_id, marks in measured.items()
+        for number, mark in marks.items()
+    ]
+    columns = [list(column) for column in zip(*rows, strict=True)] or [[]] * 5
+    names = ("sources", "numbers", "low", "high", "ids")
+    stored: dict[int, list[tuple[int, str, bool]]] = defaultdict(list)
+    with connection.cursor() as cursor:
+        cursor.execute(_STORE, dict(zip(names, columns, strict=True)))
+        for source_id, number, stream_id, is_retired in cursor.fetchall():
+            stored[source_id].append((number, stream_id, is_retired))
+    return stored
+
+
+def _compare(
+    source: Source, stored: list[tuple[int, str, bool]], marks: Mapping[int, Watermarks]
+) -> None:
+    incarnation.notice(
+        source, {number: known for number, known, is_retired in stored if not is_retired}, marks
+    )
+    if retired := [number for number, _, is_retired in stored if is_retired]:
+        with suppress(WarehouseError):
+            incarnation.revive(source, retired, marks)

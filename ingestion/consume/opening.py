@@ -8,29 +8,28 @@ from collections.abc import Mapping
 from django.db.models import Q
 
 from ingestion.connectors.base import Connector, Measured, Watermarks
-from ingestion.consume import lease, measure, trouble
-from ingestion.consume.feed import Feed, open_feed
+from ingestion.consume import lease, measure, sharing, trouble
+from ingestion.consume.feed import Feed, left_of, open_feed
 from ingestion.consume.lease import Lease, runnable
 from ingestion.errors import ConnectorError
 from ingestion.models import Source
-
-#: Partitions that one slice leases at most: the rest is for other slices, at once.
-PARTITIONS = 16
 
 
 def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> list[Feed]:
     """Feeds of the sources whose partitions could be leased; what fails is noted at its source."""
     measure.discover(connector, connection_id)
     leases: dict[int, list[Lease]] = defaultdict(list)
-    for one in lease.take(connection_id, owner, PARTITIONS):
+    taken = sharing.take(connection_id, owner, connector.PARTITIONS)
+    for one in taken:
         leases[one.source_id].append(one)
+    left = left_of(taken)
     sources = list(measure.chosen(runnable() & Q(pk__in=list(leases))))
     measured = _measure(connector, sources)
     feeds = []
     for source in sources:
         held = leases.pop(source.pk)
         try:
-            feeds.append(open_feed(connector, source, held, _marks(measured, source)))
+            feeds.append(open_feed(connector, source, held, _marks(measured, source), left))
         except Exception as error:  # noqa: BLE001 - no source may stop the others
             trouble.note_exception(source, error)
             _release(owner, held)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from django.conf import settings
 
-#: Inserts that one slice may spend in a second on small batches. A small insert costs the engine
-#: about 5 ms of CPU, so a machine of 2 cores has some 50 for all its slices.
-INSERTS_PER_SECOND = 20
+from ingestion.consume import fairness
+
+#: Threads that small inserts may keep waiting, of a slice's two: beyond that batches get older.
+BUSY = 1.6
 #: While a backlog is read, batches may be this many times older before they are cut: size pays.
 BACKLOG_PATIENCE = 4
 
@@ -23,22 +24,25 @@ class Pace:
     #: What one slice holds in memory at most, all tenants together, beside what is being inserted.
     held_bytes: int
 
-    def age(self, busy: int) -> float:
-        """Seconds after which a batch is cut while ``busy`` partitions deliver."""
-        return max(self.seconds, busy / INSERTS_PER_SECOND)
+    def age(self, busy: int, cost: float) -> float:
+        """Seconds after which a batch is cut while ``busy`` partitions deliver.
+
+        ``cost``: seconds that a small insert keeps a thread waiting.
+        """
+        return max(self.seconds, busy * cost / BUSY)
 
     def is_full(self, rows: int, held: int) -> bool:
         """Whether a batch has reached its size."""
         return rows >= self.rows or held >= self.bytes
 
-    def is_due(self, rows: int, held: int, age: float, busy: int, *, backlog: bool) -> bool:
-        """Whether a batch is cut now."""
+    def is_due(self, rows: int, held: int, age: float, least: float, *, backlog: bool) -> bool:
+        """Whether a batch is cut now; ``least`` is the age at which it is, of ``age``."""
         patience = BACKLOG_PATIENCE if backlog else 1
-        return rows > 0 and (self.is_full(rows, held) or age >= self.age(busy) * patience)
+        return rows > 0 and (self.is_full(rows, held) or age >= least * patience)
 
-    def share(self, tenants: int) -> int:
-        """Bytes that one of ``tenants`` in a slice may hold."""
-        return self.held_bytes // max(1, tenants)
+    def share(self, weight: int, total_weight: int) -> int:
+        """Bytes that a tenant may hold, of tenants in a slice that weigh so much together."""
+        return fairness.share(self.held_bytes, weight, total_weight)
 
 
 def from_settings() -> Pace:

@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pyarrow as pa
+from django.db.models import F
 
 from ingestion.connectors.base import Connector
 from ingestion.connectors.chunk import SCHEMA
@@ -22,35 +23,57 @@ from ingestion.consume.intent import Intent, finish
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
-from ingestion.models import Batch, BatchState, Source
+from ingestion.models import Batch, BatchState, ConnectionKind, Source, StreamPartition
 
 log = logging.getLogger(__name__)
 
 
 def recover(connector: Connector, source: Source, at: Address, lease: Lease) -> None:
     """Bring the open intents of a partition to an end; raises ConnectorError or WarehouseError."""
-    opened = Batch.objects.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
+    opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
-        intent = _intent(batch, lease)
+        intent = intent_of(batch, lease)
         log.info("Recovering batch %s of %s", batch.token, source)
         done = _completed(connector, source, at, batch, intent)
         if not finish(lease.owner, [done]):
             raise LeaseLost(str(batch))
 
 
+def abandon(source: Source, at: Address, lease: Lease) -> None:
+    """End the open intents of a stream that is gone with what the table has of them.
+
+    The rest can't be read any more, and counts as lost. Raises WarehouseError, LeaseLost.
+    """
+    opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
+    for batch in opened.order_by("pk"):
+        held = len(inbox.held(at, batch.token))
+        log.error("Batch %s of %s: %d of %d rows", batch.token, source, held, batch.rows)
+        if not finish(lease.owner, [replace(intent_of(batch, lease), rows=held)]):
+            raise LeaseLost(str(batch))
+        StreamPartition.across_tenants.filter(pk=lease.partition_id).update(
+            lost=F("lost") + max(0, batch.rows - held)
+        )
+
+
 def redelivery(source: Source, at: Address, lease: Lease) -> Redelivery:
-    """What of a queue's unsettled batches is in the table, and may be delivered again."""
-    unsettled = Batch.objects.filter(partition_id=lease.partition_id).exclude(
+    """What of a queue's unsettled batches is in the table, and may be delivered again.
+
+    Of a queue the table is asked in any case: where ClickHouse does not answer, nothing is taken
+    from the queue, so that an outage does not use up the deliveries that its limit allows.
+    """
+    unsettled = Batch.across_tenants.filter(partition_id=lease.partition_id).exclude(
         state=BatchState.SETTLED
     )
+    is_queue = source.kind == ConnectionKind.RABBITMQ
     tokens = list(unsettled.values_list("token", flat=True))
     return Redelivery(
-        Counter(inbox.message_ids(at, tokens)) if tokens else Counter(),
+        Counter(inbox.message_ids(at, tokens)) if tokens or is_queue else Counter(),
         lambda ids: inbox.known_ids(at, source.pk, ids),
     )
 
 
-def _intent(batch: Batch, lease: Lease) -> Intent:
+def intent_of(batch: Batch, lease: Lease) -> Intent:
+    """An open batch, as its new owner ends it."""
     return Intent(
         lease=lease,
         token=batch.token,
@@ -59,6 +82,9 @@ def _intent(batch: Batch, lease: Lease) -> Intent:
         rows=batch.rows,
         bytes=batch.bytes,
         newest=0,
+        deduplicated=batch.deduplicated,
+        is_reread=batch.is_reread,
+        past_views=batch.past_views,
     )
 
 
@@ -66,15 +92,17 @@ def _completed(
     connector: Connector, source: Source, at: Address, batch: Batch, intent: Intent
 ) -> Intent:
     """The intent with the rows that the table holds of it in the end."""
+    if intent.is_reread:
+        return repair.fill(at, source.pk, Cut(intent, _again(connector, source, intent)))
     held = inbox.held(at, intent.token)
-    if len(held) == intent.rows:
+    remembered = repair.is_remembered(source.table, batch.opened_at)
+    if len(held) == intent.rows and not remembered:
         return intent
     try:
         rows = _again(connector, source, intent)
     except CannotRepeat:
         # The rest of it is delivered again, and becomes part of a new batch.
         return replace(intent, rows=len(held))
-    remembered = repair.is_remembered(source.table_id, batch.opened_at)
     landed = repair.complete(at, source.pk, Cut(intent, rows), remembered=remembered)
     return replace(intent, rows=landed)
 

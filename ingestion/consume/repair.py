@@ -7,23 +7,27 @@ count once; otherwise only the missing offsets, under a token of their own.
 
 from __future__ import annotations
 
-import hashlib
-import uuid
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.db.models import Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from ingestion.consume import inbox
+from ingestion.consume import inbox, together
 from ingestion.consume.inbox import Address
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.errors import Shortfall
-from ingestion.models import BackfillChunk, Batch
+from ingestion.models import BackfillChunk, Batch, FoldedBatches, Table
 
-#: Blocks that one insert may leave in the window: one for each partition of the table it touches.
+#: Inserts of one batch at the most: what the views type, and what is left over.
+INSERTS_A_BATCH = 2
+#: Blocks that one insert leaves in the window at the least, as is assumed: one for each partition
+#: of the table that it touches, and of a rollup behind it.
 BLOCKS_AN_INSERT = 20
 #: A token is trusted no longer than this, however few inserts came after it.
 TRUSTED = timedelta(hours=12)
@@ -36,12 +40,14 @@ def complete(at: Address, source_id: int, cut: Cut, *, remembered: bool) -> int:
     Raises WarehouseError, and Shortfall where rows are missing after all.
     """
     token = cut.intent.token
+    if remembered:
+        # Even where the table has all: a rollup behind it may not. Each has a window of its own.
+        _insert_as_before(at, source_id, cut)
     held = inbox.held(at, token)
-    if cut.rows.num_rows > len(held) and remembered:
-        inbox.insert(at, source_id, cut)
-        held = inbox.held(at, token)
     if missing := _missing(cut.rows, held):
-        inbox.insert(at, source_id, Cut(cut.intent, missing), _token_of(cut.intent, missing))
+        inbox.insert(
+            at, source_id, Cut(cut.intent, missing), inbox.token_of(cut.intent.token, missing)
+        )
         held = inbox.held(at, token)
     if _missing(cut.rows, held):
         msg = f"Batch {token}: {len(held)} of {cut.rows.num_rows} rows are in the table."
@@ -49,22 +55,49 @@ def complete(at: Address, source_id: int, cut: Cut, *, remembered: bool) -> int:
     return len(held)
 
 
-def is_remembered(table_id: int, opened_at: datetime) -> bool:
-    """Whether the engine surely has a token of that time in the table's window still."""
+def _insert_as_before(at: Address, source_id: int, cut: Cut) -> None:
+    """By the same way, as the engine knows a block by its token and the way that it came."""
+    if cut.intent.past_views:
+        together.insert_one(together.Member(at, source_id, cut))
+    else:
+        inbox.insert(at, source_id, cut)
+
+
+def fill(at: Address, source_id: int, cut: Cut) -> Intent:
+    """Insert what the table has not of a range that was read before, whichever batch it was in.
+
+    Returns the intent with the rows that are its own; the others count as deduplicated. Safe to
+    repeat. Raises WarehouseError, and Shortfall where rows are missing after all.
+    """
+    intent = cut.intent
+    where = (intent.lease, intent.from_offset, intent.to_offset)
+    if missing := _missing(cut.rows, inbox.held_between(at, *where)):
+        inbox.insert(at, source_id, Cut(intent, missing), inbox.token_of(intent.token, missing))
+        if _missing(missing, inbox.held_between(at, *where)):
+            raise Shortfall(f"Batch {intent.token}: not all of its rows are in the table.")
+    own = len(inbox.held(at, intent.token))
+    return replace(intent, rows=own, deduplicated=cut.rows.num_rows - own)
+
+
+def is_remembered(table: Table, opened_at: datetime) -> bool:
+    """Whether the engine surely has a token of that time in the table's window still.
+
+    Raises WarehouseError.
+    """
+    table_id = table.pk
     if timezone.now() - opened_at > TRUSTED:
         return False
-    since = Batch.objects.filter(partition__source__table=table_id, opened_at__gte=opened_at)
-    chunks = BackfillChunk.objects.filter(backfill__table=table_id, opened_at__gte=opened_at)
-    return (since.count() + chunks.count()) * BLOCKS_AN_INSERT < DEDUPLICATION_WINDOW
+    since = Batch.across_tenants.filter(partition__source__table=table_id, opened_at__gte=opened_at)
+    folded = FoldedBatches.across_tenants.filter(
+        partition__source__table=table_id, done_at__gte=opened_at
+    ).aggregate(batches=Coalesce(Sum("batches"), 0))
+    chunks = BackfillChunk.across_tenants.filter(backfill__table=table_id, opened_at__gte=opened_at)
+    inserts = INSERTS_A_BATCH * (since.count() + folded["batches"] + chunks.count())
+    blocks = max(BLOCKS_AN_INSERT, inbox.most_partitions(table))
+    return bool(inserts * blocks < DEDUPLICATION_WINDOW)
 
 
 def _missing(rows: pa.Table, held: list[int]) -> pa.Table | None:
     there = pc.is_in(rows["_offset"], value_set=pa.array(held, pa.int64()))
     missing = rows.filter(pc.invert(there))
     return missing if missing.num_rows else None
-
-
-def _token_of(intent: Intent, missing: pa.Table) -> uuid.UUID:
-    """The same for the same rows, so that a repeated repair is dropped; another for others."""
-    offsets = missing["_offset"].combine_chunks().to_numpy().tobytes()
-    return uuid.uuid5(intent.token, hashlib.sha256(offsets).hexdigest())

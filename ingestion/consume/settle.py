@@ -2,13 +2,17 @@
 
 Counting here, once for all batches of a second, keeps the path of a batch short: one query on the
 quarantine tells how many rows did not fit. A batch is counted when its state goes from ``done`` to
-``settled``, in the same statement, so that no crash counts it twice or not at all.
+``settled``, in the same statement, so that no crash counts it twice or not at all: at its
+partition, in the minute in which it was done, and in its tenant's usage of the day.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connection
@@ -17,63 +21,118 @@ from django.utils import timezone
 from ingestion.consume import inbox
 from ingestion.consume.inbox import Address
 from ingestion.models import Batch, BatchState, Source
+from tenants.warehouse.errors import WarehouseError
 
 _SETTLE = """
 WITH counted AS (
-    SELECT * FROM unnest(%(tokens)s::uuid[], %(quarantined)s::bigint[]) AS c(token, quarantined)
+    SELECT token, quarantined, ages::int[] AS ages
+    FROM unnest(%(tokens)s::uuid[], %(quarantined)s::bigint[], %(ages)s::text[])
+        AS c(token, quarantined, ages)
 ), settled AS (
     UPDATE ingestion_batch b SET state = 'settled', quarantined = c.quarantined
     FROM counted c WHERE b.token = c.token AND b.state = 'done'
-    RETURNING b.partition_id, b.rows, b.quarantined
+    RETURNING b.partition_id, b.rows, b.bytes, b.quarantined, b.done_at, c.ages
+), used AS (
+    -- What comes over HTTP is counted where it comes in, by key.
+    INSERT INTO tenants_usage AS u (tenant_id, day, events, bytes)
+    SELECT s.tenant_id, (b.done_at AT TIME ZONE 'UTC')::date AS day, sum(b.rows), sum(b.bytes)
+    FROM settled b
+    JOIN ingestion_streampartition p ON p.id = b.partition_id
+    JOIN ingestion_source s ON s.id = p.source_id
+    WHERE s.connection_id IS NOT NULL
+    GROUP BY s.tenant_id, day ORDER BY s.tenant_id, day
+    ON CONFLICT (tenant_id, day, key_id) DO UPDATE
+    SET events = u.events + excluded.events, bytes = u.bytes + excluded.bytes
 ), summed AS (
     SELECT partition_id, sum(rows) AS rows, sum(quarantined) AS quarantined
     FROM settled GROUP BY partition_id
+), moved AS (
+    UPDATE ingestion_streampartition p
+    SET landed = p.landed + s.rows - s.quarantined, quarantined = p.quarantined + s.quarantined
+    FROM summed s WHERE p.id = s.partition_id
+), timed AS (
+    SELECT p.source_id, b.rows, b.bytes, b.quarantined, b.ages,
+           greatest(date_trunc('minute', b.done_at),
+                    CASE WHEN s.counted_from <= b.done_at THEN s.counted_from END) AS began_at
+    FROM settled b
+    JOIN ingestion_streampartition p ON p.id = b.partition_id
+    JOIN ingestion_source s ON s.id = p.source_id
+), aged AS (
+    SELECT source_id, began_at, array_agg(count ORDER BY place) AS ages
+    FROM (
+        SELECT source_id, began_at, place, sum(count)::int AS count
+        FROM timed CROSS JOIN unnest(ages) WITH ORDINALITY AS u(count, place)
+        GROUP BY source_id, began_at, place
+    ) AS summed_ages GROUP BY source_id, began_at
 )
-UPDATE ingestion_streampartition p
-SET landed = p.landed + s.rows - s.quarantined, quarantined = p.quarantined + s.quarantined
-FROM summed s WHERE p.id = s.partition_id
+INSERT INTO ingestion_sourceminute AS m
+    (source_id, began_at, rows, quarantined, bytes, lag, lag_seconds, ages)
+SELECT t.source_id, t.began_at, sum(t.rows), sum(t.quarantined), sum(t.bytes), 0, 0,
+       coalesce(min(a.ages), '{}')
+FROM timed t LEFT JOIN aged a ON a.source_id = t.source_id AND a.began_at = t.began_at
+GROUP BY t.source_id, t.began_at ORDER BY t.source_id, t.began_at
+ON CONFLICT (source_id, began_at) DO UPDATE
+SET rows = m.rows + excluded.rows, quarantined = m.quarantined + excluded.quarantined,
+    bytes = m.bytes + excluded.bytes,
+    ages = ARRAY(
+        SELECT coalesce(o, 0) + coalesce(n, 0)
+        FROM unnest(m.ages, excluded.ages) WITH ORDINALITY AS u(o, n, place) ORDER BY place
+    )
 """
-#: Settled batches are kept this long to be looked at.
-KEPT = timedelta(days=1)
 #: A done batch that nobody has settled for so long was left by an owner that is gone.
 LEFT_AFTER = timedelta(minutes=1)
-#: Batches that one call of ``prune`` deletes at most.
-PRUNED = 20_000
 
 
-def settle(at: Address, tokens: Collection[uuid.UUID]) -> None:
-    """Count and close batches of one table; raises WarehouseError, and then nothing is changed."""
-    if not tokens:
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A batch that is in the table. ``ages``: its rows by age (ages.count), or none where nobody
+    knows them any more; then they count in everything but freshness. ``misfits``: its rows that did
+    not fit; None where the table must be asked.
+    """
+
+    ages: Sequence[int] = ()
+    misfits: int | None = None
+
+
+def counted(at: Address, batches: Mapping[uuid.UUID, Done]) -> dict[uuid.UUID, Done]:
+    """The same, with what of them did not fit. Raises WarehouseError."""
+    unknown = [token for token, one in batches.items() if one.misfits is None]
+    found = inbox.quarantined(at, unknown) if unknown else {}
+    return {
+        token: one if one.misfits is not None else Done(one.ages, found.get(token, 0))
+        for token, one in batches.items()
+    }
+
+
+def close(batches: Mapping[uuid.UUID, Done]) -> None:
+    """Count and close batches of any tables, in one statement."""
+    if not batches:
         return
-    found = inbox.quarantined(at, tokens)
     with connection.cursor() as cursor:
         cursor.execute(
             _SETTLE,
-            {"tokens": list(tokens), "quarantined": [found.get(token, 0) for token in tokens]},
+            {
+                "tokens": list(batches),
+                "quarantined": [one.misfits or 0 for one in batches.values()],
+                "ages": [f"{{{','.join(map(str, one.ages))}}}" for one in batches.values()],
+            },
         )
 
 
-def unsettled(partition_ids: Collection[int]) -> list[uuid.UUID]:
-    """Batches that are done and not settled."""
-    done = Batch.objects.filter(partition__in=partition_ids, state=BatchState.DONE)
-    return list(done.values_list("token", flat=True))
-
-
-def settle_left(source: Source) -> None:
-    """Settle what owners left behind that are gone, of a source that is not being consumed.
+def settle_left(sources: Collection[Source]) -> None:
+    """Settle what owners left behind that are gone; a table that can't be asked is left for later.
 
     For streams with offsets; of a queue only a reader knows what may come again.
     """
-    done = Batch.objects.filter(
-        partition__source=source,
+    left = Batch.across_tenants.filter(
+        partition__source__in=sources,
         state=BatchState.DONE,
         done_at__lt=timezone.now() - LEFT_AFTER,
     )
-    settle(inbox.address(source.table), list(done.values_list("token", flat=True)))
-
-
-def prune() -> int:
-    """Delete settled batches that are old; returns how many."""
-    old = Batch.objects.filter(state=BatchState.SETTLED, done_at__lt=timezone.now() - KEPT)
-    keys = list(old.order_by("pk").values_list("pk", flat=True)[:PRUNED])
-    return Batch.objects.filter(pk__in=keys).delete()[0]
+    by_source: dict[int, dict[uuid.UUID, Done]] = defaultdict(dict)
+    for source_id, token in left.values_list("partition__source", "token"):
+        by_source[source_id][token] = Done()
+    for source in sources:
+        if source.pk in by_source:
+            with suppress(WarehouseError):
+                close(counted(inbox.address(source.table), by_source[source.pk]))

@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from threading import Event
 
 from django.conf import settings
 
 from ingestion.connectors.registry import connect
-from ingestion.consume import intent, lease, stopping, trouble
+from ingestion.consume import intent, lease, limit, settle, sharing, stopping, trouble, turns
+from ingestion.consume.fairness import Candidate, FairQueue
 from ingestion.consume.feed import Feed
+from ingestion.consume.grouping import TOGETHER, Pair, groups
 from ingestion.consume.inserter import THREADS, Inserter
-from ingestion.consume.lane import Lane
+from ingestion.consume.lane import Cut, Lane
 from ingestion.consume.opening import open_feeds
 from ingestion.consume.pace import Pace, from_settings
-from ingestion.errors import LeaseLost
+from ingestion.consume.settle import Done
+from ingestion.errors import ConnectorError, LeaseLost
 from ingestion.models import Connection, Source
+from tenants.plans import holds
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +36,11 @@ log = logging.getLogger(__name__)
 PULL = 10_000
 #: Seconds between heartbeats: leases renewed, paused sources let go, batches settled.
 BEAT = 1.0
-#: Seconds of waiting when nothing has arrived.
-NAP = 0.01
+#: Seconds of waiting when nothing has arrived, and for each source as long: to look costs time.
+NAP, NAP_A_SOURCE = 0.01, 0.0002
+#: Seconds for each source between two pulls that brought less than all they may: a thousand sources
+#: are looked through twice a second, and what came meanwhile is one chunk of each.
+PULL_A_SOURCE = 0.0005
 #: Seconds without any message after which the slice makes room for other connections.
 IDLE = 5.0
 
@@ -63,17 +71,18 @@ class Slice:
         self._should_stop, self._may_go_on, self._clock = should_stop, may_go_on, clock
         self._woken = Event()
         self._inserter = Inserter(self._woken)
+        self._queue = FairQueue()
         self._feeds: list[Feed] = []
         #: Feeds that have left, with a batch still under way.
         self._leaving: list[Feed] = []
         now = clock()
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
         self._ends_at = now + self._seconds
-        self._beat_at = self._pulled_at = now
+        self._beat_at = self._pulled_at = self._pull_at = now
 
     def run(self) -> bool:
         """Consume; True says: another slice at once. Raises where Postgres fails, or by a bug."""
-        connector = connect(_connection(self.connection_id))
+        self._connector = connector = connect(_connection(self.connection_id))
         try:
             self._feeds = open_feeds(connector, self.connection_id, self.owner)
             while self._feeds and not self._is_over():
@@ -102,8 +111,8 @@ class Slice:
         self._woken.clear()
         self._collect()
         self._beat()
-        if self._pull() + self._cut(self._due()) == 0:
-            self._woken.wait(NAP)
+        if self._pull() + self._cut(*self._due()) == 0:
+            self._woken.wait(max(NAP, NAP_A_SOURCE * len(self._feeds)))
 
     def _drain(self) -> None:
         """Land what was read, or leave it to the broker where the worker stops; then let go."""
@@ -117,97 +126,184 @@ class Slice:
             self._cut([one for one in self._pairs() if one[1].waiting and not one[1].under_way])
             if not self._inserter.is_idle():
                 self._woken.wait(1.0)
-        for feed in list(self._feeds):
-            self._leave(feed, None)
+        self._settle()
+        self._leave_all(self._feeds, None)
 
     # --- The steps of a turn --------------------------------------------------------------------
 
     def _collect(self) -> None:
         """Note what has landed: positions in one statement, then acknowledgements."""
         ended = self._inserter.collect()
-        intents = [
-            lane.under_way.intent
-            for _, lane, error in ended
-            if error is None and lane.under_way is not None
-        ]
-        finished = intent.finish(self.owner, intents)
-        for feed, lane, error in ended:
-            done = lane.under_way
-            if error is None and done is not None and done.intent.token in finished:
-                self.rows += done.intent.rows
-                self._guarded(feed, partial(feed.landed, lane))
+        finished = intent.finish(self.owner, [one.landed.intent for one in ended if one.landed])
+        for one in ended:
+            if one.landed is not None and one.landed.intent.token in finished:
+                self.rows += one.landed.intent.rows
+                self._guarded(one.feed, partial(one.feed.landed, one.lane, one.landed.done))
             else:
-                lane.under_way = None
-                self._leave(feed, error or _lost(lane))
+                one.lane.under_way = None
+                self._leave(one.feed, one.error or _lost(one.lane))
         self._let_go()
 
     def _beat(self) -> None:
-        """Renew leases, let go of what is paused or lost, settle what is done."""
+        """Renew leases, let go of what is paused, lost or beyond its limit, settle what is done."""
         now = self._clock()
         if now - self._beat_at < BEAT:
             return
         self._beat_at = now
         kept = lease.renew(self.owner, [lane.lease.partition_id for lane in self._lanes()])
+        changed = turns.changed([feed.source for feed in self._feeds])
+        changed |= sharing.give_way(self.owner)
+        gone = [
+            feed
+            for feed in self._feeds
+            if feed.source.pk in changed or not kept.issuperset(feed.partition_ids())
+        ]
+        for feed in gone:
+            log.info("Source %s: paused, changed, leased to another, or shared anew.", feed.source)
+        self._leave_all(gone, None)
+        self._settle()
+        self._pause_beyond_limit()
+
+    def _settle(self) -> None:
+        """Count and close what is done: each table is asked by itself, all is closed at once."""
+        counted: dict[int, Mapping[uuid.UUID, Done]] = {}
+
+        def count(feed: Feed) -> None:
+            counted[feed.source.pk] = feed.counted()
+
         for feed in list(self._feeds):
-            if kept.issuperset(feed.partition_ids()):
-                self._guarded(feed, feed.settle)
-            else:
-                log.info("Source %s: paused, or leased to another.", feed.source)
+            self._guarded(feed, partial(count, feed))
+        settle.close({token: one for found in counted.values() for token, one in found.items()})
+        for feed in self._feeds:
+            feed.settled(counted.get(feed.source.pk, {}))
+        if any(counted.values()):
+            self._hold_over_plan()
+
+    def _hold_over_plan(self) -> None:
+        """Hold tenants that reached their plan's day; the next heartbeat lets go of them."""
+        if planned := {one.tenant_id for one in self._feeds if one.source.tenant.plan_id}:
+            holds.refresh(planned)
+
+    def _pause_beyond_limit(self) -> None:
+        """Let go of sources whose quarantine would fill. Nothing is asked while all fits."""
+        suspects = [feed for feed in self._feeds if feed.misfits]
+        if not suspects:
+            return
+        paused = limit.pause_beyond([feed.source for feed in suspects])
+        for feed in suspects:
+            feed.misfits = 0
+            if feed.source.pk in paused:
                 self._leave(feed, None)
 
     def _pull(self) -> int:
         """A bounded pull from each feed whose tenant holds less than its share."""
+        if self._clock() < self._pull_at:
+            return 0
         held: Counter[int] = Counter()
         for feed in self._feeds:
             held[feed.tenant_id] += feed.held_bytes
-        share, pulled = self._pace.share(len(held)), 0
-        for feed in list(self._feeds):
-            if held[feed.tenant_id] < share:
-                pulled += self._guarded(feed, partial(feed.pull, PULL, self._clock()))
+        total, pulled = self._total_weight(), 0
+        hungry = [
+            feed
+            for feed in self._feeds
+            if held[feed.tenant_id] < self._pace.share(feed.source.tenant.weight, total)
+        ]
+        if not hungry or not self._received():
+            return 0
+        for feed in hungry:
+            pulled += self._guarded(feed, partial(feed.pull, PULL, self._clock()))
+        now = self._clock()
         if pulled:
-            self._pulled_at = self._clock()
+            self._pulled_at = now
+        if pulled < PULL:
+            self._pull_at = now + PULL_A_SOURCE * len(self._feeds)
         return pulled
 
-    def _due(self) -> list[tuple[Feed, Lane]]:
+    def _received(self) -> bool:
+        """Have the connector take in what has arrived; if it can't, all leave."""
+        try:
+            self._connector.receive(PULL)
+        except ConnectorError as error:
+            self._leave_all(self._feeds, error)
+            return False
+        return True
+
+    def _due(self) -> tuple[list[Pair], list[Pair]]:
+        """What is to be cut, and what may go along with that: it has waited for a batch's age."""
+        if not self._inserter.room:
+            return [], []
         now = self._clock()
         busy = sum(1 for lane in self._lanes() if lane.waiting or lane.under_way)
-        full = self._pace.share(len({feed.tenant_id for feed in self._feeds}))
-        return [
+        age = self._pace.age(busy, self._inserter.small_cost)
+        total = self._total_weight()
+        full = {
+            id(feed)
+            for feed in self._feeds
+            if feed.held_bytes >= self._pace.share(feed.source.tenant.weight, total)
+        }
+        ready = [one for one in self._pairs() if one[1].waiting and not one[1].under_way]
+        due = [
             (feed, lane)
-            for feed, lane in self._pairs()
-            if lane.is_due(self._pace, now, busy)
-            or (lane.waiting and not lane.under_way and feed.held_bytes >= full)
+            for feed, lane in ready
+            if lane.is_due(self._pace, now, age) or id(feed) in full
         ]
+        if not due and not (self._inserter.is_idle() and len(ready) >= TOGETHER):
+            return [], []
+        taken = {id(lane) for _, lane in due}
+        old = now - self._pace.seconds
+        return due, [one for one in ready if one[1].since <= old and id(one[1]) not in taken]
 
-    def _cut(self, due: list[tuple[Feed, Lane]]) -> int:
+    def _total_weight(self) -> int:
+        return sum({one.tenant_id: one.source.tenant.weight for one in self._feeds}.values())
+
+    def _cut(self, due: list[Pair], company: Sequence[Pair] = ()) -> int:
         """Announce and insert what is due, in the order of ``_fairly``; returns how many."""
-        chosen = self._fairly(due)
-        cuts = {lane.cut().intent.token: (feed, lane) for feed, lane in chosen}
-        intents = [lane.under_way.intent for _, lane in chosen if lane.under_way is not None]
-        announced = intent.announce(self.owner, intents)
-        for token, (feed, lane) in cuts.items():
-            if token in announced:
-                self._inserter.submit(feed, lane)
-            else:
-                lane.under_way = None
-                self._leave(feed, _lost(lane))
+        groups = self._fairly(due, company)
+        for group in groups:
+            for _, lane in group:
+                lane.cut(self._pace, past_views=len(group) > 1)
+        announced = intent.announce(
+            self.owner, [_under_way(lane).intent for group in groups for _, lane in group]
+        )
+        for group in groups:
+            self._submit(group, announced)
         return len(announced)
 
-    def _fairly(self, due: list[tuple[Feed, Lane]]) -> list[tuple[Feed, Lane]]:
-        """As many as there is room for, the oldest first; one tenant never takes all threads."""
+    def _submit(self, group: list[Pair], announced: Collection[uuid.UUID]) -> None:
+        good = [one for one in group if _under_way(one[1]).intent.token in announced]
+        for feed, lane in group:
+            if (feed, lane) not in good:
+                lane.under_way = None
+                self._leave(feed, _lost(lane))
+        if good:
+            self._inserter.submit(good)
+
+    def _fairly(self, due: list[Pair], company: Sequence[Pair]) -> list[list[Pair]]:
+        """As many as there is room for, by the tenants' weights; none ever takes all threads.
+
+        Small batches of like tables go together.
+        """
         running = Counter(feed.tenant_id for feed, lane in self._pairs() if lane.under_way)
         tenants = len({feed.tenant_id for feed in self._feeds})
         allowed = THREADS if tenants == 1 else THREADS - 1
-        chosen: list[tuple[Feed, Lane]] = []
-        for feed, lane in sorted(due, key=lambda one: one[1].since):
-            if len(chosen) < self._inserter.room and running[feed.tenant_id] < allowed:
-                running[feed.tenant_id] += 1
-                chosen.append((feed, lane))
+        waiting, chosen = list(groups(due, company)), list[list[Pair]]()
+        while len(chosen) < self._inserter.room:
+            waiting = [
+                one for one in waiting if len(one) > 1 or running[one[0][0].tenant_id] < allowed
+            ]
+            if not waiting:
+                break
+            first = [Candidate(one[0][0].tenant_id, one[0][1].since) for one in waiting]
+            group = waiting.pop(self._queue.choose(first))
+            chosen.append(group)
+            for feed, lane in group:
+                running[feed.tenant_id] += len(group) == 1
+                self._queue.charge(feed.tenant_id, feed.source.tenant.weight, lane.bytes)
         return chosen
 
     # --- Feeds and their leaving ----------------------------------------------------------------
 
-    def _pairs(self) -> list[tuple[Feed, Lane]]:
+    def _pairs(self) -> list[Pair]:
         return [(feed, lane) for feed in self._feeds for lane in feed.lanes.values()]
 
     def _lanes(self) -> list[Lane]:
@@ -223,25 +319,40 @@ class Slice:
 
     def _leave(self, feed: Feed, error: BaseException | None) -> None:
         """The feed reads no more. Its leases go when its last batch has ended."""
-        if feed not in self._feeds:
-            return
-        self._feeds.remove(feed)
-        self._leaving.append(feed)
-        for lane in feed.lanes.values():
-            lane.discard()
-        if error is not None:
-            trouble.note_exception(feed.source, error)
+        if any(one is feed for one in self._feeds):
+            self._leave_all([feed], error)
+
+    def _leave_all(self, feeds: Collection[Feed], error: BaseException | None) -> None:
+        gone = {id(one) for one in feeds}
+        leaving = [one for one in self._feeds if id(one) in gone]
+        self._feeds = [one for one in self._feeds if id(one) not in gone]
+        self._leaving += leaving
+        for feed in leaving:
+            for lane in feed.lanes.values():
+                lane.discard()
+            if error is not None:
+                trouble.note_exception(feed.source, error)
         self._let_go()
 
     def _let_go(self) -> None:
-        for feed in [one for one in self._leaving if not one.is_inserting()]:
-            self._leaving.remove(feed)
+        ended = [one for one in self._leaving if not one.is_inserting()]
+        if not ended:
+            return
+        self._leaving = [one for one in self._leaving if one.is_inserting()]
+        for feed in ended:
             feed.close()
-            lease.release(self.owner, feed.partition_ids())
+        lease.release(self.owner, [one for feed in ended for one in feed.partition_ids()])
 
 
 def _connection(pk: int | None) -> Connection | None:
-    return None if pk is None else Connection.objects.select_related("tenant").get(pk=pk)
+    return None if pk is None else Connection.across_tenants.select_related("tenant").get(pk=pk)
+
+
+def _under_way(lane: Lane) -> Cut:
+    if lane.under_way is None:
+        msg = "The lane was not cut."
+        raise ValueError(msg)
+    return lane.under_way
 
 
 def _lost(lane: Lane) -> LeaseLost:

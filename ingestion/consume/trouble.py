@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
 from ingestion.errors import IngestionError, LeaseLost, StreamMissing
-from ingestion.models import Source, StreamPartition
+from ingestion.models import Gap, GapReason, Source, StreamPartition
 from tenants.models.provisioned import RETRY_AFTER
 from tenants.warehouse.errors import WarehouseError
 
@@ -24,9 +25,9 @@ MISSING_RETRY = 5
 def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
     """The source failed: say why, and don't consume it for up to ``longest`` seconds."""
     log.warning("Source %s: %s", source, error)
-    current = Source.objects.filter(pk=source.pk).values_list("attempts", flat=True).first()
+    current = Source.across_tenants.filter(pk=source.pk).values_list("attempts", flat=True).first()
     wait = min(longest, RETRY_AFTER[min(current or 0, len(RETRY_AFTER) - 1)])
-    Source.objects.filter(pk=source.pk).update(
+    Source.across_tenants.filter(pk=source.pk).update(
         error=error,
         error_at=Now(),
         attempts=F("attempts") + 1,
@@ -50,8 +51,14 @@ def note_exception(source: Source, error: BaseException) -> None:
 def overcome(source: Source) -> None:
     """Something landed: the next failure begins to count anew. What broke last stays to be read."""
     if source.attempts:
-        Source.objects.filter(pk=source.pk).update(attempts=0)
+        Source.across_tenants.filter(pk=source.pk).update(attempts=0)
         source.attempts = 0
+
+
+def tell(source: Source, error: str) -> None:
+    """Say at the source what somebody should know; it is consumed on."""
+    log.error("Source %s: %s", source, error)
+    Source.across_tenants.filter(pk=source.pk).update(error=error, error_at=Now())
 
 
 def note_gap(source: Source, number: int, start: int, end: int) -> None:
@@ -61,8 +68,16 @@ def note_gap(source: Source, number: int, start: int, end: int) -> None:
         f"read (retention), {end - start} in all. Reading went on at {end}. Give the stream a "
         "longer retention, or the ingest queue more workers."
     )
-    log.error("Source %s: %s", source, error)
-    Source.objects.filter(pk=source.pk).update(error=error, error_at=Now())
-    StreamPartition.objects.filter(source=source, number=number).update(
-        lost=F("lost") + (end - start)
-    )
+    tell(source, error)
+    partition = StreamPartition.across_tenants.get(source=source, number=number)
+    with transaction.atomic():
+        StreamPartition.across_tenants.filter(pk=partition.pk).update(
+            lost=F("lost") + (end - start)
+        )
+        Gap.objects.create(
+            partition=partition,
+            incarnation=partition.incarnation,
+            from_offset=start,
+            to_offset=end,
+            reason=GapReason.DELETED,
+        )

@@ -1,8 +1,8 @@
-"""Whether a slice may go on when its time is over.
+"""Whether a slice may go on when its time is over, and with which sources.
 
-A slice ends so that others have their turn, and so that what an operator has changed is read anew.
-Where nobody waits and nothing has changed, going on spares the stream the pause of closing one
-reader and opening the next: about a second in which events age.
+A slice ends so that others have their turn. Where nobody waits, going on spares the streams the
+pause of closing one reader and opening the next: about a second in which events age. A source that
+an operator has changed leaves it alone, and is read anew.
 """
 
 from __future__ import annotations
@@ -22,21 +22,31 @@ WAITED = timedelta(seconds=2)
 
 def may_go_on(sources: Collection[Source]) -> bool:
     """Whether a slice that reads ``sources`` may take another turn at once."""
-    return not _is_anyone_waiting() and not _has_changed(sources)
+    return bool(sources) and not _is_anyone_waiting()
 
 
 def _is_anyone_waiting() -> bool:
     since = Now() - WAITED
-    due = Source.objects.filter(runnable(), retry_at__lte=since, created_at__lte=since)
+    due = Source.across_tenants.filter(runnable(), retry_at__lte=since, created_at__lte=since)
     return due.filter(Q(partitions__lease_expires_at__lte=since) | Q(partitions=None)).exists()
 
 
-def _has_changed(sources: Collection[Source]) -> bool:
-    """Compared with what was read when the slice began, so that no two clocks are compared."""
-    known = {
-        (one.pk, one.updated_at, one.connection and one.connection.updated_at) for one in sources
-    }
-    found = Source.objects.filter(pk__in=[one.pk for one in sources]).values_list(
-        "pk", "updated_at", "connection__updated_at"
+def changed(sources: Collection[Source]) -> set[int]:
+    """Which of them an operator has changed since they were read, or their connection or table.
+
+    Compared with what was read then, so that no two clocks are compared.
+    """
+    known = {one.pk: _stamp(one) for one in sources}
+    found = Source.across_tenants.filter(pk__in=known).values_list(
+        "pk",
+        "updated_at",
+        "connection__updated_at",
+        "table__generation",
+        "table__applied",
     )
-    return set(found) != known
+    return {pk for pk, *stamp in found if tuple(stamp) != known[pk]}
+
+
+def _stamp(source: Source) -> tuple[object, ...]:
+    on, table = source.connection, source.table
+    return source.updated_at, on and on.updated_at, table.generation, table.applied

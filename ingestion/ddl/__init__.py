@@ -1,10 +1,13 @@
 """ClickHouse DDL of a table: typed table, quarantine, inbox, and the views between them.
 
     <table>__inbox   Null; one insert is one batch of raw messages
-        │  <table>__parse: reads each message once, types each column
-    <table>__parsed  Null; typed values, and what was wrong
-        ├── <table>__fit     ──> <table>
-        └── <table>__misfit  ──> <table>__quarantine
+        │  <table>__parse: reads each message once, types it where it has the usual form
+    <table>__parsed  Null; typed values, and whether all are
+        ├── <table>__fit   ──> <table>
+        └── <table>__rest  ──> <table>__leftovers   the offsets of the others
+
+A query types the others, and what fits of them goes to the table, what doesn't to
+<table>__quarantine.
 
 Pure functions from a TableSpec to statements; nothing here talks to the engine.
 """

@@ -7,7 +7,7 @@ What would rewrite or lose rows is refused, with what to do instead.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ingestion.ddl import names, parse_view
 from ingestion.ddl.create import (
@@ -24,7 +24,7 @@ from ingestion.ddl.create import (
 from ingestion.ddl.errors import CannotAlter
 from ingestion.ddl.names import text
 from ingestion.ddl.spec import TableSpec
-from ingestion.ddl.types import INTEGERS, ColumnType, parse
+from ingestion.ddl.types import INTEGERS, ColumnType, canonical, parse
 
 #: Ours have names that begin so.
 _OURS = "_"
@@ -109,7 +109,7 @@ def _column_changes(spec: TableSpec, existing: Existing) -> list[str]:
 def _ttl_changes(spec: TableSpec, existing: Existing) -> list[str]:
     table = f"ALTER TABLE {at(spec, spec.name)}{on(spec)}"
     changes = []
-    if spec.ttl:
+    if ttl(spec):
         changes.append(f"{table} MODIFY TTL {ttl(spec)}")
     elif existing.has_ttl:
         changes.append(f"{table} REMOVE TTL")
@@ -119,18 +119,7 @@ def _ttl_changes(spec: TableSpec, existing: Existing) -> list[str]:
 
 
 def _same(stands: ColumnType, wanted: ColumnType) -> bool:
-    return _canonical(stands) == _canonical(wanted)
-
-
-def _canonical(kind: ColumnType) -> ColumnType:
-    """ClickHouse writes the values of an Enum in the order of their numbers."""
-    if kind.name in {"Enum8", "Enum16"}:
-        pairs = sorted(
-            zip(kind.args[::2], kind.args[1::2], strict=True), key=lambda one: int(str(one[1]))
-        )
-        return replace(kind, args=tuple(part for pair in pairs for part in pair))
-    args = tuple(_canonical(one) if isinstance(one, ColumnType) else one for one in kind.args)
-    return replace(kind, args=args)
+    return canonical(stands) == canonical(wanted)
 
 
 def widens(stands: ColumnType, wanted: ColumnType) -> bool:

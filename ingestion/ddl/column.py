@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from ingestion.ddl import nested, scalar
+from ingestion.ddl import marked, nested, scalar
 from ingestion.ddl.defaults import literal
 from ingestion.ddl.names import quoted, text
-from ingestion.ddl.scalar import Value
 from ingestion.ddl.spec import ColumnSpec
-from ingestion.ddl.types import ColumnType, parse
+from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
+from ingestion.ddl.value import ColumnValue, Value
 
+_OF_DIGITS = frozenset({*INTEGERS, *FLOATS, "Decimal", "DateTime", "DateTime64"})
 #: Characters of a value that the quarantine names; the message is kept whole.
 SHOWN = 1_000
 
@@ -57,23 +57,53 @@ class ParsedColumn:
     def _has(self) -> str:
         return f"JSONHas(raw, {self._path})"
 
-    @cached_property
+    @property
     def _value(self) -> Value:
+        return self._scalar.value
+
+    @property
+    def steps(self) -> tuple[dict[str, str], ...]:
+        """Columns that ``read`` is computed from, by name, one SELECT after the other."""
+        return () if self.is_container else self._scalar.steps
+
+    @cached_property
+    def _scalar(self) -> ColumnValue:
         dynamic = "_d"
         for key in self.spec.keys:
             dynamic = f"tupleElement({dynamic}, {text(key)})"
-        key = re.escape(self.spec.keys[-1]).replace("\\", "\\\\").replace("'", "\\'")
-        token = rf"extract(raw, '\"{key}\"\\s*:\\s*(-?[0-9][0-9.eE+-]*)')"
-        return Value(
-            dynamic=dynamic,
-            string=f"JSONExtractString(raw, {self._path})",
-            token=token,
-            quoted=self.spec.quoted_numbers,
-        )
+        return ColumnValue(dynamic, self.spec.keys, self.index, self.spec.quoted_numbers)
+
+    @property
+    def needs_digits(self) -> bool:
+        """Whether its rule looks at a number's digits."""
+        return self.kind.bare.name in _OF_DIGITS
+
+    @property
+    def digits(self) -> str:
+        """Name of the digits of a number, as they were sent."""
+        return self._value.digits
+
+    @property
+    def is_marked(self) -> str:
+        """Name of the flag that says that ``given`` is marked JSON."""
+        return f"_m{self.index}"
+
+    @property
+    def must_mark(self) -> str:
+        return nested.must_mark(self.kind, "raw")
 
     @property
     def read(self) -> str:
-        return self._raw if self.is_container else scalar.typed(self.kind.bare, self._value)
+        if not self.is_container:
+            return scalar.typed(self.kind.bare, self._value)
+        # Marked, what was no JSON could be some.
+        again = f"JSONExtractRaw({marked.marked('raw')}, {marked.path(self.spec.keys)})"
+        return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
+
+    @property
+    def is_given(self) -> str:
+        """Whether there is a value; 0 for a misfit, too. If 1, the message is JSON."""
+        return f"({self.given} != '')" if self.is_container else f"isNotNull({self.given})"
 
     @property
     def _absent(self) -> str:
@@ -85,7 +115,9 @@ class ParsedColumn:
     @property
     def fits(self) -> str:
         if self.is_container:
-            good = nested.fits(self.kind, self.given, quoted=self.spec.quoted_numbers)
+            good = nested.fits(
+                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
+            )
         else:
             good = f"isNotNull({self.given})"
         if not self.spec.required:
@@ -98,7 +130,9 @@ class ParsedColumn:
     def value(self) -> str:
         """The value as the column's type; any value of it where the message does not fit."""
         if self.is_container:
-            found = nested.value(self.kind, self.given, quoted=self.spec.quoted_numbers)
+            found = nested.value(
+                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
+            )
         elif self.kind.is_nullable:
             found = self.given
         else:
@@ -117,8 +151,20 @@ class ParsedColumn:
     @property
     def problem(self) -> str:
         """(reason, column, expected, value) of a message that does not fit this column."""
-        shown = f"substringUTF8({self._raw}, 1, {SHOWN})"
+        shown = f"substringUTF8({self._shown}, 1, {SHOWN})"
         return f"({self._reason}, {text(self.spec.name)}, {text(self.spec.type)}, {shown})"
+
+    @property
+    def _shown(self) -> str:
+        """The value as JSON; for a number's column a number as it was written."""
+        is_number = not self.is_container and self.kind.bare.name in nested.NUMBERS
+        return f"ifNull({self._value.digits}, {self._raw})" if is_number else self._raw
+
+    @property
+    def may_be_inexact(self) -> str:
+        """Whether it is a double, where the digits that were sent matter; empty if they don't."""
+        is_exact = not self.is_container and self.kind.bare.name in nested.EXACT
+        return f"isNotNull({self._value.float64})" if is_exact else ""
 
     @property
     def _reason(self) -> str:

@@ -7,14 +7,16 @@ which is opened when all behind it stands.
 
 from __future__ import annotations
 
-from ingestion.ddl import names, parse_view
+from collections.abc import Sequence
+
+from ingestion.ddl import names, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.names import quoted, text
 from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
 
 #: Of what every row brings along. ``_offset`` is signed, as Kafka's is.
-_ORIGIN_TYPES = {
+ORIGIN_TYPES = {
     "_source": "UInt64",
     "_partition": "UInt32",
     "_offset": "Int64",
@@ -23,8 +25,10 @@ _ORIGIN_TYPES = {
     "_batch": "UUID",
 }
 _GATE = "_gate"
+#: Longer than any token is trusted, so that who repeats an insert finds what was left over.
+LEFTOVER_DAYS = 2
 _CODECS = {"_source": "T64, ZSTD", "_partition": "T64, ZSTD", "_offset": "Delta, ZSTD"}
-_PROBLEM_TYPES = {
+PROBLEM_TYPES = {
     "reason": "LowCardinality(String)",
     "column": "LowCardinality(String)",
     "expected": "LowCardinality(String)",
@@ -45,31 +49,29 @@ def drop(spec: TableSpec) -> list[str]:
 
 def pipeline(spec: TableSpec) -> list[str]:
     """What leads from the inbox to the tables; it holds no rows."""
-    parse, fit, misfit = names.views(spec.name)
+    parse, fit, rest = names.views(spec.name)
     parsed = at(spec, names.parsed(spec.name))
-    columns = parse_view.columns(spec)
+    columns = quick_view.columns(spec)
+    select = quick_view.select(spec, at(spec, names.inbox(spec.name)))
     return [
         _parsed_table(spec, columns),
+        _leftovers(spec),
         _view(spec, fit, spec.name, _fit_select(parsed, columns)),
-        _view(spec, misfit, names.quarantine(spec.name), _misfit_select(parsed)),
+        _view(spec, rest, names.leftovers(spec.name), _rest_select(parsed)),
         _inbox(spec),
-        _view(
-            spec,
-            parse,
-            names.parsed(spec.name),
-            parse_view.select(spec, at(spec, names.inbox(spec.name))),
-        ),
+        _view(spec, parse, names.parsed(spec.name), select),
         f"ALTER TABLE {at(spec, names.inbox(spec.name))}{on(spec)} DROP COLUMN IF EXISTS {_GATE}",
     ]
 
 
 def drop_pipeline(spec: TableSpec) -> list[str]:
-    """Remove it, the inbox first."""
-    tables = (names.inbox(spec.name), names.parsed(spec.name))
+    """Remove it, the inbox first; what is left over is typed anew by who repeats the batch."""
+    views = (*names.views(spec.name), *names.former_views(spec.name))
     return [
-        _drop(spec, tables[0], "TABLE"),
-        *(_drop(spec, view, "VIEW") for view in names.views(spec.name)),
-        _drop(spec, tables[1], "TABLE"),
+        _drop(spec, names.inbox(spec.name), "TABLE"),
+        *(_drop(spec, view, "VIEW") for view in views),
+        _drop(spec, names.parsed(spec.name), "TABLE"),
+        _drop(spec, names.leftovers(spec.name), "TABLE"),
     ]
 
 
@@ -95,8 +97,13 @@ def sorting_key(spec: TableSpec) -> tuple[str, ...]:
 
 
 def ttl(spec: TableSpec) -> str:
-    """The TTL as an expression that any date may begin."""
-    return spec.ttl.strip()
+    """When rows are deleted: as described, and at the end of the retention at the latest."""
+    described = spec.ttl.strip()
+    if not spec.retention_days:
+        return described
+    kept = f"toDateTime(_ingested_at) + INTERVAL {spec.retention_days} DAY"
+    # ClickHouse takes a second expression that deletes only with a condition.
+    return f"{described}, {kept} DELETE WHERE 1" if described else kept
 
 
 def _engine(spec: TableSpec) -> str:
@@ -113,7 +120,7 @@ def _settings(spec: TableSpec) -> str:
 def _origin(*, codecs: bool) -> list[str]:
     return [
         f"{name} {kind} CODEC({_CODECS[name]})" if codecs and name in _CODECS else f"{name} {kind}"
-        for name, kind in _ORIGIN_TYPES.items()
+        for name, kind in ORIGIN_TYPES.items()
     ]
 
 
@@ -129,7 +136,7 @@ _LOOKUPS = [
 def _typed_table(spec: TableSpec) -> str:
     parts = [column(one) for one in parse_view.columns(spec)] + _origin(codecs=True) + _LOOKUPS
     partition = f" PARTITION BY {spec.partition_key}" if spec.partition_key else ""
-    lifetime = f" TTL {ttl(spec)}" if spec.ttl else ""
+    lifetime = f" TTL {ttl(spec)}" if ttl(spec) else ""
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, spec.name)}{on(spec)} ({', '.join(parts)}) "
         f"ENGINE = {_engine(spec)}{partition} ORDER BY ({', '.join(sorting_key(spec))})"
@@ -140,7 +147,7 @@ def _typed_table(spec: TableSpec) -> str:
 def _quarantine(spec: TableSpec) -> str:
     parts = _origin(codecs=True)
     parts += ["_key String", "raw String CODEC(ZSTD)"]
-    parts += [f"{quoted(name)} {kind}" for name, kind in _PROBLEM_TYPES.items()]
+    parts += [f"{quoted(name)} {kind}" for name, kind in PROBLEM_TYPES.items()]
     parts += _LOOKUPS
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.quarantine(spec.name))}{on(spec)} "
@@ -152,16 +159,27 @@ def _quarantine(spec: TableSpec) -> str:
 
 def quarantine_ttl(spec: TableSpec) -> str:
     """The TTL clause of the quarantine."""
-    return f"TTL toDateTime(_ingested_at) + INTERVAL {spec.quarantine_days} DAY"
+    days = min(spec.quarantine_days, spec.retention_days or spec.quarantine_days)
+    return f"TTL toDateTime(_ingested_at) + INTERVAL {days} DAY"
 
 
-def _parsed_table(spec: TableSpec, columns: list[ParsedColumn]) -> str:
-    parts = [*_origin(codecs=False), "_key String", "raw String"]
+def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
+    parts = _origin(codecs=False)
     parts += [f"_v{one.index} {one.spec.type}" for one in columns]
-    parts += [f"_{name} String" for name in _PROBLEM_TYPES]
+    parts.append(f"{quick_view.QUICK} UInt8")
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name))}{on(spec)} "
         f"({', '.join(parts)}) ENGINE = Null"
+    )
+
+
+def _leftovers(spec: TableSpec) -> str:
+    """On a cluster each replica has its own, so that all together are asked."""
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.leftovers(spec.name))}{on(spec)} "
+        "(_batch UUID, _offset Int64, _noted_at DateTime DEFAULT now()) ENGINE = MergeTree "
+        f"ORDER BY (_batch, _offset) TTL _noted_at + INTERVAL {LEFTOVER_DAYS} DAY "
+        "SETTINGS ttl_only_drop_parts = 1"
     )
 
 
@@ -182,14 +200,13 @@ def _view(spec: TableSpec, name: str, target: str, select: str) -> str:
     )
 
 
-def _fit_select(parsed: str, columns: list[ParsedColumn]) -> str:
+def _fit_select(parsed: str, columns: Sequence[ParsedColumn]) -> str:
     values = "".join(f", _v{one.index} AS {one.target}" for one in columns)
-    return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE _reason = ''"
+    return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE {quick_view.QUICK}"
 
 
-def _misfit_select(parsed: str) -> str:
-    problem = ", ".join(f"_{name} AS {quoted(name)}" for name in _PROBLEM_TYPES)
-    return f"SELECT {', '.join(ORIGIN)}, _key, raw, {problem} FROM {parsed} WHERE _reason != ''"
+def _rest_select(parsed: str) -> str:
+    return f"SELECT _batch, _offset FROM {parsed} WHERE NOT {quick_view.QUICK}"
 
 
 def _drop(spec: TableSpec, name: str, kind: str) -> str:

@@ -21,8 +21,18 @@ def inbox(table: str) -> str:
 
 
 def parsed(table: str) -> str:
-    """Hands typed values from the first view to the two behind it."""
+    """Hands what the first view has typed to the two behind it."""
     return f"{table}__parsed"
+
+
+def leftovers(table: str) -> str:
+    """Remembers which messages of a batch the views have left to be typed by a query."""
+    return f"{table}__leftovers"
+
+
+def is_leftovers(table: str) -> bool:
+    """Whether a table of that name is such a note; it has offsets, and nothing of the messages."""
+    return table.endswith("__leftovers")
 
 
 def quarantine(table: str) -> str:
@@ -31,5 +41,10 @@ def quarantine(table: str) -> str:
 
 
 def views(table: str) -> tuple[str, str, str]:
-    """The views that parse, that fill the table, and that fill the quarantine."""
-    return f"{table}__parse", f"{table}__fit", f"{table}__misfit"
+    """The views that parse, that fill the table, and that note what is left over."""
+    return f"{table}__parse", f"{table}__fit", f"{table}__rest"
+
+
+def former_views(table: str) -> tuple[str, ...]:
+    """Views that tables had, and have no more."""
+    return (f"{table}__misfit",)

@@ -1,38 +1,59 @@
-"""SQL for any value given as its JSON text: arrays and maps, and the scalars within them."""
+"""SQL for any value given as its JSON text: arrays and maps, and the scalars within them.
+
+``is_marked`` names a column that says whether that text is marked JSON (see ``marked``). The
+message itself is never used within a lambda: the engine would copy it for each element.
+"""
 
 from __future__ import annotations
 
+from ingestion.ddl import marked
 from ingestion.ddl.names import text
-from ingestion.ddl.scalar import Value, typed
-from ingestion.ddl.types import ColumnType
+from ingestion.ddl.scalar import typed
+from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
+from ingestion.ddl.value import NEVER, of_element
 
 CONTAINERS = frozenset({"Array", "Map"})
+#: Types that a number's digits matter to.
+EXACT = frozenset({*INTEGERS, "Decimal", "DateTime", "DateTime64"})
+NUMBERS = frozenset({*INTEGERS, *FLOATS, "Decimal"})
 
 
-def fits(kind: ColumnType, raw: str, *, quoted: bool, depth: int = 0) -> str:
+def must_mark(kind: ColumnType, raw: str) -> str:
+    """Whether the elements of a message need marked JSON; 0 or 1."""
+    while kind.name in CONTAINERS:
+        kind = kind.inner
+    if kind.bare.name in FLOATS:
+        return marked.may_be_odd_float(raw)
+    return marked.may_be_inexact(raw) if kind.bare.name in EXACT else marked.may_be_big(raw)
+
+
+def fits(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int = 0) -> str:
     """Whether the JSON text in ``raw`` fits ``kind`` in all of its elements; 0 or 1."""
     name = f"x{depth}"
     if kind.name == "Array":
-        inner = fits(kind.inner, name, quoted=quoted, depth=depth + 1)
+        inner = fits(kind.inner, name, is_marked, quoted=quoted, depth=depth + 1)
         return f"(startsWith({raw}, '[') AND arrayAll({name} -> {inner}, {_elements(raw)}))"
     if kind.name == "Map":
-        inner = fits(kind.inner, f"{name}.2", quoted=quoted, depth=depth + 1)
+        inner = fits(kind.inner, f"{name}.2", is_marked, quoted=quoted, depth=depth + 1)
         return f"(startsWith({raw}, '{{') AND arrayAll({name} -> {inner}, {_pairs(raw)}))"
-    good = f"isNotNull({_scalar(kind, raw, quoted=quoted)})"
+    good = f"isNotNull({_scalar(kind, raw, is_marked, quoted=quoted)})"
     return f"({good} OR {raw} = 'null')" if kind.is_nullable else good
 
 
-def value(kind: ColumnType, raw: str, *, quoted: bool, depth: int = 0) -> str:
+def value(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int = 0) -> str:
     """The value as ``kind``; where it does not fit, any value of that type."""
     name = f"x{depth}"
     if kind.name == "Array":
-        inner = value(kind.inner, name, quoted=quoted, depth=depth + 1)
+        inner = value(kind.inner, name, is_marked, quoted=quoted, depth=depth + 1)
         return f"CAST(arrayMap({name} -> {inner}, {_elements(raw)}), {text(str(kind))})"
     if kind.name == "Map":
-        inner = value(kind.inner, f"{name}.2", quoted=quoted, depth=depth + 1)
-        pairs = f"arrayMap({name} -> ({name}.1, {inner}), {_pairs(raw)})"
+        inner = value(kind.inner, f"{name}.2", is_marked, quoted=quoted, depth=depth + 1)
+        key = f"{name}.1"
+        if is_marked != NEVER:
+            key = f"assumeNotNull(if({is_marked}, {marked.text_of(key)}, {key}))"
+        pairs = f"arrayMap({name} -> ({key}, {inner}), {_pairs(raw)})"
         return f"CAST({pairs}, {text(str(kind))})"
-    scalar = _scalar(kind, raw, quoted=quoted)
+    scalar = _scalar(kind, raw, is_marked, quoted=quoted)
     return scalar if kind.is_nullable else f"assumeNotNull({scalar})"
 
 
@@ -44,11 +65,5 @@ def _pairs(raw: str) -> str:
     return f"JSONExtractKeysAndValuesRaw({raw})"
 
 
-def _scalar(kind: ColumnType, raw: str, *, quoted: bool) -> str:
-    element = Value(
-        dynamic=f"JSONExtract({raw}, 'Dynamic')",
-        string=f"JSONExtractString({raw})",
-        token=raw,
-        quoted=quoted,
-    )
-    return typed(kind.bare, element)
+def _scalar(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool) -> str:
+    return typed(kind.bare, of_element(raw, is_marked, quoted=quoted))

@@ -44,7 +44,10 @@ class ColumnSpec:
 
 @dataclass(frozen=True, slots=True)
 class TableSpec:
-    """``database`` is the tenant's; ``cluster`` is empty for a single server."""
+    """``database`` is the tenant's; ``cluster`` is empty for a single server.
+
+    ``retention_days`` bounds the table's ``ttl`` and the quarantine's days; 0: nothing does.
+    """
 
     database: str
     name: str
@@ -54,3 +57,4 @@ class TableSpec:
     ttl: str = ""
     quarantine_days: int = 30
     cluster: str = ""
+    retention_days: int = 0

@@ -2,7 +2,10 @@
 
 from ingestion.models.backfill import Backfill, BackfillChunk, BackfillState
 from ingestion.models.batch import Batch, BatchState
-from ingestion.models.connection import Connection, ConnectionKind
+from ingestion.models.caution import Caution
+from ingestion.models.connection import Connection, ConnectionKind, SaslMechanism
+from ingestion.models.history import SourceMinute
+from ingestion.models.ledger import FoldedBatches, Gap, GapReason, Reset
 from ingestion.models.partition import StreamPartition
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
@@ -14,11 +17,18 @@ __all__ = [
     "BackfillState",
     "Batch",
     "BatchState",
+    "Caution",
     "Column",
     "Connection",
     "ConnectionKind",
     "EventsReceipt",
+    "FoldedBatches",
+    "Gap",
+    "GapReason",
+    "Reset",
+    "SaslMechanism",
     "Source",
+    "SourceMinute",
     "SourceStart",
     "SpooledEvents",
     "StreamPartition",

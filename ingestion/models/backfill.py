@@ -5,6 +5,7 @@ import uuid
 from django.db import models
 
 from ingestion.models.table import Table
+from tenants.scoping import ScopedManager
 
 
 class BackfillState(models.TextChoices):
@@ -30,6 +31,9 @@ class Backfill(models.Model):
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    objects = ScopedManager("table__tenant")
+    across_tenants = models.Manager()
+
     class Meta:
         ordering = ("-pk",)
         constraints = (
@@ -50,6 +54,9 @@ class BackfillChunk(models.Model):
     quarantined = models.BigIntegerField(default=0)
     opened_at = models.DateTimeField(auto_now_add=True)
     done_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ScopedManager("backfill__table__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("backfill", "from_row")

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from ingestion.models.partition import StreamPartition
+from tenants.scoping import ScopedManager
 
 
 class BatchState(models.TextChoices):
@@ -28,11 +29,30 @@ class Batch(models.Model):
     to_offset = models.BigIntegerField()
     epoch = models.BigIntegerField()
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.INTENT)
-    rows = models.BigIntegerField(default=0, help_text="Messages received.")
+    rows = models.BigIntegerField(default=0, help_text="Messages in table or quarantine.")
+    deduplicated = models.BigIntegerField(
+        default=0, db_default=0, help_text="Deliveries passed over: in the table already."
+    )
+    is_reread = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Read again after a reset: only what was missing was inserted.",
+    )
+    incarnation = models.PositiveIntegerField(
+        default=0, db_default=0, help_text="Of the partition, when it was read."
+    )
+    past_views = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Typed together with others, and inserted past the views.",
+    )
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     opened_at = models.DateTimeField(auto_now_add=True)
     done_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ScopedManager("partition__source__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         verbose_name_plural = "batches"
@@ -51,3 +71,13 @@ class Batch(models.Model):
 
     def __str__(self) -> str:
         return f"{self.partition} [{self.from_offset}, {self.to_offset})"
+
+    @property
+    def received(self) -> int:
+        """Messages that the broker delivered: inserted, deduplicated and quarantined."""
+        return self.rows + self.deduplicated
+
+    @property
+    def inserted(self) -> int:
+        """Rows in the table, as counted when the batch was settled."""
+        return self.rows - self.quarantined

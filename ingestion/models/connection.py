@@ -1,15 +1,27 @@
 from __future__ import annotations
 
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
 from django.db import models
 
+from ingestion.models.login import check
 from ingestion.models.names import stream_name_validator
 from tenants.crypto import EncryptedTextField
 from tenants.models import Tenant
+from tenants.scoping import ScopedManager
 
 
 class ConnectionKind(models.TextChoices):
     KAFKA = "kafka", "Kafka"
     RABBITMQ = "rabbitmq", "RabbitMQ"
+
+
+class SaslMechanism(models.TextChoices):
+    PLAIN = "PLAIN", "PLAIN: username and password"
+    SCRAM_SHA_256 = "SCRAM-SHA-256", "SCRAM-SHA-256: username and password (Kafka)"
+    SCRAM_SHA_512 = "SCRAM-SHA-512", "SCRAM-SHA-512: username and password (Kafka)"
+    OAUTHBEARER = "OAUTHBEARER", "OAUTHBEARER: client id and secret, for a token (Kafka)"
+    EXTERNAL = "EXTERNAL", "EXTERNAL: the client certificate (RabbitMQ)"
 
 
 class Connection(models.Model):
@@ -29,16 +41,79 @@ class Connection(models.Model):
         max_length=1000,
         help_text="host:port, several separated by commas. For RabbitMQ host:port/virtual-host.",
     )
-    username = models.CharField(max_length=200, blank=True)
-    password = EncryptedTextField(blank=True, help_text="Encrypted at rest, and never shown again.")
+    sasl_mechanism = models.CharField(
+        "SASL mechanism",
+        max_length=15,
+        blank=True,
+        default="",
+        db_default="",
+        choices=[
+            ("", "PLAIN where there is a username, otherwise no login"),
+            *SaslMechanism.choices,
+        ],
+    )
+    username = models.CharField(
+        max_length=200, blank=True, help_text="For OAUTHBEARER the client id."
+    )
+    password = EncryptedTextField(
+        blank=True,
+        help_text="For OAUTHBEARER the client secret. Encrypted at rest, and never shown again.",
+    )
+    token_url = models.CharField(
+        "token URL",
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        validators=[RegexValidator(r"^https?://[^\s/]+\S*\Z", "Write https://… in full.")],
+        help_text="For OAUTHBEARER: the token endpoint of the OpenID provider, which is asked with "
+        "the client credentials.",
+    )
+    token_scope = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="For OAUTHBEARER, where it is asked for.",
+    )
+    tls = models.BooleanField(
+        "TLS",
+        null=True,
+        blank=True,
+        choices=[
+            (None, "Where there is a certificate, or a Kafka login"),
+            (True, "On"),
+            (False, "Off"),
+        ],
+        help_text="The broker's certificate and host name are verified.",
+    )
+    ca_certificate = models.TextField(
+        "CA certificate",
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Who signed the broker's certificate (PEM). Empty: whom this machine trusts.",
+    )
+    client_certificate = models.TextField(
+        blank=True, default="", db_default="", help_text="For brokers that ask for one (PEM)."
+    )
+    client_key = EncryptedTextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The client certificate's key (PEM). Encrypted at rest, and never shown again.",
+    )
     options = models.JSONField(
         default=dict,
         blank=True,
-        help_text="Further settings of the client, such as "
-        '{"security.protocol": "SASL_SSL", "sasl.mechanism": "SCRAM-SHA-512"}.',
+        help_text='Further settings of the client, such as {"client.rack": "eu-1"}; '
+        "never a secret: they are stored as they are.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ScopedManager()
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("tenant", "name")
@@ -50,3 +125,23 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant.slug if self.tenant else 'shared'}.{self.name}"
+
+    @property
+    def uses_tls(self) -> bool:
+        """As said, by the field or by an option of older connections.
+
+        Where nothing is said, with a certificate, and for Kafka wherever there is a login.
+        """
+        if self.tls is not None:
+            return self.tls
+        if protocol := str(self.options.get("security.protocol", "")):
+            return "SSL" in protocol.upper()
+        has_login = bool(self.username or self.sasl_mechanism)
+        has_certificate = bool(self.ca_certificate or self.client_certificate)
+        by_kafka_login = self.kind == ConnectionKind.KAFKA and has_login
+        return bool(self.options.get("ssl")) or has_certificate or by_kafka_login
+
+    def clean(self) -> None:
+        errors = check(self)
+        if errors:
+            raise ValidationError(errors)

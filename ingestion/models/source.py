@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -9,6 +10,7 @@ from ingestion.models.connection import Connection
 from ingestion.models.names import stream_name_validator
 from ingestion.models.table import Table
 from tenants.models import Tenant
+from tenants.scoping import ScopedManager
 
 
 class SourceStart(models.TextChoices):
@@ -27,7 +29,7 @@ class Source(models.Model):
         null=True,
         blank=True,
         related_name="sources",
-        help_text="Leave empty for events sent to /api/v1/events/<name>.",
+        help_text="Leave empty for events sent to /api/v1/events/ and the source's name.",
     )
     stream = models.CharField(
         max_length=249, blank=True, help_text="The topic or queue. Empty for the events endpoint."
@@ -40,14 +42,29 @@ class Source(models.Model):
         default=SourceStart.EARLIEST,
         help_text="Where a partition that was never read begins.",
     )
+    quarantine_limit = models.PositiveSmallIntegerField(
+        default=50,
+        validators=[MaxValueValidator(99)],
+        help_text="Per cent of the messages of the last minutes (1,000 at the least) that may go "
+        "to quarantine; beyond that the source is paused. 0: it never is.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+    paused_reason = models.TextField(
+        blank=True, editable=False, help_text="Why Millrace itself has paused it."
+    )
+    counted_from = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="Misfits from before it are let be."
+    )
     error = models.TextField(blank=True, editable=False, help_text="What broke last.")
     error_at = models.DateTimeField(null=True, blank=True, editable=False)
     attempts = models.PositiveIntegerField(default=0, editable=False)
     retry_at = models.DateTimeField(
         default=timezone.now, editable=False, help_text="Not consumed before this time."
     )
+
+    objects = ScopedManager()
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("tenant", "name")

@@ -3,6 +3,7 @@ from __future__ import annotations
 from django.db import models
 
 from ingestion.models.partition import StreamPartition
+from tenants.scoping import ScopedManager
 
 
 class SpooledEvents(models.Model):
@@ -18,6 +19,9 @@ class SpooledEvents(models.Model):
     body = models.BinaryField(help_text="The events, one a line, compressed by zstd.")
     size = models.PositiveIntegerField(default=0, help_text="Bytes of the events themselves.")
     received_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ScopedManager("partition__source__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         verbose_name_plural = "spooled events"
@@ -42,6 +46,9 @@ class EventsReceipt(models.Model):
     first_offset = models.BigIntegerField()
     count = models.PositiveIntegerField()
     received_at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    objects = ScopedManager("partition__source__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         constraints = (

@@ -6,6 +6,7 @@ from django.db.models import Q
 
 from ingestion.models.names import column_name_validator, name_validator
 from tenants.models import Provisioned, Tenant
+from tenants.scoping import ScopedManager
 
 
 class Table(Provisioned):
@@ -31,8 +32,17 @@ class Table(Provisioned):
     quarantine_days = models.PositiveIntegerField(
         default=30, help_text="Days for which messages that did not fit are kept."
     )
+    retention_days = models.PositiveBigIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="The retention of the tenant's plan, as last applied. 0: none.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
+
+    objects = ScopedManager()
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("tenant", "name")
@@ -65,6 +75,9 @@ class Column(models.Model):
     quoted_numbers = models.BooleanField(
         default=False, help_text='Take "7" for 7, as producers do that write numbers in quotes.'
     )
+
+    objects = ScopedManager("table__tenant")
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("table", "position", "pk")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from celery import shared_task
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -9,9 +11,11 @@ from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
 from ingestion.api.spool import forget_receipts
-from ingestion.consume import settle, turns
-from ingestion.consume.lease import runnable
+from ingestion.consume import history, sharing, turns
+from ingestion.consume.fold import fold
+from ingestion.consume.lease import new_owner, ready, runnable
 from ingestion.consume.measure import measure_connection as measure
+from ingestion.consume.measure import note_lag
 from ingestion.consume.slice import Slice
 from ingestion.consume.stopping import is_stopping
 from ingestion.models import Source, StreamPartition
@@ -24,15 +28,21 @@ MEASURE_EXPIRES = 10
 
 @shared_task(name="ingestion.tasks.keep_consuming")
 def keep_consuming() -> None:
-    """Ask for a slice of every connection that has something free to consume."""
-    for connection_id in connections_with_work():
+    """Ask for a slice of every connection that has something free, or that is behind.
+
+    What is behind may have a part for a process that has none of it yet: one more slice than
+    processes read it, so that one reaches each, since nobody can say which worker gets it.
+    """
+    asked = Counter(connections_with_work())
+    asked.update({one: processes + 1 for one, processes in sharing.behind().items()})
+    for connection_id in asked.elements():
         request_slice(connection_id)
 
 
 @shared_task(name="ingestion.tasks.consume_slice", acks_late=False)
 def consume_slice(connection_id: int | None) -> None:
     """Consume one connection (None: the events endpoint) for a slice, then go on with another."""
-    if is_stopping():
+    if is_stopping() or not sharing.may_begin(connection_id, new_owner(), is_stopping):
         return
     if Slice(connection_id, may_go_on=turns.may_go_on).run():
         request_slice(connection_id)
@@ -51,10 +61,11 @@ def request_slice(connection_id: int | None) -> None:
 
 def connections_with_work() -> list[int | None]:
     """Connections on which a source may be consumed now and has a partition that nobody holds."""
-    partitions = StreamPartition.objects.filter(source=OuterRef("pk"))
+    partitions = StreamPartition.across_tenants.filter(source=OuterRef("pk"))
+    free = partitions.filter(lease_expires_at__lte=Now(), retired_at=None)
     return list(
-        Source.objects.filter(runnable(), retry_at__lte=Now())
-        .filter(Q(Exists(partitions.filter(lease_expires_at__lte=Now()))) | ~Exists(partitions))
+        Source.across_tenants.filter(runnable(), retry_at__lte=Now())
+        .filter(Q(Exists(free)) | ~Exists(partitions))
         .order_by("connection")
         .values_list("connection", flat=True)
         .distinct()
@@ -63,14 +74,16 @@ def connections_with_work() -> list[int | None]:
 
 @shared_task(name="ingestion.tasks.measure_lag")
 def measure_lag() -> None:
-    """Ask for a measurement of every connection in use; prune old batches and receipts."""
-    used = Source.objects.filter(runnable(), connection__isnull=False)
+    """Note how far behind each source is, ask for new measurements, fold and prune what is old."""
+    note_lag()
+    used = Source.across_tenants.filter(ready(), connection__isnull=False)
     for connection_id in used.order_by().values_list("connection", flat=True).distinct():
         try:
             measure_connection.apply_async((connection_id,), retry=False, expires=MEASURE_EXPIRES)
         except OperationalError:
             return
-    settle.prune()
+    fold()
+    history.prune()
     forget_receipts()
 
 

@@ -12,5 +12,9 @@ class MillraceConfig(AppConfig):
         from django.contrib import admin
 
         from millrace import celery, checks  # noqa: F401
+        from millrace.configuration.export import export
+        from tenants.lifecycle import registry
+
+        registry.definitions["definitions.yaml"] = export
 
         admin.site.index_title = "Overview"

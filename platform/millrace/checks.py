@@ -12,6 +12,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
+from tenants.api.address import trusted
+
 _FERNET = (
     'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'
 )
@@ -59,6 +61,17 @@ def debug_beside_production(**_: Any) -> list[CheckMessage]:
                 id="millrace.E003",
             )
         ]
+    return []
+
+
+@register(Tags.security)
+def trusted_proxies(**_: Any) -> list[CheckMessage]:
+    """Millrace.E010: whose X-Forwarded-For is believed must be addresses or networks."""
+    try:
+        trusted()
+    except ValueError as error:
+        hint = "Set MILLRACE_TRUSTED_PROXIES to networks such as 10.0.0.0/8, or leave it out."
+        return [Error(f"MILLRACE_TRUSTED_PROXIES: {error}", hint=hint, id="millrace.E010")]
     return []
 
 
@@ -117,5 +130,23 @@ def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
             "CLICKHOUSE_URL does not use TLS.",
             hint="Write it as https://user:password@host:8443/ unless the network is your own.",
             id="millrace.W002",
+        )
+    ]
+
+
+#: Characters below which a token could be guessed.
+TOKEN_LENGTH = 20
+
+
+@register(Tags.security)
+def metrics_token(**_: Any) -> list[CheckMessage]:
+    """Millrace.W003: the metrics name every tenant and source, and anyone may try tokens."""
+    if not settings.MILLRACE_METRICS_TOKEN or len(settings.MILLRACE_METRICS_TOKEN) >= TOKEN_LENGTH:
+        return []
+    return [
+        CheckWarning(
+            f"MILLRACE_METRICS_TOKEN has fewer than {TOKEN_LENGTH} characters.",
+            hint='Make one by: python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            id="millrace.W003",
         )
     ]

@@ -9,8 +9,9 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from analytics_api.models import SavedQuery
+from ingestion.admin import activity
 from ingestion.consume.status import SourceState, SourceStatus, source_status
-from ingestion.models import Table
+from ingestion.models import Source, Table
 from tenants.admin import display
 from tenants.models import ProvisionState, Tenant, Warehouse
 
@@ -21,7 +22,7 @@ _ORDER = (SourceState.FAILING, SourceState.WAITING, SourceState.RUNNING, SourceS
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
     """Add what ``admin/index.html`` shows (unfoldadmin.com/docs/configuration/dashboard)."""
-    sources = source_status()
+    sources = source_status(Source.objects.all())
     context["figures"] = _figures(sources)
     ordered = sorted(sources, key=lambda one: (_ORDER.index(one.state), -one.lag))
     context["sources"] = [_row(one) for one in ordered[:SHOWN]]
@@ -38,30 +39,35 @@ def _figures(sources: list[SourceStatus]) -> list[tuple[str, Any, str]]:
     landed = sum(one.landed for one in sources)
     misfits = sum(one.quarantined for one in sources)
     share = f"{misfits / (landed + misfits):.2%} of all" if landed + misfits else "of none yet"
+    speed = sum(one.events_per_second for one in sources)
     endpoints = SavedQuery.objects.exclude(published=None).count()
     return [
         ("Sources running", f"{running} of {len(sources)}", f"{failing} failing"),
         ("Behind", f"{sum(one.lag for one in sources):,}", "messages, in all"),
-        ("Rows landed", f"{landed:,}", _of_tenants(Tenant.objects.count())),
+        (
+            "Rows landed",
+            f"{landed:,}",
+            f"{_of_tenants(Tenant.objects.count())}; {activity.rate(speed)} a second now",
+        ),
         ("In quarantine", f"{misfits:,}", share),
         ("Endpoints", f"{endpoints:,}", "published queries"),
     ]
 
 
 def _row(one: SourceStatus) -> dict[str, Any]:
-    fresh = one.freshness_seconds
     return {
         "url": reverse("admin:ingestion_source_change", args=[one.source_id]),
         "name": f"{one.tenant}.{one.source}",
         "kind": one.kind,
         "state": display.badge(one.state, one.state.title()),
-        "lag": display.number(one.lag),
-        "freshness": display.DASH if fresh is None else f"{display.duration(fresh)} ago",
+        "lag": activity.lag(one),
+        "freshness": activity.freshness(one),
+        "throughput": activity.rate(one.events_per_second),
         "landed": display.number(one.landed),
         "quarantined": display.number(one.quarantined, alarm=True),
         "error": display.trouble(one.last_error)
         if one.state is SourceState.FAILING
-        else display.short(one.last_error),
+        else display.short(one.paused_reason or one.last_error),
     }
 
 

@@ -75,7 +75,21 @@ SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
+# Browsers take a cookie of that name from this host alone, over HTTPS, for all paths.
+_HOST = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME = f"{_HOST}millrace_session"
+CSRF_COOKIE_NAME = f"{_HOST}millrace_csrf"
 SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Strict"
+#: Who does nothing for so long logs in anew; and everybody after the second, whatever they do.
+SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=2 * 3600)
+SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 3600)
+SESSION_SAVE_EVERY_REQUEST = True
+SESSION_EXPIRE_AT_BROWSER_CLOSE = False
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 X_FRAME_OPTIONS = "DENY"
 AUTH_PASSWORD_VALIDATORS = [
@@ -87,7 +101,15 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+#: Networks (CIDR) of proxies in front, whose ``X-Forwarded-For`` is believed.
+MILLRACE_TRUSTED_PROXIES: list[str] = env.list("MILLRACE_TRUSTED_PROXIES", default=[])
+DEFAULT_EXCEPTION_REPORTER_FILTER = "millrace.security.reports.NoValues"
+AUTHENTICATION_BACKENDS = [
+    "millrace.security.login.LimitedBackend",
+    "tenants.backend.MemberBackend",
+]
 LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 
 # --- Django -------------------------------------------------------------------------------------
 
@@ -112,13 +134,20 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "millrace.security.headers.SecurityHeaders",
+    "tenants.api.cors.CORSMiddleware",
+    "tenants.audit.actor.AuditMiddleware",
+    "millrace.middleware.PagesBegin",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "millrace.security.session.AbsoluteAge",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.admin.scope.AdminScope",
     "django.contrib.messages.middleware.MessageMiddleware",
-    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "millrace.middleware.PagesEnd",
 ]
 ROOT_URLCONF = "millrace.urls"
 WSGI_APPLICATION = "millrace.wsgi.application"
@@ -145,6 +174,11 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.path("STATIC_ROOT", default=str(addresses.home() / "static"))()
 # WhiteNoise finds the apps' files by itself, so that no collectstatic stands before the first run.
 WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=_LOCAL)
+# Of the admin's forms. No page takes files, so none is kept in memory or on disk.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
+DATA_UPLOAD_MAX_NUMBER_FILES = 0
+FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MILLRACE_MAX_BODY_BYTES", default=32 * 1024 * 1024)
 
 LOGGING = {
@@ -189,6 +223,16 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "hold-over-plan": {
+        "task": "tenants.tasks.hold_over_plan",
+        "schedule": 5.0,
+        "options": {"expires": 5},
+    },
+    "measure-storage": {
+        "task": "tenants.tasks.measure_storage",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
     "measure-lag": {
         "task": "ingestion.tasks.measure_lag",
         "schedule": 10.0,
@@ -212,6 +256,10 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Send events, run published queries. Every call carries a tenant's API key.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "tenants.api.described.problems",
+    ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
@@ -225,17 +273,43 @@ MILLRACE_BATCH_BYTES = env.int("MILLRACE_BATCH_BYTES", default=32 * 1024 * 1024)
 #: Age at which a batch is cut, however few rows it has. It grows with the number of busy sources.
 MILLRACE_BATCH_AGE_SECONDS = env.float("MILLRACE_BATCH_AGE_SECONDS", default=0.5)
 
+#: Where connections may lead beside public addresses: private, loopback, link-local, networks,
+#: host:port (ingestion/hosts.py). On one machine's own installation brokers are on the loopback.
+MILLRACE_CONNECTION_NETWORKS: list[str] = env.list(
+    "MILLRACE_CONNECTION_NETWORKS",
+    default=["private", "loopback"] if EMBEDDED_SERVICES else ["private"],
+)
+#: The platform's own addresses, beside those of its services, to which no connection may lead.
+MILLRACE_OWN_URLS: dict[str, str] = (
+    {"web server": _EMBEDDED["WEB_URL"]} if EMBEDDED_SERVICES else {}
+)
+
+#: Where exports of tenants are written, by whoever writes them: on several machines a shared one.
+MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(addresses.home() / "exports"))
+
+#: Who sends it as a bearer token may scrape /metrics; without it there is no /metrics.
+MILLRACE_METRICS_TOKEN = env.str("MILLRACE_METRICS_TOKEN", default="")
+
 # What one query of a tenant may use; a saved query can't lift any of it.
 MILLRACE_QUERY_SECONDS = env.int("MILLRACE_QUERY_SECONDS", default=30)
 MILLRACE_QUERY_MEMORY_BYTES = env.int("MILLRACE_QUERY_MEMORY_BYTES", default=2 * 1024**3)
 MILLRACE_QUERY_READ_ROWS = env.int("MILLRACE_QUERY_READ_ROWS", default=1_000_000_000)
+#: 0: no limit beside that on rows.
+MILLRACE_QUERY_READ_BYTES = env.int("MILLRACE_QUERY_READ_BYTES", default=0)
 MILLRACE_QUERY_RESULT_ROWS = env.int("MILLRACE_QUERY_RESULT_ROWS", default=1_000_000)
 MILLRACE_QUERY_RESULT_BYTES = env.int("MILLRACE_QUERY_RESULT_BYTES", default=256 * 1024 * 1024)
 MILLRACE_QUERY_THREADS = env.int("MILLRACE_QUERY_THREADS", default=4)
 
 
 def _link(title: str, icon: str, view: str) -> dict[str, Any]:
-    return {"title": title, "icon": icon, "link": reverse_lazy(view)}
+    """A link of the sidebar, for those who may see the page."""
+    app, _, model = view.removeprefix("admin:").removesuffix("_changelist").rpartition("_")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(view),
+        "permission": lambda request: not app or request.user.has_perm(f"{app}.view_{model}"),
+    }
 
 
 UNFOLD = {
@@ -246,6 +320,8 @@ UNFOLD = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _: static("millrace/icon.svg")}
     ],
+    "STYLES": [lambda _: static("millrace/admin.css")],
+    "LOGIN": {"form": "millrace.security.login.LoginForm"},
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "millrace.dashboard.dashboard",
@@ -277,6 +353,8 @@ UNFOLD = {
                     _link("Connections", "hub", "admin:ingestion_connection_changelist"),
                     _link("Partitions", "lan", "admin:ingestion_streampartition_changelist"),
                     _link("Batches", "inventory_2", "admin:ingestion_batch_changelist"),
+                    _link("Ledger", "menu_book", "admin:ingestion_foldedbatches_changelist"),
+                    _link("Gaps", "broken_image", "admin:ingestion_gap_changelist"),
                     _link("Backfills", "history", "admin:ingestion_backfill_changelist"),
                 ],
             },
@@ -296,8 +374,11 @@ UNFOLD = {
                 "separator": True,
                 "items": [
                     _link("Tenants", "domain", "admin:tenants_tenant_changelist"),
+                    _link("Plans", "speed", "admin:tenants_plan_changelist"),
+                    _link("Usage", "bar_chart", "admin:tenants_usage_changelist"),
                     _link("Warehouses", "database", "admin:tenants_warehouse_changelist"),
                     _link("Memberships", "badge", "admin:tenants_membership_changelist"),
+                    _link("Audit log", "history_edu", "admin:tenants_auditentry_changelist"),
                     _link("Users", "person", "admin:auth_user_changelist"),
                     _link("Groups", "group", "admin:auth_group_changelist"),
                 ],

@@ -9,3 +9,10 @@ from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
 
 application = get_wsgi_application()
+
+# After Django: they need its settings.
+from millrace.requests import lighten  # noqa: E402
+from tenants.usage import tally  # noqa: E402
+
+lighten()
+tally.start()

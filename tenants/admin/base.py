@@ -14,8 +14,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllow
 from django.shortcuts import redirect
 from django.urls import URLPattern, path, reverse
 
-from tenants.admin.scope import visible
+from tenants import roles
+from tenants.admin.audited import Audited
+from tenants.admin.scope import is_operator, visible
 from tenants.admin.typed import ModelAdmin
+from tenants.models import Tenant
 
 
 @dataclass(frozen=True)
@@ -23,25 +26,26 @@ class Button:
     """A button on an object's page. It is a form of its own, so that only a POST has an effect.
 
     ``run`` gets the object and returns what to tell the operator; ``shown`` says whether the
-    button makes sense for the object as it is.
+    button makes sense for the object as it is. ``page`` names an admin page that shows more than
+    a line, and is sent the form in place of ``run``.
     """
 
     name: str
     label: str
     icon: str
-    run: Callable[[Any], str]
+    run: Callable[[Any], str] = lambda _: ""
     shown: Callable[[Any], bool] = lambda _: True
     danger: bool = False
+    page: str = ""
 
 
-class Admin(ModelAdmin):
+class Admin(Audited, ModelAdmin):
     """One kind of object.
 
     ``fixed_fields`` can be set once, when the object is made. ``keep_reason`` says why an object
     can't be deleted here and what to do instead; an empty one leaves it to Django's permissions.
     """
 
-    tenant_path: ClassVar[str] = "tenant"
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     keep_reason: ClassVar[str] = ""
     intro: ClassVar[str] = ""
@@ -61,15 +65,40 @@ class Admin(ModelAdmin):
         return fields if obj is None else (*self.fixed_fields, *fields)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return not self.keep_reason and super().has_delete_permission(request, obj)
+        return not self.keep_reason and self._may(request, "delete", obj)
+
+    # --- Who may do it --------------------------------------------------------------------------
+
+    def _may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
+        """The operator by Django's permissions, everybody else by their role in the tenant."""
+        user = request.user
+        if is_operator(user):
+            return True
+        return roles.may(user, self.model, verb, obj)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "view", obj)
+
+    def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
+        return self._may(request, "add")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return self._may(request, "change", obj)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """A member makes objects only in tenants in which their role allows it."""
+        field = super().formfield_for_foreignkey(db_field, request, **kwargs)
+        if field is not None and db_field.name == "tenant" and not is_operator(request.user):
+            made_in = roles.tenants_where(request.user, self.model, "add")
+            field.queryset = Tenant.objects.filter(pk__in=made_in)
+            field.required = True
+        return field
 
     # --- Buttons --------------------------------------------------------------------------------
 
-    def has_act_permission(self, request: HttpRequest) -> bool:
+    def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the buttons may be used: what would allow a change, where changes are allowed."""
-        meta = self.opts
-        user = request.user
-        return user.is_active and user.has_perm(f"{meta.app_label}.change_{meta.model_name}")
+        return self._may(request, "change", obj)
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.act_view)
@@ -86,12 +115,19 @@ class Admin(ModelAdmin):
         if not self.has_act_permission(request):
             raise PermissionDenied
         obj = self.get_object(request, unquote(object_id))
-        button = next((one for one in self.buttons if one.name == name), None)
+        button = next((one for one in self.buttons if one.name == name and not one.page), None)
         if obj is None or button is None:
             raise Http404
+        if not self.has_act_permission(request, obj):
+            raise PermissionDenied
         messages.success(request, button.run(obj))
-        self.log_change(request, obj, button.label)
+        self.log_act(request, obj, button.name, button.label)
         return redirect(self.page_of(obj))
+
+    def _button_address(self, button: Button, obj: Model) -> str:
+        if button.page:
+            return reverse(f"admin:{button.page}", args=[obj.pk])
+        return reverse(f"admin:{self._act_name()}", args=[obj.pk, button.name])
 
     def page_of(self, obj: Model) -> str:
         """Address of the object's page."""
@@ -109,11 +145,9 @@ class Admin(ModelAdmin):
         obj = self.get_object(request, unquote(object_id)) if object_id else None
         if obj is not None and request.method == "GET":
             extra |= self.head(request, obj)
-            if self.has_act_permission(request):
+            if self.has_act_permission(request, obj):
                 extra["buttons"] = [
-                    (one, reverse(f"admin:{self._act_name()}", args=[obj.pk, one.name]))
-                    for one in self.buttons
-                    if one.shown(obj)
+                    (one, self._button_address(one, obj)) for one in self.buttons if one.shown(obj)
                 ]
         return super().changeform_view(request, object_id, form_url, extra)
 

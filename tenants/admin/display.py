@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from django.db.models import Model
 from django.template.loader import render_to_string
@@ -71,6 +72,13 @@ def number(value: int | None, *, alarm: bool = False) -> SafeString:
     return format_html('<span class="tabular-nums {}">{}</span>', style, f"{value:,}")
 
 
+def figures(text: str, title: str = "") -> SafeString:
+    """Figures of one width that stay in one line; ``title`` where the pointer rests."""
+    return format_html(
+        '<span class="tabular-nums whitespace-nowrap" title="{}">{}</span>', title, text
+    )
+
+
 def size(count: int) -> str:
     """Bytes in the unit that suits them."""
     amount = float(count)
@@ -128,27 +136,26 @@ def code(text: str) -> SafeString:
     return format_html('<code class="font-mono text-xs">{}</code>', text)
 
 
+def linked(address: str, text: Any) -> SafeString:
+    """A link of which both are ours, or escaped."""
+    return format_html(
+        '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>',
+        address,
+        text,
+    )
+
+
 def link(obj: Model | None, text: str = "") -> SafeString:
     """A link to an object's page in the admin."""
     if obj is None:
         return DASH
     meta = obj._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[obj.pk])
-    return format_html(
-        '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>',
-        address,
-        text or str(obj),
-    )
+    return linked(address, text or str(obj))
 
 
 def listing(model: type[Model], text: Any, **filters: Any) -> SafeString:
     """A link to a list page, filtered."""
     meta = model._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
-    query = "&".join(f"{name}={value}" for name, value in filters.items())
-    return format_html(
-        '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}?{}">{}</a>',
-        address,
-        SafeString(query.replace('"', "%22")),
-        text,
-    )
+    return linked(f"{address}?{urlencode(filters)}", text)

@@ -1,33 +1,177 @@
 from __future__ import annotations
 
+import re
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
 
-from tenants import keys
+from tenants import keys, rights
 from tenants.admin import display
 from tenants.admin.base import Admin, Button
-from tenants.models import APIKey, Scope
+from tenants.models import DEFAULT_SCOPES, APIKey, Scope
+from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
+from tenants.rights import Rights, RightsRefused
+from tenants.tokens.signing import read_public_key
+
+_ONE_A_LINE = "One a line, or separated by commas; empty: no restriction."
+_RIGHTS = ("queries", "sources", "parameters", "row_filters", "networks", "origins")
+
+
+class NamesField(forms.CharField):
+    """Names, one a line; None where there are none."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
+        super().__init__(**{"required": False, "widget": widget} | kwargs)
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list | tuple) else value
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value) or ""
+        return [one for one in re.split(r"[\s,]+", text) if one] or None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return bool(self.to_python(data) != (initial or None))
 
 
 class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
-        initial=list(Scope.values),
+        initial=list(DEFAULT_SCOPES),
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text="What the key may do.",
+    )
+    queries = NamesField(
+        help_text=f"Only these saved queries; every other is as if it did not exist. {_ONE_A_LINE}"
+    )
+    sources = NamesField(
+        help_text=f"Only these sources, for sending events and for managing. {_ONE_A_LINE}"
+    )
+    networks = NamesField(
+        help_text=f"Only from these addresses or networks, as 203.0.113.0/24. {_ONE_A_LINE}"
+    )
+    origins = NamesField(
+        help_text="Only from web pages of these origins, as https://shop.example.com. "
+        f"{_ONE_A_LINE}"
+    )
+    signing = forms.ChoiceField(
+        choices=[
+            ("", "None"),
+            ("HS256", "A secret, shown once with the key (HS256)"),
+            ("EdDSA", "A key pair of your own: give its public key (EdDSA)"),
+        ],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        label="Signed by",
+        help_text="Tokens let a browser run queries in the name of this key, and never more than "
+        "it may.",
+    )
+
+    token_seconds = forms.IntegerField(
+        min_value=1,
+        max_value=MAX_TOKEN_SECONDS,
+        required=False,
+        initial=TOKEN_SECONDS,
+        widget=UnfoldAdminIntegerFieldWidget,
+        label="Longest life of a token",
+        help_text="In seconds. A token that is to last longer is refused.",
     )
 
     class Meta:
         model = APIKey
-        fields = ("tenant", "name", "scopes", "expires_at")
+        fields = (
+            *("tenant", "name", "scopes", "expires_at", *_RIGHTS),
+            *("signing", "public_key", "token_seconds"),
+        )
+
+    def clean_token_seconds(self) -> int:
+        return self.cleaned_data["token_seconds"] or TOKEN_SECONDS
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or {}
+        tenant = self.instance.tenant if self.instance.pk else found.get("tenant")
+        if tenant is None or self.errors:
+            return found
+        self._clean_signing(found)
+        try:
+            self.rights = rights.checked(self._wanted(found), tenant)
+        except RightsRefused as error:
+            self.add_error(error.field if error.field in self.fields else None, error.message)
+        return found
+
+    def _wanted(self, found: dict[str, Any]) -> Rights:
+        own = rights.of(self.instance) if self.instance.pk else Rights()
+        names = [name for name in (*_RIGHTS, "scopes", "expires_at") if name in found]
+        given: dict[str, Any] = {name: found[name] for name in names}
+        for name in ("parameters", "row_filters"):
+            given[name] = given.get(name) or {}
+        return rights.of_columns(own.columns() | given)
+
+    def _clean_signing(self, found: dict[str, Any]) -> None:
+        public = found.get("public_key", "")
+        if "signing" not in self.fields:
+            return
+        if (found.get("signing") == "EdDSA") != bool(public):
+            words = "Give the public key here." if not public else "Choose EdDSA above for it."
+            self.add_error("public_key", words)
+        elif public:
+            try:
+                read_public_key(public)
+            except RightsRefused as error:
+                self.add_error("public_key", error.message)
+
+
+class ChangeKeyForm(KeyForm):
+    """What can be changed of a key: its name, and what holds it back."""
+
+    scopes = None  # type: ignore[assignment]
+    signing = None  # type: ignore[assignment]
+
+    class Meta:
+        model = APIKey
+        fields = ("name", *_RIGHTS, "token_seconds")
+
+
+class RotateForm(forms.Form):
+    overlap = forms.TypedChoiceField(
+        coerce=int,
+        choices=[
+            (0, "At once"),
+            (3600, "In an hour"),
+            (86_400, "In a day"),
+            (7 * 86_400, "In a week"),
+            (30 * 86_400, "In 30 days"),
+        ],
+        initial=86_400,
+        label="The old key ends",
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
+def _can_rotate(key: APIKey) -> bool:
+    return key.is_usable(timezone.now()) and key.replaced_by_id is None
+
+
+def _person(request: HttpRequest) -> User | None:
+    return request.user if request.user.is_authenticated else None
 
 
 def _revoke(key: APIKey) -> str:
@@ -43,8 +187,9 @@ class APIKeyAdmin(Admin):
     )
     keep_reason = "Keys are not deleted but revoked, so that the prefixes in logs stay readable."
     form = KeyForm
-    fixed_fields = ("tenant", "scopes_text", "expires_at")
+    fixed_fields = ("tenant", "scopes_text", "expires_at", "signed_by")
     buttons = (
+        Button("rotate", "Rotate", "autorenew", page="tenants_apikey_rotate", shown=_can_rotate),
         Button(
             "revoke", "Revoke", "block", _revoke, lambda key: key.revoked_at is None, danger=True
         ),
@@ -56,54 +201,107 @@ class APIKeyAdmin(Admin):
     autocomplete_fields = ("tenant",)
     actions = ("revoke",)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None:
-            return ("tenant", "name", "scopes", "expires_at")
-        return ("tenant", "name", "scopes_text", "expires_at")
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        new = obj is None
+        signing = ("signing", "public_key", "token_seconds") if new else ("signed_by",)
+        scopes = "scopes" if new else "scopes_text"
+        return (
+            (None, {"fields": ("tenant", "name", scopes, "expires_at")}),
+            ("Restricted to", {"fields": ("queries", "sources", "parameters", "row_filters")}),
+            ("Used from", {"fields": ("networks", "origins")}),
+            ("Signed tokens", {"fields": signing if new else (*signing, "token_seconds")}),
+        )
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
         if obj is not None:
-            kwargs["form"] = forms.ModelForm
+            kwargs["form"] = ChangeKeyForm
+            kwargs["fields"] = ChangeKeyForm.Meta.fields
+        else:
+            kwargs["fields"] = KeyForm.Meta.fields
         return super().get_form(request, obj, change, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if change:
-            obj.save(update_fields=["name"])
+            obj.save(update_fields=["name", "token_seconds"])
+            keys.change_key(obj, form.rights)
             return
-        row, plaintext = keys.create_key(
+        row, form.plaintext, form.secret = keys.create_signing_key(
             obj.tenant,
             obj.name,
-            scopes=obj.scopes,
-            expires_at=obj.expires_at,
-            created_by=request.user if request.user.is_authenticated else None,
+            rights=form.rights,
+            by_secret=form.cleaned_data["signing"] == "HS256",
+            public_key=form.cleaned_data["public_key"],
+            token_seconds=obj.token_seconds,
+            created_by=_person(request),
         )
         obj.__dict__.update(row.__dict__)
-        form.plaintext = plaintext
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        # response_add() sees the request, not the form; the text lives no longer than both.
-        request.new_key_text = getattr(form, "plaintext", None)  # type: ignore[attr-defined]
+        # response_add() sees the request, not the form; the texts live no longer than both.
+        request.new_key_texts = (  # type: ignore[attr-defined]
+            getattr(form, "plaintext", None),
+            getattr(form, "secret", ""),
+        )
         return super().construct_change_message(request, form, formsets, add)
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: Any = None
     ) -> HttpResponse:
+        return self._shown_once(request, obj, *request.new_key_texts)  # type: ignore[attr-defined]
+
+    def _shown_once(
+        self, request: HttpRequest, key: APIKey, text: str, secret: str
+    ) -> HttpResponse:
         """Show the key's text in the answer itself: a message would be kept in a cookie."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "title": f"{obj.name}: copy the key now",
-            "key": obj,
-            "plaintext": request.new_key_text,  # type: ignore[attr-defined]
+            "title": f"{key.name}: copy the key now",
+            "key": key,
+            "plaintext": text,
+            "secret": secret,
             "api": request.build_absolute_uri("/api/v1/"),
         }
         response = TemplateResponse(request, "millrace/key_created.html", context)
         response["Cache-Control"] = "no-store"
         return response
+
+    # --- Rotation -------------------------------------------------------------------------------
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.rotate_view)
+        route = path("<path:object_id>/rotate/", view, name="tenants_apikey_rotate")
+        return [route, *super().get_urls()]
+
+    def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for the overlap, then show the successor, once."""
+        key = self.get_object(request, unquote(object_id))
+        if key is None:
+            raise Http404
+        if not self.has_change_permission(request, key):
+            raise PermissionDenied
+        form = RotateForm(request.POST if "overlap" in request.POST else None)
+        if form.is_valid():
+            try:
+                overlap = timedelta(seconds=form.cleaned_data["overlap"])
+                made = keys.rotate_key(key, overlap=overlap, created_by=_person(request))
+            except keys.KeyStateRefused as error:
+                form.add_error(None, str(error))
+            else:
+                self.log_act(request, key, "rotate", f"Rotated: followed by {made.key}")
+                return self._shown_once(request, made.key, made.plaintext, made.signing_secret)
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"Rotate {key.name}",
+            "key": key,
+            "form": form,
+        }
+        return TemplateResponse(request, "millrace/key_rotate.html", context)
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         return {
@@ -113,8 +311,17 @@ class APIKeyAdmin(Admin):
                 ("Last used", display.ago(obj.last_used_at)),
                 ("Made", display.ago(obj.created_at)),
                 ("Made by", str(obj.created_by or "command line")),
+                *([("Successor", display.link(obj.replaced_by))] if obj.replaced_by else []),
             ]
         }
+
+    @admin.display(description="Signed by")
+    def signed_by(self, key: APIKey) -> str:
+        return {
+            "": "Nothing: it signs no tokens.",
+            "HS256": "Its secret (HS256). Rotate the key to get another.",
+            "EdDSA": "The private half of the public key that was given (EdDSA).",
+        }[key.algorithm]
 
     @admin.display(description="Key", ordering="prefix")
     def key_prefix(self, key: APIKey) -> SafeString:

@@ -3,24 +3,66 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.forms import ModelForm
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from tenants import services
-from tenants.admin import display
-from tenants.admin.base import Admin
+from tenants import roles, services
+from tenants.admin import display, lifecycle, spending
+from tenants.admin.base import Admin, Button
+from tenants.admin.scope import is_operator
 from tenants.admin.typed import TabularInline
+from tenants.lifecycle import status
+from tenants.lifecycle.export import exports_of
 from tenants.models import Membership, Tenant, TenantStatus
+from tenants.plans import services as plans
+from tenants.tasks import export_tenant, send
+
+
+def _suspend(tenant: Tenant) -> str:
+    status.suspend(tenant)
+    return f"{tenant} is suspended: ingestion pauses within seconds, its callers get 403."
+
+
+def _resume(tenant: Tenant) -> str:
+    status.resume(tenant)
+    return f"{tenant} goes on where it was suspended."
+
+
+def _is_suspended(tenant: Tenant) -> bool:
+    return tenant.status == TenantStatus.SUSPENDED
+
+
+def _export(tenant: Tenant) -> str:
+    send(export_tenant, tenant.pk)
+    return f"A worker exports {tenant} now. Its folder is listed here when it is complete."
 
 
 class MembershipInline(TabularInline):
     model = Membership
     extra = 0
     fields = ("user", "role")
+    readonly_fields = ("person",)
     autocomplete_fields = ("user",)
     verbose_name_plural = "People"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        user = request.user
+        return is_operator(user) or roles.may(user, Membership, "view", obj)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.fields if is_operator(request.user) else ("person", "role")
+
+    @admin.display(description="User")
+    def person(self, membership: Membership) -> str:
+        """Without the link to a page that is the operator's."""
+        return str(membership.user)
 
 
 @admin.register(Tenant)
@@ -30,24 +72,53 @@ class TenantAdmin(Admin):
         "read only it), connections, tables, sources, saved queries and keys."
     )
     keep_reason = (
-        "A tenant can't be deleted here, because its ClickHouse database would stay behind. "
-        "Suspend it instead: its sources pause and its endpoints answer 403."
+        "A tenant is deleted from its own page, by Delete: it has more than rows in Postgres. "
+        "Suspend it to close it for a while: its sources pause and its endpoints answer 403."
+    )
+    buttons = (
+        Button("suspend", "Suspend", "pause", _suspend, lambda tenant: tenant.is_active),
+        Button("resume", "Resume", "play_arrow", _resume, _is_suspended),
+        Button("export", "Export", "download", _export),
+        Button("erase", "Erase a person", "person_remove", page="tenants_tenant_erase"),
+        Button("delete", "Delete", "delete_forever", danger=True, page="tenants_tenant_remove"),
     )
     tenant_path = "pk"
     fixed_fields = ("slug",)
-    list_display = ("name", "slug", "status_badge", "warehouse_badge", "people", "created")
-    list_filter: ClassVar[Any] = ("status", "warehouse__state")
-    list_select_related = ("warehouse",)
+    list_display = ("name", "slug", "status_badge", "plan", "warehouse_badge", "people", "created")
+    list_filter: ClassVar[Any] = ("status", "plan", "warehouse__state")
+    list_select_related = ("warehouse", "plan")
     search_fields = ("slug", "name")
-    fields = ("name", "slug", "status")
+    fields = ("name", "slug", "plan", "weight")
+    readonly_fields = ("plan_name",)
     inlines = (MembershipInline,)
-    actions = ("suspend", "activate")
+    actions = ("suspend", "resume")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = (
-            super().get_queryset(request).annotate(people_total=Count("memberships"))
+            super()
+            .get_queryset(request)
+            .annotate(people_total=Count("memberships"))
+            .order_by("slug")
         )
         return rows
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        found = super().get_fields(request, obj)
+        if is_operator(request.user):
+            return found
+        return ["plan_name" if one == "plan" else one for one in found]
+
+    @admin.display(description="Plan")
+    def plan_name(self, tenant: Tenant) -> str:
+        """Without the link to a page that is the operator's."""
+        return str(tenant.plan or display.DASH)
+
+    def get_list_filter(self, request: HttpRequest) -> Any:
+        """Names of plans are the operator's."""
+        found = super().get_list_filter(request)
+        if is_operator(request.user):
+            return found
+        return [one for one in found if one != "plan"]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
         return {}
@@ -57,6 +128,8 @@ class TenantAdmin(Admin):
     ) -> None:
         super().save_model(request, obj, form, change)
         warehouse = services.create_warehouse(obj)
+        if change and "plan" in form.changed_data:
+            plans.tenant_changed(obj)
         if not change:
             messages.info(
                 request,
@@ -68,12 +141,20 @@ class TenantAdmin(Admin):
         warehouse = getattr(obj, "warehouse", None)
         if warehouse is None:
             return {}
+        days = spending.chosen(request.GET.get("days", ""))
+        hold = getattr(obj, "ingestion_hold", None)
         return {
             "facts": [
+                ("Status", self.status_badge(obj)),
                 ("Warehouse", display.link(warehouse)),
                 ("Warehouse state", display.provision_badge(warehouse.state, warehouse.error)),
+                ("Stored", display.size(warehouse.storage_bytes)),
+                ("Newest export", next(iter(exports_of(obj.slug)), display.DASH)),
             ],
             "trouble": warehouse.error,
+            "notice": hold.reason if hold is not None else "",
+            "charts": spending.charts(obj, days, timezone.now()),
+            "spans": spending.spans(days),
         }
 
     @admin.display(description="Status", ordering="status")
@@ -95,12 +176,71 @@ class TenantAdmin(Admin):
     def created(self, tenant: Tenant) -> SafeString:
         return display.ago(tenant.created_at)
 
-    @admin.action(description="Suspend: pause sources, refuse queries", permissions=["change"])
+    @admin.action(description="Suspend: pause sources, refuse queries", permissions=["act"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = queryset.update(status=TenantStatus.SUSPENDED)
+        count = sum(status.suspend(one) for one in queryset.filter(status=TenantStatus.ACTIVE))
         messages.success(request, f"Suspended {count} tenants.")
 
-    @admin.action(description="Activate", permissions=["change"])
-    def activate(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = queryset.update(status=TenantStatus.ACTIVE)
-        messages.success(request, f"Activated {count} tenants.")
+    @admin.action(description="Resume", permissions=["act"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
+        count = sum(status.resume(one) for one in queryset.filter(status=TenantStatus.SUSPENDED))
+        messages.success(request, f"Resumed {count} tenants.")
+
+    # --- Pages of its lifecycle -----------------------------------------------------------------
+
+    def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Operators alone suspend, export, erase and delete."""
+        return request.user.is_active and request.user.is_superuser
+
+    def get_urls(self) -> list[URLPattern]:
+        pages = {"erase": self.erase_view, "remove": self.remove_view}
+        routes = [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(view),
+                name=f"tenants_tenant_{name}",
+            )
+            for name, view in pages.items()
+        ]
+        return [*routes, *super().get_urls()]
+
+    def erase_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A form, what it would erase, and doing it."""
+        tenant = self._own(request, object_id)
+        found = lifecycle.erased(tenant, request.POST)
+        report = found.get("report")
+        if report is not None and report.erased:
+            told = f"Erased {report.rows} rows by {report.column}."
+            self.log_act(request, tenant, "erase", told)
+        headings = ("Table", "Kind", "Before", "Now", "What to do")
+        return self._page(
+            request,
+            "tenant_erase",
+            f"Erase a person's rows of {tenant}",
+            tenant,
+            {"headings": headings, **found},
+        )
+
+    def remove_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What there is, and, once its slug is typed, deleting all of it."""
+        tenant = self._own(request, object_id)
+        if request.method == "POST":
+            found = lifecycle.deleted(tenant, request.POST)
+        else:
+            found = lifecycle.to_delete(tenant)
+        return self._page(request, "tenant_delete", f"Delete {tenant}", tenant, found)
+
+    def _own(self, request: HttpRequest, object_id: str) -> Tenant:
+        if not self.has_act_permission(request):
+            raise PermissionDenied
+        tenant: Tenant | None = self.get_object(request, unquote(object_id))
+        if tenant is None:
+            raise Http404
+        return tenant
+
+    def _page(
+        self, request: HttpRequest, name: str, title: str, tenant: Tenant, context: dict[str, Any]
+    ) -> HttpResponse:
+        common = self.admin_site.each_context(request)
+        own = {"opts": self.opts, "title": title, "tenant": tenant}
+        return TemplateResponse(request, f"millrace/{name}.html", common | own | context)

@@ -9,11 +9,20 @@ from tenants import services
 from tenants.admin import display
 from tenants.admin.base import Button, ReadOnlyAdmin
 from tenants.models import Warehouse
+from tenants.warehouse.errors import WarehouseError
 
 
 def _retry(warehouse: Warehouse) -> str:
     services.retry_warehouse(warehouse)
     return f"Asked again for {warehouse}. Its state shows what comes of it."
+
+
+def _rotate(warehouse: Warehouse) -> str:
+    try:
+        services.rotate_warehouse_password(warehouse)
+    except WarehouseError as error:
+        return f"The password stays as it was. {error}"
+    return f"{warehouse} has a new password; the old one ends within seconds. No call fails."
 
 
 @admin.register(Warehouse)
@@ -22,7 +31,10 @@ class WarehouseAdmin(ReadOnlyAdmin):
         "A tenant's ClickHouse database and the user that may read only it. Made with the tenant; "
         "what fails is tried again by itself, and at once by the button on its page."
     )
-    buttons = (Button("retry", "Make it again now", "refresh", _retry),)
+    buttons = (
+        Button("retry", "Make it again now", "refresh", _retry),
+        Button("rotate", "Give its user a new password", "key", _rotate, lambda one: one.applied),
+    )
     list_display = ("database", "tenant", "state_badge", "attempts", "error_line")
     list_filter: ClassVar[Any] = ("state",)
     list_select_related = ("tenant",)

@@ -1,101 +1,28 @@
+"""``Authorization: Bearer …``: an API key, or a token that one of them signed."""
+
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from django.db.models import Q
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from tenants import keys
+from tenants.api.address import client_address
+from tenants.api.caller import MEMORY_SECONDS, Caller, find, forget, is_remembered
 from tenants.api.problem import Problem
-from tenants.api.recent import Recent
-from tenants.models import APIKey, TenantStatus
+from tenants.tokens import verify
 
 if TYPE_CHECKING:  # rest_framework.views reads the settings, which name this module
     from rest_framework.views import APIView
 
-#: A revoked key is refused, and a suspended tenant noticed, after this many seconds at the latest.
-MEMORY_SECONDS = 0.5
-#: ``last_used_at`` is no older than this while a key is in use.
-USED_EVERY = timedelta(minutes=1)
-
-
-@dataclass(frozen=True)
-class Caller:
-    """Who calls: a key and its tenant, and where the tenant's data is. It is ``request.user``."""
-
-    key_id: int
-    tenant_id: int
-    tenant_slug: str
-    is_active: bool
-    scopes: frozenset[str]
-    expires_at: datetime | None
-    warehouse_id: int | None
-    database: str
-    username: str
-    password: str
-
-    is_authenticated = True
-
-    def __repr__(self) -> str:
-        return f"Caller(key {self.key_id} of {self.tenant_slug})"
-
-
-_recent: Recent[bytes, Caller | None] = Recent(MEMORY_SECONDS)
-
-
-def forget() -> None:
-    """Look up every key anew, as after a change within this process."""
-    _recent.forget()
-
-
-def find(sha256: bytes) -> Caller | None:
-    """The caller with that key, unless it is unknown, revoked or expired."""
-    caller = _recent.get(sha256, lambda: _look_up(sha256))
-    if caller is None or (caller.expires_at is not None and caller.expires_at <= timezone.now()):
-        return None
-    return caller
-
-
-def _look_up(sha256: bytes) -> Caller | None:
-    now = timezone.now()
-    key = (
-        APIKey.objects.filter(sha256=sha256, revoked_at=None)
-        .select_related("tenant", "tenant__warehouse")
-        .first()
-    )
-    if key is None or not key.is_usable(now):
-        return None
-    if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
-        old = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
-        APIKey.objects.filter(old, pk=key.pk).update(last_used_at=now)
-    return _caller(key)
-
-
-def _caller(key: APIKey) -> Caller:
-    tenant = key.tenant
-    warehouse = getattr(tenant, "warehouse", None)
-    return Caller(
-        key_id=key.pk,
-        tenant_id=tenant.pk,
-        tenant_slug=tenant.slug,
-        is_active=tenant.status == TenantStatus.ACTIVE,
-        scopes=frozenset(key.scopes),
-        expires_at=key.expires_at,
-        warehouse_id=warehouse.pk if warehouse else None,
-        database=warehouse.database if warehouse else "",
-        username=warehouse.username if warehouse else "",
-        password=warehouse.password if warehouse else "",
-    )
+__all__ = ["MEMORY_SECONDS", "APIKeyAuthentication", "Caller", "HasScope", "find", "forget"]
 
 
 class APIKeyAuthentication(BaseAuthentication):
-    """``Authorization: Bearer mr_…``; sets ``request.user`` to the Caller."""
+    """``Authorization: Bearer mr_…``, or a signed token; sets ``request.user`` to the Caller."""
 
     def authenticate(self, request: Request) -> tuple[Caller, Caller] | None:
         header = request.META.get("HTTP_AUTHORIZATION")
@@ -105,15 +32,39 @@ class APIKeyAuthentication(BaseAuthentication):
         if scheme.lower() != "bearer":
             msg = "Send an API key as: Authorization: Bearer mr_..."
             raise AuthenticationFailed(msg, "key_missing")
-        parsed = keys.parse(text.strip())
-        caller = find(parsed.sha256) if parsed is not None else None
-        if caller is None:
-            msg = "This API key is not valid. It may be mistyped, revoked or expired."
-            raise AuthenticationFailed(msg, "key_invalid")
+        caller = _caller(text.strip())
+        if caller.networks is not None or caller.origins is not None:
+            _check_place(caller, request.META)
         return caller, caller
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="millrace"'
+
+
+def _caller(text: str) -> Caller:
+    if text.count(".") == 2:
+        try:
+            return verify.find(text)
+        except verify.TokenRefused as error:
+            raise AuthenticationFailed(error.message, error.code) from None
+    sha256 = keys.digest(text)
+    is_key = is_remembered(sha256) or keys.parse(text) is not None
+    caller = find(sha256) if is_key else None
+    if caller is None:
+        msg = "This API key is not valid. It may be mistyped, revoked or expired."
+        raise AuthenticationFailed(msg, "key_invalid")
+    return caller
+
+
+def _check_place(caller: Caller, meta: dict[str, str]) -> None:
+    if caller.networks is not None:
+        address = client_address(meta)
+        if address is None or not any(address in network for network in caller.networks):
+            detail = "This key may not be used from your network. Ask who gave it to you."
+            raise Problem(403, "network_not_allowed", detail)
+    if caller.origins is not None and meta.get("HTTP_ORIGIN", "").lower() not in caller.origins:
+        detail = "This key is for web pages of certain origins (the header Origin), not for this."
+        raise Problem(403, "origin_not_allowed", detail)
 
 
 class HasScope(BasePermission):

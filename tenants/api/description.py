@@ -1,6 +1,11 @@
 from __future__ import annotations
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from typing import Any
+
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+)
 
 
 class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -15,3 +20,21 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
             "scheme": "bearer",
             "description": "An API key of a tenant, `mr_...`, as `manage.py create_key` prints it.",
         }
+
+
+class ClosedScheme(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A serializer with ``closed = True``: a member that it does not know is refused."""
+
+    target_class = "rest_framework.serializers.Serializer"
+    match_subclasses = True
+    priority = -1
+
+    @classmethod
+    def _matches(cls, target: Any) -> bool:
+        return bool(super()._matches(target)) and getattr(target, "closed", False)
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema = auto_schema._map_serializer(  # noqa: SLF001 - as drf-spectacular's own do
+            self.target, direction, bypass_extensions=True
+        )
+        return {**schema, "additionalProperties": False}

@@ -39,5 +39,9 @@ class Recent(Generic[K, V]):
         self._kept[key] = (now + self.seconds, value)
         return value
 
+    def __contains__(self, key: K) -> bool:
+        kept = self._kept.get(key)
+        return kept is not None and kept[0] > self.clock()
+
     def forget(self) -> None:
         self._kept.clear()

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+
+from tenants.models.plan import Plan
+from tenants.scoping import ScopedManager
 
 #: A slug names a ClickHouse database and stands in URLs and file names.
 slug_validator = RegexValidator(
-    r"^[a-z](?:[a-z0-9]|_(?!_)){0,38}[a-z0-9]$|^[a-z]$",
+    r"^[a-z](?:[a-z0-9]|_(?!_)){0,38}[a-z0-9]\Z|^[a-z]\Z",
     "Use 1 to 40 lower-case letters, digits and single underscores, beginning with a letter and "
     "not ending with an underscore.",
 )
@@ -15,6 +18,8 @@ slug_validator = RegexValidator(
 class TenantStatus(models.TextChoices):
     ACTIVE = "active", "Active"
     SUSPENDED = "suspended", "Suspended"
+    #: On the way out for good: closed like a suspended one, and it can't come back.
+    DELETING = "deleting", "Being deleted"
 
 
 class Tenant(models.Model):
@@ -33,8 +38,26 @@ class Tenant(models.Model):
         default=TenantStatus.ACTIVE,
         help_text="A suspended tenant's sources are paused and its queries answer 403.",
     )
+    weight = models.PositiveSmallIntegerField(
+        default=1,
+        db_default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(100)],
+        help_text="Its share of a worker while tenants compete, 1 to 100: one of weight 2 gets "
+        "twice as much through as one of weight 1. Nobody waits where nobody competes.",
+    )
+    plan = models.ForeignKey(
+        Plan,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="tenants",
+        help_text="What it may use. Without a plan, as much as the installation's settings allow.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership")
+
+    objects = ScopedManager("pk", required=False)
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("slug",)
@@ -60,6 +83,9 @@ class Membership(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = ScopedManager()
+    across_tenants = models.Manager()
 
     class Meta:
         ordering = ("tenant", "user")

@@ -5,6 +5,7 @@ from django.db import models
 from tenants.crypto import EncryptedTextField
 from tenants.models.provisioned import Provisioned
 from tenants.models.tenant import Tenant
+from tenants.scoping import ScopedManager
 
 
 class Warehouse(Provisioned):
@@ -19,6 +20,16 @@ class Warehouse(Provisioned):
         editable=False,
         help_text="ClickHouse's settings of the user, as last applied.",
     )
+
+    storage_bytes = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="On ClickHouse's disks, as last measured.",
+    )
+
+    objects = ScopedManager()
+    across_tenants = models.Manager()
 
     def __str__(self) -> str:
         return self.database

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.db import transaction
 
-from tenants.models import Warehouse
+from tenants.models import Tenant, Warehouse
 from tenants.warehouse import client, statements
 from tenants.warehouse.errors import WarehouseError
 from tenants.warehouse.statements import Limits
 
 
-def limits() -> Limits:
-    """The limits of every tenant's queries, from the settings."""
+def limits(rows: int = 0, size: int = 0) -> Limits:
+    """The limits of a tenant's queries, from the settings.
+
+    ``rows`` and ``size`` (bytes) are what its plan allows to be read; 0 where it says nothing.
+    """
+    most: int = settings.MILLRACE_QUERY_READ_ROWS
     return Limits(
         seconds=settings.MILLRACE_QUERY_SECONDS,
         memory_bytes=settings.MILLRACE_QUERY_MEMORY_BYTES,
-        read_rows=settings.MILLRACE_QUERY_READ_ROWS,
+        read_rows=min(rows or most, most),
         result_rows=settings.MILLRACE_QUERY_RESULT_ROWS,
         result_bytes=settings.MILLRACE_QUERY_RESULT_BYTES,
         threads=settings.MILLRACE_QUERY_THREADS,
+        read_bytes=min(filter(None, (size, settings.MILLRACE_QUERY_READ_BYTES)), default=0),
     )
+
+
+def limits_of(tenant: Tenant) -> Limits:
+    """The same for one tenant, by its plan."""
+    plan = tenant.plan
+    return limits(plan.rows_a_query or 0, plan.bytes_a_query or 0) if plan else limits()
 
 
 def _has_quotas() -> bool:
@@ -27,25 +39,35 @@ def _has_quotas() -> bool:
 
 
 def provision(warehouse: Warehouse) -> None:
-    """Make the warehouse's database and user; the outcome stands in the row. Safe to repeat."""
-    generation = warehouse.generation
-    wanted = limits()
+    """Make the warehouse's database and user; the outcome stands in the row. Safe to repeat.
+
+    The row is locked meanwhile, so that no password is put back that a rotation has replaced.
+    """
+    with transaction.atomic():
+        row = Warehouse.across_tenants.select_for_update().get(pk=warehouse.pk)
+        _apply(row)
+    warehouse.refresh_from_db()
+
+
+def _apply(row: Warehouse) -> None:
+    generation = row.generation
+    wanted = limits_of(Tenant.objects.select_related("plan").get(pk=row.tenant_id))
     try:
         client.execute(
             statements.create(
-                warehouse.database,
-                warehouse.username,
-                warehouse.password,
+                row.database,
+                row.username,
+                row.password,
                 wanted,
                 cluster=settings.CLICKHOUSE_CLUSTER,
                 quota=_has_quotas(),
             )
         )
     except WarehouseError as error:
-        warehouse.failed(generation, str(error))
+        row.failed(generation, str(error))
     else:
-        Warehouse.objects.filter(pk=warehouse.pk).update(limits=wanted.settings())
-        warehouse.succeeded(generation)
+        Warehouse.across_tenants.filter(pk=row.pk).update(limits=wanted.settings())
+        row.succeeded(generation)
 
 
 def remove(database: str, username: str) -> None:

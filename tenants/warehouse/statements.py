@@ -1,7 +1,8 @@
 """The DDL of a warehouse: database, user, grant and limits (wall one of the isolation).
 
-Sources: clickhouse.com/docs/sql-reference/statements/create/user, …/grant, …/create/quota, and
-…/operations/settings/permissions-for-queries for ``readonly``.
+Sources: clickhouse.com/docs/sql-reference/statements/create/user, …/create/settings-profile,
+…/alter/user, …/grant, …/create/quota, and …/operations/settings/permissions-for-queries for
+``readonly``.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ import re
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+#: The one setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
+#: the guard lets no SETTINGS through.
+ROW_FILTERS = "additional_table_filters"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one query may use: seconds, bytes, rows, threads."""
+    """What one query may use: seconds, bytes, rows, threads. 0 read bytes: no limit."""
 
     seconds: int
     memory_bytes: int
@@ -23,15 +27,17 @@ class Limits:
     result_rows: int
     result_bytes: int
     threads: int
+    read_bytes: int = 0
     queries_a_minute: int = 6_000
 
     def settings(self) -> dict[str, int | str]:
-        """ClickHouse settings of a tenant's user. ``readonly = 1`` lets no query change any."""
+        """ClickHouse settings of a tenant's queries. ``readonly = 1`` lets no query change any."""
         return {
             "readonly": 1,
             "max_execution_time": self.seconds,
             "max_memory_usage": self.memory_bytes,
             "max_rows_to_read": self.read_rows,
+            **({"max_bytes_to_read": self.read_bytes} if self.read_bytes else {}),
             "max_result_rows": self.result_rows,
             "max_result_bytes": self.result_bytes,
             "result_overflow_mode": "throw",
@@ -40,6 +46,39 @@ class Limits:
             "cancel_http_readonly_queries_on_client_close": 1,
         }
 
+    def profile(self) -> tuple[Assignment, ...]:
+        """The settings profile of a tenant's user: all of ``settings()``, each nailed down.
+
+        A constraint holds even where something else lifts ``readonly``. ClickHouse reads 0 as no
+        limit at all, hence the least of 1.
+        """
+        own: dict[str, int | str] = {"allow_ddl": 0, "allow_introspection_functions": 0}
+        fixed = (
+            Assignment(name, value, bounded=name.startswith("max_") and value != 0)
+            for name, value in (self.settings() | own).items()
+        )
+        return (*fixed, Assignment(ROW_FILTERS, None))
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One setting of a profile, which no query may change; ``bounded``: from 1 to its value.
+
+    ``value`` None: a call may bring one, under ``readonly`` too.
+    """
+
+    name: str
+    value: int | str | None
+    bounded: bool = False
+
+    @property
+    def sql(self) -> str:
+        if self.value is None:
+            return f"{self.name} CHANGEABLE_IN_READONLY"
+        value = f"'{self.value}'" if isinstance(self.value, str) else self.value
+        bounds = f" MIN 1 MAX {value}" if self.bounded else ""
+        return f"{self.name} = {value}{bounds} READONLY"
+
 
 def identifier(name: str) -> str:
     """``name`` quoted; raises ValueError for what is not a name of ours."""
@@ -47,6 +86,11 @@ def identifier(name: str) -> str:
         msg = f"{name!r} is not a name that a warehouse may have."
         raise ValueError(msg)
     return f"`{name}`"
+
+
+def grants(database: str) -> tuple[str, ...]:
+    """What a tenant's user may do: read its own database. No SOURCES, nothing of the system."""
+    return (f"SELECT ON {identifier(database)}.*",)
 
 
 def create(
@@ -58,35 +102,52 @@ def create(
     cluster: str = "",
     quota: bool = True,
 ) -> list[str]:
-    """Make, or bring up to date, a tenant's database and user. Safe to repeat."""
-    on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    """Make, or bring up to date, a tenant's database and user. Safe to repeat.
+
+    The user gets its grant last, when all limits hold.
+    """
+    on = _on(cluster)
     db, user = identifier(database), identifier(username)
-    digest = hashlib.sha256(password.encode()).hexdigest()
-    assignments = ", ".join(
-        f"{name} = {value!r}" if isinstance(value, str) else f"{name} = {value}"
-        for name, value in limits.settings().items()
-    )
-    identified = f"IDENTIFIED WITH sha256_hash BY '{digest}'"
+    identified = _identified(password)
+    settings = ", ".join(one.sql for one in limits.profile())
     statements = [
         f"CREATE DATABASE IF NOT EXISTS {db}{on}",
         f"CREATE USER IF NOT EXISTS {user}{on} {identified} DEFAULT DATABASE {db}",
         f"ALTER USER {user}{on} {identified}",
-        f"ALTER USER {user}{on} SETTINGS {assignments}",
-        f"GRANT{on} SELECT ON {db}.* TO {user}",
+        f"CREATE SETTINGS PROFILE OR REPLACE {user}{on} SETTINGS {settings}",
+        f"ALTER USER {user}{on} SETTINGS PROFILE {user}",
     ]
     if quota:
         statements.append(
             f"CREATE QUOTA OR REPLACE {user}{on} KEYED BY user_name FOR INTERVAL 1 minute "
             f"MAX queries = {limits.queries_a_minute} TO {user}"
         )
+    statements += [f"GRANT{on} {grant} TO {user}" for grant in grants(database)]
     return statements
+
+
+def add_password(username: str, password: str, *, cluster: str = "") -> list[str]:
+    """Let the user in by one more password; ``create`` leaves only its own (ClickHouse 24.9)."""
+    return [f"ALTER USER {identifier(username)}{_on(cluster)} ADD {_identified(password)}"]
 
 
 def drop(database: str, username: str, *, cluster: str = "", quota: bool = True) -> list[str]:
     """Remove a tenant's database, all in it, and its user. Safe to repeat."""
-    on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    on = _on(cluster)
     db, user = identifier(database), identifier(username)
-    statements = [f"DROP USER IF EXISTS {user}{on}", f"DROP DATABASE IF EXISTS {db}{on} SYNC"]
+    statements = [
+        f"DROP USER IF EXISTS {user}{on}",
+        f"DROP SETTINGS PROFILE IF EXISTS {user}{on}",
+        f"DROP DATABASE IF EXISTS {db}{on} SYNC",
+    ]
     if quota:
         statements.append(f"DROP QUOTA IF EXISTS {user}{on}")
     return statements
+
+
+def _on(cluster: str) -> str:
+    return f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+
+
+def _identified(password: str) -> str:
+    return f"IDENTIFIED WITH sha256_hash BY '{hashlib.sha256(password.encode()).hexdigest()}'"

@@ -17,9 +17,18 @@ from django.urls import reverse
 from django.utils import timezone
 
 from analytics_api.models import SavedQuery
-from ingestion.models import Backfill, Batch, Connection, Source, StreamPartition, Table
+from ingestion.models import (
+    Backfill,
+    Batch,
+    Connection,
+    FoldedBatches,
+    Gap,
+    Source,
+    StreamPartition,
+    Table,
+)
 from tenants import keys
-from tenants.models import APIKey, Membership, Tenant, Warehouse
+from tenants.models import APIKey, Membership, Plan, Tenant, Usage, Warehouse
 from tenants.warehouse import client as warehouse
 
 SECRET = "hunter2-very-secret"
@@ -62,10 +71,28 @@ def filled(tenant_factory: Callable[..., Tenant], table_factory: Callable[..., T
     )
     part = StreamPartition.objects.create(source=source, number=0, position=5, high_watermark=9)
     Batch.objects.create(partition=part, from_offset=0, to_offset=5, epoch=1, rows=5)
+    Gap.objects.create(partition=part, from_offset=5, to_offset=7, reason="deleted")
+    FoldedBatches.objects.create(
+        partition=part,
+        from_offset=0,
+        to_offset=5,
+        batches=2,
+        rows=5,
+        deduplicated=0,
+        quarantined=1,
+        bytes=99,
+        opened_at=timezone.now(),
+        done_at=timezone.now(),
+    )
     Membership.objects.create(tenant=table.tenant, user=User.objects.create_user("member"))
     Backfill.objects.create(table=table, name="h.csv", sha256="ab", format="csv", chunk_rows=10)
     SavedQuery.objects.create(tenant=table.tenant, name="q", sql="SELECT n FROM events")
-    keys.create_key(table.tenant, "k")
+    key, _ = keys.create_key(table.tenant, "k")
+    plan = Plan.objects.create(name="basic", events_a_day=1_000, storage_bytes=10**9)
+    Tenant.objects.filter(pk=table.tenant_id).update(plan=plan)
+    today = timezone.now().date()
+    Usage.objects.create(tenant=table.tenant, day=today, key=key, requests=5, errors=1)
+    Usage.objects.create(tenant=table.tenant, day=today, events=70, storage_bytes=4_096)
     return table
 
 
@@ -212,6 +239,7 @@ def test_a_new_tenant_asks_for_its_warehouse(
                 "name": "Made",
                 "slug": slug,
                 "status": "active",
+                "weight": "1",
                 "memberships-TOTAL_FORMS": "0",
                 "memberships-INITIAL_FORMS": "0",
             },
@@ -302,7 +330,9 @@ def test_a_query_the_guard_refuses_is_refused_at_its_sql(operator: Client, fille
 
 def test_who_may_only_look_changes_nothing(filled: Table) -> None:
     staff = User.objects.create_user("staff", is_staff=True)
-    staff.user_permissions.set(Permission.objects.filter(codename__startswith="view_"))
+    # What a group or a hand gives counts for nothing beside the role.
+    staff.user_permissions.set(Permission.objects.all())
+    Membership.objects.create(tenant=filled.tenant, user=staff, role="viewer")
     member = Client()
     member.force_login(staff)
     source = Source.objects.get()

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from analytics_api.engine import Account, Call, ask
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from analytics_api.services import check_query
 from tenants.warehouse import client
-from tenants.warehouse.errors import StatementFailed
 
 pytestmark = pytest.mark.security
 
@@ -83,69 +80,6 @@ def test_the_guard_alone_refuses_what_reaches_beyond(sql: str, pair: tuple[Any, 
     with pytest.raises(QueryRefused) as raised:
         check_query(mine.tenant, text)
     assert "4.4" not in str(raised.value)
-
-
-def _platform_account(server: str, database: str) -> Account:
-    parts = urlsplit(server)
-    return Account(database, unquote(parts.username or ""), unquote(parts.password or ""))
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "INSERT INTO events (n) VALUES (9)",
-        "CREATE TABLE made (n UInt8) ENGINE = Memory",
-        "DROP TABLE events",
-        "ALTER TABLE events DELETE WHERE 1",
-        "TRUNCATE TABLE events",
-        "SELECT 1 SETTINGS max_execution_time = 0",
-        "SELECT n FROM events SETTINGS readonly = 0",
-        "SET readonly = 0",
-    ],
-)
-def test_the_session_alone_lets_nothing_be_changed(
-    sql: str, pair: tuple[Any, Any], clickhouse_server: str
-) -> None:
-    """The guard is not asked, and the user is the platform's own, which may do everything."""
-    database = pair[0].tenant.warehouse.database
-    with pytest.raises(StatementFailed):
-        ask(_platform_account(clickhouse_server, database), Call(sql, {}, "JSON"))
-    assert client.rows(f"SELECT count() AS c FROM {database}.events") == [{"c": 4}]
-    assert client.rows(f"EXISTS TABLE {database}.made") == [{"result": 0}]
-
-
-@pytest.mark.parametrize(
-    ("setting", "value", "sql"),
-    [
-        ("MILLRACE_QUERY_SECONDS", 1, "SELECT count() FROM numbers(100000000000) WHERE number % 7"),
-        ("MILLRACE_QUERY_RESULT_ROWS", 100, "SELECT number FROM numbers(1000)"),
-        ("MILLRACE_QUERY_READ_ROWS", 1000, "SELECT max(number) FROM numbers(100000)"),
-        (
-            "MILLRACE_QUERY_MEMORY_BYTES",
-            20_000_000,
-            "SELECT groupArray(toString(number)) FROM numbers(5000000)",
-        ),
-        (
-            "MILLRACE_QUERY_RESULT_BYTES",
-            10_000,
-            "SELECT repeat(toString(number), 1000) AS s FROM numbers(100)",
-        ),
-    ],
-)
-def test_the_session_alone_holds_every_limit(
-    setting: str, value: int, sql: str, pair: tuple[Any, Any], clickhouse_server: str, settings
-) -> None:
-    from analytics_api.engine.call import _session
-
-    setattr(settings, setting, value)
-    _session.cache_clear()
-    account = _platform_account(clickhouse_server, pair[0].tenant.warehouse.database)
-    try:
-        with pytest.raises(StatementFailed) as raised:
-            ask(account, Call(sql, {}, "JSON"))
-        assert raised.value.code in (158, 159, 160, 241, 307, 396)
-    finally:
-        _session.cache_clear()
 
 
 def test_the_engine_alone_keeps_a_published_query_from_anothers_table(

@@ -120,8 +120,8 @@ def test_sigterm_stops_a_worker_warm_and_another_goes_on(running: Any, tmp_path:
         assert time.monotonic() - began < 20
         left = running.python(
             "from ingestion.models import Batch, StreamPartition\n"
-            "print(Batch.objects.filter(state='intent').count(),\n"
-            "      StreamPartition.objects.exclude(lease_owner='').count())"
+            "print(Batch.across_tenants.filter(state='intent').count(),\n"
+            "      StreamPartition.across_tenants.exclude(lease_owner='').count())"
         )
         assert left.split() == ["0", "0"]
         running.stack.start(["worker-ingest"])
@@ -129,6 +129,7 @@ def test_sigterm_stops_a_worker_warm_and_another_goes_on(running: Any, tmp_path:
     check(running, "warm", stream)
 
 
+@pytest.mark.long
 def test_workers_that_are_killed_at_any_moment_lose_and_double_nothing(
     running: Any, tmp_path: Path
 ) -> None:
@@ -141,6 +142,7 @@ def test_workers_that_are_killed_at_any_moment_lose_and_double_nothing(
     check(running, "killed", stream)
 
 
+@pytest.mark.long
 def test_two_workers_share_a_stream(running: Any, tmp_path: Path) -> None:
     """A second one with a slice of its own; both are killed along the way."""
     stream = begin(running, tmp_path, "shared")
@@ -162,6 +164,7 @@ def test_two_workers_share_a_stream(running: Any, tmp_path: Path) -> None:
     check(running, "shared", stream)
 
 
+@pytest.mark.long
 def test_while_clickhouse_is_away_the_broker_keeps_the_data(running: Any, tmp_path: Path) -> None:
     stream = begin(running, tmp_path, "away")
     running.stack.halt("clickhouse")

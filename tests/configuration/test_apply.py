@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from secured_brokers.certificates import Authority
 
 from analytics_api.models import SavedQuery
 from ingestion.models import Connection, Source, Table
@@ -36,7 +37,7 @@ tenants:
         ttl: time + INTERVAL 1 YEAR
     sources:
       - {{name: orders, connection: broker, stream: orders, table: orders}}
-      - {{name: orders-http, table: orders, active: false}}
+      - {{name: orders-http, table: orders, active: false, quarantine_limit: 20}}
     queries:
       - name: by_country
         sql: |
@@ -179,8 +180,96 @@ def test_sources_are_paused_and_resumed_by_file(file: Path, slug: str) -> None:
     assert Source.objects.get(tenant__slug=slug, name="orders-http").active
 
 
+def test_a_sources_limit_is_applied_and_exported(file: Path, slug: str) -> None:
+    apply(file)
+    assert Source.objects.get(tenant__slug=slug, name="orders-http").quarantine_limit == 20
+    out = io.StringIO()
+    call_command("export", slug, stdout=out)
+    assert "quarantine_limit: 20" in out.getvalue()
+    assert "quarantine_limit: 50" in out.getvalue()
+
+
+def test_a_tenants_weight_is_applied_and_exported(file: Path, slug: str) -> None:
+    apply(file)
+    assert Tenant.objects.get(slug=slug).weight == 1
+    file.write_text(file.read_text().replace("name: Acme Inc.", "name: Acme Inc.\n    weight: 5"))
+    assert "weight: 1 → 5" in apply(file)
+    out = io.StringIO()
+    call_command("export", slug, stdout=out)
+    assert "weight: 5" in out.getvalue()
+    file.write_text(file.read_text().replace("weight: 5", "weight: 0"))
+    assert "acme.yaml:4:5: 0 is less than the minimum of 1" in refused(file)
+
+
 def test_secrets_come_from_files_too(file: Path, slug: str, tmp_path: Path) -> None:
     (tmp_path / "password").write_text("from a file\n")
     file.write_text(file.read_text().replace("{env: ACME_PASSWORD}", "{file: password}"))
     apply(file)
     assert Connection.objects.get(tenant__slug=slug).password == "from a file"
+
+
+# --- TLS and logins -----------------------------------------------------------------------------
+
+SECURED = """\
+        username: acme
+        password: {env: ACME_PASSWORD}
+        sasl_mechanism: OAUTHBEARER
+        token_url: {env: TOKEN_URL, default: "https://idp/token"}
+        tls: true
+        ca_certificate: {file: ca.pem}
+        client_certificate: {file: client.pem}
+        client_key: {file: client.key}
+"""
+
+
+@pytest.fixture
+def secured(file: Path) -> Path:
+    """The same file with a connection by token and client certificate."""
+    authority = Authority("CA")
+    pair = authority.client("acme")
+    (file.parent / "ca.pem").write_text(authority.certificate)
+    (file.parent / "client.pem").write_text(pair.certificate)
+    (file.parent / "client.key").write_text(pair.key)
+    plain = "        username: acme\n        password: {env: ACME_PASSWORD}\n"
+    file.write_text(file.read_text().replace(plain, SECURED))
+    return file
+
+
+def test_certificates_and_keys_come_from_files_and_no_key_is_told(
+    secured: Path, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = apply(secured)
+    assert "client_key: set" in said
+    assert "PRIVATE KEY" not in said
+    made = Connection.objects.get(tenant__slug=slug)
+    assert (made.tls, made.sasl_mechanism) == (True, "OAUTHBEARER")
+    key = (tmp_path / "client.key").read_text()
+    assert made.client_key.strip() == key.strip()
+    assert "Nothing to do" in apply(secured)
+
+    out = io.StringIO()
+    call_command("export", slug, stdout=out)
+    assert "PRIVATE KEY" not in out.getvalue()
+    assert made.client_certificate.splitlines()[1] in out.getvalue()
+    again = tmp_path / "again.yaml"
+    again.write_text(out.getvalue())
+    monkeypatch.setenv(f"{slug}_BROKER_PASSWORD".upper(), "s3cret")
+    monkeypatch.setenv(f"{slug}_BROKER_CLIENT_KEY".upper(), made.client_key)
+    assert "Nothing to do" in apply(again)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("OAUTHBEARER", "PLAINE", "'PLAINE' is not one of"),
+        ("client_key: {file: client.key}", "client_key: abc", "A secret does not belong here"),
+        ("{file: ca.pem}", "{file: client.key}", "This holds a private key"),
+        ("        client_key: {file: client.key}\n", "", "nothing without its key"),
+        ("tls: true", "tls: maybe", "'maybe' is not of type 'boolean'"),
+    ],
+)
+def test_a_mistake_in_a_login_is_said_with_its_line(
+    old: str, new: str, says: str, secured: Path
+) -> None:
+    secured.write_text(secured.read_text().replace(old, new))
+    assert says in refused(secured)

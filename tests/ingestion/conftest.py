@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -10,8 +11,8 @@ from urllib.parse import unquote, urlsplit
 
 import kombu
 import pytest
-from confluent_kafka import Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from ingestion.api.spool import accept
 from ingestion.models import Connection, Source, Table
@@ -63,12 +64,19 @@ class Stream(ABC):
 class KafkaTopic(Stream):
     kind = "kafka"
 
-    def __init__(self, servers: str, name: str, partitions: int = 1) -> None:
+    def __init__(
+        self, servers: str, name: str, partitions: int = 1, config: dict[str, str] | None = None
+    ) -> None:
         super().__init__(name, partitions)
         self.servers = servers
         self.admin = AdminClient({"bootstrap.servers": servers})
-        self.admin.create_topics([NewTopic(name, partitions, 1)])[name].result(10)
-        self.producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
+        settings = config or {}
+        wanted = NewTopic(name, partitions, 1, config=settings)
+        self.admin.create_topics([wanted])[name].result(10)
+        largest = int(settings.get("max.message.bytes", 1_000_000))
+        self.producer = Producer(
+            {"bootstrap.servers": servers, "linger.ms": 5, "message.max.bytes": largest}
+        )
 
     def connection(self, tenant: Tenant) -> Connection:
         return Connection.objects.create(
@@ -85,6 +93,29 @@ class KafkaTopic(Stream):
         at = TopicPartition(self.name, 0, offset)
         self.admin.delete_records([at])[at].result(10)
 
+    def grow(self, partitions: int) -> None:
+        wanted = NewPartitions(self.name, partitions)
+        self.admin.create_partitions([wanted])[self.name].result(10)
+        self._know_it_anew()
+
+    def make_again(self, partitions: int = 1) -> None:
+        """Delete it, and create another one of that name."""
+        self.remove()
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                wanted = NewTopic(self.name, partitions, 1)
+                self.admin.create_topics([wanted])[self.name].result(10)
+                break
+            except KafkaException:  # it is still being deleted
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+        self._know_it_anew()
+
+    def _know_it_anew(self) -> None:
+        """A producer asks for a topic's partitions every five minutes."""
+        self.producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
+
     def remove(self) -> None:
         self.admin.delete_topics([self.name])[self.name].result(10)
 
@@ -92,15 +123,18 @@ class KafkaTopic(Stream):
 class RabbitQueue(Stream):
     kind = "rabbitmq"
 
-    def __init__(self, url: str, name: str, queue_type: str) -> None:
+    def __init__(
+        self, url: str, name: str, queue_type: str, arguments: dict[str, Any] | None = None
+    ) -> None:
         super().__init__(name)
         self.url = urlsplit(url)
         self.has_offsets = queue_type == "stream"
         self.link = kombu.Connection(url)
         self.channel: Any = self.link.channel()
-        self.channel.queue_declare(
-            name, durable=True, auto_delete=False, arguments={"x-queue-type": queue_type}
-        )
+        self.declare({"x-queue-type": queue_type} | (arguments or {}))
+
+    def declare(self, arguments: dict[str, Any]) -> None:
+        self.channel.queue_declare(self.name, durable=True, auto_delete=False, arguments=arguments)
 
     @property
     def address(self) -> str:
@@ -169,8 +203,10 @@ class Endpoint(Stream):
 def topic(kafka_broker: str, unique: Callable[[str], str]) -> Iterator[Callable[..., KafkaTopic]]:
     made: list[KafkaTopic] = []
 
-    def make(partitions: int = 1) -> KafkaTopic:
-        made.append(KafkaTopic(kafka_broker, unique("topic"), partitions))
+    def make(partitions: int = 1, **config: str) -> KafkaTopic:
+        """A topic; of its settings the dots are underscores here."""
+        settings = {name.replace("_", "."): value for name, value in config.items()}
+        made.append(KafkaTopic(kafka_broker, unique("topic"), partitions, settings))
         return made[-1]
 
     yield make
@@ -184,8 +220,10 @@ def queue(
 ) -> Iterator[Callable[..., RabbitQueue]]:
     made: list[RabbitQueue] = []
 
-    def make(queue_type: str = "classic") -> RabbitQueue:
-        made.append(RabbitQueue(rabbitmq_broker, unique("queue"), queue_type))
+    def make(queue_type: str = "classic", **arguments: Any) -> RabbitQueue:
+        """A queue; of its arguments, such as ``x_delivery_limit``, the dashes are underscores."""
+        named = {name.replace("_", "-"): value for name, value in arguments.items()}
+        made.append(RabbitQueue(rabbitmq_broker, unique("queue"), queue_type, named))
         return made[-1]
 
     yield make

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from ingestion.consume.status import source_status
-from ingestion.models import Column, Source, StreamPartition, Table
+from ingestion.models import Column, Source, SourceMinute, StreamPartition, Table
 from tenants.models import Tenant
 
 
@@ -51,6 +52,9 @@ def test_a_source_in_figures(source: Source) -> None:
     assert (found["lag"], found["landed"], found["quarantined"]) == (5 + 7, 8, 2)
     assert (found["lost"], found["partitions"]) == (1, 2)
     assert 29 < found["freshness_seconds"] < 60
+    # What waits in the other partition was never read: nobody knows for how long.
+    assert 29 < found["lag_seconds"] < 60
+    assert (found["freshness_p50"], found["events_per_second"]) == (None, 0)
     text = _status()
     assert f"{source.tenant.slug}.events" in text
     assert "12" in text
@@ -88,15 +92,39 @@ def test_an_error_stays_to_be_read_after_it_was_overcome(source: Source) -> None
     assert "it broke" in _status()
 
 
+def test_why_it_was_paused_is_said_as_it_stands(source: Source) -> None:
+    Source.objects.update(active=False, paused_reason="It did [red]not[/red] fit.", error="older")
+    assert json.loads(_status("--json"))[0]["paused_reason"] == "It did [red]not[/red] fit."
+    assert "It did [red]not[/red] fit." in _status()
+    Source.objects.update(active=True)
+    assert json.loads(_status("--json"))[0]["paused_reason"] == ""
+
+
+def test_how_old_events_were_and_how_many_a_second(source: Source) -> None:
+    now = timezone.now()
+    Source.objects.update(created_at=now - timedelta(days=1))
+    # Half of them below 0.1 s, half between 20 and 30 s.
+    ages = [50, *[0] * 13, 50, *[0] * 11]
+    SourceMinute.objects.create(
+        source=source, began_at=now, rows=60_000, bytes=6 * 10**7, ages=ages
+    )
+    (found,) = json.loads(_status("--json"))
+    assert found["freshness_p50"] == 0.1
+    assert 28 < found["freshness_p95"] < 30
+    assert 200 <= found["events_per_second"] <= 250
+    assert 200_000 <= found["bytes_per_second"] <= 250_000
+    assert re.search(r"0\.1 s +29\.0 s +2\d\d +2\d\d,\d{3}", _status())
+
+
 def test_tenants_may_be_chosen_and_an_unknown_one_is_named(source: Source) -> None:
     assert len(json.loads(_status(source.tenant.slug, "--json"))) == 1
     with pytest.raises(CommandError, match="no tenant nobody"):
         _status("nobody")
 
 
-def test_one_question_for_all(source: Source, django_assert_num_queries: Any) -> None:
+def test_two_questions_for_all(source: Source, django_assert_num_queries: Any) -> None:
     for number in range(20):
         other = Source.objects.create(tenant=source.tenant, name=f"s{number}", table=source.table)
         _partition(other)
-    with django_assert_num_queries(1):
+    with django_assert_num_queries(2):
         assert len(source_status()) == 21

@@ -66,9 +66,11 @@ def test_of_a_key_only_its_hash_is_kept(tenant: Tenant) -> None:
     assert row.prefix in stored
 
 
-def test_a_key_without_scopes_has_all_and_unknown_ones_are_refused(tenant: Tenant) -> None:
+def test_a_key_manages_only_where_it_says_so_and_unknown_scopes_are_refused(tenant: Tenant) -> None:
     row, _ = keys.create_key(tenant, "all")
     assert set(row.scopes) == {"queries:run", "events:write"}
+    assert APIKey(tenant=tenant).scopes == row.scopes
+    assert keys.create_key(tenant, "m", scopes=["manage"])[0].scopes == ["manage"]
     with pytest.raises(ValueError, match="no scope admin"):
         keys.create_key(tenant, "x", scopes=["admin"])
     with pytest.raises(IntegrityError, match="api_key_scopes_known"), transaction.atomic():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -9,9 +10,14 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from django.core.management import CommandError, call_command
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
 
 from ingestion.models import Table
-from tenants.models import ProvisionState, Tenant, Warehouse
+from tenants import tasks
+from tenants.models import AuditEntry, ProvisionState, Tenant, Warehouse
 from tenants.services import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
@@ -123,6 +129,74 @@ def test_a_wrong_password_is_refused(
 ) -> None:
     with pytest.raises(ClickHouseError, match=r"AUTHENTICATION_FAILED|516|password"):
         connect(clickhouse_server, pair[0], password="guess")
+
+
+def test_a_new_password_ends_the_old_one_and_no_call_fails_between(
+    clickhouse_server: str, tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tenant_factory("rotated").warehouse
+    old = warehouse.password
+    between: list[int] = []
+
+    def wait(seconds: float) -> None:
+        """While the command waits, processes call by the password that they remember."""
+        new = Warehouse.objects.get(pk=warehouse.pk).password
+        assert new != old
+        for password in (old, new):
+            user = connect(clickhouse_server, warehouse, password=password)
+            between.append(user.query("SELECT 1").result_rows[0][0])
+            user.close()
+        tasks.reconcile()  # must not end the old one before its time
+        connect(clickhouse_server, warehouse, password=old).close()
+
+    monkeypatch.setattr("time.sleep", wait)
+    call_command("rotate_warehouse_password", warehouse.tenant.slug, stdout=io.StringIO())
+    warehouse.refresh_from_db()
+    assert between == [1, 1]
+    assert warehouse.state == ProvisionState.READY
+    connect(clickhouse_server, warehouse).close()
+    with pytest.raises(ClickHouseError):
+        connect(clickhouse_server, warehouse, password=old)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT password FROM tenants_warehouse WHERE id = %s", [warehouse.pk])
+        assert warehouse.password not in cursor.fetchone()[0]
+
+
+def test_an_operator_rotates_by_the_button(
+    tenant_factory: Callable[..., Tenant], django_user_model: Any
+) -> None:
+    warehouse = tenant_factory("pressed").warehouse
+    operator = Client()
+    operator.force_login(django_user_model.objects.create_superuser("operator"))
+    address = reverse("admin:tenants_warehouse_act", args=[warehouse.pk, "rotate"])
+    answer = operator.post(address, follow=True)
+    assert "has a new password" in answer.content.decode()
+    now = Warehouse.objects.get(pk=warehouse.pk)
+    assert now.password != warehouse.password
+    assert now.password not in answer.content.decode()
+    (entry,) = AuditEntry.objects.filter(action="warehouse.rotate", object_id=str(warehouse.pk))
+    assert now.password not in str(entry.detail)
+
+
+def test_a_rotation_that_the_engine_refuses_leaves_the_password(
+    tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = tenant_factory("kept").warehouse
+
+    def refuse(*_: object) -> None:
+        raise StatementFailed(62, "Syntax error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "execute", refuse)
+        with pytest.raises(CommandError, match="1 of 1 failed"):
+            call_command("rotate_warehouse_password", warehouse.tenant.slug, stderr=io.StringIO())
+    assert Warehouse.objects.get(pk=warehouse.pk).password == warehouse.password
+
+
+def test_what_to_rotate_must_be_said(db: None) -> None:
+    for arguments in ([], ["nobody"], ["nobody", "--all"]):
+        with pytest.raises(CommandError):
+            call_command("rotate_warehouse_password", *arguments)
 
 
 def test_making_a_warehouse_twice_changes_nothing(tenant_factory: Callable[..., Tenant]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
+from datetime import datetime
 
 from ingestion.connectors.base import Connector, Measured, Watermarks
 from ingestion.connectors.chunk import Chunk
@@ -17,13 +18,16 @@ LOOK_EVERY = 0.025
 class HttpConnector(Connector):
     """The spools of all sources that are fed by the events endpoint."""
 
+    PARTITIONS = 4_096
+    GIVES_OFFSETS = False
+
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._high: dict[int, int] = {}
         self._look_at = 0.0
 
     def measure(self, sources: Collection[Source]) -> Measured:
-        found = StreamPartition.objects.filter(source__in=sources)
+        found = StreamPartition.across_tenants.filter(source__in=sources)
         high = {one.source_id: one.high_watermark for one in found}
         return {source.pk: {0: Watermarks(0, high.get(source.pk, 0))} for source in sources}
 
@@ -40,13 +44,19 @@ class HttpConnector(Connector):
         positions: Mapping[int, int],
         redelivery: Redelivery,
     ) -> HttpReader:
-        partition = StreamPartition.objects.get(source=source, number=0)
+        partition = StreamPartition.across_tenants.get(source=source, number=0)
         self._high[partition.pk] = partition.high_watermark
         return HttpReader(self, partition.pk, positions[0])
 
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
-        partition = StreamPartition.objects.get(source=source, number=number)
+        partition = StreamPartition.across_tenants.get(source=source, number=number)
         return spool.read_all(partition.pk, start, end)
+
+    def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
+        partition = StreamPartition.across_tenants.get(source=source, number=0)
+        later = partition.spool.filter(received_at__gte=at).order_by("first_offset")
+        first = later.values_list("first_offset", flat=True).first()
+        return {0: partition.high_watermark if first is None else first}
 
     def forget(self, partition: int) -> None:
         """Look for its events no more."""

@@ -19,8 +19,12 @@ SELECT first_offset, count, body, received_at FROM (
            sum(count) OVER before AS events, sum(size::bigint) OVER before AS bytes
     FROM (
         SELECT * FROM ingestion_spooledevents
-        WHERE partition_id = %(partition)s AND first_offset >= %(start)s
-          AND first_offset < %(end)s
+        WHERE partition_id = %(partition)s AND first_offset < %(end)s
+          AND first_offset >= coalesce((
+              SELECT max(first_offset) FROM ingestion_spooledevents
+              WHERE partition_id = %(partition)s AND first_offset <= %(start)s
+          ), %(start)s)
+          AND first_offset + count > %(start)s
         ORDER BY first_offset LIMIT 2000
     ) AS following
     WINDOW before AS (ORDER BY first_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)
@@ -42,9 +46,9 @@ _HIGH = "SELECT id, high_watermark FROM ingestion_streampartition WHERE id = ANY
 
 
 def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
-    """Events from ``start`` on, and before ``end``, of whole requests; None where there are none.
+    """Events from ``start`` on, and before ``end``; None where there are none.
 
-    Batches end where requests end, so ``start`` is the first offset of a request.
+    Both may lie within a request, as batches do that are read in small pieces.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -62,9 +66,11 @@ def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
     times: list[int] = []
     raw: list[bytes | None] = []
     for first, count, body, received_at in rows:
-        offsets.extend(range(first, first + count))
-        times.extend([_milliseconds(received_at)] * count)
-        raw.extend(zstandard.decompress(body).split(b"\n"))
+        wanted = range(max(first, start), min(first + count, end))
+        offsets.extend(wanted)
+        times.extend([_milliseconds(received_at)] * len(wanted))
+        events = zstandard.decompress(body).split(b"\n")
+        raw.extend(events[wanted.start - first : wanted.stop - first])
     return chunk(number, offsets, times, raw) if offsets else None
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from ingestion.errors import Refused
-from ingestion.models import Connection
+from ingestion import hosts
+from ingestion.errors import BrokerUnreachable, Refused
+from ingestion.models import Connection, SaslMechanism
+from ingestion.models.login import KEY_IN_OPTIONS
 
 #: What keeps both cores busy: by default librdkafka pauses a second whenever its queue is full.
 _FETCH = {
@@ -23,6 +26,8 @@ _OURS = {
     "auto.offset.reset": "error",
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
+    # Tells where reading stands behind offsets that hold no message (reader.py).
+    "enable.partition.eof": True,
 }
 #: Options that a connection may set. librdkafka has others that load libraries and run commands.
 _ALLOWED = frozenset(
@@ -36,12 +41,15 @@ _ALLOWED = frozenset(
         "fetch.min.bytes",
         "fetch.wait.max.ms",
         "group.id",
+        "https.ca.location",
+        "https.ca.pem",
         "metadata.max.age.ms",
         "queued.max.messages.kbytes",
         "queued.min.messages",
         "receive.message.max.bytes",
         "sasl.mechanism",
         "sasl.mechanisms",
+        "sasl.oauthbearer.extensions",
         "security.protocol",
         "socket.connection.setup.timeout.ms",
         "socket.timeout.ms",
@@ -49,41 +57,110 @@ _ALLOWED = frozenset(
         "ssl.ca.pem",
         "ssl.certificate.pem",
         "ssl.endpoint.identification.algorithm",
-        "ssl.key.pem",
     }
 )
 
 
 def client(connection: Connection) -> dict[str, Any]:
-    """What every client of this connection needs; raises Refused for an option not allowed."""
+    """What every client of this connection needs.
+
+    Raises Refused for an option or an address that is not allowed, BrokerUnreachable where no
+    address is known.
+    """
+    made = settings(connection)
+    protocol = str(connection.options.get("security.protocol") or made["security.protocol"])
+    return made | {"bootstrap.servers": _servers(connection, pinned="SSL" not in protocol.upper())}
+
+
+def settings(connection: Connection) -> dict[str, Any]:
+    """All that a client needs but the addresses; raises Refused for what is not allowed."""
+    _refuse_unknown(connection)
+    if connection.token_url:
+        hosts.check_all([hosts.token_endpoint(connection.token_url)])
+    return {
+        "client.id": "millrace",
+        "socket.keepalive.enable": True,
+        # So long a half-open connection can hold a topic up; librdkafka's own is a minute.
+        "socket.timeout.ms": 20_000,
+        "reconnect.backoff.ms": 250,
+        "reconnect.backoff.max.ms": 2_000,
+        # Lost connections are told by the errors of calls; the log needs no line of each.
+        "log.connection.close": False,
+        **_login(connection),
+        **_certificates(connection),
+    }
+
+
+def _servers(connection: Connection, *, pinned: bool) -> str:
+    """The brokers' addresses, after a look at where they lead.
+
+    ``pinned``: those that were looked at, since a name may lead elsewhere by the time librdkafka
+    resolves it. With TLS the names stay: the certificate shows who is there.
+    """
+    found: list[str] = []
+    for place in hosts.brokers(connection.addresses, connection.kind):
+        known = [str(hosts.Place(one, place.port)) for one in hosts.known(place)]
+        found += known if pinned or not known else [str(place)]
+    if not found:
+        msg = f"No machine is known by a name in {connection.addresses!r}."
+        raise BrokerUnreachable(msg)
+    return ",".join(found)
+
+
+def _refuse_unknown(connection: Connection) -> None:
+    if "ssl.key.pem" in connection.options:
+        raise Refused(f"The connection {connection}: {KEY_IN_OPTIONS}")
     if unknown := sorted(set(connection.options) - _ALLOWED):
         msg = (
             f"The connection {connection} sets {', '.join(unknown)}, which a connection may not. "
             f"Allowed are {', '.join(sorted(_ALLOWED))}."
         )
         raise Refused(msg)
-    config: dict[str, Any] = {
-        "bootstrap.servers": connection.addresses,
-        "client.id": "millrace",
-        "socket.keepalive.enable": True,
-        "reconnect.backoff.ms": 250,
-        "reconnect.backoff.max.ms": 2_000,
-        # Lost connections are told by the errors of calls; the log needs no line of each.
-        "log.connection.close": False,
-    }
-    if connection.username:
-        config |= {
-            "security.protocol": "SASL_SSL",
-            "sasl.mechanism": "PLAIN",
+
+
+def _login(connection: Connection) -> dict[str, Any]:
+    mechanism = connection.sasl_mechanism or (SaslMechanism.PLAIN if connection.username else "")
+    protocol = "SSL" if connection.uses_tls else "PLAINTEXT"
+    if not mechanism:
+        return {"security.protocol": protocol}
+    login = {"security.protocol": f"SASL_{protocol}", "sasl.mechanism": str(mechanism)}
+    if mechanism != SaslMechanism.OAUTHBEARER:
+        return login | {
             "sasl.username": connection.username,
             "sasl.password": connection.password,
         }
-    return config
+    # librdkafka gets and renews the tokens (OpenID Connect's client credentials).
+    login |= {
+        "sasl.oauthbearer.method": "oidc",
+        "sasl.oauthbearer.client.id": connection.username,
+        "sasl.oauthbearer.client.secret": connection.password,
+        "sasl.oauthbearer.token.endpoint.url": connection.token_url,
+    }
+    scope = connection.token_scope
+    return login | ({"sasl.oauthbearer.scope": scope} if scope else {})
+
+
+def _certificates(connection: Connection) -> dict[str, Any]:
+    given = {
+        "ssl.ca.pem": connection.ca_certificate,
+        "ssl.certificate.pem": connection.client_certificate,
+        "ssl.key.pem": connection.client_key,
+    }
+    return {name: text for name, text in given.items() if text}
 
 
 def admin(connection: Connection) -> dict[str, Any]:
     """Of the client that asks for watermarks: it knows none of a consumer's options."""
-    return client(connection) | {
+    return client(connection) | _of_asking(connection)
+
+
+def probe(connection: Connection) -> dict[str, Any]:
+    """As ``admin``, without addresses."""
+    return settings(connection) | _of_asking(connection)
+
+
+def _of_asking(connection: Connection) -> dict[str, Any]:
+    return {
         name: value
         for name, value in connection.options.items()
         if not name.startswith(("fetch.", "queued.", "group."))
@@ -94,3 +171,14 @@ def consumer(connection: Connection, group: str) -> dict[str, Any]:
     """Of a consumer that commits its positions under ``group``, for other tools to see."""
     options: dict[str, Any] = connection.options
     return client(connection) | {"group.id": group} | _FETCH | options | _OURS
+
+
+#: Partitions from which on a fetch waits for some bytes: each answer names all of them, so that
+#: one for every message would keep broker and client busy.
+_MANY = 64
+_FETCH_OF_MANY = {"fetch.min.bytes": 100_000}
+
+
+def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, Any]:
+    """A consumer's settings for so many partitions."""
+    return (_FETCH_OF_MANY if partitions >= _MANY else {}) | dict(settings)

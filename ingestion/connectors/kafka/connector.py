@@ -3,6 +3,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -10,12 +12,15 @@ from confluent_kafka import IsolationLevel, TopicCollection, TopicPartition
 from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
+from ingestion import hosts
 from ingestion.connectors.base import Connector, Measured, Watermarks
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.kafka import config
+from ingestion.connectors.kafka.commits import Commits
 from ingestion.connectors.kafka.failures import translated
 from ingestion.connectors.kafka.reader import KafkaReader
 from ingestion.connectors.kafka.repeat import repeat
+from ingestion.connectors.kafka.shared import SharedConsumer
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import BrokerUnreachable, ConnectorError
 from ingestion.models import Connection, Source
@@ -28,6 +33,20 @@ _SPEC: Any = kafka_admin.OffsetSpec  # type: ignore[attr-defined]
 TIMEOUT = 5.0
 
 
+#: What a broker before Kafka 2.8 has for an id (KIP-516).
+_NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    partitions: int
+    stream_id: str
+
+
+def _id(given: object) -> str:
+    return "" if given is None or str(given) == _NO_ID else str(given)
+
+
 def group(source: Source) -> str:
     """The consumer group under which Kafka's tools see the source's positions."""
     return f"millrace-{source.tenant.slug}-{source.name}"
@@ -36,9 +55,14 @@ def group(source: Source) -> str:
 class KafkaConnector(Connector):
     """One Kafka cluster."""
 
+    PARTITIONS = 4_096
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._where = connection.addresses
+        #: One, and more only where several sources read the same topic.
+        self._shared: list[SharedConsumer] = []
+        self._commits = Commits(lambda: self._admin)
 
     @cached_property
     def _admin(self) -> AdminClient:
@@ -46,38 +70,42 @@ class KafkaConnector(Connector):
             return AdminClient(config.admin(self._connection), logger=log)
 
     def measure(self, sources: Collection[Source]) -> Measured:
-        counts = self._partition_counts({source.stream for source in sources})
+        topics = self._described({source.stream for source in sources})
         wanted = [
-            TopicPartition(topic, number)
-            for topic, count in counts.items()
-            if isinstance(count, int)
-            for number in range(count)
+            TopicPartition(name, number)
+            for name, topic in topics.items()
+            if isinstance(topic, _Topic)
+            for number in range(topic.partitions)
         ]
         low, high = (self._offsets(wanted, spec) for spec in (_SPEC.earliest(), _SPEC.latest()))
         return {
-            source.pk: count
-            if isinstance(count := counts[source.stream], ConnectorError)
+            source.pk: topic
+            if isinstance(topic := topics[source.stream], ConnectorError)
             else {
-                number: Watermarks(low[source.stream, number], high[source.stream, number])
-                for number in range(count)
+                number: Watermarks(
+                    low[source.stream, number], high[source.stream, number], topic.stream_id
+                )
+                for number in range(topic.partitions)
             }
             for source in sources
         }
 
-    def _partition_counts(self, topics: set[str]) -> dict[str, int | ConnectorError]:
+    def _described(self, topics: set[str]) -> dict[str, _Topic | ConnectorError]:
         asked = self._admin.describe_topics(
             TopicCollection(sorted(topics)), request_timeout=TIMEOUT
         )
-        counts: dict[str, int | ConnectorError] = {}
+        found: dict[str, _Topic | ConnectorError] = {}
         for topic, future in asked.items():
             try:
                 with translated(f"Topic {topic!r}", self._where):
-                    counts[topic] = len(_answer(future).partitions)
+                    answer = _answer(future)
+                    _check_leaders(answer)
+                    found[topic] = _Topic(len(answer.partitions), _id(answer.topic_id))
             except BrokerUnreachable:
                 raise
             except ConnectorError as error:
-                counts[topic] = error
-        return counts
+                found[topic] = error
+        return found
 
     def _offsets(self, wanted: list[TopicPartition], spec: Any) -> dict[tuple[str, int], int]:
         asked = self._admin.list_offsets(
@@ -96,16 +124,41 @@ class KafkaConnector(Connector):
         positions: Mapping[int, int],
         redelivery: Redelivery,
     ) -> KafkaReader:
-        settings = config.consumer(self._connection, group(source))
-        with translated(f"Topic {source.stream!r}", self._where):
-            return KafkaReader(settings, source.stream, positions)
+        shared = next((one for one in self._shared if not one.has(source.stream)), None)
+        if shared is None:
+            shared = SharedConsumer(config.consumer(self._connection, group(source)))
+            self._shared.append(shared)
+        return KafkaReader(shared, self._commits, group(source), source.stream, positions)
+
+    def receive(self, limit: int) -> None:
+        for one in self._shared:
+            one.receive(limit)
+        self._commits.tell()
 
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         settings = config.consumer(self._connection, group(source))
         return repeat(settings, TopicPartition(source.stream, number, start), end)
 
+    def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
+        wanted = [TopicPartition(source.stream, number) for number in numbers]
+        found = self._offsets(wanted, _SPEC.for_timestamp(int(at.timestamp() * 1000)))
+        if any(offset < 0 for offset in found.values()):  # nothing of that time or later
+            ends = self._offsets(wanted, _SPEC.latest())
+            found = {key: ends[key] if at < 0 else at for key, at in found.items()}
+        return {number: found[source.stream, number] for number in numbers}
+
     def close(self) -> None:
+        self._commits.close()
+        for one in self._shared:
+            one.close()
+        self._shared = []
         vars(self).pop("_admin", None)  # librdkafka lets go with the last reference
+
+
+def _check_leaders(topic: Any) -> None:
+    """A broker may say that another is anywhere; raises Refused before that one is called."""
+    leaders = {(one.leader.host, one.leader.port) for one in topic.partitions if one.leader}
+    hosts.check_all(hosts.Place(host, port) for host, port in leaders)
 
 
 def _answer(future: Future[Any]) -> Any:

@@ -11,7 +11,8 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.kafka.failures import translated
-from ingestion.connectors.kafka.reader import chunks, trouble
+from ingestion.connectors.kafka.reader import chunks
+from ingestion.connectors.kafka.shared import trouble
 from ingestion.errors import BrokerUnreachable, OffsetsGone
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ def repeat(config: dict[str, Any], start: TopicPartition, end: int) -> Iterator[
     """The messages of one partition from ``start`` up to ``end``, which may hold holes."""
     where = config["bootstrap.servers"]
     with translated(f"Topic {start.topic!r}", where):
-        consumer = Consumer(config | {"enable.partition.eof": True}, logger=log)
+        consumer = Consumer(config, logger=log)
     try:
         low, _ = _watermarks(consumer, start, where)
         if start.offset < low:

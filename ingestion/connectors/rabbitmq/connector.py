@@ -2,24 +2,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator, Mapping
+from datetime import datetime
 from functools import cached_property
-from typing import Any
 
 import kombu
 
-from ingestion.connectors.base import Connector, Measured, Watermarks
+from ingestion.connectors.base import Connector, Measured
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.rabbitmq.consumer import QueueConsumer
+from ingestion.connectors.rabbitmq.depth import first_offset, is_queue, is_stream, watermarks
 from ingestion.connectors.rabbitmq.link import connect, translated
+from ingestion.connectors.rabbitmq.prefetch import prefetch
 from ingestion.connectors.rabbitmq.reader import RabbitReader, as_chunk
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import BrokerUnreachable, CannotRepeat, ConnectorError
 from ingestion.models import Connection, Source, StreamPartition
 
-#: Deliveries that may wait for their acknowledgement; option ``prefetch`` of a connection.
-PREFETCH = 20_000
 #: Seconds in which a stream delivers the first message of a range that it has.
 PATIENCE = 5.0
+_NO_OFFSETS = "A queue has no offsets; it delivers again what was not acknowledged."
 
 
 class RabbitConnector(Connector):
@@ -28,55 +29,61 @@ class RabbitConnector(Connector):
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._where = connection.addresses
-        self._prefetch = int(connection.options.get("prefetch", PREFETCH))
+
+    @cached_property
+    def _prefetch(self) -> int:
+        return prefetch(self._connection)
 
     @cached_property
     def _link(self) -> kombu.Connection:
+        prefetch(self._connection)  # measuring says it too, before anything is consumed
         return connect(self._connection)
 
     def measure(self, sources: Collection[Source]) -> Measured:
         positions = {
             partition.source_id: partition.position or 0
-            for partition in StreamPartition.objects.filter(source__in=sources)
+            for partition in StreamPartition.across_tenants.filter(source__in=sources)
         }
         measured: Measured = {}
         for source in sources:
             try:
-                measured[source.pk] = {0: self._watermarks(source, positions.get(source.pk, 0))}
+                with translated(f"Queue {source.stream!r}", self._where):
+                    found = watermarks(self._link, source.stream, positions.get(source.pk, 0))
+                measured[source.pk] = {0: found}
             except BrokerUnreachable:
                 raise
             except ConnectorError as error:
                 measured[source.pk] = error
         return measured
 
-    def _watermarks(self, source: Source, position: int) -> Watermarks:
-        """A queue's depth is counted from our position on, a stream's from its beginning."""
-        with translated(f"Queue {source.stream!r}", self._where):
-            channel: Any = self._link.channel()
-            try:
-                declared = channel.queue_declare(source.stream, passive=True)
-                ready = int(declared.message_count)
-            finally:
-                if channel.connection is not None:
-                    channel.close()
-        return Watermarks(0, position + ready)
-
     def open(
         self, source: Source, positions: Mapping[int, int], redelivery: Redelivery
     ) -> RabbitReader:
+        limit = self._prefetch
         link = connect(self._connection)
         with translated(f"Queue {source.stream!r}", self._where):
-            consumer = QueueConsumer(link, source.stream, positions[0], self._prefetch)
-        return RabbitReader(link, consumer, source.stream, positions[0], redelivery, self._prefetch)
+            consumer = QueueConsumer(link, source.stream, positions[0], limit)
+        return RabbitReader(link, consumer, source.stream, positions[0], redelivery, limit)
 
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         link = connect(self._connection)
         try:
+            if is_queue(link, source.stream):
+                raise CannotRepeat(_NO_OFFSETS)
             with translated(f"Queue {source.stream!r}", self._where):
                 consumer = QueueConsumer(link, source.stream, start, self._prefetch)
                 yield from _until(consumer, start, end)
         finally:
             link.close()
+
+    def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
+        """A stream finds the chunk of its log that holds the time, so it may begin earlier."""
+        with translated(f"Queue {source.stream!r}", self._where):
+            marks = watermarks(self._link, source.stream, 0)
+            first = first_offset(self._link, source.stream, at)
+        if first is None and not is_stream(self._link, source.stream):
+            raise CannotRepeat(_NO_OFFSETS)
+        return {0: marks.high if first is None else first}
 
     def close(self) -> None:
         if "_link" in vars(self):
@@ -97,4 +104,4 @@ def _until(consumer: QueueConsumer, start: int, end: int) -> Iterator[Chunk]:
             consumer.channel.basic_ack(deliveries[-1].tag, multiple=True)
             yield made
     if at == start:
-        raise CannotRepeat("A queue has no offsets; it delivers again what was not acknowledged.")
+        raise CannotRepeat(_NO_OFFSETS)

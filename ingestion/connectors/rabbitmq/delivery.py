@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from amqp import Message
 
-from ingestion.connectors.redelivery import Delivered
+#: Seconds since 1970 at which DateTime64's years end. No sender means a time beyond it.
+_LAST_TIME = 10_413_791_999
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """``offset`` is a stream's; None from a queue. ``timestamp`` is in ms; None without one."""
+class Delivery(NamedTuple):
+    """``offset`` is a stream's; None from a queue. ``timestamp`` is in ms; None without one.
+
+    ``given``: the sender named the id; otherwise it is a hash of the body.
+    """
 
     tag: int
     body: bytes
     key: bytes
     offset: int | None
     timestamp: int | None
-    delivered: Delivered
+    message_id: str
+    given: bool
+    redelivered: bool
 
 
-def delivery(message: Message) -> Delivery:
+def delivery(
+    tag: int, body: bytes, key: bytes, properties: Mapping[str, Any], redelivered: bool
+) -> Delivery:
     """What RabbitMQ delivered; an id is made of the body where the sender gave none."""
-    properties, info = message.properties, message.delivery_info
-    body = message.body if isinstance(message.body, bytes) else bytes(message.body, "utf-8")
     given = properties.get("message_id")
+    headers = properties.get("application_headers")
     at = properties.get("timestamp")
     return Delivery(
-        tag=info["delivery_tag"],
-        body=body,
-        key=info["routing_key"].encode(),
-        offset=(message.headers or {}).get("x-stream-offset"),
-        timestamp=None if at is None else int(at.timestamp() * 1000),
-        delivered=Delivered(
-            message_id=given or hashlib.blake2b(body, digest_size=16).hexdigest(),
-            given=bool(given),
-            redelivered=bool(info.get("redelivered")),
-        ),
+        tag,
+        body,
+        key,
+        headers.get("x-stream-offset") if headers else None,
+        at * 1000 if at is not None and at <= _LAST_TIME else None,
+        given or hashlib.blake2b(body, digest_size=16).hexdigest(),
+        bool(given),
+        redelivered,
+    )
+
+
+def of_message(message: Message) -> Delivery:
+    """A delivery that py-amqp has read."""
+    info = message.delivery_info
+    body = message.body if isinstance(message.body, bytes) else bytes(message.body, "utf-8")
+    return delivery(
+        info["delivery_tag"],
+        body,
+        info["routing_key"].encode(),
+        message.properties,
+        bool(info.get("redelivered")),
     )

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote
 
 import amqp.exceptions as amqp
 import kombu
 from kombu.exceptions import OperationalError
 
+from ingestion import hosts
+from ingestion.connectors import tls
+from ingestion.connectors.rabbitmq.secured import SecuredLink
 from ingestion.errors import BrokerUnreachable, Refused, StreamMissing
 from ingestion.models import Connection
 
-#: Seconds for the connection to be made, and of silence after which either side gives it up.
-TIMEOUT, HEARTBEAT = 5, 30
+#: Seconds for the connection to be made, and of silence after which, twice, either side gives it
+#: up: so long a half-open connection can hold a queue up.
+TIMEOUT, HEARTBEAT = 5, 15
 _OPTIONS = frozenset({"ssl", "prefetch", "login_method"})
 _REFUSALS = (
     amqp.AccessRefused,
@@ -33,16 +38,26 @@ def connect(connection: Connection) -> kombu.Connection:
             f"Allowed are {', '.join(sorted(_OPTIONS))}."
         )
         raise Refused(msg)
-    link = kombu.Connection(
+    hosts.brokers(connection.addresses, connection.kind)
+    link = SecuredLink(
         ";".join(_url(connection, address) for address in connection.addresses.split(",")),
         connect_timeout=TIMEOUT,
         heartbeat=HEARTBEAT,
-        ssl=connection.options.get("ssl", False),
-        login_method=connection.options.get("login_method"),
+        login_method=connection.sasl_mechanism or connection.options.get("login_method"),
+        **_security(connection),
     )
     with translated("Connecting to RabbitMQ", connection.addresses):
         link.ensure_connection(max_retries=1, interval_start=0)
         return link
+
+
+def _security(connection: Connection) -> dict[str, Any]:
+    given = connection.options.get("ssl")
+    if isinstance(given, dict):  # py-amqp's own settings, of an older connection
+        return {"ssl": given}
+    if not connection.uses_tls:
+        return {}
+    return {"transport_options": {"context": tls.context(connection)}}
 
 
 def _url(connection: Connection, address: str) -> str:

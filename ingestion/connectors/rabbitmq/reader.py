@@ -4,6 +4,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 import kombu
 
@@ -39,7 +40,10 @@ class RabbitReader(Reader):
         self._redelivery, self._clock = redelivery, clock
         #: Where chunks end, and the delivery tag up to which each is acknowledged.
         self._ends: deque[tuple[int, int]] = deque()
+        self.holds = prefetch
         self._delivered, self._enough = 0, 2 * prefetch
+        #: Deliveries passed over since the last chunk.
+        self._known = 0
         self._heard_at = self._beat_at = clock()
         self._where = link.as_uri()
 
@@ -68,15 +72,18 @@ class RabbitReader(Reader):
             # A stream sends whole chunks of its log, which may begin before the offset asked for.
             known = [(one.offset or 0) < self._next for one in deliveries]
         else:
-            known = self._redelivery.known([one.delivered for one in deliveries])
+            known = self._redelivery.known(deliveries)
+        if not any(known):
+            return deliveries
         for one, is_known in zip(deliveries, known, strict=True):
             if is_known:
                 self._consumer.channel.basic_ack(one.tag)
+                self._known += one.offset is None
         return [one for one, is_known in zip(deliveries, known, strict=True) if not is_known]
 
     def _chunk(self, fresh: list[Delivery]) -> Chunk:
-        made = as_chunk(fresh, self._next)
-        self._next = made.to_offset
+        made = replace(as_chunk(fresh, self._next), deduplicated=self._known)
+        self._next, self._known = made.to_offset, 0
         self._ends.append((made.to_offset, fresh[-1].tag))
         return made
 
@@ -109,5 +116,5 @@ def as_chunk(deliveries: list[Delivery], first: int) -> Chunk:
         [now if one.timestamp is None else one.timestamp for one in deliveries],
         [one.body for one in deliveries],
         keys=[one.key for one in deliveries],
-        ids=[one.delivered.message_id for one in deliveries],
+        ids=[one.message_id for one in deliveries],
     )

@@ -6,7 +6,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,13 +22,15 @@ from ingestion.backfill.file import Format, HistoryFile, describe, sha256
 from ingestion.backfill.load import DEFAULT_CHUNK_ROWS, Loaded, load, open_backfill
 from ingestion.errors import IngestionError
 from ingestion.models import Table
+from tenants.audit import record
+from tenants.audit.command import ChangingCommand
 from tenants.models import Tenant
 from tenants.warehouse.errors import WarehouseError
 
 _AGAIN = "Run the same command again: it goes on from where it stopped, and loads nothing twice."
 
 
-class Command(BaseCommand):
+class Command(ChangingCommand):
     help = (
         "Load NDJSON, CSV or Parquet files (also .gz and .zst) into a table, by its own typing and "
         "quarantine. A file whose content is loaded already is not loaded again."
@@ -69,21 +71,30 @@ class Command(BaseCommand):
             raise CommandError(msg, returncode=130) from error
 
     def _load(self, table: Table, file: HistoryFile, chunk_rows: int) -> None:
+        name = _shown(file.path)
         with _progress(self.stderr) as progress:
-            reading = progress.add_task(f"{file.path.name}: reading", total=file.size)
+            reading = progress.add_task(f"{name}: reading", total=file.size)
             digest = sha256(file.path, lambda count: progress.advance(reading, count))
             progress.remove_task(reading)
-            loading = progress.add_task(f"{file.path.name}: loading", total=file.size)
+            loading = progress.add_task(f"{name}: loading", total=file.size)
             backfill = open_backfill(table, file, digest, chunk_rows)
             loaded = load(
                 backfill, file, lambda chunk: progress.update(loading, completed=chunk.read)
             )
-        self.stdout.write(f"{file.path.name}: {_told(table, loaded)}")
+        if loaded.rows > loaded.before:
+            detail = {"file": file.path.name, "rows": loaded.rows - loaded.before}
+            record("table.backfill", table, tenant=table.tenant, detail=detail)
+        self.stdout.write(f"{name}: {_told(table, loaded)}")
+
+
+def _shown(path: Path) -> str:
+    """A file's name without what would command a terminal, or forge a line of ours."""
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in path.name)
 
 
 def _progress(stream: Any) -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
         DownloadColumn(),

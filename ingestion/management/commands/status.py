@@ -1,4 +1,7 @@
-"""``manage.py status``: is every source running, how far behind, how fresh, what broke."""
+"""``manage.py status``: is every source running, how far behind, how fresh, what broke.
+
+What each figure means stands at ``SourceStatus``.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from ingestion.consume.status import SourceState, SourceStatus, source_status
@@ -20,11 +24,14 @@ _COLOURS = {
     SourceState.PAUSED: "dim",
     SourceState.FAILING: "red",
 }
-_HEADINGS = ("Lag", "Freshness", "Landed", "Quarantined")
+_HEADINGS = ("Lag", "Behind", "p50", "p95", "Events/s", "Bytes/s", "Landed", "Quarantined")
 
 
 class Command(BaseCommand):
-    help = "Show each source: state, lag, freshness, landed, quarantined, last error."
+    help = (
+        "Show each source: state, lag in messages, for how long they wait, how old events are when "
+        "they land (p50, p95), throughput, landed, quarantined, what broke last."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("tenants", nargs="*", metavar="TENANT", help="Only these (slugs).")
@@ -51,17 +58,21 @@ def _table(found: list[SourceStatus]) -> Table:
     table = Table("Source", "Kind", "State", box=None, header_style="bold", pad_edge=False)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
-    table.add_column("Last error", overflow="fold")
+    table.add_column("What broke last", overflow="fold")
     for one in found:
         table.add_row(
             f"{one.tenant}.{one.source}",
             one.kind,
             f"[{_COLOURS[one.state]}]{one.state}[/]",
             f"{one.lag:,}",
-            _age(one.freshness_seconds),
+            _age(one.lag_seconds),
+            _age(one.freshness_p50),
+            _age(one.freshness_p95),
+            _rate(one.events_per_second),
+            _rate(one.bytes_per_second),
             f"{one.landed:,}",
             f"{one.quarantined:,}",
-            _error(one),
+            escape(_error(one)),
         )
     return table
 
@@ -75,7 +86,14 @@ def _age(seconds: float | None) -> str:
     return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h"
 
 
+def _rate(rate: float) -> str:
+    """A figure a second, with a digit behind the point where it is small."""
+    return f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
+
+
 def _error(one: SourceStatus) -> str:
+    if one.paused_reason:
+        return one.paused_reason
     if not one.last_error or one.error_at is None:
         return one.last_error
     return f"{one.error_at:%Y-%m-%d %H:%M:%S} {one.last_error}"

@@ -18,7 +18,9 @@ from millrace.configuration.changes import Change
 from millrace.configuration.document import Document, read
 from millrace.configuration.errors import ConfigurationError, Mistake
 from millrace.configuration.part import Part
+from tenants.audit import record
 from tenants.models import Tenant, Warehouse
+from tenants.scoping import across_tenants
 from tenants.warehouse.errors import WarehouseError
 from tenants.warehouse.provision import provision
 
@@ -36,13 +38,14 @@ def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
     later run goes on. With ``dry_run`` nothing is changed at all.
     """
     documents = _read_all(paths)
-    with transaction.atomic():
+    with across_tenants(), transaction.atomic():
         mistakes: list[Mistake] = []
         changes = [change for one in documents for change in _rows(one, mistakes)]
         if mistakes:
             raise ConfigurationError(mistakes)
         for change in changes:
             tell(change)
+            _record(change)
         if dry_run:
             transaction.set_rollback(True)
             return len(changes)
@@ -50,6 +53,13 @@ def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
     if refused:
         raise ConfigurationError(refused)
     return len(changes)
+
+
+def _record(change: Change) -> None:
+    """Into the audit log, by names of fields alone."""
+    owner = change.row if isinstance(change.row, Tenant) else getattr(change.row, "tenant", None)
+    action = f"{change.kind}.{'create' if change.is_new else 'change'}"
+    record(action, change.row, tenant=owner, detail={"changed": sorted(change.fields)})
 
 
 def _read_all(paths: Sequence[Path]) -> list[Document]:
@@ -140,9 +150,11 @@ def _publish(documents: Sequence[Document], tell: Tell, changes: list[Change]) -
                 continue
             if row.published_id != before:
                 version = row.published.number if row.published else None
-                change = Change("endpoint", str(row), before is None, {"version": (None, version)})
+                fields = {"version": (None, version)}
+                change = Change("endpoint", str(row), before is None, fields, row)
                 changes.append(change)
                 tell(change)
+                _record(change)
 
 
 def _bring_endpoint(row: SavedQuery, *, published: bool) -> None:

@@ -7,17 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: Fields whose values are never shown.
-SECRET = frozenset({"password"})
+SECRET = frozenset({"password", "client_key"})
 
 
 @dataclass(frozen=True)
 class Change:
-    """``kind`` and ``name`` of an object; ``fields``: what becomes of which, (old, new) by name."""
+    """``kind`` and ``name`` of an object; ``fields``: what becomes of which, (old, new) by name.
+
+    ``row`` is the object itself, for the audit log.
+    """
 
     kind: str
     name: str
     is_new: bool
     fields: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+    row: Any = field(default=None, compare=False, repr=False)
 
     def lines(self) -> Iterable[str]:
         """For a terminal: ``+`` is new, ``~`` is changed."""

@@ -38,6 +38,7 @@ def export(tenant: Tenant) -> str:
 
 def _tenant(tenant: Tenant) -> dict[str, Any]:
     found: dict[str, Any] = {"slug": tenant.slug, "name": tenant.name, "status": tenant.status}
+    found["weight"] = tenant.weight
     parts = {
         "connections": [_connection(one) for one in tenant.connections.all()],
         "tables": [_table(one) for one in tenant.tables.all()],
@@ -49,13 +50,27 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
 
 def _connection(row: Connection) -> dict[str, Any]:
     found: dict[str, Any] = {"name": row.name, "kind": row.kind, "addresses": row.addresses}
-    if row.username:
-        found["username"] = row.username
-    if row.password:
-        owner = row.tenant.slug if row.tenant else "shared"
-        name = f"{owner}_{row.name}_password".upper().replace("-", "_")
-        found["password"] = {"env": name}
-    return found | ({"options": row.options} if row.options else {})
+    optional = {
+        "tls": row.tls,
+        "ca_certificate": row.ca_certificate,
+        "client_certificate": row.client_certificate,
+        "client_key": _elsewhere(row, "client_key"),
+        "sasl_mechanism": row.sasl_mechanism,
+        "username": row.username,
+        "password": _elsewhere(row, "password"),
+        "token_url": row.token_url,
+        "token_scope": row.token_scope,
+        "options": row.options,
+    }
+    return found | {key: value for key, value in optional.items() if value or value is False}
+
+
+def _elsewhere(row: Connection, field: str) -> dict[str, str]:
+    """Where ``apply`` would read a secret that the connection has."""
+    if not getattr(row, field):
+        return {}
+    owner = row.tenant.slug if row.tenant else "shared"
+    return {"env": f"{owner}_{row.name}_{field}".upper().replace("-", "_")}
 
 
 def _table(row: Table) -> dict[str, Any]:
@@ -87,7 +102,8 @@ def _source(row: Source) -> dict[str, Any]:
     found: dict[str, Any] = {"name": row.name, "table": row.table.name}
     if row.connection:
         found |= {"connection": row.connection.name, "stream": row.stream}
-    return found | {"start": row.start, "active": row.active}
+    found |= {"start": row.start, "active": row.active}
+    return found | {"quarantine_limit": row.quarantine_limit}
 
 
 def _query(row: SavedQuery) -> dict[str, Any]:

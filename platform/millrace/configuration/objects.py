@@ -26,18 +26,25 @@ from tenants.services import create_warehouse
 def tenant(part: Part) -> tuple[Tenant, list[Change]]:
     slug = part["slug"]
     row = Tenant.objects.filter(slug=slug).first() or Tenant(slug=slug, name=slug)
-    wanted = part.only("name", "status")
+    wanted = part.only("name", "status", "weight")
     changes = _save(part, row, "tenant", slug, wanted)
     create_warehouse(row)
     return row, changes
+
+
+#: Fields of a connection whose values may stand elsewhere.
+_RESOLVED = (
+    *("addresses", "username", "password", "token_url", "token_scope"),
+    *("ca_certificate", "client_certificate", "client_key"),
+)
 
 
 def connection(part: Part, owner: Tenant | None) -> list[Change]:
     name = part["name"]
     row = Connection.objects.filter(tenant=owner, name=name).first()
     row = row or Connection(tenant=owner, name=name)
-    wanted = part.only("kind", "options")
-    for field in ("addresses", "username", "password"):
+    wanted = part.only("kind", "options", "tls", "sasl_mechanism")
+    for field in _RESOLVED:
         if field in part:
             wanted[field] = part.resolved(field)
     shown = f"{owner.slug}.{name}" if owner else f"{name} (shared)"
@@ -63,7 +70,7 @@ def table(part: Part, owner: Tenant) -> list[Change]:
         for position, one in enumerate(columns):
             one.table, one.position = row, position
         Column.objects.bulk_create(columns)
-        changes = _with_columns(changes, f"{owner.slug}.{name}", before, after)
+        changes = _with_columns(changes, row, before, after)
     if changes:
         tables.request_table(row)
     return changes
@@ -104,13 +111,13 @@ def _written(column: Column) -> str:
 
 
 def _with_columns(
-    changes: list[Change], name: str, before: list[str], after: list[str]
+    changes: list[Change], row: Table, before: list[str], after: list[str]
 ) -> list[Change]:
-    old = changes[0] if changes else Change("table", name, is_new=False)
+    old = changes[0] if changes else Change("table", str(row), is_new=False)
     gone = [one for one in before if one not in after]
     come = [one for one in after if one not in before]
     columns = ("; ".join(gone) or None, "; ".join(come) or ("removed" if gone else "reordered"))
-    return [Change(old.kind, old.name, old.is_new, {**old.fields, "columns": columns})]
+    return [Change(old.kind, old.name, old.is_new, {**old.fields, "columns": columns}, row)]
 
 
 def _check_table(
@@ -144,7 +151,7 @@ def source(part: Part, owner: Tenant) -> list[Change]:
         "table": _found(part, "table", Table.objects.filter(tenant=owner)),
         "connection": _connection_of(part, owner),
         "stream": part.get("stream", ""),
-        **part.only("start"),
+        **part.only("start", "quarantine_limit"),
     }
     if "active" in part and row.pk is None:
         wanted["active"] = part["active"]
@@ -154,7 +161,7 @@ def source(part: Part, owner: Tenant) -> list[Change]:
     if row.pk and "active" in part and row.active != part["active"]:
         (sources.resume if part["active"] else sources.pause)(row)
         change = {"active": (not part["active"], part["active"])}
-        changes.append(Change("source", f"{owner.slug}.{name}", is_new=False, fields=change))
+        changes.append(Change("source", f"{owner.slug}.{name}", False, change, row))
     return changes
 
 
@@ -163,7 +170,7 @@ def _connection_of(part: Part, owner: Tenant) -> Connection | None:
     if "connection" not in part:
         return None
     name = part["connection"]
-    found = Connection.objects.filter(name=name)
+    found = Connection.across_tenants.filter(name=name)
     own = found.filter(tenant=owner).first() or found.filter(tenant=None).first()
     if own is None:
         part.mistake(
@@ -215,4 +222,4 @@ def _save(part: Part, row: Model, kind: str, name: str, wanted: dict[str, Any]) 
         fields = {
             field: pair for field, pair in fields.items() if pair[1] not in ("", None, [], {})
         }
-    return [Change(kind, name, is_new, fields)]
+    return [Change(kind, name, is_new, fields, row)]

@@ -117,7 +117,7 @@ def _wait_until_empty(url: str, airline: Airline) -> None:
         except _AWAY:
             ready = -1
         unsettled = (
-            StreamPartition.objects.filter(source=source)
+            StreamPartition.across_tenants.filter(source=source)
             .exclude(batches__isnull=True)
             .filter(batches__state__in=("intent", "done"))
         )

@@ -63,7 +63,9 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _up(given: argparse.Namespace) -> int:
-    signal.signal(signal.SIGTERM, _interrupt)
+    # Also where it was started in the background of a script, which ignores the first.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     stack = Stack(addresses.home(), given.only or everything())
     if given.only:
         return _run(stack, stay=not given.detach)

@@ -15,6 +15,8 @@ import pytest
 
 #: What would lead tests to services that are not theirs.
 _ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL", "SECRET_KEY")
+#: A ClickHouse server that the run was given: tests/security attack it too.
+REAL_CLICKHOUSE = os.environ.get("CLICKHOUSE_URL", "")
 _KEPT = os.environ.get("MILLRACE_TEST_HOME", "")
 #: pytest-xdist's workers use the home of the process that started them.
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ

@@ -160,7 +160,8 @@ class Stack:
         reason: Exception | None = None
         while not self._cancelled.is_set():
             state = self._supervisor.states().get(program, {}).get("statename")
-            if state in {"FATAL", "EXITED"} or time.monotonic() > deadline:
+            # One that has exited is started anew; supervisord gives it up with FATAL.
+            if state == "FATAL" or time.monotonic() > deadline:
                 raise DidNotStart(
                     f"{program} is not ready ({state}; {reason}). Its log, "
                     f"{self._supervisor.log(program)}, ends:\n{self.tail(program)}"

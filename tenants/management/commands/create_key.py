@@ -4,18 +4,20 @@ from argparse import ArgumentParser
 from datetime import UTC, datetime
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from tenants.audit import record_once
+from tenants.audit.command import ChangingCommand
 from tenants.keys import create_key
-from tenants.models import Scope, Tenant
+from tenants.models import DEFAULT_SCOPES, Scope, Tenant
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-class Command(BaseCommand):
+class Command(ChangingCommand):
     help = "Make an API key of a tenant's and print it, once."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -26,11 +28,12 @@ class Command(BaseCommand):
             action="append",
             default=[],
             choices=list(Scope.values),
-            help="what the key may do; may be repeated; all where it is left out",
+            help="what the key may do; may be repeated; "
+            f"{' and '.join(DEFAULT_SCOPES)} where it is left out",
         )
         parser.add_argument(
             "--expires",
-            type=_moment,
+            type=moment,
             metavar="TIME",
             help="when it ends, as 2030-01-31 or 2030-01-31T12:00:00+02:00 (UTC if it doesn't say)",
         )
@@ -47,5 +50,7 @@ class Command(BaseCommand):
             scopes=options["scope"],
             expires_at=options["expires"],
         )
+        detail = {"scopes": made.scopes, "expires_at": made.expires_at}
+        record_once("key.create", made, tenant=tenant, detail=detail)
         self.stdout.write(plaintext)
         self.stderr.write(f"Keep it now: it can't be shown again. It begins with {made.prefix}.")

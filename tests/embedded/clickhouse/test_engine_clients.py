@@ -176,7 +176,7 @@ def test_a_query_can_be_killed(engine: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("sql", "settings", "code"),
+    ("sql", "limits", "code"),
     [
         ("SELECT count() FROM numbers(100000000000)", {"max_execution_time": 1}, 159),
         ("SELECT number FROM numbers(100)", {"max_result_rows": 10}, 396),
@@ -189,9 +189,9 @@ def test_a_query_can_be_killed(engine: Any) -> None:
     ],
 )
 def test_limits_stop_a_query_with_clickhouses_code(
-    sql: str, settings: dict[str, int], code: int, engine: Any
+    sql: str, limits: dict[str, int], code: int, engine: Any
 ) -> None:
-    answer = engine.http(sql, **settings)
+    answer = engine.http(sql, **limits)
     assert answer.status in (408, 500)
     assert answer.code == code
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import socket
 import threading
 import time
@@ -15,6 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
+
+from millrace.embedded.clickhouse.tokens import forget_lost
 
 BLOCK = 5_000
 
@@ -64,6 +67,73 @@ def test_nothing_acknowledged_is_lost_and_nothing_retried_is_twice(
     total = block * BLOCK
     assert answer.body.decode().split() == [str(total), str(total), str(total - 1)]
     assert block >= kills
+
+
+def test_the_token_of_a_part_that_a_kill_has_cost_is_forgotten(
+    new_engine: Callable[..., Any],
+) -> None:
+    """As a kill leaves it between the note of the token and the part, in a table and its rollup."""
+    engine = new_engine()
+    settings = "ORDER BY n SETTINGS non_replicated_deduplication_window = 1000"
+    for sql in (
+        "CREATE DATABASE k",
+        f"CREATE TABLE k.t (n UInt64) ENGINE = MergeTree PARTITION BY n % 2 {settings}",
+        f"CREATE TABLE k.r (n UInt64) ENGINE = MergeTree {settings}",
+        "CREATE MATERIALIZED VIEW k.v TO k.r AS SELECT max(n) AS n FROM k.t",
+    ):
+        assert engine.http(sql).status == 200, sql
+
+    def insert(block: int) -> None:
+        answer = engine.http(
+            f"INSERT INTO k.t SELECT number FROM numbers({block * 10}, 10)",
+            insert_deduplication_token=f"token {block}",
+            deduplicate_insert_select="enable_even_for_bad_queries",
+            deduplicate_blocks_in_dependent_materialized_views=1,
+        )
+        assert answer.status == 200, answer.body
+
+    def landed() -> list[bytes]:
+        return [engine.http(f"SELECT count() FROM k.{name}").body.strip() for name in "tr"]
+
+    for block in range(8):
+        insert(block)
+    engine.http("OPTIMIZE TABLE k.t FINAL")
+    insert(8)
+    engine.kill()
+    assert _newest(engine.data, "1").exists()
+    shutil.rmtree(_newest(engine.data, "1"))
+    shutil.rmtree(_newest(engine.data, "all"))
+
+    engine.start()
+    assert landed() == [b"85", b"8"]
+    for block in range(9):
+        insert(block)
+    assert landed() == [b"90", b"9"]
+    engine.kill()
+    engine.start()
+    insert(8)
+    assert landed() == [b"90", b"9"]
+
+
+@pytest.mark.parametrize("torn", ["1\tall_9_", "1\tall_9_9_0\n", "\0\0"])
+def test_a_torn_log_of_tokens_keeps_no_engine_from_starting(tmp_path: Path, torn: str) -> None:
+    """As a full disk leaves it. The engine's own reading of it is its own affair."""
+    folder = tmp_path / "store" / "abc" / "table" / "deduplication_logs"
+    folder.mkdir(parents=True)
+    whole = "1\tall_1_1_0\tall_1\n"
+    path = folder / "deduplication_log_1.txt"
+    path.write_text(whole)
+    assert forget_lost(tmp_path) == 1
+    assert path.read_text() == whole + "2\tall_1_1_0\tall_1\n"
+    path.write_text(whole + torn)
+    assert forget_lost(tmp_path) == 0
+    assert path.read_text() == whole + torn
+
+
+def _newest(data: Path, partition: str) -> Path:
+    """The folder of a partition's last part that is no merge's."""
+    found = (data / "store" / "store").glob(f"*/*/{partition}_*_0")
+    return max(found, key=lambda one: int(one.name.split("_")[1]))
 
 
 def test_users_and_data_are_there_after_a_restart(new_engine: Callable[..., Any]) -> None:

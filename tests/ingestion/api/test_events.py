@@ -145,7 +145,7 @@ def test_a_hundred_errors_are_shown_of_many(send: Callable[..., Any]) -> None:
         (b'{"a":' * 100_000, {}, 400, "events_invalid"),
         (b"not gzip", {"headers": {"Content-Encoding": "gzip"}}, 400, "body_unreadable"),
         (
-            gzip.compress(b"{}" * 99)[:-9],
+            gzip.compress(b"{}" * 99, mtime=0)[:-9],
             {"headers": {"Content-Encoding": "gzip"}},
             400,
             "body_unr",

@@ -133,11 +133,11 @@ def test_a_run_that_was_killed_is_gone_on_with_and_doubles_nothing(
             raise KeyboardInterrupt
         insert(*args)
 
-    monkeypatch.setattr(loading.inbox, "insert", dies_at_the_third)
-    with pytest.raises(CommandError, match="Run the same command again"):
-        run(table, file, chunk_rows=100)
+    with monkeypatch.context() as patched:
+        patched.setattr(loading.inbox, "insert", dies_at_the_third)
+        with pytest.raises(CommandError, match="Run the same command again"):
+            run(table, file, chunk_rows=100)
     assert BackfillChunk.objects.filter(backfill__table=table, done_at=None).count() == 1
-    monkeypatch.undo()
     # Other chunk sizes do not matter: what was begun ends where it was to end.
     assert "after 200 that were there already" in run(table, file, chunk_rows=333)
     assert rows(table, "n") == [(n,) for n in range(1000)]

@@ -40,16 +40,21 @@ def connector(source: Source) -> Any:
     made.close()
 
 
-def read(reader: Reader, count: int, seconds: float = 15.0) -> list[Chunk]:
+def poll(connector: Connector, reader: Reader, limit: int) -> list[Chunk]:
+    connector.receive(limit)
+    return reader.poll(limit)
+
+
+def read(connector: Connector, reader: Reader, count: int, seconds: float = 15.0) -> list[Chunk]:
     """Chunks with ``count`` messages in all; waits a moment longer for any too many."""
     chunks: list[Chunk] = []
     deadline = time.monotonic() + seconds
     while sum(one.rows.num_rows for one in chunks) < count and time.monotonic() < deadline:
-        chunks += reader.poll(1000)
+        chunks += poll(connector, reader, 1000)
         time.sleep(0.005)
     until = time.monotonic() + 0.3
     while time.monotonic() < until:
-        chunks += reader.poll(1000)
+        chunks += poll(connector, reader, 1000)
         time.sleep(0.01)
     return chunks
 
@@ -87,7 +92,7 @@ def test_messages_come_in_order_as_the_bytes_that_were_sent(
         sent += [b"", b"\x00\xff\xfe", "ü\n€".encode(), b"not JSON", b'{"n": 1}' + b" " * 200_000]
     stream.send(sent)
     reader = opened(connector, source, {0: 0})
-    chunks = read(reader, len(sent))
+    chunks = read(connector, reader, len(sent))
     assert raw(chunks) == sent
     assert offsets(chunks) == list(range(len(sent)))
     assert chunks[-1].to_offset == len(sent)
@@ -102,13 +107,13 @@ def test_what_was_acknowledged_does_not_come_again(
 ) -> None:
     stream.send(MESSAGES)
     reader = opened(connector, source, {0: 0})
-    assert raw(read(reader, 10)) == MESSAGES
+    assert raw(read(connector, reader, 10)) == MESSAGES
     reader.acknowledge({0: 10})
     reader.flush()
     reader.close()
     stream.send([b'{"n": 99}'])
     again = opened(connector, source, {0: 10})
-    chunks = read(again, 1)
+    chunks = read(connector, again, 1)
     assert raw(chunks) == [b'{"n": 99}']
     assert offsets(chunks) == [10]
     again.close()
@@ -119,10 +124,10 @@ def test_what_was_not_acknowledged_comes_again(
 ) -> None:
     stream.send(MESSAGES)
     reader = opened(connector, source, {0: 0})
-    assert raw(read(reader, 10)) == MESSAGES
+    assert raw(read(connector, reader, 10)) == MESSAGES
     reader.close()
     again = opened(connector, source, {0: 0})
-    assert raw(read(again, 10)) == MESSAGES
+    assert raw(read(connector, again, 10)) == MESSAGES
     again.close()
 
 
@@ -131,10 +136,10 @@ def test_a_reader_has_caught_up_in_the_end(
 ) -> None:
     stream.send(MESSAGES)
     reader = opened(connector, source, {0: 0})
-    read(reader, 10)
+    read(connector, reader, 10)
     deadline = time.monotonic() + 10
     while not reader.has_caught_up() and time.monotonic() < deadline:
-        reader.poll(10)
+        poll(connector, reader, 10)
         time.sleep(0.05)
     assert reader.has_caught_up()
     reader.close()
@@ -144,7 +149,7 @@ def test_an_empty_stream_delivers_nothing_and_does_not_wait(
     stream: Any, source: Source, connector: Connector
 ) -> None:
     reader = opened(connector, source, {0: 0})
-    assert reader.poll(10) == []
+    assert poll(connector, reader, 10) == []
     reader.flush()
     reader.close()
 
@@ -253,7 +258,7 @@ def test_partitions_are_read_each_from_its_own_position(
     found = connector.measure([source])[source.pk]
     assert found == {number: Watermarks(0, 4) for number in range(3)}
     reader = opened(connector, source, {0: 0, 1: 2, 2: 4})
-    chunks = read(reader, 6)
+    chunks = read(connector, reader, 6)
     by_number: dict[int, list[bytes]] = {}
     for one in chunks:
         by_number.setdefault(one.number, []).extend(raw([one]))
@@ -276,7 +281,7 @@ def test_offsets_that_retention_has_deleted_are_said(
     assert raised.value.low == 6
     reader = opened(connector, source, {0: 2})
     with pytest.raises(OffsetsGone):
-        read(reader, 1, seconds=10)
+        read(connector, reader, 1, seconds=10)
     reader.close()
     connector.close()
 
@@ -289,15 +294,15 @@ def test_positions_are_committed_for_kafkas_tools(topic: Callable[..., Any], tab
     stream.send(MESSAGES)
     connector = connect(source.connection)
     reader = opened(connector, source, {0: 0})
-    read(reader, 10)
+    read(connector, reader, 10)
     reader.acknowledge({0: 10})
     reader.close()
+    connector.close()
     group = f"millrace-{source.tenant.slug}-events"
     asked = stream.admin.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group, [TopicPartition(stream.name, 0)])]
     )
     assert asked[group].result(10).topic_partitions[0].offset == 10
-    connector.close()
 
 
 def test_an_aborted_transaction_is_never_delivered(topic: Callable[..., Any], table: Table) -> None:
@@ -314,7 +319,7 @@ def test_an_aborted_transaction_is_never_delivered(topic: Callable[..., Any], ta
         (ends or producer.commit_transaction)()
     connector = connect(source.connection)
     reader = opened(connector, source, {0: 0})
-    chunks = read(reader, 1)
+    chunks = read(connector, reader, 1)
     assert raw(chunks) == [b"kept"]
     assert offsets(chunks) == [2]  # 0 was aborted, 1 says so
     reader.close()
@@ -333,12 +338,12 @@ def test_a_redelivery_that_landed_is_passed_over_and_acknowledged(
     stream.send(MESSAGES, ids=[f"id-{n}" for n in range(10)])
     connector = connect(source.connection)
     first = opened(connector, source, {0: 0})
-    read(first, 10)
+    read(connector, first, 10)
     first.close()
     landed = {f"id-{n}" for n in range(6)}
     redelivery = Redelivery(landed=lambda ids: landed & set(ids))
     again = connector.open(source, {0: 6}, redelivery)
-    chunks = read(again, 4)
+    chunks = read(connector, again, 4)
     assert raw(chunks) == MESSAGES[6:]
     assert offsets(chunks) == [6, 7, 8, 9]
     again.acknowledge({0: 10})
@@ -359,15 +364,15 @@ def test_what_may_come_again_is_remembered_until_the_reader_has_caught_up(
     connector = connect(source.connection)
     redelivery = Redelivery(Counter({"landed": 1, "acknowledged": 1}))
     reader = connector.open(source, {0: 1}, redelivery)
-    assert raw(read(reader, 1)) == [MESSAGES[1]]
+    assert raw(read(connector, reader, 1)) == [MESSAGES[1]]
     assert redelivery.unsettled["acknowledged"] == 1
     deadline = time.monotonic() + 10
     while redelivery.unsettled and time.monotonic() < deadline:
-        assert reader.poll(10) == []
+        assert poll(connector, reader, 10) == []
         time.sleep(0.05)
     assert not redelivery.unsettled
     stream.send(MESSAGES[2:3], ids=["acknowledged"])
-    assert raw(read(reader, 1)) == [MESSAGES[2]]
+    assert raw(read(connector, reader, 1)) == [MESSAGES[2]]
     reader.close()
     connector.close()
 

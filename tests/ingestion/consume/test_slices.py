@@ -15,6 +15,7 @@ from ingestion.consume.inserter import Inserter
 from ingestion.consume.pace import Pace
 from ingestion.consume.slice import Slice
 from ingestion.consume.status import source_status
+from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
 from tenants.models import Tenant
 from tenants.warehouse import client
@@ -24,8 +25,8 @@ BAD = [b'{"n": -1}', b'{"s": "no n"}', b'{"n": 1.5}']
 PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 
 
-def consume(source: Source, seconds: float = 1.3, **options: Any) -> Slice:
-    made = Slice(source.connection_id, seconds=seconds, pace=PACE, **options)
+def consume(source: Source, seconds: float = 1.3, pace: Pace = PACE, **options: Any) -> Slice:
+    made = Slice(source.connection_id, seconds=seconds, pace=pace, **options)
     made.run()
     return made
 
@@ -75,7 +76,7 @@ def test_rows_say_where_they_came_from(stream: Any, table: Table) -> None:
     found = rows(table, columns="_source, _partition, _offset, _batch")
     assert [row[:3] for row in found] == [(source.pk, 0, offset) for offset in range(3)]
     assert {row[3] for row in found} <= set(Batch.objects.values_list("token", flat=True))
-    (status,) = source_status(Source.objects.filter(pk=source.pk))
+    (status,) = source_status(Source.across_tenants.filter(pk=source.pk))
     assert (status.lag, status.landed, status.quarantined) == (0, 3, 0)
     assert status.freshness_seconds is not None
     assert status.freshness_seconds < 60
@@ -157,7 +158,7 @@ def test_a_suspended_tenant_is_not_consumed(topic: Callable[..., Any], table: Ta
     Tenant.objects.filter(pk=table.tenant_id).update(status="suspended")
     consume(source, 1)
     assert numbers(table) == []
-    assert source_status(Source.objects.filter(pk=source.pk))[0].state == "paused"
+    assert source_status(Source.across_tenants.filter(pk=source.pk))[0].state == "paused"
 
 
 def test_a_worker_that_stops_leaves_nothing_half_done(stream: Any, table: Table) -> None:
@@ -260,6 +261,51 @@ def test_an_intent_older_than_the_window_is_settled_by_the_rows(
     assert numbers(table) == list(range(100))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("rows_then", [7, 1000])
+def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
+    rows_then: int, stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The range of an open batch stands in its intent, whatever the setting says now."""
+    source = stream.source(table)
+    stream.send(GOOD + BAD)
+    insert = inbox.insert
+
+    def lands_and_dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
+        insert(to, source_id, cut, token)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "insert", lands_and_dies)
+        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        with pytest.raises(Crash):
+            consume(source, 5)
+    StreamPartition.objects.update(lease_expires_at=timezone.now())
+    then = Pace(rows=rows_then, bytes=1 << 20, seconds=0.05, held_bytes=1 << 22)
+    consume(source, 4 if stream.kind == "rabbitmq" else 2, pace=then)
+    assert numbers(table) == list(range(100))
+    assert len(rows(table, "events__quarantine", "raw")) == 3
+
+
+def test_a_token_is_trusted_only_for_so_many_inserts(
+    topic: Callable[..., Any], table: Table
+) -> None:
+    """Each may leave a block for each partition that it touches in the table's window."""
+    stream = topic()
+    source = stream.source(table)
+    made = StreamPartition.objects.create(source=source, number=0, position=0)
+    opened = timezone.now()
+    most = DEDUPLICATION_WINDOW // (repair.BLOCKS_AN_INSERT * repair.INSERTS_A_BATCH)
+    Batch.objects.bulk_create(
+        Batch(partition=made, from_offset=n, to_offset=n + 1, epoch=1, opened_at=timezone.now())
+        for n in range(most - 1)
+    )
+    assert repair.is_remembered(table, opened)
+    Batch.objects.create(partition=made, from_offset=most, to_offset=most + 1, epoch=1)
+    assert not repair.is_remembered(table, opened)
+
+
 def test_an_owner_whose_epoch_is_stale_can_write_nothing(
     topic: Callable[..., Any], table: Table
 ) -> None:
@@ -345,7 +391,7 @@ def test_a_source_that_fails_backs_off_alone(
     assert broken.attempts == 1
     assert broken.error_at is not None
     assert broken.retry_at > broken.error_at
-    state = {one.source: one.state for one in source_status(Source.objects.all())}
+    state = {one.source: one.state for one in source_status(Source.across_tenants.all())}
     assert state["broken"] == "failing"
 
 
@@ -458,10 +504,14 @@ def test_a_source_without_partitions_waits_too(two: tuple[Source, Source]) -> No
     assert not turns.may_go_on([first])
 
 
-@pytest.mark.parametrize("changed", ["source", "connection"])
-def test_what_was_changed_is_read_anew(changed: str, two: tuple[Source, Source]) -> None:
+@pytest.mark.parametrize("which", ["source", "connection", "table"])
+def test_what_was_changed_is_read_anew(which: str, two: tuple[Source, Source]) -> None:
     first, _ = two
+    assert turns.changed([first]) == set()
     found = Source.objects.get(pk=first.pk)
     assert found.connection is not None
-    (found if changed == "source" else found.connection).save()
-    assert not turns.may_go_on([first])
+    if which == "table":
+        found.table.request()
+    else:
+        (found if which == "source" else found.connection).save()
+    assert turns.changed([first]) == {first.pk}

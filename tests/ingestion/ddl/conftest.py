@@ -11,8 +11,12 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingestion.ddl import TableSpec, check, create
-from ingestion.ddl.spec import INSERT_SETTINGS
+from ingestion.connectors.chunk import chunk
+from ingestion.consume import inbox as inbox_
+from ingestion.consume.intent import Intent
+from ingestion.consume.lane import Cut
+from ingestion.consume.lease import Lease
+from ingestion.ddl import ColumnSpec, TableSpec, check, create
 
 
 @pytest.fixture(scope="module")
@@ -29,42 +33,30 @@ def database(engine: Client, unique: Callable[[str], str]) -> Iterator[str]:
 
 
 class Inbox:
-    """Makes tables and inserts batches, as ``ingestion.consume.inbox`` does."""
+    """Makes tables, and inserts batches as a worker does."""
 
     def __init__(self, engine: Client, database: str) -> None:
         self.engine, self.database = engine, database
+        self.columns: dict[str, tuple[ColumnSpec, ...]] = {}
 
     def make(self, spec: TableSpec) -> TableSpec:
         check(spec)
         for statement in create(spec):
             self.engine.command(statement)
+        self.columns[spec.name] = spec.columns
         return spec
 
     def insert(
         self, table: str, messages: list[bytes], token: uuid.UUID | None = None
     ) -> uuid.UUID:
-        token, count = token or uuid.uuid4(), len(messages)
-        rows = pa.table(
-            {
-                "_source": pa.array([1] * count, pa.uint64()),
-                "_partition": pa.array([0] * count, pa.uint32()),
-                "_offset": pa.array(range(count), pa.int64()),
-                "_timestamp": pa.array([0] * count, pa.int64()).cast(pa.timestamp("ms", "UTC")),
-                "_message_id": pa.array([""] * count),
-                "_key": pa.array([b""] * count, pa.binary()),
-                "_batch": pa.array([token.bytes] * count, pa.binary(16)),
-                "raw": pa.array(messages, pa.binary()),
-            }
-        )
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, rows.schema) as writer:
-            writer.write_table(rows)
-        self.engine.raw_insert(
-            f"{self.database}.{table}__inbox",
-            insert_block=sink.getvalue().to_pybytes(),
-            settings=INSERT_SETTINGS | {"insert_deduplication_token": str(token)},
-            fmt="ArrowStream",
-        )
+        places = ("__inbox", "", "__quarantine", "__leftovers")
+        names = (f"{self.database}.{table}{one}" for one in places)
+        count, token = len(messages), token or uuid.uuid4()
+        rows = chunk(0, list(range(count)), [0] * count, messages).rows
+        lease = Lease(1, 1, 0, "me", 1)
+        intent = Intent(lease, token, 0, count, count, 1, 1)
+        cut = Cut(intent, pa.Table.from_batches([rows]))
+        inbox_.insert(inbox_.Address(*names, columns=self.columns[table]), 1, cut)
         return token
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

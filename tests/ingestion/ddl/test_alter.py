@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingestion.ddl import CannotAlter, ColumnSpec, Existing, TableSpec, alter, read_existing
 from ingestion.ddl.alter import widens
 from ingestion.ddl.types import parse
+from tenants.warehouse.errors import WarehouseError
 
 
 def _existing(inbox: Any, spec: TableSpec) -> Existing:
@@ -77,7 +77,7 @@ def test_interrupted_anywhere_no_insert_vanishes_and_a_second_try_completes(
             inbox.engine.command(statement)
         try:
             inbox.insert("t", [b'{"n": 5, "e": "a"}'])
-        except ClickHouseError:  # refused, so it comes again
+        except WarehouseError:  # refused, so it comes again
             continue
         landed += 1
         assert inbox.count("t") == landed, statements[stop - 1]

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from millrace.embedded.clickhouse import config
+from millrace.embedded.clickhouse import config, tokens
 from millrace.embedded.clickhouse.confine import confine
 from millrace.embedded.clickhouse.engine import Engine
 from millrace.embedded.clickhouse.front import Front
@@ -85,6 +85,7 @@ def main() -> None:
         log.warning("No Landlock in this kernel: the engine can open every file of this account")
     identities = Identities(users)
     began = time.monotonic()
+    tokens.forget_lost(data / "store")
     engine = Engine(data / "store", config.write(scratch, identities.grants()), scratch)
     front = Front(engine, identities)
     server = Server(arguments.host, arguments.port, front)

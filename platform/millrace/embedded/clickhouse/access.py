@@ -15,6 +15,7 @@ from millrace.embedded.clickhouse.users import Setting, User, Users
 _NAME = r"(?:`(?P<{0}q>[^`\\]+)`|\"(?P<{0}d>[^\"\\]+)\"|'(?P<{0}s>[^'\\]+)'|(?P<{0}w>[A-Za-z_]\w*))"
 _USER = _NAME.format("user_")
 _DATABASE = _NAME.format("base_")
+_PROFILE = _NAME.format("profile_")
 _END = r"\s*;?\s*\Z"
 _SHA = r"IDENTIFIED\s+WITH\s+sha256_hash\s+BY\s+'(?P<digest>[0-9A-Fa-f]{64})'"
 _HOST = r"(?:\s+HOST\s+(?:ANY|LOCAL|NAME\s+'[^']*'|IP\s+'[^']*'(?:\s*,\s*(?:IP\s+)?'[^']*')*))?"
@@ -31,10 +32,16 @@ _CREATE = _form(
     rf"{_HOST}{_DEFAULT}{_SETTINGS}"
 )
 _ALTER = _form(
-    rf"ALTER\s+USER\s+(?P<modifier>IF\s+EXISTS\s+)?{_USER}(?:\s+{_SHA})?"
+    rf"ALTER\s+USER\s+(?P<modifier>IF\s+EXISTS\s+)?{_USER}(?:\s+(?P<add>ADD\s+)?{_SHA})?"
     rf"{_HOST}{_DEFAULT}{_SETTINGS}"
 )
 _DROP = _form(rf"DROP\s+USER\s+(?P<modifier>IF\s+EXISTS\s+)?{_USER}")
+_CREATE_PROFILE = _form(
+    rf"CREATE\s+SETTINGS\s+PROFILE\s+(?P<modifier>IF\s+NOT\s+EXISTS\s+|OR\s+REPLACE\s+)?"
+    rf"{_PROFILE}\s+SETTINGS\s+(?P<settings>.+?)"
+)
+_DROP_PROFILE = _form(rf"DROP\s+SETTINGS\s+PROFILE\s+(?P<modifier>IF\s+EXISTS\s+)?{_PROFILE}")
+_BY_PROFILE = re.compile(rf"PROFILE\s+{_PROFILE}\Z", re.IGNORECASE)
 _GRANT = _form(rf"GRANT\s+SELECT\s+ON\s+{_DATABASE}\s*\.\s*\*\s+TO\s+{_USER}")
 _REVOKE = _form(rf"REVOKE\s+SELECT\s+ON\s+{_DATABASE}\s*\.\s*\*\s+FROM\s+{_USER}")
 _SHOW = _form(r"SHOW\s+USERS")
@@ -70,7 +77,8 @@ def carry_out(sql: str, users: Users) -> str:
     raise refuse(
         48,
         "The embedded engine knows CREATE USER … IDENTIFIED WITH sha256_hash BY, ALTER USER, "
-        "DROP USER, SHOW USERS, and GRANT and REVOKE SELECT ON database.*; not this statement.",
+        "DROP USER, SHOW USERS, CREATE and DROP SETTINGS PROFILE, and GRANT and REVOKE SELECT ON "
+        "database.*; not this statement.",
     )
 
 
@@ -97,6 +105,7 @@ def settings_of(text: str | None) -> dict[str, Setting]:
             least=_plain(match["least"]),
             most=_plain(match["most"]),
             fixed=(match["kind"] or "").upper() in ("READONLY", "CONST"),
+            free=(match["kind"] or "").upper() == "CHANGEABLE_IN_READONLY",
         )
         at = match.end()
     return found
@@ -120,14 +129,50 @@ def _create(match: re.Match[str], users: Users) -> str:
 
 def _alter(match: re.Match[str], users: Users) -> str:
     def change(user: User) -> User:
+        digest, also = user.digest, user.also
+        if match["digest"]:
+            also = also | {digest} if match["add"] else frozenset()
+            digest = match["digest"]
+        settings, profile = _set(match["settings"], users, user)
         return replace(
             user,
-            digest=match["digest"] or user.digest,
+            digest=digest,
+            also=also,
             database=_name(match, "base_") or user.database,
-            settings=settings_of(match["settings"]) if match["settings"] else user.settings,
+            settings=settings,
+            profile=profile,
         )
 
     users.alter(_name(match, "user_"), change, if_exists=bool(match["modifier"]))
+    return ""
+
+
+def _set(text: str | None, users: Users, user: User) -> tuple[dict[str, Setting], str]:
+    """Settings and profile after ``SETTINGS text``, which takes the place of both."""
+    if not text:
+        return user.settings, user.profile
+    match = _BY_PROFILE.match(text)
+    if match is None:
+        return settings_of(text), ""
+    name = _name(match, "profile_")
+    if not users.has_profile(name):
+        raise refuse(180, f"There is no settings profile `{name}` in user directories.")
+    return {}, name
+
+
+def _create_profile(match: re.Match[str], users: Users) -> str:
+    modifier = (match["modifier"] or "").upper()
+    users.set_profile(
+        _name(match, "profile_"),
+        settings_of(match["settings"]),
+        if_not_exists=modifier.startswith("IF"),
+        or_replace=modifier.startswith("OR"),
+    )
+    return ""
+
+
+def _drop_profile(match: re.Match[str], users: Users) -> str:
+    users.drop_profile(_name(match, "profile_"), if_exists=bool(match["modifier"]))
     return ""
 
 
@@ -156,6 +201,8 @@ _ACTIONS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Users], str]], .
     (_CREATE, _create),
     (_ALTER, _alter),
     (_DROP, _drop),
+    (_CREATE_PROFILE, _create_profile),
+    (_DROP_PROFILE, _drop_profile),
     (_GRANT, _grant),
     (_REVOKE, _revoke),
     (_SHOW, _show),
@@ -168,7 +215,7 @@ def check_settings(user: User, wanted: dict[str, str]) -> None:
         rule = user.settings.get(name, Setting())
         if value == rule.value:
             continue
-        if user.value("readonly") == "1" or name == "readonly":
+        if (user.value("readonly") == "1" and not rule.free) or name == "readonly":
             raise refuse(164, f"Cannot modify '{name}' setting in readonly mode.")
         if rule.fixed:
             raise refuse(452, f"Setting {name} should not be changed.")

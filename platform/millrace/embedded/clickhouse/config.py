@@ -13,9 +13,16 @@ LATECOMER_ROLE = "millrace_reader"
 #: The role of users that were granted nothing.
 NOBODY_ROLE = "millrace_nobody"
 
+#: Bytes of the disk that inserts and merges leave alone. A merge that meets a disk without any
+#: room left ends as if it had been written, and its rows are gone when the engine starts anew.
+KEPT_FREE = 100_000_000
+
 _CONFIG = """<clickhouse>
   <users_config>{users}</users_config>
   <logger><level>fatal</level></logger>
+  <storage_configuration><disks>
+    <default><keep_free_space_bytes>{kept_free}</keep_free_space_bytes></default>
+  </disks></storage_configuration>
 </clickhouse>
 """
 
@@ -65,5 +72,5 @@ def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:
     text = "\n".join(_role(name, queries) for name, queries in roles.items())
     users.write_text(_USERS.format(roles=text, names=", ".join(roles)))
     config = folder / "config.xml"
-    config.write_text(_CONFIG.format(users=escape(str(users))))
+    config.write_text(_CONFIG.format(users=escape(str(users)), kept_free=KEPT_FREE))
     return config

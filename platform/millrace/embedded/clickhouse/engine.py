@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,19 @@ class Counts:
     result_rows: int = 0
     result_bytes: int = 0
     seconds: float = 0.0
+
+    def with_block(self, block: Counts, read: tuple[int, int]) -> Counts:
+        """With the next block of a stream, and ``read`` rows and bytes up to it.
+
+        A block has what was read since the last one, but not what was read between the two.
+        """
+        return Counts(
+            read_rows=max(read[0], self.read_rows + block.read_rows),
+            read_bytes=max(read[1], self.read_bytes + block.read_bytes),
+            result_rows=self.result_rows + block.result_rows,
+            result_bytes=self.result_bytes + block.result_bytes,
+            seconds=max(self.seconds, block.seconds),
+        )
 
 
 def _counts(raw: Any) -> Counts:
@@ -86,6 +99,57 @@ def _bytes(sql: str) -> bytes:
     return sql.encode("utf-8", "surrogateescape")
 
 
+class Stream:
+    """An iterator over the blocks of a SELECT; ``counts`` of what has been taken so far.
+
+    ``close`` ends the query. Taking a block raises EngineError.
+    """
+
+    def __init__(self, raw: Any, sql: str, form: str, parameters: Mapping[str, str]) -> None:
+        self.counts = Counts()
+        self._connection = raw
+        #: Rows and bytes, as the engine tells of its progress: of all that was read until then.
+        self._read = (0, 0)
+        raw.set_progress_callback(self._note)
+        try:
+            self._raw = raw.send_query(_bytes(sql), form, params=parameters)
+        except RuntimeError as error:
+            raw.set_progress_callback(None)
+            raise translate(error) from None
+        self._is_over = False
+
+    def _note(self, progress: Mapping[str, int]) -> None:
+        self._read = (progress["read_rows"], progress["read_bytes"])
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Result:
+        if self._is_over:
+            raise StopIteration
+        try:
+            block = self._connection.streaming_fetch_result(self._raw)
+        except RuntimeError as error:
+            self._end()
+            raise translate(error) from None
+        result = Result(block)
+        self.counts = self.counts.with_block(result.counts, self._read)
+        if block.size() == 0 and block.rows_read() == 0:
+            self._end()
+            raise StopIteration
+        return result
+
+    def close(self) -> None:
+        if not self._is_over:
+            with suppress(RuntimeError):
+                self._connection.streaming_cancel_query(self._raw)
+            self._end()
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._connection.set_progress_callback(None)
+
+
 class Connection:
     """One chDB connection: settings, current database and temporary tables of its own."""
 
@@ -105,28 +169,9 @@ class Connection:
         """A small result as text (TabSeparated, without the last newline)."""
         return bytes(self.run(sql, "TSV", parameters).data).decode().rstrip("\n")
 
-    def stream(self, sql: str, form: str, parameters: Mapping[str, str]) -> Generator[Result]:
-        """The blocks of a SELECT, each formatted by itself. Closing the iterator ends the query."""
-        try:
-            raw = self._raw.send_query(_bytes(sql), form, params=parameters)
-        except RuntimeError as error:
-            raise translate(error) from None
-        ended = False
-        try:
-            while True:
-                try:
-                    block = self._raw.streaming_fetch_result(raw)
-                except RuntimeError as error:
-                    ended = True
-                    raise translate(error) from None
-                if block.size() == 0 and block.rows_read() == 0:
-                    ended = True
-                    return
-                yield Result(block)
-        finally:
-            if not ended:
-                with suppress(RuntimeError):
-                    self._raw.streaming_cancel_query(raw)
+    def stream(self, sql: str, form: str, parameters: Mapping[str, str]) -> Stream:
+        """The blocks of a SELECT, each formatted by itself; raises EngineError."""
+        return Stream(self._raw, sql, form, parameters)
 
     def insert(self, sql: str, form: str) -> Insert:
         """Open an insert of data in ``form``; ``sql`` ends before the FORMAT clause."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import chain
 from queue import Queue
 
 from millrace.embedded.clickhouse import formats, statement
-from millrace.embedded.clickhouse.engine import Connection, Counts, Result
+from millrace.embedded.clickhouse.engine import Connection, Counts, Result, Stream
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.response import Response
 
@@ -68,27 +69,23 @@ def _whole(result: Result, response: Response) -> None:
     response.whole(200, result.data, {"X-ClickHouse-Summary": summary(result.counts)})
 
 
-def _streamed(
-    blocks: Iterator[Result], stitch: formats.Stitch, ending: bytes, response: Response
-) -> None:
+def _streamed(blocks: Stream, stitch: formats.Stitch, ending: bytes, response: Response) -> None:
     first = next(blocks, None)
     if first is None:
         response.whole(200, b"", {"X-ClickHouse-Summary": summary(Counts())})
         return
     second = next(blocks, None) if len(first.data) < _FIRST else None
-    counts = {"X-ClickHouse-Summary": summary(first.counts)}
+    counts = {"X-ClickHouse-Summary": summary(blocks.counts)}
     if second is None and len(first.data) < _FIRST:
         response.whole(200, bytes(stitch(first.data, True)) + ending, counts)
         return
     response.begin(counts)
     response.write(stitch(first.data, True))
-    if second is not None:
-        response.write(stitch(second.data, False))
-    for block in blocks:
+    for block in chain([] if second is None else [second], blocks):
         response.write(stitch(block.data, False))
     if ending:
         response.write(ending)
-    response.end()
+    response.end(summary(blocks.counts))
 
 
 def _piped(connection: Connection, work: Work, response: Response) -> None:
@@ -135,21 +132,7 @@ def _forward(source: int, response: Response, outcome: Queue[Result | EngineErro
     if isinstance(result, EngineError):
         raise result
     if response.started:
-        response.end()
+        response.end(summary(result.counts))
     else:
         counts = {"X-ClickHouse-Summary": summary(result.counts)}
         response.whole(200, b"".join(held), counts)
-
-
-def insert(
-    connection: Connection, found: statement.Insertion, data: Iterable[bytes], mark: str
-) -> Counts:
-    """Run an insert with data; raises EngineError, or Disconnected when the client vanishes."""
-    target = connection.insert(f"{found.head}\n{mark}\n", found.form)
-    try:
-        for piece in data:
-            target.append(piece)
-        return target.finish()
-    except BaseException:
-        target.cancel()
-        raise

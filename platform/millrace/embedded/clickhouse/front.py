@@ -7,6 +7,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 
 from millrace.embedded.clickhouse import (
     access,
@@ -21,6 +22,7 @@ from millrace.embedded.clickhouse.engine import Connection, Engine
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.guard import Guard
 from millrace.embedded.clickhouse.identity import Identities
+from millrace.embedded.clickhouse.insert import insert
 from millrace.embedded.clickhouse.parameters import Parameters, split
 from millrace.embedded.clickhouse.pool import Pool, Profile, Slots
 from millrace.embedded.clickhouse.processes import Process, Processes, Watcher
@@ -177,7 +179,8 @@ class Front:
     ) -> None:
         self._check(call, connection)
         if call.insertion is not None:
-            counts = execute.insert(connection, call.insertion, spool, call.process.mark)
+            kill = partial(self.processes.kill, call.process)
+            counts = insert(connection, call.insertion, spool, call.process.mark, kill)
             call.response.whole(200, b"", {"X-ClickHouse-Summary": execute.summary(counts)})
             return
         work = self._work(call, profile)

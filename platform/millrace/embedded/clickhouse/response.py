@@ -17,6 +17,8 @@ _REASONS = {
     431: "Request Header Fields Too Large", 500: "Internal Server Error",
     501: "Not Implemented", 503: "Service Unavailable",
 }  # fmt: skip
+#: What was read and written. ClickHouse's server has it before the body alone, as it stands then.
+SUMMARY = "X-ClickHouse-Summary"
 #: Seconds that a client may leave a result unread.
 PATIENCE = 60.0
 
@@ -71,7 +73,8 @@ class Response:
             self.keep_alive = False
             head = self._head(200, extra)
         else:
-            head = self._head(200, {**extra, "Transfer-Encoding": "chunked"})
+            chunked = {"Transfer-Encoding": "chunked", "Trailer": SUMMARY}
+            head = self._head(200, {**extra, **chunked})
         self.sock.settimeout(PATIENCE)
         _send(self.sock, head)
 
@@ -89,12 +92,13 @@ class Response:
         else:
             _send(self.sock, b"%x\r\n" % len(data), data, b"\r\n")
 
-    def end(self) -> None:
-        """Finish a response that was begun."""
+    def end(self, summary: str = "") -> None:
+        """Finish a response that was begun. ``summary`` follows it, as it stands at the end."""
         if self.encoder is not None:
             self._chunk(self.encoder.flush())
         if self.version != "HTTP/1.0":
-            _send(self.sock, b"0\r\n\r\n")
+            trailer = f"{SUMMARY}: {summary}\r\n" if summary else ""
+            _send(self.sock, f"0\r\n{trailer}\r\n".encode("ascii"))
 
     def broken(self, text: bytes) -> None:
         """Report an error after the head has left, as ClickHouse 25.11 does.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _TOKEN = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
@@ -59,11 +59,15 @@ def first_words(sql: bytes, count: int = 2) -> list[str]:
 
 @dataclass(frozen=True)
 class Insertion:
-    """An INSERT with data: ``head`` ends before FORMAT; the data starts at ``data_at``."""
+    """An INSERT with data: ``head`` ends before SETTINGS and FORMAT; data starts at ``data_at``.
+
+    ``settings`` is the clause of that name, or empty.
+    """
 
     head: str
     form: str
     data_at: int
+    settings: str = ""
 
 
 def insertion(sql: bytes, default_form: str) -> Insertion | None:
@@ -73,36 +77,49 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
     """
     depth = 0
     seen = 0
+    settings: Token | None = None
     for token in tokens(sql):
         seen += 1
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
         if depth or token.kind != "word" or seen <= 3:
             continue
+        if token.text == "SETTINGS":
+            settings = token
         if token.text == "FORMAT":
-            return _with_format(sql, token)
+            return _with_format(sql, settings, token)
         if token.text == "VALUES":
-            return Insertion(_head(sql, token), "Values", token.end)
+            return Insertion(*_parts(sql, settings, token.start, "Values", token.end))
         if token.text in ("SELECT", "WITH", "INFILE", "WATCH"):
             return None
-    head = sql.decode("utf-8", "replace").rstrip().rstrip(";")
-    return Insertion(head, default_form or "Values", len(sql))
+    end = len(sql.rstrip().rstrip(b";"))
+    return Insertion(*_parts(sql, settings, end, default_form or "Values", len(sql)))
 
 
-def _head(sql: bytes, token: Token) -> str:
-    return sql[: token.start].decode("utf-8", "surrogateescape").rstrip()
+def _parts(
+    sql: bytes, settings: Token | None, end: int, form: str, data_at: int
+) -> tuple[str, str, int, str]:
+    middle = settings.start if settings else end
+    head, clause = (
+        part.decode("utf-8", "surrogateescape").strip() for part in (sql[:middle], sql[middle:end])
+    )
+    return head, form, data_at, clause
 
 
-def _with_format(sql: bytes, keyword: Token) -> Insertion | None:
+def _with_format(sql: bytes, settings: Token | None, keyword: Token) -> Insertion | None:
     name = re.compile(rb"\s*([A-Za-z][A-Za-z0-9]*)").match(sql, keyword.end)
     if name is None:
         return None
-    head, end = _head(sql, keyword), name.end()
-    settings = _SETTINGS_TAIL.match(sql, end)
-    if settings is not None:
-        head = f"{head} SETTINGS {settings[1].decode('utf-8', 'replace')}"
-        end = settings.end()
+    end = name.end()
+    tail = _SETTINGS_TAIL.match(sql, end)
+    if tail is not None:
+        end = tail.end()
     blank = re.compile(rb"[ \t\f\v]*;?[ \t\f\v]*\r?\n?").match(sql, end)
-    return Insertion(head, name[1].decode(), blank.end() if blank else end)
+    data_at = blank.end() if blank else end
+    parts = _parts(sql, settings, keyword.start, name[1].decode(), data_at)
+    found = Insertion(*parts)
+    if tail is None:
+        return found
+    return replace(found, settings=f"SETTINGS {tail[1].decode('utf-8', 'replace')}")
 
 
 def is_insert(sql: bytes) -> bool:

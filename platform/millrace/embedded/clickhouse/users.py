@@ -1,6 +1,7 @@
 """The users made by CREATE USER: who they are, what they may read, what is set for them.
 
-Kept in one JSON file, replaced as a whole so that a crash leaves the old or the new one.
+Settings stand at the user or in a profile that several may have. Kept in one JSON file, replaced
+as a whole so that a crash leaves the old or the new one.
 """
 
 from __future__ import annotations
@@ -13,23 +14,31 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from millrace.embedded.clickhouse.errors import refuse
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A user's setting: its value, its bounds, and whether a request may give another."""
+    """A user's setting: its value, its bounds, and whether a request may give another.
+
+    ``fixed`` is ClickHouse's READONLY, ``free`` its CHANGEABLE_IN_READONLY.
+    """
 
     value: str | None = None
     least: str | None = None
     most: str | None = None
     fixed: bool = False
+    free: bool = False
 
 
 @dataclass(frozen=True)
 class User:
-    """A user. ``digest`` is the SHA-256 of the password in hex; ``databases`` may be read."""
+    """A user. ``digest`` is the SHA-256 of the password in hex; ``databases`` may be read.
+
+    ``also`` are digests of further passwords; ``profile`` names what is set besides ``settings``.
+    """
 
     name: str
     digest: str
@@ -37,11 +46,16 @@ class User:
     settings: dict[str, Setting] = field(default_factory=dict)
     databases: frozenset[str] = frozenset()
     admin: bool = False
+    also: frozenset[str] = frozenset()
+    profile: str = ""
 
     def accepts(self, password: str) -> bool:
         """Whether this is the user's password; takes the same time for any wrong one."""
         given = hashlib.sha256(password.encode("utf-8", "surrogateescape")).hexdigest()
-        return hmac.compare_digest(given, self.digest.lower())
+        found = False
+        for digest in (self.digest, *self.also):
+            found |= hmac.compare_digest(given, digest.lower())
+        return found
 
     def value(self, setting: str) -> str | None:
         """A setting's value for this user, None where nothing is set."""
@@ -49,34 +63,51 @@ class User:
         return found.value if found else None
 
 
-def _load(path: Path) -> dict[str, User]:
-    if not path.exists():
-        return {}
-    entries = json.loads(path.read_text())
-    return {
+Profile = dict[str, Setting]
+
+
+def _settings(stored: dict[str, dict[str, str | bool | None]]) -> Profile:
+    return {name: Setting(**value) for name, value in stored.items()}  # type: ignore[arg-type]
+
+
+def _load(path: Path) -> tuple[dict[str, User], dict[str, Profile]]:
+    entries = json.loads(path.read_text()) if path.exists() else []
+    users = {
         entry["name"]: User(
             name=entry["name"],
             digest=entry["digest"],
             database=entry["database"],
-            settings={name: Setting(**value) for name, value in entry["settings"].items()},
+            settings=_settings(entry["settings"]),
             databases=frozenset(entry["databases"]),
+            also=frozenset(entry.get("also", ())),
+            profile=entry.get("profile", ""),
         )
         for entry in entries
+        if "digest" in entry
     }
+    profiles = {
+        entry["name"]: _settings(entry["settings"]) for entry in entries if "digest" not in entry
+    }
+    return users, profiles
 
 
 class Users:
-    """The file of users, and the administrator, who is not in it."""
+    """The file of users and profiles, and the administrator, who is not in it."""
 
     def __init__(self, path: Path, admin: User) -> None:
         self._path = path
         self._admin = admin
         self._lock = threading.Lock()
-        self._users = _load(path)
+        self._users, self._profiles = _load(path)
 
     def find(self, name: str) -> User | None:
-        """The user of that name, the administrator included."""
-        return self._admin if name == self._admin.name else self._users.get(name)
+        """The user of that name with all that is set for it, the administrator included."""
+        if name == self._admin.name:
+            return self._admin
+        user = self._users.get(name)
+        if user is None or not user.profile:
+            return user
+        return replace(user, settings={**self._profiles.get(user.profile, {}), **user.settings})
 
     def all(self) -> list[User]:
         """All users but the administrator, by name."""
@@ -121,14 +152,44 @@ class Users:
                 raise refuse(192, f"There is no user `{name}` in user directories.")
             self._store({key: user for key, user in self._users.items() if key != name})
 
-    def _store(self, users: dict[str, User]) -> None:
-        entries = [
+    def set_profile(
+        self, name: str, settings: Profile, *, if_not_exists: bool, or_replace: bool
+    ) -> None:
+        """Add a profile; raises EngineError 493 when there is one of that name."""
+        with self._lock:
+            if name in self._profiles and not or_replace:
+                if if_not_exists:
+                    return
+                raise refuse(493, f"settings profile `{name}` already exists.")
+            self._store(self._users, {**self._profiles, name: settings})
+
+    def has_profile(self, name: str) -> bool:
+        """Whether there is a profile of that name."""
+        return name in self._profiles
+
+    def drop_profile(self, name: str, *, if_exists: bool) -> None:
+        """Remove a profile; raises EngineError 180 when there is none of that name."""
+        with self._lock:
+            if name not in self._profiles:
+                if if_exists:
+                    return
+                raise refuse(180, f"There is no settings profile `{name}` in user directories.")
+            kept = {key: one for key, one in self._profiles.items() if key != name}
+            self._store(self._users, kept)
+
+    def _store(self, users: dict[str, User], profiles: dict[str, Profile] | None = None) -> None:
+        profiles = self._profiles if profiles is None else profiles
+        entries: list[dict[str, Any]] = [
             {
-                **asdict(replace(user, databases=frozenset())),
+                **asdict(replace(user, databases=frozenset(), also=frozenset())),
                 "databases": sorted(user.databases),
+                "also": sorted(user.also),
             }
             for user in users.values()
         ]
+        for name, settings in profiles.items():
+            stored = {key: asdict(one) for key, one in settings.items()}
+            entries.append({"name": name, "settings": stored})
         new = self._path.with_suffix(".new")
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -136,4 +197,4 @@ class Users:
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
-        self._users = users
+        self._users, self._profiles = users, profiles

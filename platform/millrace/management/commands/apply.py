@@ -4,14 +4,15 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from millrace.configuration.apply import apply
 from millrace.configuration.changes import Change
 from millrace.configuration.errors import ConfigurationError
+from tenants.audit.command import ChangingCommand
 
 
-class Command(BaseCommand):
+class Command(ChangingCommand):
     help = "Bring tenants, connections, tables, sources and queries to what YAML files say."
 
     def add_arguments(self, parser: ArgumentParser) -> None:

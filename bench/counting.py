@@ -1,0 +1,32 @@
+"""A worker whose inserts only count: ``python -m bench.counting CELERY-ARGS``.
+
+All else is a worker's own: leases, intents, reading, cutting, the Arrow block, positions, commits.
+"""
+
+from __future__ import annotations
+
+import sys
+import uuid
+from typing import Any
+
+from celery.__main__ import main
+from celery.signals import worker_init
+
+
+def only_count(**_: Any) -> None:
+    """Make the block as ever, and send it nowhere; nothing is in quarantine."""
+    from ingestion.consume import inbox
+    from ingestion.consume.inbox import Address
+    from ingestion.consume.lane import Cut
+
+    def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> int:
+        inbox.block(source_id, cut)
+        return 0
+
+    inbox.insert = insert
+
+
+if __name__ == "__main__":
+    # Not earlier: Django is set up by then.
+    worker_init.connect(only_count)
+    sys.exit(main())

@@ -1,0 +1,111 @@
+"""A source's last hours as charts: throughput, lag, freshness."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from ingestion.consume import ages, history
+from ingestion.consume.history import Minute
+from ingestion.consume.status import SourceStatus
+from ingestion.models import Source
+from tenants.admin import display
+from tenants.admin.chart import Chart, Series
+
+#: How far back one may look, in hours, and the minutes that one column then stands for.
+SPANS = {1: 1, 3: 1, 12: 4, 48: 16}
+DEFAULT = 3
+
+
+def chosen(text: str) -> int:
+    """The hours asked for, where they are among SPANS."""
+    return int(text) if text.isascii() and text.isdigit() and int(text) in SPANS else DEFAULT
+
+
+def spans(hours: int) -> list[tuple[str, str, bool]]:
+    """(label, address, whether it is the one shown) of each."""
+    return [
+        (f"{one} hours" if one > 1 else "1 hour", f"?hours={one}", one == hours) for one in SPANS
+    ]
+
+
+def charts(source: Source, status: SourceStatus, hours: int, now: datetime) -> list[Chart]:
+    """Of a source whose ``status`` was taken at ``now``."""
+    minutes = history.minutes(source, timedelta(hours=hours), now)
+    width = SPANS[hours]
+    columns = [
+        history.together(minutes[first : first + width]) for first in range(0, len(minutes), width)
+    ]
+    # The last minute is not over.
+    running = (width - 1) * 60.0 + (now - minutes[-1].began_at).total_seconds()
+    seconds = [width * 60.0] * (len(columns) - 1) + [max(1.0, running)]
+    return [
+        _throughput(columns, seconds, status),
+        _lag(columns, status),
+        _freshness(columns, status),
+    ]
+
+
+def _starts(columns: Sequence[Minute]) -> list[datetime]:
+    return [one.began_at for one in columns]
+
+
+def _throughput(columns: Sequence[Minute], seconds: list[float], status: SourceStatus) -> Chart:
+    pairs = list(zip(columns, seconds, strict=True))
+    return Chart(
+        title="Events a second",
+        now=f"{rate(status.events_per_second)} · {display.size(int(status.bytes_per_second))}/s",
+        starts=_starts(columns),
+        series=[
+            Series("events", "main", [one.rows / passed for one, passed in pairs], filled=True),
+            Series("quarantined", "bad", [one.quarantined / passed for one, passed in pairs]),
+        ],
+        told=lambda value: f"{rate(value)}/s",
+    )
+
+
+def _lag(columns: Sequence[Minute], status: SourceStatus) -> Chart:
+    return Chart(
+        title="Lag, in messages",
+        now=lag(status),
+        starts=_starts(columns),
+        series=[Series("waiting", "warn", [float(one.lag) for one in columns], filled=True)],
+        told=lambda value: f"{value:,.0f}",
+    )
+
+
+def _freshness(columns: Sequence[Minute], status: SourceStatus) -> Chart:
+    return Chart(
+        title="Age of events when they land",
+        now=freshness(status),
+        starts=_starts(columns),
+        series=[
+            Series("95 of 100", "side", [ages.quantile(one.ages, 0.95) for one in columns]),
+            Series("half", "main", [ages.quantile(one.ages, 0.5) for one in columns]),
+        ],
+        told=age,
+    )
+
+
+def rate(value: float) -> str:
+    """A figure a second, with a digit behind the point where it is small."""
+    return f"{value:,.1f}" if 0 < value < 100 else f"{value:,.0f}"
+
+
+def lag(status: SourceStatus) -> str:
+    """``1,204 (12 s)``: how many messages wait, and for how long."""
+    if not status.lag or status.lag_seconds is None:
+        return f"{status.lag:,}"
+    return f"{status.lag:,} ({display.duration(status.lag_seconds)})"
+
+
+def freshness(status: SourceStatus) -> str:
+    """``0.41 s / 0.72 s``: p50 and p95."""
+    if status.freshness_p50 is None or status.freshness_p95 is None:
+        return "–"
+    return f"{age(status.freshness_p50)} / {age(status.freshness_p95)}"
+
+
+def age(seconds: float) -> str:
+    """An age of which hundredths of a second matter while it is small."""
+    return f"{seconds:.2f} s" if seconds < 10 else display.duration(seconds)

@@ -1,0 +1,93 @@
+"""What a table's quarantine page shows: groups of misfits, and the newest of those chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+from ingestion import quarantine
+from ingestion.models import Source, Table
+from ingestion.quarantine import Group
+from tenants.warehouse.errors import WarehouseError
+
+#: Bars are as wide as their share, but never too thin to be seen.
+LEAST_PERCENT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which misfits are asked for; '' and None: whichever."""
+
+    reason: str = ""
+    column: str | None = None
+    source: str = ""
+
+    @classmethod
+    def of(cls, query: Mapping[str, str]) -> Wanted:
+        return cls(query.get("reason", ""), query.get("column"), query.get("source", ""))
+
+    def address(self, **changes: str | None) -> str:
+        """The page's query string with these changed."""
+        parts = {"reason": self.reason, "column": self.column, "source": self.source} | changes
+        # An empty column is one: messages that are no JSON at all have none.
+        kept = {
+            key: value for key, value in parts.items() if value or (key, value) == ("column", "")
+        }
+        return f"?{urlencode(kept)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A group with the address that shows its messages, and its share of all in per cent."""
+
+    group: Group
+    address: str
+    percent: float
+    is_chosen: bool
+
+
+def context(table: Table, wanted: Wanted) -> dict[str, Any]:
+    """For ``millrace/quarantine.html``; an engine that fails is told as ``trouble``."""
+    source = _source(table, wanted.source)
+    try:
+        groups = quarantine.groups(table, source=source)
+        newest = quarantine.newest(table, reason=wanted.reason, column=wanted.column, source=source)
+    except WarehouseError as error:
+        return {"trouble": str(error)}
+    total = sum(one.messages for one in groups)
+    return {
+        "rows": [_row(one, wanted, total) for one in groups],
+        "total": total,
+        "misfits": newest,
+        "chosen": wanted.reason,
+        "chosen_column": wanted.column,
+        "everything": wanted.address(reason=None, column=None),
+        "source": source,
+        "sources": _sources(table, wanted, source),
+    }
+
+
+def _source(table: Table, text: str) -> Source | None:
+    """The table's source of that key; another table's is none."""
+    is_key = text.isascii() and text.isdigit() and len(text) < 19
+    return table.sources.filter(pk=text).first() if is_key else None
+
+
+def _sources(table: Table, wanted: Wanted, chosen: Source | None) -> list[tuple[str, str, bool]]:
+    """(name, address, whether it is the one shown) of each source that feeds the table."""
+    found = [("All sources", wanted.address(source=None), chosen is None)]
+    return found + [
+        (one.name, wanted.address(source=str(one.pk)), one == chosen)
+        for one in table.sources.order_by("name")
+    ]
+
+
+def _row(group: Group, wanted: Wanted, total: int) -> Row:
+    return Row(
+        group=group,
+        address=wanted.address(reason=group.reason, column=group.column),
+        percent=max(LEAST_PERCENT, round(100 * group.messages / total, 1)),
+        is_chosen=(group.reason, group.column) == (wanted.reason, wanted.column),
+    )

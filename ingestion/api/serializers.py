@@ -1,0 +1,160 @@
+"""How sources look in the API: the fields of ``SourceStatus``, partitions and quarantine groups.
+
+What each means stands at the values themselves, in ``consume.status`` and ``quarantine``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.extensions import OpenApiSerializerExtension
+from rest_framework import serializers
+
+from ingestion.consume.status import SourceState
+from ingestion.services.resets import Where
+from tenants.api.fields import Flag, Whole
+
+
+class SourceSerializer(serializers.Serializer[Any]):
+    """Of a ``SourceStatus``. Times are in seconds, rates a second, over the last five minutes."""
+
+    name = serializers.CharField(source="source")
+    kind = serializers.ChoiceField(["kafka", "rabbitmq", "http"])
+    table = serializers.CharField()
+    state = serializers.ChoiceField([str(one) for one in SourceState])
+    paused_reason = serializers.CharField(help_text="Why Millrace itself paused it, if it did.")
+    lag = serializers.IntegerField(help_text="Messages that wait at the broker.")
+    lag_seconds = serializers.FloatField(
+        allow_null=True, help_text="For how long at the most the oldest of them has waited."
+    )
+    freshness_seconds = serializers.FloatField(
+        allow_null=True, help_text="Age of the newest event in the table."
+    )
+    freshness_p50 = serializers.FloatField(
+        allow_null=True, help_text="How old half of the events were at most when they landed."
+    )
+    freshness_p95 = serializers.FloatField(allow_null=True, help_text="The same of 95 of 100.")
+    events_per_second = serializers.FloatField()
+    bytes_per_second = serializers.FloatField()
+    landed = serializers.IntegerField(help_text="Rows in the table, since the beginning.")
+    quarantined = serializers.IntegerField()
+    lost = serializers.IntegerField(
+        help_text="Messages that the broker deleted before it was their turn."
+    )
+    last_landed_at = serializers.DateTimeField(allow_null=True)
+    last_error = serializers.CharField(help_text="What broke last, also when it was overcome.")
+    error_at = serializers.DateTimeField(allow_null=True)
+    retry_at = serializers.DateTimeField(allow_null=True, help_text="Set while it is failing.")
+
+
+class ResetRequestSerializer(serializers.Serializer[Any]):
+    """Where a source is to go on."""
+
+    to = serializers.ChoiceField([str(one) for one in Where])
+    offset = Whole(required=False, min_value=0, help_text="With to=offset.")
+    time = serializers.DateTimeField(required=False, help_text="With to=time.")
+    partition = Whole(
+        required=False, min_value=0, help_text="Only this one; needed with to=offset."
+    )
+    doubles = Flag(default=False, help_text="Insert again also what is in the table.")
+    preview = Flag(default=False, help_text="Only tell what would be read again or skipped.")
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        for name in ("offset", "time"):
+            if attrs["to"] == name and name not in attrs:
+                raise serializers.ValidationError({name: f"Needed with to={name}."})
+        return attrs
+
+
+class _ResetRequestDescribed(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """What ``validate`` asks for, as a schema says it."""
+
+    target_class = ResetRequestSerializer
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
+        schema: dict[str, Any] = auto_schema._map_serializer(  # noqa: SLF001 - drf-spectacular's way
+            self.target, direction, bypass_extensions=True
+        )
+        return schema | {
+            "anyOf": [
+                # Patterns, as drf-spectacular puts the whole list of values for any enum of it.
+                {"properties": {"to": {"pattern": "^(start|end)$"}}},
+                {"properties": {"to": {"pattern": "^offset$"}}, "required": ["offset"]},
+                {"properties": {"to": {"pattern": "^time$"}}, "required": ["time"]},
+            ]
+        }
+
+
+class MoveSerializer(serializers.Serializer[Any]):
+    """Of a ``Move``: offsets, of which not every one need hold a message."""
+
+    partition = serializers.IntegerField(source="number")
+    position = serializers.IntegerField(allow_null=True)
+    to = serializers.IntegerField()
+    low_watermark = serializers.IntegerField(source="low")
+    high_watermark = serializers.IntegerField(source="high")
+    read_again = serializers.IntegerField()
+    skipped = serializers.IntegerField()
+
+
+class ResetSerializer(serializers.Serializer[Any]):
+    done = serializers.BooleanField(help_text="False: it was a preview.")
+    partitions = MoveSerializer(many=True)
+
+
+class SourcesSerializer(serializers.Serializer[Any]):
+    sources = SourceSerializer(many=True)
+
+
+class PartitionSerializer(serializers.Serializer[Any]):
+    """Of a ``StreamPartition``."""
+
+    number = serializers.IntegerField()
+    position = serializers.IntegerField(
+        allow_null=True, help_text="Offset of the next message to land."
+    )
+    low_watermark = serializers.IntegerField(help_text="Oldest offset that the broker has.")
+    high_watermark = serializers.IntegerField(help_text="Offset of the next new message.")
+    measured_at = serializers.DateTimeField(allow_null=True)
+    lag = serializers.IntegerField()
+    landed = serializers.IntegerField()
+    quarantined = serializers.IntegerField()
+    lost = serializers.IntegerField()
+    last_event_at = serializers.DateTimeField(allow_null=True)
+    last_landed_at = serializers.DateTimeField(allow_null=True)
+
+
+class SourceDetailSerializer(SourceSerializer):
+    quarantine_limit = serializers.IntegerField(
+        help_text="Per cent of misfits beyond which it is paused; 0: never."
+    )
+    partitions = PartitionSerializer(many=True)
+
+
+class ExampleSerializer(serializers.Serializer[Any]):
+    """The newest message of a group, cut to 2,000 bytes."""
+
+    value = serializers.CharField()
+    raw = serializers.CharField()
+    partition = serializers.IntegerField()
+    offset = serializers.IntegerField()
+
+
+class GroupSerializer(serializers.Serializer[Any]):
+    """Of a ``quarantine.Group``."""
+
+    reason = serializers.CharField()
+    column = serializers.CharField()
+    expected = serializers.CharField()
+    messages = serializers.IntegerField()
+    first_seen = serializers.DateTimeField()
+    last_seen = serializers.DateTimeField()
+    example = ExampleSerializer(source="*")
+
+
+class QuarantineSerializer(serializers.Serializer[Any]):
+    table = serializers.CharField()
+    quarantine_days = serializers.IntegerField(
+        help_text="Days for which messages that did not fit are kept."
+    )
+    groups = GroupSerializer(many=True)

@@ -1,0 +1,168 @@
+"""``/api/v1/sources``: how a tenant's sources are, and pausing and resuming them."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework.request import Request
+
+from ingestion import quarantine
+from ingestion.api.serializers import (
+    QuarantineSerializer,
+    SourceDetailSerializer,
+    SourcesSerializer,
+)
+from ingestion.consume.status import source_status
+from ingestion.models import Source
+from ingestion.services import sources
+from tenants.api.authentication import Caller
+from tenants.api.endpoint import Endpoint
+from tenants.api.problem import Problem, not_found
+from tenants.audit import record
+from tenants.models import Scope
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
+
+PROBLEM = "application/problem+json"
+_REFUSED = {
+    (401, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The key is missing or not valid."),
+    (403, PROBLEM): OpenApiResponse(
+        OpenApiTypes.OBJECT, "The tenant is suspended, or the key lacks the scope `manage`."
+    ),
+}
+PROBLEMS = _REFUSED | {
+    (404, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The tenant has no source of that name."),
+}
+
+
+class SourcesView(Endpoint):
+    """All sources of the caller's tenant."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="list_sources",
+        summary="List the sources: state, lag, freshness, throughput",
+        responses={200: SourcesSerializer, **_REFUSED},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Tell how each of them is."""
+        caller = self.caller(request)
+        rows = Source.objects.filter(tenant=caller.tenant_id)
+        found = source_status(
+            rows if caller.sources is None else rows.filter(name__in=caller.sources)
+        )
+        return JsonResponse(SourcesSerializer({"sources": found}).data)
+
+
+class SourceView(Endpoint):
+    """One source, with its partitions."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="get_source",
+        summary="Tell how a source is, with its partitions",
+        responses={200: SourceDetailSerializer, **PROBLEMS},
+    )
+    def get(self, request: Request, name: str) -> HttpResponse:
+        return _detail(own_source(self.caller(request), name))
+
+
+class PauseView(Endpoint):
+    """``POST``: the source is consumed no more. To repeat it changes nothing."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="pause_source",
+        summary="Pause a source: what is not read stays at the broker",
+        request=None,
+        responses={200: SourceDetailSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, name: str) -> HttpResponse:
+        source = own_source(self.caller(request), name)
+        if source.active:
+            sources.pause(source)
+            record("source.pause", source, tenant=source.tenant)
+        return _detail(source)
+
+
+class ResumeView(Endpoint):
+    """``POST``: the source goes on where it was paused; misfits are counted anew."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="resume_source",
+        summary="Resume a source where it was paused",
+        request=None,
+        responses={200: SourceDetailSerializer, **PROBLEMS},
+    )
+    def post(self, request: Request, name: str) -> HttpResponse:
+        source = own_source(self.caller(request), name)
+        if not source.active:
+            sources.resume(source)
+            record("source.resume", source, tenant=source.tenant)
+        return _detail(source)
+
+
+class QuarantineView(Endpoint):
+    """What of a source did not fit its table."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="get_quarantine",
+        summary="List what did not fit, by reason and column, with an example each",
+        responses={
+            200: QuarantineSerializer,
+            **PROBLEMS,
+            (503, PROBLEM): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The engine does not answer; see Retry-After."
+            ),
+        },
+    )
+    def get(self, request: Request, name: str) -> HttpResponse:
+        caller = self.caller(request)
+        source = own_source(caller, name)
+        if caller.filters:
+            detail = "Your key has row filters, which can't hold for what did not fit the table."
+            raise Problem(403, "row_filter", detail)
+        try:
+            groups = quarantine.groups(source.table, source=source)
+        except WarehouseError as error:
+            log.warning("Quarantine of %s: %s", source, error)
+            detail = "The quarantine can't be read at this moment. Try again later."
+            raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
+        found = {
+            "table": source.table.name,
+            "quarantine_days": source.table.quarantine_days,
+            "groups": groups,
+        }
+        return JsonResponse(QuarantineSerializer(found).data)
+
+
+def own_source(caller: Caller, name: str) -> Source:
+    """A source that the caller may use; of any other it is not known whether it exists."""
+    rows = Source.objects.select_related("tenant__warehouse", "table__tenant__warehouse")
+    found = rows.filter(tenant=caller.tenant_id, name=name)
+    source = found.first() if caller.may_use(name) else None
+    if source is None:
+        raise not_found("There is no source of that name.")
+    return source
+
+
+def _detail(source: Source) -> HttpResponse:
+    (status,) = source_status(Source.objects.filter(tenant=source.tenant_id, pk=source.pk))
+    found: dict[str, Any] = asdict(status) | {
+        "quarantine_limit": source.quarantine_limit,
+        "partitions": source.partitions.order_by("number"),
+    }
+    return JsonResponse(SourceDetailSerializer(found).data)

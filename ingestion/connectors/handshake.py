@@ -1,0 +1,134 @@
+"""What a failed TLS handshake means, in words."""
+
+from __future__ import annotations
+
+import ssl
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+
+from cryptography import x509
+
+from ingestion.connectors.trial import TIMEOUT, StepDoubtful, StepFailed
+
+#: A broker's certificate that ends within this time is worth a word.
+SOON = timedelta(days=14)
+#: OpenSSL's codes (openssl/x509_vfy.h).
+_NOT_YET_VALID, _EXPIRED = 9, 10
+_UNKNOWN_ISSUER = {2, 18, 19, 20, 21}
+_WRONG_NAME = {62, 64}
+#: Alerts by which a broker says that it wants another certificate from us.
+_ALERTS = (
+    "CERTIFICATE_REQUIRED",
+    "BAD_CERTIFICATE",
+    "CERTIFICATE_UNKNOWN",
+    "CERTIFICATE_EXPIRED",
+    "CERTIFICATE_REVOKED",
+    "UNKNOWN_CA",
+    "HANDSHAKE_FAILURE",
+    "ACCESS_DENIED",
+)
+
+
+def failure(error: Exception, host: str, port: int, has_certificate: bool) -> StepFailed:
+    """What to tell the operator."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _unverified(error, host, port)
+    where, reason = f"{host}:{port}", str(getattr(error, "reason", "") or "")
+    if any(alert in reason for alert in _ALERTS):
+        return _refused(where, reason, has_certificate)
+    if isinstance(error, TimeoutError):
+        said = f"{where} did not answer the TLS handshake within {TIMEOUT:.0f} s."
+        return StepFailed(said, "Use the port of the broker's TLS listener, or turn TLS off.")
+    if _is_no_tls(error, reason):
+        mend = "Use the port of the broker's TLS listener, or turn TLS off for this connection."
+        return StepFailed(f"{where} does not speak TLS.", mend)
+    said = f"The TLS handshake with {where} failed: {reason.replace('_', ' ').lower() or error}."
+    return StepFailed(said, "See that the broker and this machine share a TLS version and ciphers.")
+
+
+def see_that_it_lasts(secured: ssl.SSLSocket, where: str) -> None:
+    """Raise StepDoubtful where the broker's certificate expires soon."""
+    found = secured.getpeercert() or {}  # empty where it is not verified
+    if "notAfter" not in found:
+        return
+    last = datetime.fromtimestamp(ssl.cert_time_to_seconds(str(found["notAfter"])), UTC)
+    if last - datetime.now(UTC) < SOON:
+        said = f"{secured.version()}; the certificate of {where} expires on {last:%Y-%m-%d}."
+        raise StepDoubtful(said, "Renew the broker's certificate before that day.")
+
+
+def hung_up(error: OSError, where: str, has_certificate: bool) -> StepFailed:
+    """The handshake went well, and then the broker did not: with TLS 1.3 it judges us only then."""
+    reason = str(getattr(error, "reason", "") or "")
+    if any(alert in reason for alert in _ALERTS):
+        return _refused(where, reason, has_certificate)
+    if isinstance(error, TimeoutError):
+        said = f"{where} did not answer within {TIMEOUT:.0f} s, although it speaks TLS."
+        return StepFailed(said, "Correct the port: another service may listen there.")
+    what = "refuses the client certificate" if has_certificate else "asks for a client certificate"
+    said = f"{where} hangs up after the TLS handshake, as a broker does that {what}."
+    return StepFailed(said, "Give a client certificate, signed by a CA that the broker trusts.")
+
+
+def _is_no_tls(error: Exception, reason: str) -> bool:
+    broken = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError)
+    words = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "UNEXPECTED_EOF", "PACKET_LENGTH")
+    return isinstance(error, broken) or any(word in reason for word in words)
+
+
+def _refused(where: str, reason: str, has_certificate: bool) -> StepFailed:
+    if not has_certificate:
+        said = f"{where} asks for a client certificate, and this connection has none."
+        return StepFailed(said, "Give the client certificate and its key.")
+    told = reason.partition("ALERT_")[2].replace("_", " ").lower()
+    said = f"{where} refuses the client certificate ({told})."
+    mend = "Give one that has not expired, signed by a CA that the broker trusts."
+    return StepFailed(said, mend)
+
+
+def _unverified(error: ssl.SSLCertVerificationError, host: str, port: int) -> StepFailed:
+    found = _certificate(host, port)
+    where, code = f"{host}:{port}", error.verify_code
+    if code == _EXPIRED:
+        since = f" on {found.not_valid_after_utc:%Y-%m-%d}" if found else ""
+        said = f"The certificate of {where} expired{since} (today is {datetime.now(UTC):%Y-%m-%d})."
+        return StepFailed(said, "Renew the broker's certificate, or set this machine's clock.")
+    if code == _NOT_YET_VALID:
+        said = f"The certificate of {where} is not valid yet."
+        return StepFailed(said, "Set this machine's clock, or the certificate's first day.")
+    if code in _WRONG_NAME:
+        names = _names(found) if found else "another name"
+        said = f"The certificate of {where} is for {names}, not for {host}."
+        mend = "Use a name that the certificate has as the address, or have it made for this one."
+        return StepFailed(said, mend)
+    if code in _UNKNOWN_ISSUER:
+        issuer = f" by {_short(found.issuer)!r}" if found else ""
+        said = f"The certificate of {where} is signed{issuer}, whom this connection does not trust."
+        return StepFailed(said, "Give the certificate of that CA as the CA certificate.")
+    said = f"The certificate of {where} is not accepted: {error.verify_message}."
+    return StepFailed(
+        said, "Give the broker a certificate that holds, or the right CA certificate."
+    )
+
+
+def _certificate(host: str, port: int) -> x509.Certificate | None:
+    """What the server shows, for its names and dates; nothing is sent to it."""
+    with suppress(OSError, ValueError):
+        text = ssl.get_server_certificate((host, port), timeout=TIMEOUT)
+        return x509.load_pem_x509_certificate(text.encode())
+    return None
+
+
+def _names(certificate: x509.Certificate) -> str:
+    with suppress(x509.ExtensionNotFound, ValueError):
+        found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = [str(one.value) for one in found.value]
+        if names:
+            more = ", …" if len(names) > 5 else ""
+            return ", ".join(names[:5]) + more
+    return _short(certificate.subject)
+
+
+def _short(name: x509.Name) -> str:
+    common = name.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+    return str(common[0].value) if common else name.rfc4514_string()

@@ -1,0 +1,192 @@
+"""One consumer for many topics: a thousand sources cost a worker one client, not a thousand.
+
+Partitions are assigned, never subscribed. What arrives is laid into a tray for each topic, from
+which the topic's reader takes it. A topic whose tray is full is paused at the consumer, so that one
+that floods holds up no other; its messages stay at the broker.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import Any
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from ingestion.connectors.kafka import config
+from ingestion.connectors.kafka.failures import failure, translated
+from ingestion.errors import ConnectorError, OffsetsGone
+
+log = logging.getLogger(__name__)
+
+_GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
+_ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
+_END = KafkaError._PARTITION_EOF  # noqa: SLF001
+#: Messages and bytes that a tray holds before its topic is paused, and bytes at which it goes on.
+FULL, FULL_BYTES, LOW_BYTES = 20_000, 16 * 1024 * 1024, 4 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Tray:
+    """What has arrived of one topic. ``ends``: by partition, offsets of ends that were reached."""
+
+    topic: str
+    positions: Mapping[int, int]
+    messages: list[Message] = field(default_factory=list)
+    bytes: int = 0
+    ends: dict[int, int] = field(default_factory=dict)
+    error: ConnectorError | None = None
+    is_paused: bool = False
+
+    def take(self, limit: int) -> tuple[list[Message], dict[int, int]]:
+        """Up to ``limit`` messages; the ends with the last of them. Raises ConnectorError."""
+        if len(self.messages) <= limit:
+            taken, self.messages, ends, self.ends = self.messages, [], self.ends, {}
+            self.bytes = 0
+            if not taken and self.error is not None:
+                raise self.error
+            return taken, ends
+        taken, self.messages = self.messages[:limit], self.messages[limit:]
+        self.bytes -= sum(map(len, taken))
+        return taken, {}
+
+    def partitions(self) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, number, at) for number, at in self.positions.items()]
+
+    @property
+    def is_full(self) -> bool:
+        return len(self.messages) >= FULL or self.bytes >= FULL_BYTES
+
+    @property
+    def is_low(self) -> bool:
+        return len(self.messages) < FULL // 4 and self.bytes < LOW_BYTES
+
+
+class SharedConsumer:
+    """A consumer of the topics that readers ask for, each once. Used by one thread."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self._settings = dict(settings)
+        self._where = settings["bootstrap.servers"]
+        self._consumer: Consumer | None = None
+        self._trays: dict[str, Tray] = {}
+        self._added: dict[str, Tray] = {}
+        self._removed: list[TopicPartition] = []
+        self._down: KafkaError | None = None
+
+    def has(self, topic: str) -> bool:
+        return topic in self._trays
+
+    def add(self, topic: str, positions: Mapping[int, int]) -> Tray:
+        """Read the topic's partitions from ``positions`` on, from the next ``receive`` on."""
+        tray = Tray(topic, dict(positions))
+        self._trays[topic] = self._added[topic] = tray
+        return tray
+
+    def remove(self, topic: str) -> None:
+        """Read the topic no more."""
+        tray = self._trays.pop(topic, None)
+        if tray is not None and self._added.pop(topic, None) is None:
+            self._removed += tray.partitions()
+
+    def raise_if_down(self, topic: str) -> None:
+        """Raise ConnectorError while no broker answers."""
+        if self._down is not None:
+            raise failure(self._down, f"Topic {topic!r}", self._where)
+
+    def receive(self, limit: int) -> None:
+        """Lay up to ``limit`` messages that have arrived into the trays. Raises ConnectorError."""
+        self._assign()
+        if self._consumer is None:
+            return
+        self._resume()
+        messages = self._consumer.consume(limit, 0)
+        if not messages:
+            return
+        self._down = None
+        if any(map(Message.error, messages)):
+            messages = [one for one in messages if not self._is_mark(one)]
+        for topic, arrived in self._by_topic(messages):
+            self._lay(topic, arrived)
+
+    def _by_topic(self, messages: list[Message]) -> Iterable[tuple[str, list[Message]]]:
+        if len(self._trays) == 1:
+            return [(next(iter(self._trays)), messages)]
+        return ((topic or "", list(run)) for topic, run in groupby(messages, key=Message.topic))
+
+    def _lay(self, topic: str, arrived: list[Message]) -> None:
+        tray = self._trays.get(topic)
+        if tray is None:
+            return  # of a topic that was removed
+        tray.messages += arrived
+        if len(self._trays) > 1:
+            tray.bytes += sum(map(len, arrived))
+            if tray.is_full and not tray.is_paused and self._consumer is not None:
+                tray.is_paused = True
+                self._consumer.pause(tray.partitions())
+
+    def _resume(self) -> None:
+        for tray in self._trays.values():
+            if tray.is_paused and tray.is_low and self._consumer is not None:
+                tray.is_paused = False
+                self._consumer.resume(tray.partitions())
+
+    def _is_mark(self, message: Message) -> bool:
+        """Whether it is no message but tells of an end, or of an error."""
+        error = message.error()
+        if error is None:
+            return False
+        tray = self._trays.get(message.topic() or "")
+        if error.code() == _END:
+            if tray is not None:
+                tray.ends[message.partition() or 0] = message.offset() or 0
+        elif tray is not None:
+            tray.error = trouble(error, message, self._where)
+        elif message.topic() is None:
+            for one in self._trays.values():
+                one.error = trouble(error, message, self._where)
+        return True
+
+    def _assign(self) -> None:
+        """Bring the consumer to the topics that were added and removed since."""
+        if not (self._added or self._removed):
+            return
+        wanted = [one for tray in self._added.values() for one in tray.partitions()]
+        with translated("Assigning partitions", self._where):
+            if self._consumer is None:
+                self._consumer = self._made(len(wanted))
+                self._consumer.assign(wanted)
+            else:
+                if self._removed:
+                    self._consumer.incremental_unassign(self._removed)
+                if wanted:
+                    self._consumer.incremental_assign(wanted)
+        self._added, self._removed = {}, []
+
+    def _made(self, partitions: int) -> Consumer:
+        settings = config.for_partitions(self._settings, partitions)
+        return Consumer(settings | {"error_cb": self._note}, logger=log)
+
+    def _note(self, error: KafkaError) -> None:
+        if error.code() == _ALL_DOWN or error.fatal():
+            self._down = error
+
+    def close(self) -> None:
+        """Let go of the broker; raises nothing."""
+        if self._consumer is not None:
+            try:
+                self._consumer.close()
+            except KafkaException as error:
+                log.info("Closing a consumer of Kafka at %s: %s", self._where, error)
+            self._consumer = None
+
+
+def trouble(error: KafkaError, message: Message, where: str) -> ConnectorError:
+    """The exception for an error that came in place of a message."""
+    topic, number = message.topic(), message.partition()
+    if error.code() in _GONE:
+        text = f"Topic {topic!r}, partition {number}: offset {message.offset()} is not there."
+        return OffsetsGone(text, low=-1)
+    return failure(error, "Kafka" if topic is None else f"Topic {topic!r}", where)

@@ -1,0 +1,122 @@
+"""Deliveries out of the socket's bytes, hundreds in one read.
+
+py-amqp reads each frame in three calls to the system, so nine a message, and lets go of the
+interpreter's lock in each. Here only the common case is taken apart: method, header and body of one
+delivery, a frame each, one behind the other. All else goes to py-amqp, frame by frame.
+
+The layout is that of AMQP 0-9-1, sections 2.3.5 and 4.2 (rabbitmq.com/resources/specs).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import Any
+
+from amqp import Connection
+from amqp.exceptions import UnexpectedFrame
+from amqp.serialization import decode_properties_basic
+
+from ingestion.connectors.rabbitmq.delivery import Delivery, delivery
+
+#: Bytes asked of the socket at a time.
+READ = 256 * 1024
+_HEAD, _TAG, _SIZE = Struct(">BHI"), Struct(">Q"), Struct(">HHQ")
+_METHOD, _HEADER, _BODY = 1, 2, 3
+_DELIVER = Struct(">HH").pack(60, 60)
+_HEAD_SIZE, _END, _END_SIZE = 7, 0xCE, 1
+
+
+class Frames:
+    """What arrives on a connection that has one channel with one consumer."""
+
+    def __init__(self, connection: Connection, channel: int) -> None:
+        self._connection, self._channel = connection, channel
+
+    def read(self, take: Callable[[Delivery], None], wait: float) -> None:
+        """Wait up to ``wait`` seconds for bytes, and take the deliveries that they complete.
+
+        Raises TimeoutError where none come, OSError where the connection is lost, and what py-amqp
+        raises of other frames, which may hand deliveries to the channel's own callback.
+        """
+        # What stays is kept where py-amqp keeps it: it reads too, when it waits for an answer.
+        transport: Any = self._connection.transport
+        with transport.having_timeout(wait) as socket:
+            got = socket.recv(READ)
+        if not got:
+            raise ConnectionResetError("RabbitMQ closed the connection.")
+        data, transport._read_buffer = transport._read_buffer + got, b""  # noqa: SLF001
+        used = 0
+        try:
+            while used < (after := self._step(data, used, take)):
+                used = after
+        finally:
+            transport._read_buffer = data[used:]  # noqa: SLF001
+
+    def _step(self, data: bytes, at: int, take: Callable[[Delivery], None]) -> int:
+        """Take one delivery, or else one frame; returns where it ends, ``at`` if more must come."""
+        end = _frame_end(data, at)
+        if not end:
+            return at
+        kind, channel, _ = _HEAD.unpack_from(data, at)
+        payload = at + _HEAD_SIZE
+        if kind == _METHOD and channel == self._channel and data.startswith(_DELIVER, payload):
+            header = _frame_end(data, end)
+            body = header and _frame_end(data, header)
+            if not body:
+                # A body that is empty has no frame. If nothing follows it, it waits for what does.
+                if not header or not self._is_bodyless(data, end):
+                    return at
+            elif self._follow(data, end, header, body):
+                self._connection.bytes_recv += 3
+                take(_delivery(data, payload + len(_DELIVER), end, header, body))
+                return body
+        self._connection.on_inbound_frame((kind, channel, data[payload : end - _END_SIZE]))
+        return end
+
+    def _follow(self, data: bytes, header: int, body: int, end: int) -> bool:
+        """Whether the next two frames are the delivery's header and all of its body."""
+        kind, channel, _ = _HEAD.unpack_from(data, header)
+        if kind != _HEADER or channel != self._channel:
+            return False
+        kind, channel, length = _HEAD.unpack_from(data, body)
+        if kind != _BODY or channel != self._channel:
+            return False
+        _, _, size = _SIZE.unpack_from(data, header + _HEAD_SIZE)
+        return bool(size == length)
+
+    def _is_bodyless(self, data: bytes, header: int) -> bool:
+        kind, channel, _ = _HEAD.unpack_from(data, header)
+        if kind != _HEADER or channel != self._channel:
+            return True
+        _, _, size = _SIZE.unpack_from(data, header + _HEAD_SIZE)
+        return bool(size == 0)
+
+
+def _frame_end(data: bytes, at: int) -> int:
+    """Where the frame at ``at`` ends; 0 if not all of it is there."""
+    if at + _HEAD_SIZE > len(data):
+        return 0
+    end = int(at + _HEAD_SIZE + _HEAD.unpack_from(data, at)[2])
+    if end >= len(data):
+        return 0
+    if data[end] != _END:
+        raise UnexpectedFrame(f"A frame ends with {data[end]:#04x} in place of {_END:#04x}.")
+    return end + _END_SIZE
+
+
+def _delivery(data: bytes, at: int, header: int, body: int, end: int) -> Delivery:
+    """Of three frames: where the method's arguments, the header, the body begin, and its end."""
+    at += 1 + data[at]  # the consumer's tag
+    (tag,) = _TAG.unpack_from(data, at)
+    redelivered = bool(data[at + 8] & 1)
+    at += 9
+    at += 1 + data[at]  # the exchange
+    properties = decode_properties_basic(data, header + _HEAD_SIZE + _SIZE.size)[0]
+    return delivery(
+        tag,
+        data[body + _HEAD_SIZE : end - _END_SIZE],
+        data[at + 1 : at + 1 + data[at]],
+        properties,
+        redelivered,
+    )

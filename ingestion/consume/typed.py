@@ -1,0 +1,139 @@
+"""Messages typed by a query, and their rows inserted past the views.
+
+The query gives each row as the bytes that its table takes (RowBinary), so that nothing is decoded
+here. Most messages are of the usual form, which a short SELECT types; the long one, which knows all
+forms and why one does not fit, is asked for the others. The engine takes ten times as long to
+analyse it, whether of one message or of a thousand.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from clickhouse_connect.driver.external import ExternalData
+
+from ingestion.ddl import rows as ddl
+from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec
+from tenants.warehouse import client
+from tenants.warehouse.errors import translated
+
+_MESSAGES = "_messages"
+#: A row whose column has another type by now is refused, and not read as something else.
+_STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
+#: Values are read as an insert reads them; of many columns the SELECT is longer than 256 KiB.
+_OPTIONS = {
+    **{name: value for name, value in INSERT_SETTINGS.items() if name.startswith("input_format_")},
+    "max_query_size": 16 << 20,
+    "max_ast_elements": 1_000_000,
+    "max_expanded_ast_elements": 5_000_000,
+}
+
+
+@dataclass(slots=True)
+class Rows:
+    """Of one batch: rows for the table and for the quarantine, as RowBinary."""
+
+    good: list[bytes] = field(default_factory=list)
+    misfits: list[bytes] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where rows go: a table and its quarantine, quoted for SQL, and the table's columns."""
+
+    table: str
+    quarantine: str
+    columns: tuple[ColumnSpec, ...]
+
+
+def type_all(messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> dict[str, Rows]:
+    """The rows of each batch, by its token; raises WarehouseError.
+
+    ``messages`` has the columns of an inbox, and may be of several batches of like tables.
+    """
+    found: dict[str, Rows] = defaultdict(Rows)
+    others = set()
+    quick = _ask(ddl.quick_rows(columns, _MESSAGES), messages)
+    for batch, offset, row in _lists(quick, "batch", "offset", "row"):
+        if row:
+            found[batch].good.append(row)
+        else:
+            others.add((batch, offset))
+    if others:
+        type_rest(_of(messages, others), columns, found)
+    return found
+
+
+def type_rest(
+    messages: pa.Table, columns: tuple[ColumnSpec, ...], found: dict[str, Rows] | None = None
+) -> dict[str, Rows]:
+    """Type messages that are not of the usual form; adds to what was found, if anything was."""
+    found = defaultdict(Rows) if found is None else found
+    answer = _ask(ddl.typed_rows(columns, _MESSAGES), messages)
+    for batch, fits, row in _lists(answer, "batch", "fits", "row"):
+        rows = found[batch]
+        (rows.good if fits else rows.misfits).append(row)
+    return found
+
+
+def land(to: Place, rows: Rows, token: str) -> None:
+    """Insert rows into table and quarantine under one token; raises WarehouseError."""
+    options = INSERT_SETTINGS | _STRICT | {"insert_deduplication_token": token}
+    for place, header, body in _inserts(to, rows):
+        with translated():
+            client.admin().raw_insert(
+                place,
+                column_names=header.names,
+                insert_block=b"".join([header.bytes, *body]),
+                settings=options,
+                fmt="RowBinaryWithNamesAndTypes",
+            )
+
+
+def stream(rows: pa.Table) -> memoryview:
+    """Rows as an Arrow stream.
+
+    A view, and not bytes: clickhouse-connect would copy those once more behind the statement.
+    """
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    return memoryview(sink.getvalue())
+
+
+def _ask(sql: str, messages: pa.Table) -> pa.Table:
+    sent = ExternalData(
+        data=bytes(stream(messages)),
+        file_name=_MESSAGES,
+        fmt="ArrowStream",
+        structure=ddl.MESSAGES,
+    )
+    with translated():
+        answer = client.admin().raw_query(
+            sql, fmt="ArrowStream", external_data=sent, settings=_OPTIONS
+        )
+    return pa.ipc.open_stream(answer).read_all()
+
+
+def _lists(answer: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    # ClickHouse's strings are texts to Arrow, whatever their bytes are.
+    columns = (answer[name].cast(pa.binary()) if name == "row" else answer[name] for name in names)
+    return zip(*(one.to_pylist() for one in columns), strict=True)
+
+
+def _of(messages: pa.Table, wanted: set[tuple[str, int]]) -> pa.Table:
+    batches = (str(uuid.UUID(bytes=one)) for one in messages["_batch"].to_pylist())
+    offsets = messages["_offset"].to_pylist()
+    return messages.filter(pa.array([one in wanted for one in zip(batches, offsets, strict=True)]))
+
+
+def _inserts(to: Place, rows: Rows) -> Iterator[tuple[str, ddl.Header, list[bytes]]]:
+    if rows.misfits:
+        yield to.quarantine, ddl.quarantine_header(), rows.misfits
+    if rows.good:
+        yield to.table, ddl.table_header(to.columns), rows.good

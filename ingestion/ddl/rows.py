@@ -1,0 +1,95 @@
+"""Typed rows as bytes: the SELECT that gives them, and the header that stands before them.
+
+The format is RowBinaryWithNamesAndTypes
+(clickhouse.com/docs/interfaces/formats/RowBinaryWithNamesAndTypes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ingestion.ddl import parse_view, quick_view
+from ingestion.ddl.column import ParsedColumn
+from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
+from ingestion.ddl.names import quoted, text
+from ingestion.ddl.spec import ColumnSpec, TableSpec
+from ingestion.ddl.types import canonical, parse
+
+#: The structure of messages that come along with a query.
+MESSAGES = ", ".join(
+    f"{name} {kind}" for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"}).items()
+)
+_MISFIT_TYPES = ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """``names``: the columns, quoted for SQL; ``bytes``: what stands before the rows."""
+
+    names: list[str]
+    bytes: bytes
+
+
+def quick_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
+    """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``row`` (RowBinary).
+
+    ``row`` is empty where the message is not of the usual form: ``typed_rows`` has it.
+    """
+    spec = TableSpec("", "", columns)
+    row = _row(quick_view.columns(spec))
+    return (
+        f"SELECT toString(_batch) AS batch, _offset AS offset, if({quick_view.QUICK}, {row}, '') "
+        f"AS row FROM ({quick_view.select(spec, source)})"
+    )
+
+
+def typed_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
+    """Of each message in ``source``: ``batch`` (a UUID), ``fits`` (0 or 1), ``row`` (RowBinary)."""
+    spec = TableSpec("", "", columns)
+    good = _row(parse_view.columns(spec))
+    misfit = ", ".join([*ORIGIN_TYPES, "_key", "raw", *(f"_{name}" for name in PROBLEM_TYPES)])
+    return (
+        "SELECT toString(_batch) AS batch, _reason = '' AS fits, "
+        f"if(fits, {good}, formatRow('RowBinary', {misfit})) AS row "
+        f"FROM ({parse_view.select(spec, source)})"
+    )
+
+
+def _row(parsed: Sequence[ParsedColumn]) -> str:
+    values = (f"CAST(_v{one.index}, {text(one.spec.type)})" for one in parsed)
+    return f"formatRow('RowBinary', {', '.join([*ORIGIN_TYPES, *values])})"
+
+
+@lru_cache(maxsize=1_000)
+def table_header(columns: tuple[ColumnSpec, ...]) -> Header:
+    """Of rows that fit a table of these columns."""
+    return _header(
+        [*ORIGIN_TYPES, *(one.name for one in columns)],
+        [*ORIGIN_TYPES.values(), *(str(canonical(parse(one.type))) for one in columns)],
+    )
+
+
+def quarantine_header() -> Header:
+    """Of rows that did not fit."""
+    return _header(list(_MISFIT_TYPES), list(_MISFIT_TYPES.values()))
+
+
+def _header(names: Sequence[str], types: Sequence[str]) -> Header:
+    parts = [_length(len(names)), *(_string(one) for one in (*names, *types))]
+    return Header([quoted(one) for one in names], b"".join(parts))
+
+
+def _string(value: str) -> bytes:
+    encoded = value.encode()
+    return _length(len(encoded)) + encoded
+
+
+def _length(value: int) -> bytes:
+    """As LEB128."""
+    made = bytearray()
+    while value >= 0x80:
+        made.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*made, value])

@@ -1,0 +1,164 @@
+"""SQL that tells what kind of JSON value there is, and what exactly was written."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from ingestion.ddl import marked
+from ingestion.ddl.names import text
+
+#: Whether the message may have a number that a double does not hold; a column of the view.
+INEXACT = "_inexact"
+#: Where no JSON is marked, in place of the name of a flag.
+NEVER = "0"
+_NUMBER = text(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
+_ZERO = text("^-?[0.]+([eE]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Expressions of one JSON value; each is NULL where the value is of another kind.
+
+    ``text``: a string. ``held``: digits of a number that the engine holds as a string. ``digits``:
+    as they were sent, those of any number but an Int64. ``is_exact``: whether a double is all that
+    was sent, so that its digits need not be asked; 0 or 1. ``scale``: places behind the point that
+    the digits take; below 0 where they end in zeros.
+    """
+
+    dynamic: str
+    text: str
+    held: str
+    digits: str
+    scale: str
+    is_exact: str
+
+    @property
+    def int64(self) -> str:
+        return _of(self.dynamic, "Int64")
+
+    @property
+    def uint64(self) -> str:
+        return _of(self.dynamic, "UInt64")
+
+    @property
+    def float64(self) -> str:
+        return _of(self.dynamic, "Float64")
+
+    @property
+    def boolean(self) -> str:
+        return _of(self.dynamic, "Bool")
+
+    @property
+    def is_number(self) -> str:
+        return f"(isNotNull({self.int64}) OR isNotNull({self.digits}))"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnValue:
+    """The value at a path of the message ``raw``. ``quoted``: a number may stand in quotes.
+
+    Its expressions are columns of the view, made by ``steps``, one SELECT after the other. Whatever
+    is slow gets an empty text where it is not needed: what branches share is computed for each row.
+    """
+
+    dynamic: str
+    keys: tuple[str, ...]
+    index: int
+    quoted: bool
+
+    @property
+    def value(self) -> Value:
+        return Value(
+            self.dynamic,
+            text=self._name("text"),
+            held=self._name("held"),
+            digits=self._name("digits"),
+            scale=self._name("scale"),
+            is_exact=f"NOT {INEXACT}",
+        )
+
+    @property
+    def steps(self) -> tuple[dict[str, str], ...]:
+        """Expressions by name."""
+        found, double = _of(self.dynamic, "String"), _of(self.dynamic, "Float64")
+        only, again, big = (self._name(one) for one in ("only", "again", "big"))
+        held, digits = self._name("held"), self._name("digits")
+        is_unsure = f"{INEXACT} AND isNotNull({double})"
+        number = f"if(match({found}, {_NUMBER}), {found}, NULL)"
+        exact = f"if(match({again}, {_ZERO}), '0', {again})"
+        return (
+            {only: self._after_key(f"{is_unsure} AND position(raw, {text(chr(92))}) = 0")},
+            {
+                again: f"if(length({only}) = 1, {only}[1], "
+                f"substring({self._marked(f'{is_unsure} AND length({only}) != 1')}, 2))",
+                big: self._big(found),
+            },
+            {self._name("text"): self._text(found, big), held: number if self.quoted else big},
+            {digits: _digits(self.dynamic, INEXACT, exact, held)},
+            {self._name("scale"): _scale(digits)},
+        )
+
+    def _name(self, part: str) -> str:
+        return f"_{part}{self.index}"
+
+    def _after_key(self, is_needed: str) -> str:
+        """The numbers after such a key; without escapes no text holds what looks like one."""
+        pattern = rf'"{re.escape(self.keys[-1])}"\s*:\s*({marked.NUMBER})'
+        return f"extractAll({_raw_if(is_needed)}, {text(pattern)})"
+
+    def _marked(self, is_needed: str) -> str:
+        """What marked JSON has there."""
+        message = marked.marked(_raw_if(is_needed))
+        return f"JSONExtractString({message}, {marked.path(self.keys)})"
+
+    def _big(self, found: str) -> str:
+        """The digits of an integer beyond 64 bits."""
+        looks_big = f"length({found}) >= 20 AND isNotNull(toInt256OrNull({found}))"
+        return f"if({looks_big} AND NOT endsWith({self._marked(looks_big)}, '#'), {found}, NULL)"
+
+    def _text(self, found: str, big: str) -> str:
+        """A JSON string. Where the engine was let to guess a date, it is read again."""
+        path = ", ".join(text(key) for key in self.keys)
+        is_date = f"startsWith(dynamicType({self.dynamic}), 'Date')"
+        guessed = f"if({is_date}, JSONExtractString(raw, {path}), NULL)"
+        return f"multiIf(isNotNull({big}), NULL, isNotNull({found}), {found}, {guessed})"
+
+
+def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
+    """The value that the JSON text ``raw`` is, in marked JSON where ``is_marked`` (or NEVER)."""
+    dynamic = f"JSONExtract({raw}, 'Dynamic')"
+    found = _of(dynamic, "String")
+    number, written = "NULL", found
+    if is_marked != NEVER:
+        number = f"if({is_marked}, {marked.digits_of(found)}, NULL)"
+        written = f"if({is_marked}, {marked.text_of(found)}, {found})"
+    in_quotes = f"if(match({written}, {_NUMBER}), {written}, NULL)"
+    held = f"coalesce({number}, {in_quotes})" if quoted else number
+    digits = _digits(dynamic, "0", "''", held)
+    return Value(dynamic, written, held, digits, _scale(digits), is_exact="1")
+
+
+def _digits(dynamic: str, is_inexact: str, exact: str, held: str) -> str:
+    """Flat, as the engine computes anew whatever nested branches share."""
+    double, unsigned = _of(dynamic, "Float64"), _of(dynamic, "UInt64")
+    return (
+        f"multiIf(isNotNull({double}) AND {is_inexact}, {exact}, isNotNull({double}), "
+        f"toString({double}), isNotNull({unsigned}), toString({unsigned}), {held})"
+    )
+
+
+def _raw_if(is_needed: str) -> str:
+    return f"if(ifNull({is_needed}, 0), raw, '')"
+
+
+def _scale(digits: str) -> str:
+    behind = rf"length(extract({digits}, '\\.([0-9]*?)0*([eE].*)?$'))"
+    zeros = rf"length(extract({digits}, '^-?[0-9]*?(0*)(\\.0*)?([eE].*)?$'))"
+    exponent = rf"toFloat64OrZero(extract({digits}, '[eE][+]?(-?[0-9]+)$'))"
+    places = f"{behind} - {zeros} - {exponent}"
+    return f"multiIf(isNull({digits}), NULL, match({digits}, {_ZERO}), 0, {places})"
+
+
+def _of(dynamic: str, kind: str) -> str:
+    return f"dynamicElement({dynamic}, '{kind}')"

@@ -1,0 +1,68 @@
+"""Where one person's rows are: in tables that have the column, and in their quarantines."""
+
+from __future__ import annotations
+
+from django.db.models import Sum
+
+from ingestion.ddl import names
+from ingestion.models import Column, SpooledEvents, Table
+from tenants.lifecycle.registry import Place
+from tenants.lifecycle.sql import bare, cast, equals, quoted, text
+from tenants.models import Tenant
+
+_BROKERS = (
+    "Brokers keep their own messages: what is read again after a reset, or sent again, lands "
+    "again. Remove it there first, then repeat the erasure."
+)
+_LEDGER = "The ledger will tell the erased rows as missing."
+
+
+def find(tenant: Tenant, column: str, table: str) -> list[Place]:
+    """Tables of the tenant's, and their quarantines; all of them where ``column`` is ''."""
+    tables = Table.objects.filter(tenant=tenant, applied__gt=0)
+    if table:
+        tables = tables.filter(name=table)
+    if not column:
+        every = [(one.name, names.quarantine(one.name)) for one in tables]
+        return [Place(name, "table", "") for pair in every for name in pair]
+    columns = Column.across_tenants.filter(table__in=tables, name=column).select_related("table")
+    return [place for one in columns for place in _places(one)]
+
+
+def _places(column: Column) -> tuple[Place, Place]:
+    table, aside = column.table.name, names.quarantine(column.table.name)
+    if not bare(column.type):
+        why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
+        return Place(table, "table", "", why), Place(aside, "quarantine", "", why)
+    return (
+        Place(table, "table", equals(quoted(column.name), column.type)),
+        Place(aside, "quarantine", _in_message(column)),
+    )
+
+
+def _in_message(column: Column) -> str:
+    """Whether the raw message has the value at the column's path, in whatever JSON it is written.
+
+    ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
+    is no JSON at all is that person's where the value stands in it.
+    """
+    keys = ", ".join(text(key) for key in (column.path or column.name).split("."))
+    raw = f"JSONExtractRaw(raw, {keys})"
+    as_text = f"JSONExtractString(raw, {keys}) = {{value:String}}"
+    as_sent = f"{raw} = {{value:String}}"
+    typed = cast(column.type)
+    plain = text(bare(column.type))
+    unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString(raw, {keys}), {raw})"
+    as_typed = f"ifNull(accurateCastOrNull({unquoted}, {plain}) = {typed}, 0)"
+    broken = "(NOT isValidJSON(raw) AND position(raw, {value:String}) > 0)"
+    return f"({as_text} OR {as_sent} OR {as_typed} OR {broken})"
+
+
+def remarks(tenant: Tenant) -> list[str]:
+    """What no statement in ClickHouse reaches."""
+    found = [_BROKERS, _LEDGER]
+    spool = SpooledEvents.objects.filter(partition__source__tenant=tenant)
+    waiting = spool.aggregate(events=Sum("count", default=0))["events"]
+    if waiting:
+        found.append(f"{waiting:,} events wait for their tables: repeat it when they have landed.")
+    return found

@@ -1,0 +1,258 @@
+"""Resets: moving a source's positions, with a preview of what would be read again or skipped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from django.db import transaction
+
+from ingestion.connectors.base import Connector, Watermarks
+from ingestion.connectors.registry import connect
+from ingestion.consume import inbox, incarnation, lease, measure, recover
+from ingestion.consume.lease import Lease
+from ingestion.errors import CannotRepeat, ConnectorError, IngestionError
+from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
+from ingestion.services import sources
+
+#: Seconds in which a worker lets go of a source that was paused.
+PATIENCE = 20.0
+_POLL = 0.2
+
+
+class CannotReset(IngestionError):
+    """The positions can't be moved so; the text says why, and what could be done."""
+
+
+class Where(StrEnum):
+    START = "start"
+    END = "end"
+    OFFSET = "offset"
+    TIME = "time"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where reading is to go on: ``offset`` goes with OFFSET, ``time`` (aware) with TIME.
+
+    ``partition`` names one; None means all of them, which an offset can't.
+    """
+
+    where: Where
+    offset: int | None = None
+    time: datetime | None = None
+    partition: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What a reset does to one partition: offsets, of which not every one holds a message.
+
+    ``position`` is None where nothing was read yet. ``is_new``: the stream was made again, so that
+    its offsets say nothing about those in the table; ``stream_id`` is the new one's.
+    """
+
+    number: int
+    position: int | None
+    to: int
+    low: int
+    high: int
+    is_new: bool = False
+    stream_id: str = ""
+
+    @property
+    def read_again(self) -> int:
+        return 0 if self.position is None or self.is_new else max(0, self.position - self.to)
+
+    @property
+    def skipped(self) -> int:
+        return max(0, self.to - self._from)
+
+    @property
+    def _from(self) -> int:
+        if self.position is None or self.is_new:
+            return self.low
+        return max(self.position, self.low)
+
+
+def preview(source: Source, target: Target) -> list[Move]:
+    """What ``reset`` would do; changes nothing. Raises CannotReset, ConnectorError."""
+    connector = connect(source.connection)
+    try:
+        return _moves(connector, source, target)
+    finally:
+        connector.close()
+
+
+def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move]:
+    """Move the positions; the source is paused meanwhile. Returns what was done.
+
+    What is read again and in the table already is not inserted again, unless ``doubles``. Raises
+    CannotReset, ConnectorError and WarehouseError; then nothing was moved.
+    """
+    connector = connect(source.connection)
+    try:
+        with _held(source) as leases:
+            _end_batches(connector, source, leases)
+            moves = _moves(connector, source, target)
+            _apply(source, leases, moves, doubles=doubles)
+            if target.partition is None:
+                incarnation.retire(source, [one.number for one in moves])
+            return moves
+    finally:
+        connector.close()
+
+
+@contextmanager
+def _held(source: Source) -> Iterator[list[Lease]]:
+    """All leases of the source, which is paused meanwhile."""
+    was_active, owner = source.active, lease.new_owner()
+    if was_active:
+        sources.pause(source, "Its position is being moved.")
+    leases: list[Lease] | None = None
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while (leases := lease.take_all(source, owner)) is None:
+            if time.monotonic() > deadline:
+                msg = f"{source} is still being read by a worker. Try again in a moment."
+                raise CannotReset(msg)
+            time.sleep(_POLL)
+        yield leases
+    finally:
+        if leases:
+            lease.release(owner, [one.partition_id for one in leases])
+        if was_active:
+            sources.resume(source)
+
+
+def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:
+    found = connector.measure([source])[source.pk]
+    if isinstance(found, ConnectorError):
+        raise found
+    return found
+
+
+def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> None:
+    """No batch stays open: those of a stream that is gone end with what the table has of them."""
+    at, marks = inbox.address(source.table), _measured(connector, source)
+    for one in leases:
+        mark = marks.get(one.number)
+        if mark is None or incarnation.is_another(one.stream_id, one.position, mark):
+            recover.abandon(source, at, one)
+        else:
+            recover.recover(connector, source, at, one)
+
+
+def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:
+    found = _measured(connector, source)
+    measure.store(connector, [source])
+    wanted = [
+        one
+        for one in source.partitions.order_by("number")
+        if one.number in found and target.partition in (None, one.number)
+    ]
+    if not wanted:
+        msg = f"{source} has no partition {target.partition}; it has {_numbers(found)}."
+        raise CannotReset(msg)
+    if source.kind == "http":
+        # What has landed is no longer in the spool.
+        found = {0: Watermarks(wanted[0].position or 0, found[0].high)}
+    ends = _targets(connector, source, target, wanted, dict(found))
+    return [
+        Move(
+            one.number,
+            one.position,
+            ends[one.number],
+            found[one.number].low,
+            found[one.number].high,
+            incarnation.is_another(one.stream_id, one.position, found[one.number]),
+            found[one.number].stream_id,
+        )
+        for one in wanted
+    ]
+
+
+def _targets(
+    connector: Connector,
+    source: Source,
+    target: Target,
+    wanted: list[StreamPartition],
+    marks: dict[int, Watermarks],
+) -> dict[int, int]:
+    numbers = [one.number for one in wanted]
+    try:
+        # Also asked of those that need no time: a queue refuses here.
+        at_time = connector.offsets_at(source, numbers, target.time or _EPOCH)
+    except CannotRepeat as error:
+        raise CannotReset(f"{error} To empty it, purge it at the broker.") from error
+    if target.where is Where.START:
+        return {number: marks[number].low for number in numbers}
+    if target.where is Where.END:
+        return {number: marks[number].high for number in numbers}
+    if target.where is Where.TIME:
+        return {
+            number: min(max(at_time[number], marks[number].low), marks[number].high)
+            for number in numbers
+        }
+    return {number: _checked(target, number, marks[number]) for number in numbers}
+
+
+_EPOCH = datetime.fromisoformat("1970-01-01T00:00:01+00:00")
+
+
+def _checked(target: Target, number: int, mark: Watermarks) -> int:
+    if target.partition is None:
+        raise CannotReset("An offset belongs to one partition: say which.")
+    if target.offset is None or not mark.low <= target.offset <= mark.high:
+        msg = (
+            f"Partition {number} has the offsets {mark.low} to {mark.high}; {target.offset} is "
+            "not among them."
+        )
+        raise CannotReset(msg)
+    return target.offset
+
+
+def _numbers(marks: object) -> str:
+    return ", ".join(map(str, sorted(marks)))  # type: ignore[call-overload]
+
+
+def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: bool) -> None:
+    by_number = {one.number: one for one in leases}
+    with transaction.atomic():
+        for move in moves:
+            held = by_number[move.number]
+            partition = StreamPartition.across_tenants.select_for_update().get(pk=held.partition_id)
+            if (partition.lease_owner, partition.epoch) != (held.owner, held.epoch):
+                raise CannotReset(f"{source} was taken by a worker. Try again in a moment.")
+            _move(partition, move, doubles=doubles)
+
+
+def _move(partition: StreamPartition, move: Move, *, doubles: bool) -> None:
+    if move.is_new:
+        incarnation.begin(partition, move.stream_id, move.to)
+    elif doubles:
+        partition.reread_until = 0
+    else:
+        partition.reread_until = max(partition.reread_until, move.position or 0)
+    before = move.low if move.position is None or move.is_new else move.position
+    if move.skipped:
+        Gap.objects.create(
+            partition=partition,
+            incarnation=partition.incarnation,
+            from_offset=move.to - move.skipped,
+            to_offset=move.to,
+            reason=GapReason.SKIPPED,
+        )
+    Reset.objects.create(
+        partition=partition,
+        incarnation=partition.incarnation,
+        from_position=before,
+        to_position=move.to,
+        doubles=doubles and not move.is_new,
+    )
+    partition.position = move.to
+    partition.save(update_fields=["position", "reread_until"])

@@ -1,0 +1,76 @@
+"""Carrying out an INSERT with data: the engine reads it from a pipe, as from a file.
+
+chDB has calls of its own for inserts, but they report success where storing has failed: on a full
+disk they do, and the rows are lost.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from millrace.embedded.clickhouse.engine import Connection, Counts
+from millrace.embedded.clickhouse.errors import EngineError
+from millrace.embedded.clickhouse.statement import Insertion
+
+#: Bytes in the pipe at most; the kernel's own default would mean sixteen times the switches.
+_PIPE = 1 << 20
+
+
+def insert(
+    connection: Connection,
+    found: Insertion,
+    data: Iterable[bytes],
+    mark: str,
+    kill: Callable[[], None],
+) -> Counts:
+    """Run an insert with data; raises EngineError, or Disconnected when the client vanishes.
+
+    ``kill`` ends the statement that has ``mark`` in it; what it has stored by then stays.
+    """
+    source, sink = os.pipe()
+    with suppress(OSError):
+        fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
+    feeder = _Feeder(sink, data, kill)
+    feeder.start()
+    infile = f"FROM INFILE '/proc/self/fd/{source}'"
+    sql = f"{found.head} {infile} {found.settings} FORMAT {found.form} {mark}"
+    try:
+        return connection.run(sql).counts
+    except EngineError:
+        if feeder.failure is None:
+            raise
+        raise feeder.failure from None
+    finally:
+        # A feeder that still writes is refused from here on.
+        os.close(source)
+        feeder.join()
+        if feeder.failure is not None:
+            raise feeder.failure
+
+
+class _Feeder(threading.Thread):
+    """Writes the data into the pipe, while the engine reads from its other end."""
+
+    def __init__(self, sink: int, data: Iterable[bytes], kill: Callable[[], None]) -> None:
+        super().__init__(name="feeder", daemon=True)
+        self._sink, self._data, self._kill = sink, data, kill
+        self.failure: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            for piece in self._data:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(self._sink, rest) :]
+        except BrokenPipeError:
+            pass  # the engine has ended before the data has, and says why
+        except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
+            self.failure = error
+            # Before the end of the data: to the engine it would be the end of a whole insert.
+            self._kill()
+        finally:
+            os.close(self._sink)

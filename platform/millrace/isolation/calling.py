@@ -1,0 +1,113 @@
+"""How the endpoints are called: within this process, or over HTTP as callers do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.test import Client
+
+#: Headers that differ from one answer to the next, whoever asks and for whatever.
+_VOLATILE = frozenset(
+    {"date", "server", "connection", "x-millrace-query-id", "retry-after", "set-cookie"}
+)
+_VOLATILE_BEGINNINGS = ("ratelimit", "x-ratelimit")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Status, headers in lower case, and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """All that the caller gets to see."""
+        heads = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"{heads}\n\n{self.body.decode('utf-8', 'replace')}"
+
+    def without(self, name: str) -> tuple[int, list[tuple[str, str]], bytes]:
+        """What two answers are compared by; ``name`` is the one that was asked for."""
+        kept = sorted(
+            (header, value)
+            for header, value in self.headers.items()
+            if header not in _VOLATILE and not header.startswith(_VOLATILE_BEGINNINGS)
+        )
+        return self.status, kept, self.body.replace(name.encode(), b"?")
+
+
+class Calls(Protocol):
+    """Sends one request."""
+
+    def call(
+        self, method: str, path: str, authorization: str, document: object = None
+    ) -> Answer: ...
+
+
+def _body(method: str, document: object) -> bytes:
+    if method in ("GET", "HEAD", "OPTIONS"):
+        return b""
+    return json.dumps({} if document is None else document).encode()
+
+
+class Within:
+    """Calls this process's own application, with all of its middleware."""
+
+    def __init__(self) -> None:
+        host = next((one for one in settings.ALLOWED_HOSTS if "*" not in one), "localhost")
+        self._client = Client(raise_request_exception=False)
+        self._host = f"www{host}" if host.startswith(".") else host
+
+    def call(self, method: str, path: str, authorization: str, document: object = None) -> Answer:
+        """Answer of the application; its own errors are answers of status 500."""
+        headers = {"Host": self._host} | ({"Authorization": authorization} if authorization else {})
+        secure = bool(settings.SECURE_SSL_REDIRECT)
+        answer = self._client.generic(
+            method,
+            path,
+            _body(method, document),
+            "application/json",
+            secure=secure,
+            headers=headers,
+        )
+        whole = b"".join(answer) if answer.streaming else answer.content
+        return Answer(
+            answer.status_code,
+            {name.lower(): value for name, value in answer.items()},
+            whole,
+        )
+
+
+class OverHttp:
+    """Calls a running server, whose processes each remember for themselves."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            msg = f"{url!r} is no address. Write https://host:port."
+            raise ValueError(msg)
+        self._kind = (
+            http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        )
+        self._at = (parts.hostname, parts.port)
+
+    def call(self, method: str, path: str, authorization: str, document: object = None) -> Answer:
+        """Answer of the server; raises OSError where there is none."""
+        connection = self._kind(*self._at, timeout=60)
+        headers = {"Content-Type": "application/json"}
+        if authorization:
+            headers["Authorization"] = authorization
+        try:
+            connection.request(method, path, _body(method, document) or None, headers)
+            answer = connection.getresponse()
+            heads = {name.lower(): value for name, value in answer.getheaders()}
+            return Answer(answer.status, heads, answer.read())
+        finally:
+            connection.close()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import logging
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from millrace.isolation.calling import Calls, OverHttp, Within
+from millrace.isolation.planted import CannotPlant, planted, throw_away
+from millrace.isolation.routes import routes
+from millrace.isolation.verify import Report, Verification
+from tenants.audit.command import ChangingCommand
+from tenants.models import Tenant, TenantStatus
+from tenants.warehouse.errors import WarehouseError
+
+
+class Command(ChangingCommand):
+    help = (
+        "Prove that tenants can't see each other: plant rows, call every endpoint with every kind "
+        "of key, and fail on anything of another's. What was planted is removed again."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "tenant",
+            nargs="*",
+            help="slugs of two or more active tenants; without any, two are made and thrown away",
+        )
+        parser.add_argument(
+            "--url", help="call the server at this address, in place of this process's own code"
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            calls: Calls = OverHttp(options["url"]) if options["url"] else Within()
+            with _tenants(options["tenant"]) as tenants:
+                report = _verified(calls, tenants)
+        except (CannotPlant, WarehouseError, ValueError, OSError) as error:
+            raise CommandError(str(error)) from error
+        self._tell(report)
+
+    def _tell(self, report: Report) -> None:
+        for endpoint, count in sorted(report.calls.items()):
+            self.stdout.write(f"{count:>6}  {endpoint}")
+        self.stdout.write(f"{report.statements:>6}  statements past the endpoints")
+        for failure in report.failures:
+            self.stderr.write(f"FAILED  {failure}")
+        total = sum(report.calls.values())
+        if report.failures:
+            msg = f"{len(report.failures)} failures in {total:,} calls: see above."
+            raise CommandError(msg)
+        self.stdout.write(f"{total:,} calls: nobody saw anything of another's.")
+
+
+def _verified(calls: Calls, tenants: Sequence[Tenant]) -> Report:
+    with (
+        _quiet(),
+        throw_away(1) as idle,
+        planted([*tenants, *idle]) as all_planted,
+    ):
+        # It had to be active to be given anything.
+        Tenant.objects.filter(pk=idle[0].pk).update(status=TenantStatus.SUSPENDED)
+        return Verification(calls, all_planted[:-1], all_planted[-1:]).run(routes())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Refusals are what is wanted here, and no news for the log."""
+    log = logging.getLogger("django.request")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+@contextmanager
+def _tenants(slugs: Sequence[str]) -> Iterator[list[Tenant]]:
+    if not slugs:
+        with throw_away(2) as made:
+            yield made
+        return
+    found = list(Tenant.objects.filter(slug__in=slugs).select_related("warehouse"))
+    missing = set(slugs) - {one.slug for one in found}
+    if missing:
+        msg = f"There is no tenant {', '.join(sorted(missing))}."
+        raise CannotPlant(msg)
+    if len(found) < 2:
+        raise CannotPlant("Name two or more tenants, or none: then two are made for it.")
+    idle = [one.slug for one in found if not one.is_active or not hasattr(one, "warehouse")]
+    if idle:
+        msg = f"{', '.join(idle)}: suspended, or without a warehouse. Choose active ones."
+        raise CannotPlant(msg)
+    yield found

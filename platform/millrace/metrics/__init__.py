@@ -1,0 +1,1 @@
+"""``/metrics``: what Prometheus may scrape of the whole installation, from any web process."""

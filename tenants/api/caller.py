@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+
+from tenants.api.recent import Recent
+from tenants.models import APIKey, TenantStatus
+from tenants.rights import Network, network
+
+#: A revoked key is refused, and a suspended tenant noticed, after this many seconds at the latest.
+MEMORY_SECONDS = 0.5
+#: ``last_used_at`` is no older than this while a key is in use.
+USED_EVERY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who calls: a key and its tenant, and where the tenant's data is. It is ``request.user``.
+
+    ``queries`` and ``sources`` are the names it is held to, ``networks`` and ``origins`` where it
+    may call from; None holds nothing back. ``parameters`` are set for it, ``filters`` are
+    conditions by table. Of a token, ``subject`` is whom it is for and ``rate`` its requests a
+    minute.
+    """
+
+    key_id: int
+    tenant_id: int
+    tenant_slug: str
+    is_active: bool
+    scopes: frozenset[str]
+    expires_at: datetime | None
+    warehouse_id: int | None
+    database: str
+    username: str
+    password: str
+    queries: frozenset[str] | None = None
+    sources: frozenset[str] | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    filters: tuple[tuple[str, str], ...] = ()
+    networks: tuple[Network, ...] | None = None
+    origins: frozenset[str] | None = None
+    is_token: bool = False
+    subject: str = ""
+    rate: int | None = None
+
+    is_authenticated = True
+
+    def __repr__(self) -> str:
+        return f"Caller(key {self.key_id} of {self.tenant_slug})"
+
+    def may_run(self, query: str) -> bool:
+        return self.queries is None or query in self.queries
+
+    def may_use(self, source: str) -> bool:
+        return self.sources is None or source in self.sources
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A usable key: its caller, and what its tokens are signed by."""
+
+    caller: Caller
+    prefix: str
+    algorithm: str
+    signing_secret: str = field(repr=False)
+    public_key: str
+    token_seconds: int
+
+
+_recent: Recent[bytes | str, Holder | None] = Recent(MEMORY_SECONDS)
+
+
+def forget() -> None:
+    """Look up every key anew, as after a change within this process."""
+    _recent.forget()
+
+
+def is_remembered(sha256: bytes) -> bool:
+    """Whether a key of that hash was looked up a moment ago, and found or not."""
+    return sha256 in _recent
+
+
+def find(sha256: bytes) -> Caller | None:
+    """The caller with that key, unless it is unknown, revoked or expired."""
+    holder = _recent.get(sha256, lambda: _look_up(sha256=sha256))
+    return holder.caller if holder is not None and _goes_on(holder) else None
+
+
+def find_holder(prefix: str) -> Holder | None:
+    """The key of that prefix, unless it is unknown, revoked or expired; the same for a moment."""
+    holder = _recent.get(prefix, lambda: _look_up(prefix=prefix))
+    return holder if holder is not None and _goes_on(holder) else None
+
+
+def _goes_on(holder: Holder) -> bool:
+    ends = holder.caller.expires_at
+    return ends is None or ends > timezone.now()
+
+
+def _look_up(**by: Any) -> Holder | None:
+    now = timezone.now()
+    key = (
+        APIKey.across_tenants.filter(revoked_at=None, **by)
+        .select_related("tenant", "tenant__warehouse")
+        .first()
+    )
+    if key is None or not key.is_usable(now):
+        return None
+    if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
+        old = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
+        APIKey.across_tenants.filter(old, pk=key.pk).update(last_used_at=now)
+    return Holder(
+        _caller(key),
+        key.prefix,
+        key.algorithm,
+        key.signing_secret,
+        key.public_key,
+        key.token_seconds,
+    )
+
+
+def _caller(key: APIKey) -> Caller:
+    tenant = key.tenant
+    warehouse = getattr(tenant, "warehouse", None)
+    return Caller(
+        key_id=key.pk,
+        tenant_id=tenant.pk,
+        tenant_slug=tenant.slug,
+        is_active=tenant.status == TenantStatus.ACTIVE,
+        scopes=frozenset(key.scopes),
+        expires_at=key.expires_at,
+        warehouse_id=warehouse.pk if warehouse else None,
+        database=warehouse.database if warehouse else "",
+        username=warehouse.username if warehouse else "",
+        password=warehouse.password if warehouse else "",
+        queries=_set(key.queries),
+        sources=_set(key.sources),
+        parameters=key.parameters,
+        filters=tuple(sorted(key.row_filters.items())),
+        networks=None if key.networks is None else tuple(map(network, key.networks)),
+        origins=_set(key.origins),
+    )
+
+
+def _set(names: list[str] | None) -> frozenset[str] | None:
+    return None if names is None else frozenset(names)

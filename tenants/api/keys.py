@@ -1,0 +1,252 @@
+"""``/api/v1/keys``: a tenant's API keys, by a key that may manage."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from datetime import timedelta
+from typing import Any
+
+from django.core.validators import RegexValidator
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from tenants import keys, rights
+from tenants.api.authentication import Caller
+from tenants.api.endpoint import Endpoint
+from tenants.api.fields import Text, Whole
+from tenants.api.problem import Problem, not_found
+from tenants.models import APIKey, Scope
+from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
+from tenants.rights import Rights, RightsExceeded, RightsRefused
+
+PROBLEM = "application/problem+json"
+MAX_OVERLAP = 90 * 24 * 3600
+_KNOWN = {
+    (401, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The key is missing or not valid."),
+    (403, PROBLEM): OpenApiResponse(
+        OpenApiTypes.OBJECT, "The key lacks the scope `manage`, or would give more than it has."
+    ),
+}
+_INPUT = {(400, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "`errors` says what is wrong.")}
+_RIGHTS = {
+    (422, PROBLEM): OpenApiResponse(
+        OpenApiTypes.OBJECT, "A network, origin, filter or public key is none; `errors` says which."
+    )
+}
+_NO_NUL = RegexValidator(r"^[^\x00]+$", "Send text without NUL characters.")
+_NAME = RegexValidator(r"^[A-Za-z_][A-Za-z0-9_.\-]{0,62}$", "This is not a name.")
+_ONE = {
+    (404, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The tenant has no such key."),
+    (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The key has ended, or has a successor."),
+}
+
+
+def _names(help_text: str, *validators: RegexValidator) -> serializers.ListField:
+    return serializers.ListField(
+        child=Text(min_length=1, max_length=200, validators=list(validators)),
+        min_length=1,
+        allow_null=True,
+        required=False,
+        max_length=1_000,
+        help_text=help_text,
+    )
+
+
+class RightsSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    """What a key may do."""
+
+    scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices), min_length=1)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True)
+    queries = _names("Only these saved queries.", _NAME)
+    sources = _names("Only these sources.", _NAME)
+    parameters = serializers.DictField(required=False, help_text="Fixed for whoever has the key.")
+    row_filters = serializers.DictField(
+        child=Text(min_length=1), required=False, help_text="Conditions by table, or `*`."
+    )
+    networks = _names("Only from these addresses or networks.")
+    origins = _names("Only from web pages of these origins.")
+
+
+class NewKeySerializer(RightsSerializer):
+    """A key that is asked for."""
+
+    closed = True
+
+    name = Text(min_length=1, max_length=100, validators=[_NO_NUL])
+    signing = serializers.ChoiceField(["", "HS256"], required=False)
+    public_key = Text(required=False, min_length=1, max_length=4_000)
+    token_seconds = Whole(min_value=1, max_value=MAX_TOKEN_SECONDS, required=False)
+
+
+class KeySerializer(RightsSerializer):
+    """A key, without its text."""
+
+    prefix = serializers.CharField()
+    name = serializers.CharField()
+    algorithm = serializers.CharField(help_text="HS256, EdDSA, or empty where it signs no tokens.")
+    token_seconds = serializers.IntegerField()
+    created_at = serializers.DateTimeField()
+    last_used_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+    replaced_by = serializers.SerializerMethodField()
+
+    def get_replaced_by(self, key: APIKey) -> str | None:
+        return key.replaced_by.prefix if key.replaced_by else None
+
+
+class MadeSerializer(KeySerializer):
+    """A key just made. What is shown here is not shown again."""
+
+    key = serializers.CharField()
+    signing_secret = serializers.CharField(required=False)
+
+
+class KeysSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    keys = KeySerializer(many=True)
+
+
+class RotationSerializer(serializers.Serializer):  # type: ignore[type-arg]
+    closed = True
+    overlap_seconds = Whole(
+        min_value=0, max_value=MAX_OVERLAP, default=int(keys.OVERLAP.total_seconds())
+    )
+
+
+class KeysView(Endpoint):
+    """The tenant's keys."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="list_keys",
+        summary="List the API keys",
+        responses={200: KeysSerializer, **_KNOWN},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        found = APIKey.objects.filter(tenant=self.caller(request).tenant_id)
+        return JsonResponse(KeysSerializer({"keys": found.select_related("replaced_by")}).data)
+
+    @extend_schema(
+        operation_id="create_key",
+        summary="Make an API key with no more rights than the calling one",
+        description="What is left out of the restrictions is inherited from the calling key.",
+        request=NewKeySerializer,
+        responses={201: MadeSerializer, **_INPUT, **_RIGHTS, **_KNOWN},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        asked = _read(NewKeySerializer, request)
+        own = APIKey.across_tenants.select_related("tenant").get(pk=self.caller(request).key_id)
+        named = {one.name: asked[one.name] for one in fields(Rights) if one.name in asked}
+        wanted = rights.of_columns({k: v for k, v in named.items() if v is not None})
+        try:
+            given = rights.narrowed(rights.checked(wanted, own.tenant), rights.of(own))
+            row, text, secret = keys.create_signing_key(
+                own.tenant,
+                asked["name"],
+                rights=given,
+                by_secret=asked.get("signing") == "HS256",
+                public_key=asked.get("public_key", ""),
+                token_seconds=min(asked.get("token_seconds", TOKEN_SECONDS), MAX_TOKEN_SECONDS),
+            )
+        except RightsRefused as error:
+            raise _refused(error) from None
+        return _made(row, text, secret, 201)
+
+
+class KeyView(Endpoint):
+    """One key, by its prefix."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="get_key",
+        summary="Tell what an API key may do and when it was used last",
+        responses={200: KeySerializer, **_KNOWN, **_ONE},
+    )
+    def get(self, request: Request, prefix: str) -> HttpResponse:
+        return JsonResponse(KeySerializer(_own(self.caller(request), prefix)).data)
+
+
+class RotateView(Endpoint):
+    """``POST``: make a successor; the key goes on for the overlap."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="rotate_key",
+        summary="Rotate an API key: a successor is made, and this one ends after the overlap",
+        request=RotationSerializer,
+        responses={201: MadeSerializer, **_INPUT, **_KNOWN, **_ONE},
+    )
+    def post(self, request: Request, prefix: str) -> HttpResponse:
+        key = _own(self.caller(request), prefix)
+        overlap = timedelta(seconds=_read(RotationSerializer, request)["overlap_seconds"])
+        own = APIKey.across_tenants.get(pk=self.caller(request).key_id)
+        try:
+            # Whoever is shown the successor has its rights, so they must be the caller's own.
+            given = rights.narrowed(rights.of(key), rights.of(own))
+            made = keys.rotate_key(key, overlap=overlap, rights=given)
+        except RightsExceeded as error:
+            raise _refused(error) from None
+        except keys.KeyStateRefused as error:
+            raise Problem(409, "key_state", str(error)) from None
+        return _made(made.key, made.plaintext, made.signing_secret, 201)
+
+
+class RevokeView(Endpoint):
+    """``POST``: refuse the key from now on. To repeat it changes nothing."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="revoke_key",
+        summary="Revoke an API key, and with it its tokens: refused within a second",
+        request=None,
+        responses={200: KeySerializer, **_KNOWN, **_ONE},
+    )
+    def post(self, request: Request, prefix: str) -> HttpResponse:
+        key = _own(self.caller(request), prefix)
+        keys.revoke_key(key)
+        return JsonResponse(KeySerializer(key).data)
+
+
+def _own(caller: Caller, prefix: str) -> APIKey:
+    rows = APIKey.objects.select_related("replaced_by", "tenant")
+    key = rows.filter(tenant=caller.tenant_id, prefix=prefix).first()
+    if key is None:
+        raise not_found("There is no API key of that prefix.")
+    return key
+
+
+def _made(key: APIKey, text: str, secret: str, status: int) -> HttpResponse:
+    found = {**KeySerializer(key).data, "key": text}
+    if secret:
+        found["signing_secret"] = secret
+    return JsonResponse(found, status=status, headers={"Cache-Control": "no-store"})
+
+
+def _read(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """The body as ``kind`` describes it; raises Problem."""
+    try:
+        given = json.loads(request._request.body or b"{}")  # noqa: SLF001 - DRF would parse it
+    except (ValueError, RecursionError):
+        raise Problem(400, "json", "The body is not JSON.") from None
+    serializer = kind(data=given)
+    if isinstance(given, dict) and (unknown := sorted(set(given) - set(serializer.fields))):
+        detail = f"There is no member {unknown[0][:60]!r}. These are: {list(serializer.fields)}."
+        raise Problem(400, "unknown_member", detail)
+    if not serializer.is_valid():
+        detail = "The body is not what this address takes."
+        raise Problem(400, "invalid", detail, errors=serializer.errors)
+    return dict(serializer.validated_data)
+
+
+def _refused(error: RightsRefused) -> Problem:
+    errors = {error.field: [error.message]}
+    if isinstance(error, RightsExceeded):
+        return Problem(403, "rights_exceeded", error.message, errors=errors)
+    return Problem(422, "rights_refused", error.message, errors=errors)

@@ -1,0 +1,42 @@
+"""What a limit that was reached is to the caller: a 429 that says which, and when it lifts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django.utils import timezone
+
+from tenants.api.problem import Problem
+from tenants.plans.admission import OverLimit
+
+#: The limits in words.
+_WORDS = {
+    "requests_a_minute": "{value:,} requests a minute",
+    "key_requests_a_minute": "{value:,} requests a minute by one key",
+    "token_rate": "{value:,} requests a minute by one token",
+    "concurrent_queries": "{value:,} queries at the same time",
+    "rows_read_a_day": "{value:,} rows read a day",
+    "bytes_read_a_day": "{value:,} bytes read a day",
+    "events_a_day": "{value:,} events a day",
+    "bytes_a_day": "{value:,} bytes of events a day",
+    "storage_bytes": "{value:,} bytes of storage",
+}
+
+
+def refused(error: OverLimit) -> Problem:
+    """429 (RFC 6585) with Retry-After, and the limit by name in the document."""
+    allowed = _WORDS[error.limit].format(value=error.value)
+    of = "token" if error.limit == "token_rate" else "plan"
+    lifts_at = timezone.now() + timedelta(seconds=error.again)
+    detail = error.reason or (
+        f"The {of} allows {allowed}, and that is used up. Try again in {error.again:,} s."
+    )
+    return Problem(
+        429,
+        "limit_reached",
+        detail,
+        headers={"Retry-After": str(error.again), **error.headers},
+        limit=error.limit,
+        value=error.value,
+        lifts_at=lifts_at.isoformat(timespec="seconds"),
+    )

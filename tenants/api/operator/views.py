@@ -1,0 +1,235 @@
+"""Making, limiting, suspending, resuming, exporting, erasing and deleting tenants."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpResponse, JsonResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.exceptions import ParseError
+from rest_framework.request import Request
+
+from tenants.api.operator.access import OperatorEndpoint
+from tenants.api.operator.serializers import (
+    DeletionSerializer,
+    ErasureRequestSerializer,
+    ErasureSerializer,
+    ExportsSerializer,
+    LimitSerializer,
+    MakeSerializer,
+    QueuedSerializer,
+    TenantSerializer,
+    TenantsSerializer,
+)
+from tenants.api.problem import CONTENT_TYPE, Problem, not_found
+from tenants.lifecycle import status
+from tenants.lifecycle.delete import delete, preview
+from tenants.lifecycle.erase import erase
+from tenants.lifecycle.errors import LifecycleError, NotConfirmed, StillBusy
+from tenants.lifecycle.export import exports_of
+from tenants.models import Tenant
+from tenants.tasks import export_tenant, send
+from tenants.warehouse.errors import WarehouseError
+
+if TYPE_CHECKING:
+    from rest_framework.serializers import Serializer
+
+log = logging.getLogger(__name__)
+
+
+def _problems(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
+    words = {
+        400: "The body or a parameter is not as it should be.",
+        401: "The operator's key is missing or not valid.",
+        404: "There is no tenant of that slug.",
+        409: "It can't be done to this tenant, or not now.",
+        503: "A store does not answer; see Retry-After. It is safe to repeat.",
+    }
+    return {
+        (one, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, words[one])
+        for one in (401, *statuses)
+    }
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except NotConfirmed as error:
+        raise Problem(409, "not_confirmed", str(error)) from error
+    except StillBusy as error:
+        raise Problem(503, "busy", str(error), headers={"Retry-After": "30"}) from error
+    except LifecycleError as error:
+        raise Problem(409, "refused", str(error)) from error
+    except WarehouseError as error:
+        log.warning("Operators' API: %s", error)
+        detail = "The engine does not answer, or has refused. It is safe to repeat this."
+        raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
+
+
+def _tenant(slug: str) -> Tenant:
+    tenant = Tenant.objects.filter(slug=slug).first()
+    if tenant is None:
+        raise not_found("There is no tenant of that slug.")
+    return tenant
+
+
+def _given(request: Request, kind: type[Serializer[Any]]) -> dict[str, Any]:
+    try:
+        given = kind(data=request.data)
+    except ParseError as error:
+        raise Problem(400, "body_unreadable", "The body is no JSON.") from error
+    if given.is_valid():
+        return dict(given.validated_data)
+    field, words = next(iter(given.errors.items()))
+    raise Problem(400, "parameter_invalid", f"{field}: {words[0]}")
+
+
+def _answer(tenant: Tenant, status_code: int = 200) -> HttpResponse:
+    return JsonResponse(TenantSerializer(tenant).data, status=status_code)
+
+
+class TenantsView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="list_tenants",
+        summary="List all tenants",
+        responses={200: TenantsSerializer, **_problems()},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        return JsonResponse(TenantsSerializer({"tenants": Tenant.objects.all()}).data)
+
+    @extend_schema(
+        operation_id="make_tenant",
+        summary="Make a tenant; its warehouse is made after it",
+        request=MakeSerializer,
+        responses={201: TenantSerializer, **_problems(400, 409)},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        given = _given(request, MakeSerializer)
+        with _translated():
+            made = status.make(given["slug"], given["name"], weight=given["weight"])
+        return _answer(made, 201)
+
+
+class TenantView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="get_tenant",
+        summary="Tell how a tenant is",
+        responses={200: TenantSerializer, **_problems(404)},
+    )
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        return _answer(_tenant(slug))
+
+    @extend_schema(
+        operation_id="limit_tenant",
+        summary="Change a tenant's limits or name",
+        request=LimitSerializer,
+        responses={200: TenantSerializer, **_problems(400, 404, 409)},
+    )
+    def patch(self, request: Request, slug: str) -> HttpResponse:
+        tenant, given = _tenant(slug), _given(request, LimitSerializer)
+        with _translated():
+            return _answer(status.limit(tenant, **given))
+
+    @extend_schema(
+        operation_id="delete_tenant",
+        summary="Delete a tenant and all its data in every store, for good",
+        description="Safe to repeat. What would go, `/deletion` tells.",
+        parameters=[
+            OpenApiParameter(
+                "confirm", OpenApiTypes.STR, required=True, description="The tenant's slug, again."
+            )
+        ],
+        responses={200: DeletionSerializer, **_problems(400, 404, 409, 503)},
+    )
+    def delete(self, request: Request, slug: str) -> HttpResponse:
+        _tenant(slug)
+        with _translated():
+            report = delete(slug, request.query_params.get("confirm", ""))
+        return JsonResponse(DeletionSerializer(report).data)
+
+
+class DeletionView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="preview_deletion",
+        summary="Tell what deleting a tenant would remove",
+        responses={200: DeletionSerializer, **_problems(404, 503)},
+    )
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        _tenant(slug)
+        with _translated():
+            report = preview(slug)
+        return JsonResponse(DeletionSerializer(report).data | {"deleted": False})
+
+
+class SuspendView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="suspend_tenant",
+        summary="Suspend a tenant: ingestion pauses, its callers get 403, data stays",
+        request=None,
+        responses={200: TenantSerializer, **_problems(404, 409)},
+    )
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        tenant = _tenant(slug)
+        with _translated():
+            status.suspend(tenant)
+        return _answer(tenant)
+
+
+class ResumeView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="resume_tenant",
+        summary="Resume a suspended tenant where it was",
+        request=None,
+        responses={200: TenantSerializer, **_problems(404, 409)},
+    )
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        tenant = _tenant(slug)
+        with _translated():
+            status.resume(tenant)
+        return _answer(tenant)
+
+
+class ExportsView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="list_exports",
+        summary="List a tenant's finished exports: folders where the workers are",
+        responses={200: ExportsSerializer, **_problems(404)},
+    )
+    def get(self, request: Request, slug: str) -> HttpResponse:
+        found = [{"folder": one} for one in exports_of(_tenant(slug).slug)]
+        return JsonResponse(ExportsSerializer({"exports": found}).data)
+
+    @extend_schema(
+        operation_id="export_tenant",
+        summary="Have a worker export everything of a tenant",
+        request=None,
+        responses={202: QueuedSerializer, **_problems(404)},
+    )
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        send(export_tenant, _tenant(slug).pk)
+        return JsonResponse({"queued": True}, status=202)
+
+
+class EraseView(OperatorEndpoint):
+    @extend_schema(
+        operation_id="erase_person",
+        summary="Erase one person's rows by a column's value; a preview unless told otherwise",
+        request=ErasureRequestSerializer,
+        responses={200: ErasureSerializer, **_problems(400, 404, 409, 503)},
+    )
+    def post(self, request: Request, slug: str) -> HttpResponse:
+        tenant, given = _tenant(slug), _given(request, ErasureRequestSerializer)
+        with _translated():
+            report = erase(
+                tenant,
+                given["column"],
+                given["value"],
+                table=given["table"],
+                preview=given["preview"],
+            )
+        return JsonResponse(ErasureSerializer(report).data)

@@ -1,0 +1,162 @@
+"""What the caller's tenant may use (``/api/v1/plan``), and has used (``/api/v1/usage``)."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from tenants.api.endpoint import Endpoint
+from tenants.api.problem import CONTENT_TYPE, Problem
+from tenants.models import LIMITS, IngestionHold, Scope, Warehouse
+from tenants.plans.allowance import look_up
+from tenants.usage import report
+
+#: Days of one answer at the most.
+_MOST_DAYS = 400
+_PROBLEMS = {
+    (status, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, words)
+    for status, words in {
+        401: "The key is not valid.",
+        403: "The tenant is suspended, or the key lacks `manage`.",
+        429: "A limit of the tenant's plan is reached.",
+    }.items()
+}
+
+
+class LimitsSerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        return {name: serializers.IntegerField(allow_null=True) for name in LIMITS}
+
+
+class FiguresSerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        return {name: serializers.IntegerField() for name in report.FIELDS}
+
+
+class HoldSerializer(serializers.Serializer[Any]):
+    limit = serializers.CharField()
+    value = serializers.IntegerField()
+    reason = serializers.CharField()
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True)
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    plan = serializers.CharField(allow_null=True, help_text="null: there is none.")
+    limits = LimitsSerializer(help_text="null: there is no such limit.")
+    today = FiguresSerializer(help_text="What was used since midnight UTC.")
+    storage_bytes = serializers.IntegerField(help_text="As last measured.")
+    hold = HoldSerializer(
+        allow_null=True, help_text="Why events from brokers wait; null: they don't."
+    )
+
+
+class UsageLineSerializer(FiguresSerializer):
+    def get_fields(self) -> dict[str, Any]:
+        return {
+            "day": serializers.DateField(),
+            "key": serializers.CharField(allow_null=True, help_text="How the key begins."),
+            "key_name": serializers.CharField(allow_blank=True),
+            **super().get_fields(),
+        }
+
+
+class UsageSerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        return {
+            "from": serializers.DateField(),
+            "to": serializers.DateField(),
+            "total": FiguresSerializer(),
+            "days": UsageLineSerializer(many=True),
+        }
+
+
+class UsageQuerySerializer(serializers.Serializer[Any]):
+    def get_fields(self) -> dict[str, Any]:
+        return {
+            "from": serializers.DateField(required=False, help_text="The first day (UTC)."),
+            "to": serializers.DateField(required=False, help_text="The last day; today without."),
+            "format": serializers.ChoiceField(["json", "csv"], default="json"),
+        }
+
+
+class PlanView(Endpoint):
+    """The plan of the caller's tenant."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="get_plan",
+        summary="What the tenant may use, and has used today",
+        responses={200: PlanSerializer, **_PROBLEMS},
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Give the plan."""
+        tenant_id, now = self.caller(request).tenant_id, timezone.now()
+        granted = look_up(tenant_id, now)
+        today = report.lines(granted.day, granted.day, tenant_id)
+        warehouse = Warehouse.objects.filter(tenant=tenant_id).first()
+        hold = IngestionHold.objects.filter(tenant=tenant_id).first()
+        return JsonResponse(
+            {
+                "plan": granted.plan or None,
+                "limits": asdict(granted.limits),
+                "today": asdict(report.total(one.figures for one in today)),
+                "storage_bytes": warehouse.storage_bytes if warehouse else 0,
+                "hold": None if hold is None else HoldSerializer(hold).data,
+            }
+        )
+
+
+class UsageView(Endpoint):
+    """The usage of the caller's tenant."""
+
+    scope = Scope.MANAGE
+
+    @extend_schema(
+        operation_id="list_usage",
+        summary="What the tenant used, by day and key",
+        parameters=[UsageQuerySerializer],
+        responses={
+            200: UsageSerializer,
+            (200, "text/csv"): OpenApiTypes.STR,
+            (400, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, "A parameter is not valid."),
+            (422, CONTENT_TYPE): OpenApiResponse(
+                OpenApiTypes.OBJECT, f"The days run backwards, or are more than {_MOST_DAYS}."
+            ),
+            **_PROBLEMS,
+        },
+    )
+    def get(self, request: Request) -> HttpResponse:
+        """Give the days from ``from`` to ``to``, the newest first."""
+        # As a plain mapping: of a QueryDict DRF takes an empty text for none.
+        given = UsageQuerySerializer(data=request.query_params.dict())
+        if not given.is_valid():
+            name, errors = next(iter(given.errors.items()))
+            raise Problem(400, "parameter_invalid", f"{name}: {errors[0]}")
+        asked = given.validated_data
+        try:
+            first, last = report.span(asked.get("from"), asked.get("to"), timezone.now())
+        except (ValueError, OverflowError) as error:
+            raise Problem(422, "span_invalid", str(error)) from None
+        if (last - first).days >= _MOST_DAYS:
+            detail = f"Ask for at most {_MOST_DAYS} days at a time."
+            raise Problem(422, "span_invalid", detail)
+        found = report.lines(first, last, self.caller(request).tenant_id)
+        if asked["format"] == "csv":
+            return HttpResponse(report.as_csv(found), content_type="text/csv; charset=utf-8")
+        return JsonResponse(
+            {
+                "from": first.isoformat(),
+                "to": last.isoformat(),
+                "total": asdict(report.total(one.figures for one in found)),
+                "days": [one.as_dict() for one in found],
+            }
+        )

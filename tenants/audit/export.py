@@ -1,0 +1,54 @@
+"""Entries as CSV, as NDJSON and as the API shows them."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from tenants.formulas import neutral
+from tenants.models import AuditEntry
+
+COLUMNS = (
+    *("id", "at", "tenant", "actor_kind", "actor_id", "actor", "address", "action"),
+    *("object_type", "object_id", "object", "detail"),
+)
+
+
+def as_dict(entry: AuditEntry) -> dict[str, Any]:
+    return {
+        "id": entry.pk,
+        "at": entry.at.isoformat(),
+        "tenant": entry.tenant_slug or None,
+        "actor_kind": entry.actor_kind,
+        "actor_id": entry.actor_id,
+        "actor": entry.actor_name,
+        "address": entry.address,
+        "action": entry.action,
+        "object_type": entry.object_type,
+        "object_id": entry.object_id,
+        "object": entry.object_name,
+        "detail": entry.detail,
+    }
+
+
+class _Line:
+    """A file of which only the last line is kept."""
+
+    def write(self, text: str) -> str:
+        return text
+
+
+def as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
+    """Lines of CSV, the heading first; no cell is a formula to a spreadsheet."""
+    writer = csv.writer(_Line())
+    yield writer.writerow(COLUMNS)
+    for entry in entries:
+        row = as_dict(entry) | {"detail": json.dumps(entry.detail, ensure_ascii=False)}
+        yield writer.writerow([neutral("" if one is None else str(one)) for one in row.values()])
+
+
+def as_ndjson(entries: Iterable[AuditEntry]) -> Iterator[str]:
+    for entry in entries:
+        yield json.dumps(as_dict(entry), ensure_ascii=False) + "\n"

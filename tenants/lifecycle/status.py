@@ -1,0 +1,103 @@
+"""Making, limiting, suspending and resuming a tenant."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from tenants.audit import record
+from tenants.lifecycle.errors import Refused
+from tenants.models import Plan, Tenant, TenantStatus
+from tenants.plans.services import give_plan
+from tenants.services import create_warehouse
+
+
+def find(slug: str) -> Tenant:
+    """The tenant of that slug; raises Refused, naming those that there are."""
+    tenant = Tenant.objects.filter(slug=slug).first()
+    if tenant is None:
+        known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
+        msg = f"There is no tenant {slug!r}. Tenants: {known}."
+        raise Refused(msg)
+    return tenant
+
+
+def make(slug: str, name: str = "", *, weight: int = 1) -> Tenant:
+    """Make a tenant and ask for its warehouse; raises Refused where it can't be."""
+    tenant = Tenant(slug=slug, name=name or slug, weight=weight)
+    _check(tenant)
+    with transaction.atomic():
+        tenant.save()
+        create_warehouse(tenant)
+        record("tenant.make", tenant, tenant=tenant)
+    return tenant
+
+
+def limit(
+    tenant: Tenant,
+    *,
+    weight: int | None = None,
+    name: str | None = None,
+    plan: str | None = None,
+) -> Tenant:
+    """Change its plan, its share of the workers, or its name; raises Refused for what can't be.
+
+    ``plan`` is the name of one; an empty one takes the tenant's plan away.
+    """
+    given = _plan(plan) if plan else None
+    tenant.weight = tenant.weight if weight is None else weight
+    tenant.name = tenant.name if name is None else name
+    _check(tenant)
+    with transaction.atomic():
+        tenant.save(update_fields=["weight", "name"])
+        record("tenant.limit", tenant, tenant=tenant, detail={"weight": tenant.weight})
+    if plan is not None:
+        give_plan(tenant, given)
+    return tenant
+
+
+def _plan(name: str) -> Plan:
+    plan = Plan.objects.filter(name=name).first()
+    if plan is None:
+        known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none yet"
+        msg = f"There is no plan {name!r}. Plans: {known}."
+        raise Refused(msg)
+    return plan
+
+
+def suspend(tenant: Tenant) -> bool:
+    """Pause all its ingestion and refuse its callers; data stays. Whether that changed anything.
+
+    Slices that hold partitions of its sources let go at their next heartbeat, API processes know
+    within half a second. The sources' own ``active`` is not touched, so that resuming restores
+    exactly what was running.
+    """
+    return _move(tenant, TenantStatus.ACTIVE, TenantStatus.SUSPENDED, "tenant.suspend")
+
+
+def resume(tenant: Tenant) -> bool:
+    """Go on where it was suspended. Sources that were paused by hand stay paused."""
+    return _move(tenant, TenantStatus.SUSPENDED, TenantStatus.ACTIVE, "tenant.resume")
+
+
+@transaction.atomic
+def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str) -> bool:
+    moved = Tenant.objects.filter(pk=tenant.pk, status=before).update(status=after)
+    tenant.refresh_from_db(fields=["status"])
+    if tenant.status == TenantStatus.DELETING:
+        msg = f"{tenant.slug} is being deleted. Repeat its deletion; it can't come back."
+        raise Refused(msg)
+    if moved:
+        record(action, tenant, tenant=tenant)
+    return bool(moved)
+
+
+def _check(tenant: Tenant) -> None:
+    if "\0" in tenant.slug + tenant.name:
+        msg = "A slug and a name are text without NUL characters."
+        raise Refused(msg)
+    try:
+        tenant.full_clean()
+    except ValidationError as error:
+        words = [f"{name}: {' '.join(said)}" for name, said in error.message_dict.items()]
+        raise Refused(" ".join(words)) from error

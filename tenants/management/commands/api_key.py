@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from tenants import keys, rights
+from tenants.audit.command import ChangingCommand
+from tenants.management.commands.create_key import moment
+from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
+from tenants.models.key import TOKEN_SECONDS
+from tenants.rights import Rights, RightsRefused
+from tenants.tokens.issue import NotIssued, issue
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ValueError(text)
+    return name.strip(), value.strip()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+class Command(ChangingCommand):
+    help = "API keys: create, list, rotate and revoke them, and make a sample of a signed token."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+        create = commands.add_parser("create", help="make a key and print it, once")
+        create.add_argument("tenant", help="the tenant's slug")
+        create.add_argument("--name", default="command line", help="who or what uses the key")
+        create.add_argument(
+            "--scope",
+            action="append",
+            default=[],
+            choices=list(Scope.values),
+            help=f"may be repeated; {' and '.join(DEFAULT_SCOPES)} where it is left out",
+        )
+        create.add_argument("--expires", type=moment, metavar="TIME", help="as 2030-01-31")
+        for name, words in (
+            ("query", "only this saved query"),
+            ("source", "only this source"),
+            ("network", "only from this address or network (CIDR)"),
+            ("origin", "only from web pages of this origin"),
+        ):
+            create.add_argument(f"--{name}", action="append", help=f"{words}; may be repeated")
+        _add_held(create)
+        create.add_argument("--signing", action="store_true", help="give it a secret for tokens")
+        create.add_argument("--public-key", metavar="FILE", help="take tokens of this Ed25519 key")
+        create.add_argument("--token-seconds", type=int, default=TOKEN_SECONDS)
+        listed = commands.add_parser("list", help="the keys of a tenant")
+        listed.add_argument("tenant", help="the tenant's slug")
+        rotate = commands.add_parser("rotate", help="make a successor and print it, once")
+        rotate.add_argument("prefix", help="the key's first ten characters behind mr_")
+        rotate.add_argument(
+            "--overlap",
+            type=int,
+            default=int(keys.OVERLAP.total_seconds()),
+            metavar="SECONDS",
+            help="for how long the old key goes on (%(default)s)",
+        )
+        revoke = commands.add_parser("revoke", help="refuse a key, and its tokens, from now on")
+        revoke.add_argument("prefix")
+        token = commands.add_parser("token", help="print a sample of a signed token (HS256)")
+        token.add_argument("prefix")
+        token.add_argument("--query", action="append", required=True, help="may be repeated")
+        _add_held(token)
+        token.add_argument("--subject", help="whom it is for")
+        token.add_argument("--rate", type=int, help="requests a minute")
+        token.add_argument("--seconds", type=int, default=3600, help="it lasts (%(default)s)")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            getattr(self, f"_{options['command']}")(options)
+        except (RightsRefused, keys.KeyStateRefused, NotIssued) as error:
+            raise CommandError(str(error)) from None
+
+    def _create(self, options: dict[str, Any]) -> None:
+        tenant = _tenant(options["tenant"])
+        public = options["public_key"]
+        given = Rights(
+            tuple(options["scope"]) or Rights().scopes,
+            options["expires"],
+            queries=_tuple(options["query"]),
+            sources=_tuple(options["source"]),
+            parameters=_parameters(options),
+            row_filters=dict(options["filter"]),
+            networks=_tuple(options["network"]),
+            origins=_tuple(options["origin"]),
+        )
+        key, text, secret = keys.create_signing_key(
+            tenant,
+            options["name"],
+            rights=rights.checked(given, tenant),
+            by_secret=options["signing"],
+            public_key=Path(public).read_text(encoding="utf-8") if public else "",
+            token_seconds=options["token_seconds"],
+        )
+        self._show(key, text, secret)
+
+    def _show(self, key: APIKey, text: str, secret: str) -> None:
+        self.stdout.write(text)
+        if secret:
+            self.stdout.write(secret)
+            self.stderr.write("The second line is the secret that signs its tokens (HS256).")
+        self.stderr.write(f"Keep it now: it can't be shown again. It begins with {key.prefix}.")
+
+    def _list(self, options: dict[str, Any]) -> None:
+        for key in APIKey.objects.filter(tenant=_tenant(options["tenant"])):
+            state = "revoked" if key.revoked_at else f"expires {key.expires_at or 'never'}"
+            used = f"used {key.last_used_at or 'never'}"
+            scopes = ",".join(key.scopes)
+            self.stdout.write(f"{key.prefix}  {key.name}  {scopes}  {state}  {used}")
+
+    def _rotate(self, options: dict[str, Any]) -> None:
+        overlap = timedelta(seconds=options["overlap"])
+        made = keys.rotate_key(_key(options["prefix"]), overlap=overlap)
+        self._show(made.key, made.plaintext, made.signing_secret)
+
+    def _revoke(self, options: dict[str, Any]) -> None:
+        key = _key(options["prefix"])
+        keys.revoke_key(key)
+        self.stdout.write(f"{key} is revoked.")
+
+    def _token(self, options: dict[str, Any]) -> None:
+        claims: dict[str, Any] = {"queries": options["query"]}
+        if options["parameter"]:
+            claims["params"] = _parameters(options)
+        if options["filter"]:
+            claims["filter"] = dict(options["filter"])
+        claims |= {"sub": options["subject"]} if options["subject"] else {}
+        claims |= {"rate": options["rate"]} if options["rate"] else {}
+        self.stdout.write(issue(_key(options["prefix"]), options["seconds"], claims))
+
+
+def _add_held(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--parameter",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="NAME=VALUE",
+        help="a parameter that is set; may be repeated",
+    )
+    parser.add_argument(
+        "--filter",
+        action="append",
+        default=[],
+        type=_pair,
+        metavar="TABLE=CONDITION",
+        help='a row filter, such as "orders=customer = 7"; the table * is each that has the '
+        "columns; may be repeated",
+    )
+
+
+def _parameters(options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _value(text) for name, text in options["parameter"]}
+
+
+def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(given) if given else None
+
+
+def _tenant(slug: str) -> Tenant:
+    tenant = Tenant.objects.filter(slug=slug).first()
+    if tenant is None:
+        known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
+        msg = f"There is no tenant {slug!r}. Tenants: {known}."
+        raise CommandError(msg)
+    return tenant
+
+
+def _key(prefix: str) -> APIKey:
+    plain = prefix.removeprefix("mr_")[:10]
+    key = APIKey.across_tenants.select_related("tenant").filter(prefix=plain).first()
+    if key is None:
+        msg = f"There is no API key that begins with {plain!r}. See: manage.py api_key list TENANT."
+        raise CommandError(msg)
+    return key

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from tenants.audit.command import ChangingCommand
+from tenants.audit.export import as_csv, as_ndjson
+from tenants.audit.retention import prune
+from tenants.models import AuditEntry, Tenant
+
+_FORMATS = {"csv": as_csv, "ndjson": as_ndjson}
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+class Command(ChangingCommand):
+    help = "Write the audit log, oldest first: who did what to which object."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--tenant", metavar="SLUG", help="Only what concerns this one.")
+        for name, which in (("--since", "From this time on"), ("--until", "Before this time")):
+            parser.add_argument(name, type=_moment, metavar="TIME", help=f"{which} (ISO 8601).")
+        parser.add_argument("--format", choices=list(_FORMATS), default="ndjson")
+        parser.add_argument(
+            "--prune-days",
+            type=int,
+            metavar="DAYS",
+            help="Instead: delete what is older, of all tenants. That is recorded, too.",
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        if options["prune_days"] is not None:
+            self._prune(options["prune_days"])
+            return
+        rows: QuerySet[AuditEntry] = AuditEntry.across_tenants.order_by("pk")
+        if slug := options["tenant"]:
+            rows = rows.filter(tenant_slug=_known(slug))
+        if options["since"]:
+            rows = rows.filter(at__gte=options["since"])
+        if options["until"]:
+            rows = rows.filter(at__lt=options["until"])
+        for line in _FORMATS[options["format"]](rows.iterator(chunk_size=2_000)):
+            self.stdout.write(line, ending="")
+
+    def _prune(self, days: int) -> None:
+        if days < 1:
+            msg = f"--prune-days must be at least 1, not {days}."
+            raise CommandError(msg)
+        count = prune(timezone.now() - timedelta(days=days))
+        self.stdout.write(f"{count:,} entries older than {days} days are deleted.")
+
+
+def _known(slug: str) -> str:
+    """Also the slug of a tenant that is deleted, as long as it has entries."""
+    if not (
+        Tenant.objects.filter(slug=slug).exists()
+        or AuditEntry.across_tenants.filter(tenant_slug=slug).exists()
+    ):
+        msg = f"There is no tenant {slug!r}, and no entry of one."
+        raise CommandError(msg)
+    return slug

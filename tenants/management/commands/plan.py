@@ -1,0 +1,119 @@
+"""``manage.py plan``: list plans, make one, give it to a tenant, show what a tenant may use."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from dataclasses import asdict
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from django.core.management.base import CommandError
+from django.utils import timezone
+
+from tenants.audit.command import ChangingCommand
+from tenants.models import LIMITS, Plan, Tenant
+from tenants.plans import services
+from tenants.plans.allowance import Limits, look_up, used
+
+
+class Command(ChangingCommand):
+    help = "List plans, make or change one, give one to a tenant, or show what a tenant may use."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        actions = parser.add_subparsers(dest="action", required=True)
+        listed = actions.add_parser("list", help="every plan with its limits and tenants")
+        listed.add_argument("--json", action="store_true", help="Print one JSON array.")
+        made = actions.add_parser("set", help="make a plan, or change limits of one")
+        made.add_argument("name")
+        for limit in LIMITS:
+            words = str(getattr(Plan._meta.get_field(limit), "help_text", ""))
+            option = f"--{limit.replace('_', '-')}"
+            made.add_argument(option, dest=limit, type=_limit, metavar="N", help=words)
+        made.epilog = "A limit of 'none' is lifted; one that is not named stays."
+        given = actions.add_parser("give", help="give a tenant a plan, or none")
+        given.add_argument("tenant")
+        given.add_argument("name", nargs="?", help="the plan's name; without it: no plan")
+        shown = actions.add_parser("show", help="what a tenant may use, and has used today")
+        shown.add_argument("tenant")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        getattr(self, f"_{options['action']}")(options)
+
+    def _list(self, options: dict[str, Any]) -> None:
+        plans = Plan.objects.prefetch_related("tenants")
+        if options["json"]:
+            told = [
+                {"name": one.name, **asdict(Limits.of(one)), "tenants": _slugs(one)}
+                for one in plans
+            ]
+            self.stdout.write(json.dumps(told, indent=2))
+            return
+        for one in plans:
+            self.stdout.write(f"{one.name}: {_words(Limits.of(one))}")
+            self.stdout.write(f"  tenants: {', '.join(_slugs(one)) or 'none'}")
+        if not plans:
+            self.stdout.write("There is no plan yet. Make one: manage.py plan set NAME …")
+
+    def _set(self, options: dict[str, Any]) -> None:
+        limits = {
+            name: None if options[name] == _NONE else options[name]
+            for name in LIMITS
+            if options[name] is not None
+        }
+        try:
+            plan = services.make_plan(options["name"], limits)
+        except ValidationError as error:
+            raise CommandError("; ".join(error.messages)) from None
+        self.stdout.write(f"{plan.name}: {_words(Limits.of(plan))}")
+
+    def _give(self, options: dict[str, Any]) -> None:
+        tenant = _tenant(options["tenant"])
+        plan = _plan(options["name"]) if options["name"] else None
+        services.give_plan(tenant, plan)
+        self.stdout.write(f"{tenant.slug}: {plan.name if plan else 'no plan'}")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        tenant = _tenant(options["tenant"])
+        granted = look_up(tenant.pk, timezone.now())
+        self.stdout.write(f"{tenant.slug}: {granted.plan or 'no plan'}")
+        self.stdout.write(f"  limits: {_words(granted.limits)}")
+        today = asdict(used(tenant.pk, granted.day))
+        self.stdout.write(f"  today: {', '.join(f'{name} {n:,}' for name, n in today.items())}")
+        hold = getattr(tenant, "ingestion_hold", None)
+        if hold is not None:
+            self.stdout.write(f"  held: {hold.reason}")
+
+
+_NONE = "none"
+
+
+def _limit(text: str) -> int | str:
+    return text if text == _NONE else int(text.replace("_", "").replace(",", ""))
+
+
+def _words(limits: Limits) -> str:
+    told = [f"{name} {value:,}" for name, value in asdict(limits).items() if value is not None]
+    return ", ".join(told) or "no limits"
+
+
+def _slugs(plan: Plan) -> list[str]:
+    return sorted(one.slug for one in plan.tenants.all())
+
+
+def _tenant(slug: str) -> Tenant:
+    tenant = Tenant.objects.filter(slug=slug).select_related("ingestion_hold").first()
+    if tenant is None:
+        known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
+        msg = f"There is no tenant {slug!r}. Tenants: {known}."
+        raise CommandError(msg)
+    return tenant
+
+
+def _plan(name: str) -> Plan:
+    plan = Plan.objects.filter(name=name).first()
+    if plan is None:
+        known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none yet"
+        msg = f"There is no plan {name!r}. Plans: {known}."
+        raise CommandError(msg)
+    return plan

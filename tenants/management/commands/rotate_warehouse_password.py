@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import time
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import CommandError
+
+from tenants.audit.command import ChangingCommand
+from tenants.models import Warehouse
+from tenants.services import rotate_warehouse_password
+from tenants.warehouse import rotation
+from tenants.warehouse.errors import WarehouseError
+
+
+class Command(ChangingCommand):
+    help = "Give the ClickHouse users of tenants new passwords, while calls go on."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("tenant", nargs="*", help="slugs of tenants")
+        parser.add_argument("--all", action="store_true", help="of every tenant")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        chosen = self._chosen(options["tenant"], every=options["all"])
+        failed = 0
+        begun = []
+        for warehouse in chosen:
+            if self._did(warehouse, rotate_warehouse_password):
+                begun.append(warehouse)
+            else:
+                failed += 1
+        if begun:
+            time.sleep(rotation.OVERLAP.total_seconds())
+        for warehouse in begun:
+            if self._did(warehouse, rotation.finish):
+                self.stdout.write(f"{warehouse}: its user has a new password.")
+            else:
+                failed += 1
+        if failed:
+            msg = f"{failed} of {len(chosen)} failed: see above. Run it again for those."
+            raise CommandError(msg)
+
+    def _chosen(self, slugs: list[str], *, every: bool) -> list[Warehouse]:
+        if bool(slugs) == every:
+            raise CommandError("Name one or more tenants, or say --all.")
+        rows = Warehouse.across_tenants.select_related("tenant").order_by("tenant__slug")
+        found = list(rows if every else rows.filter(tenant__slug__in=slugs))
+        missing = set(slugs) - {one.tenant.slug for one in found}
+        if missing:
+            raise CommandError(f"There is no warehouse of {', '.join(sorted(missing))}.")
+        return found
+
+    def _did(self, warehouse: Warehouse, act: Any) -> bool:
+        try:
+            act(warehouse)
+        except WarehouseError as error:
+            self.stderr.write(f"{warehouse}: {error}")
+            return False
+        return True

@@ -1,0 +1,64 @@
+"""``manage.py usage``: what tenants used, by day and key."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from datetime import date
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tenants.models import Tenant
+from tenants.usage import report
+from tenants.usage.report import Line
+
+
+class Command(BaseCommand):
+    help = "Show what tenants used by day (UTC) and key: requests, queries, events, storage."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("tenant", nargs="?", help="the tenant's slug; all without it")
+        parser.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DAY")
+        parser.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DAY")
+        form = parser.add_mutually_exclusive_group()
+        form.add_argument("--json", action="store_true", help="Print one JSON array.")
+        form.add_argument("--csv", action="store_true", help="Print CSV.")
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        try:
+            first, last = report.span(options["first"], options["last"], timezone.now())
+        except ValueError as error:
+            raise CommandError(str(error)) from None
+        found = report.lines(first, last, self._tenant(options["tenant"]))
+        if options["csv"]:
+            self.stdout.write(report.as_csv(found), ending="")
+        elif options["json"]:
+            told = [{"tenant": one.tenant, **one.as_dict()} for one in found]
+            self.stdout.write(json.dumps(told, indent=2))
+        else:
+            width = None if self.stdout.isatty() else 200
+            Console(file=self.stdout, width=width).print(_table(found))  # type: ignore[arg-type]
+
+    def _tenant(self, slug: str | None) -> int | None:
+        if slug is None:
+            return None
+        tenant = Tenant.objects.filter(slug=slug).first()
+        if tenant is None:
+            msg = f"There is no tenant {slug!r}. Give a slug, or none for all tenants."
+            raise CommandError(msg)
+        return tenant.pk
+
+
+def _table(found: list[Line]) -> Table:
+    table = Table("Day", "Tenant", "Key", box=None, header_style="bold", pad_edge=False)
+    for name in report.FIELDS:
+        table.add_column(name.replace("_", " ").capitalize(), justify="right")
+    for one in found:
+        figures = (f"{getattr(one.figures, name):,}" for name in report.FIELDS)
+        table.add_row(str(one.day), one.tenant, escape(one.key_name or one.key or "–"), *figures)
+    return table

@@ -1,0 +1,1 @@
+"""Usage: what tenants have used, counted, written down, measured and read."""

@@ -1,0 +1,74 @@
+"""A new password for a warehouse's user, without a call that fails on the way.
+
+1. ClickHouse takes the new password beside the old one.
+2. The new one is stored, and with it the wish to provision the warehouse again, OVERLAP from now:
+   by then no process remembers the old one.
+3. Provisioning leaves the user only the stored one. ``finish`` does it, else the reconciler.
+
+Killed before 2, the next provisioning removes the new password; killed after it, the old one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from tenants.models import ProvisionState, Warehouse
+from tenants.warehouse import client, statements
+from tenants.warehouse.errors import StatementFailed, WarehouseError
+from tenants.warehouse.provision import provision
+
+#: How long both passwords are good; processes remember one for half a second.
+OVERLAP = timedelta(seconds=5)
+_SYNTAX_ERROR = 62
+
+
+class RotationRefused(WarehouseError):
+    """The password stays as it was. The text says why, and what to do."""
+
+
+def begin(warehouse: Warehouse) -> None:
+    """Steps 1 and 2; raises WarehouseError, and then the old password is as good as before."""
+    with transaction.atomic():
+        row = Warehouse.across_tenants.select_for_update().get(pk=warehouse.pk)
+        if not row.applied:
+            msg = f"{row} has not been made yet: wait until it is ready."
+            raise RotationRefused(msg)
+        password = secrets.token_urlsafe(32)
+        _add(row, password)
+        Warehouse.across_tenants.filter(pk=row.pk).update(
+            password=password,
+            generation=F("generation") + 1,
+            state=ProvisionState.PENDING,
+            attempts=0,
+            retry_at=timezone.now() + OVERLAP,
+        )
+    warehouse.refresh_from_db()
+
+
+def _add(row: Warehouse, password: str) -> None:
+    cluster = settings.CLICKHOUSE_CLUSTER
+    try:
+        client.execute(statements.add_password(row.username, password, cluster=cluster))
+    except StatementFailed as error:
+        if error.code != _SYNTAX_ERROR:
+            raise
+        msg = (
+            "This ClickHouse gives a user one password only. Rotating needs version 24.9 or later."
+        )
+        raise RotationRefused(msg) from error
+
+
+def finish(warehouse: Warehouse) -> None:
+    """Step 3, where nobody has done it yet; raises WarehouseError."""
+    warehouse.refresh_from_db()
+    if warehouse.applied != warehouse.generation:
+        provision(warehouse)
+    if warehouse.state == ProvisionState.FAILED:
+        msg = f"The old password of {warehouse} is still good: {warehouse.error}"
+        raise WarehouseError(msg)

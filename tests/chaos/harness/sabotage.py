@@ -1,0 +1,170 @@
+"""A worker that is broken on purpose: ``python -m tests.chaos.harness.sabotage NAME CELERY-ARGS``.
+
+The storm must see what it does wrong; otherwise it sees nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from celery.__main__ import main
+from celery.signals import worker_init
+
+
+def no_deduplication(**_: Any) -> None:
+    """Every insert has a token of its own, and nothing asks the table what it has."""
+    from ingestion.connectors.redelivery import Delivered, Redelivery
+    from ingestion.consume import inbox, repair, together
+    from ingestion.consume.inbox import Address
+    from ingestion.consume.lane import Cut
+
+    insert = inbox.insert
+    together.token = lambda _: str(uuid.uuid4())
+
+    def insert_anew(to: Address, source_id: int, cut: Cut, _: uuid.UUID | None = None) -> int:
+        return insert(to, source_id, cut, uuid.uuid4())
+
+    def complete(to: Address, source_id: int, cut: Cut, *, remembered: bool) -> int:
+        insert_anew(to, source_id, cut)
+        return cut.rows.num_rows
+
+    def knows_nothing(_: Redelivery, messages: Sequence[Delivered]) -> list[bool]:
+        return [False] * len(messages)
+
+    inbox.insert, repair.complete = insert_anew, complete
+    inbox.held = lambda *_: []
+    Redelivery.known = knows_nothing  # type: ignore[method-assign]
+
+
+def early_acknowledgement(**_: Any) -> None:
+    """A batch is noted and acknowledged before it is inserted."""
+    from ingestion.consume import intent
+    from ingestion.consume.inserter import Inserter, Pairs
+    from ingestion.consume.intent import Intent
+
+    finish, submit = intent.finish, Inserter.submit
+
+    def submit_late(self: Inserter, pairs: Pairs) -> None:
+        for feed, lane in pairs:
+            assert lane.under_way is not None
+            one = lane.under_way.intent
+            finish(one.lease.owner, [one])
+            feed.reader.acknowledge({one.lease.number: one.to_offset})
+        submit(self, pairs)
+
+    def finished(_: str, intents: Collection[Intent]) -> set[uuid.UUID]:
+        return {one.token for one in intents}
+
+    Inserter.submit = submit_late  # type: ignore[method-assign]
+    intent.finish = finished  # type: ignore[assignment]
+
+
+#: What the log says whenever half of a batch comes again.
+HALF = "Half of a batch was acknowledged."
+#: A message with this in it kills the worker that inserts it.
+KILLS = b"kills its worker"
+
+
+def killed_by_a_message(**_: Any) -> None:
+    """An insert of a message with KILLS in it is the worker's end, as of a bug in a C library."""
+    from ingestion.consume import inbox, together
+    from ingestion.consume.inbox import Address
+    from ingestion.consume.lane import Cut
+    from ingestion.consume.together import Member
+
+    insert, typed = inbox.insert, together.insert
+
+    def die_of(cut: Cut) -> None:
+        if any(KILLS in raw for raw in cut.rows["raw"].to_pylist()):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def insert_or_die(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> int:
+        die_of(cut)
+        return insert(to, source_id, cut, token)
+
+    def type_or_die(members: Sequence[Member]) -> list[Any]:
+        for one in members:
+            die_of(one.cut)
+        return typed(members)
+
+    inbox.insert = insert_or_die
+    together.insert = type_or_die
+
+
+def half_acknowledged(**_: Any) -> None:
+    """Now and then only half of what landed is acknowledged before the connection is gone."""
+    from ingestion.connectors.rabbitmq.reader import RabbitReader
+
+    acknowledge = RabbitReader.acknowledge
+    calls = itertools.count(1)
+    #: The last delivery that was acknowledged, by reader.
+    last: dict[int, int] = {}
+
+    def acknowledge_half(self: RabbitReader, positions: Mapping[int, int]) -> None:
+        tags = [tag for end, tag in self._ends if end <= positions[0]]
+        before = last.get(id(self), 0)
+        if next(calls) % 4 or not tags or tags[-1] - before < 2:
+            acknowledge(self, positions)
+            last[id(self)] = max([before, *tags])
+            return
+        self._consumer.channel.basic_ack((before + tags[-1]) // 2, multiple=True)
+        channel = self._consumer.channel
+        channel.connection.transport.sock.shutdown(socket.SHUT_RDWR)
+        last.pop(id(self), None)
+        logging.getLogger(__name__).warning("%s", HALF)
+
+    RabbitReader.acknowledge = acknowledge_half  # type: ignore[method-assign]
+
+
+#: Messages a second that a worker reads that ``reads_slowly``.
+SLOW = 1_500
+
+
+def reads_slowly(**_: Any) -> None:
+    """As on a machine that is short of CPU, so that only more workers make it faster."""
+    from ingestion.consume.feed import Feed
+
+    pull, began = Feed.pull, time.monotonic()
+    lock = threading.Lock()
+    done = 0
+
+    def pull_slowly(self: Feed, limit: int, now: float) -> int:
+        nonlocal done, began
+        with lock:
+            # What it did not read while nothing was there it may not make up for.
+            began = max(began, time.monotonic() - (done + SLOW) / SLOW)
+            room = int((time.monotonic() - began) * SLOW) - done
+            if room <= 0:
+                return 0
+            pulled = pull(self, min(limit, room), now)
+            done += pulled
+            return pulled
+
+    Feed.pull = pull_slowly  # type: ignore[method-assign]
+
+
+KINDS = {
+    one.__name__: one
+    for one in (
+        no_deduplication,
+        early_acknowledgement,
+        killed_by_a_message,
+        half_acknowledged,
+        reads_slowly,
+    )
+}
+
+if __name__ == "__main__":
+    # Not earlier: Django is set up by then.
+    worker_init.connect(KINDS[sys.argv.pop(1)])
+    sys.exit(main())

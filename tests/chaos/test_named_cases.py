@@ -1,0 +1,436 @@
+"""Named cases: what breaks naive pipelines, one at a time; every event is counted after each.
+
+They share one installation, each with numbers of its own. CHAOS_OUTAGE_SECONDS says how long
+ClickHouse is away in the case of that name.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.chaos.harness.case import WIDE, Case, case
+from tests.chaos.harness.faults import INSERT, faults
+from tests.chaos.harness.grounds import DATABASE, Grounds, grounds
+from tests.chaos.harness.sabotage import HALF, KILLS
+from tests.chaos.harness.senders import body
+from tests.chaos.harness.worker import Revival, Worker
+
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1500)]
+OUTAGE_SECONDS = float(os.environ.get("CHAOS_OUTAGE_SECONDS", "30"))
+QUEUES = ("classic", "quorum")
+ALL = ("kafka", *QUEUES, "logged")
+
+
+@pytest.fixture(scope="module")
+def made(installation: Any) -> Iterator[Grounds]:
+    with grounds(installation) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def healed(made: Grounds) -> Iterator[None]:
+    """What a case has left broken, as it failed, is no matter of the next one."""
+    yield
+    for worker in made.workers:
+        worker.signal(signal.SIGCONT)
+    for network in (
+        *made.networks.values(),
+        *(n for w in made.workers for n in w.networks.values()),
+    ):
+        network.heal()
+
+
+def intents_of(made: Grounds, worker: Worker) -> int:
+    """Batches that a worker has announced and not done."""
+    (found,) = made.postgres(
+        "SELECT count(*) FROM ingestion_batch b JOIN ingestion_streampartition p "
+        "ON p.id = b.partition_id WHERE b.state = 'intent' "
+        f"AND p.lease_owner LIKE '%:{worker.process.pid}:%'"
+    )
+    return int(found[0])
+
+
+def leases(made: Grounds, worker: Worker) -> int:
+    """Partitions that a worker holds now."""
+    (found,) = made.postgres(
+        "SELECT count(*) FROM ingestion_streampartition WHERE lease_expires_at > now() "
+        f"AND lease_owner LIKE '%:{worker.process.pid}:%'"
+    )
+    return int(found[0])
+
+
+def error_of(made: Grounds, source: str) -> str:
+    return str(made.postgres(f"SELECT error FROM ingestion_source WHERE name = '{source}'")[0][0])
+
+
+# --- ClickHouse -------------------------------------------------------------------------------
+
+
+def test_the_reply_of_an_insert_is_lost_after_it_landed(made: Grounds) -> None:
+    with case(made, "reply of an insert lost", *ALL) as one:
+        proxies = [worker.networks["clickhouse"] for worker in made.workers]
+        dropped = sum(proxy.dropped for proxy in proxies)
+
+        for proxy in proxies:
+            proxy.drop_replies(INSERT)
+        made.await_(lambda: sum(p.dropped for p in proxies) > dropped, 30, "no reply was lost")
+        time.sleep(1)
+        for proxy in proxies:
+            proxy.heal()
+        one.struck()
+        one.goes_on()
+
+
+def test_an_outage_longer_than_the_window(made: Grounds) -> None:
+    """The engine has forgotten the tokens of what landed; the rows themselves tell."""
+    tables = [f"{DATABASE}.kafka{end}" for end in ("", "__quarantine", "_rollup")]
+    with case(made, "outage longer than the dedup window", "kafka") as one:
+        forgotten = _killed_after_landing(made)
+        while not forgotten:  # another had brought it to its end by then
+            for worker in made.workers:
+                worker.start()
+            forgotten = _killed_after_landing(made)
+        _set_window(made, tables, 1)
+        for number in range(3):
+            _insert_by_hand(made, number)
+        made.postgres(
+            "UPDATE ingestion_batch SET opened_at = opened_at - interval '13 hours' "
+            "WHERE state = 'intent'"
+        )
+        for worker in made.workers:
+            worker.start()
+        one.struck()
+        made.await_(lambda: not _landed_intents(made).intersection(forgotten), 60, "not recovered")
+        _set_window(made, tables, 10_000)
+
+
+def _killed_after_landing(made: Grounds) -> set[str]:
+    """Tokens of batches that landed before all workers were killed, and are open still."""
+    for worker in made.workers:
+        worker.networks["clickhouse"].drop_replies(INSERT)
+    made.await_(lambda: bool(_landed_intents(made)), 60, "nothing landed")
+    for worker in made.workers:
+        worker.kill()
+        worker.networks["clickhouse"].heal()
+    return _landed_intents(made)
+
+
+def _landed_intents(made: Grounds) -> set[str]:
+    """Tokens of batches that are there, and which nobody knows to be done.
+
+    Of one that goes past the views the quarantine is inserted first, and its reply is lost already.
+    """
+    tokens = [
+        str(row[0])
+        for row in made.postgres("SELECT token FROM ingestion_batch WHERE state = 'intent'")
+    ]
+    if not tokens:
+        return set()
+    listed = ", ".join(f"'{one}'" for one in tokens)
+    return {
+        row["_batch"]
+        for table in ("kafka", "kafka__quarantine")
+        for row in made.query(
+            f"SELECT DISTINCT _batch FROM {DATABASE}.{table} WHERE _batch IN ({listed})"
+        )
+    }
+
+
+def _set_window(made: Grounds, tables: list[str], size: int) -> None:
+    for table in tables:
+        made.query(
+            f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {size}"
+        )
+
+
+def _insert_by_hand(made: Grounds, number: int) -> None:
+    """Blocks of somebody else, one for each partition of the table."""
+    made.query(
+        f"INSERT INTO {DATABASE}.kafka (part, seq, text, n) "
+        "SELECT 9, number, '', 1 FROM numbers(5) "
+        f"SETTINGS insert_deduplication_token = 'by hand {number}', async_insert = 0"
+    )
+
+
+def test_an_owner_that_is_stopped_past_its_lease_wakes(made: Grounds) -> None:
+    """Its insert is on its way meanwhile, and arrives after another has recovered the batch."""
+    with case(made, "owner stopped past its lease", *ALL) as one:
+        owner = next(w for w in itertools.cycle(made.workers) if _stopped_in_mid_insert(made, w))
+        made.await_(lambda: not leases(made, owner), 30, "its leases do not expire")
+        one.goes_on(seconds=60)
+        owner.networks["clickhouse"].heal()
+        owner.signal(signal.SIGCONT)
+        one.struck()
+        one.goes_on(more=100)
+
+
+def _stopped_in_mid_insert(made: Grounds, worker: Worker) -> bool:
+    if not leases(made, worker):
+        return False
+    worker.networks["clickhouse"].stall()
+    deadline = time.monotonic() + 3
+    while not intents_of(made, worker) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker.signal(signal.SIGSTOP)
+    if intents_of(made, worker):
+        return True
+    worker.signal(signal.SIGCONT)
+    worker.networks["clickhouse"].heal()
+    return False
+
+
+#: What a worker may hold over what it has at rest: in each slice four batches of 32 MiB
+#: (pace.held_bytes), a copy of two that are being inserted, the client's queue of 64 MiB.
+HELD_BYTES = (4 + 2) * 32 * 1024**2 + 64 * 1024**2
+
+
+def test_while_clickhouse_is_down_a_worker_holds_little_and_then_catches_up(made: Grounds) -> None:
+    """Meanwhile several times as much is sent as a worker may hold."""
+    filling = b"x" * 3_000
+
+    def large(part: int, seq: int) -> bytes:
+        return body(part, seq).replace(b'"text":"', b'"text":"' + filling)
+
+    rate = max(0.1, min(1.5, 4.5 * 30 / OUTAGE_SECONDS / 3))
+    with case(
+        made,
+        f"ClickHouse down for {OUTAGE_SECONDS:.0f} s",
+        "kafka",
+        rate=rate,
+        body=large,
+        patience=150,
+    ) as one:
+        base = max(worker.resident_bytes for worker in made.workers)
+        made.running.stack.halt("clickhouse")
+        peak, sent = _watched(made, base, OUTAGE_SECONDS), one.senders[0].total
+        assert "does not answer" in error_of(made, "kafka")
+        made.running.stack.start(["clickhouse"])
+        one.struck()
+        later = [base]
+        one.senders[0].end()
+        made.await_(
+            lambda: one.landed(one.senders[0]) >= sent or _note(made, later), 200, "not caught up"
+        )
+    assert sent * len(filling) > 1.5 * HELD_BYTES
+    for when, most in (("while it was down", max(peak)), ("catching up", max(later))):
+        print(f"    a worker held {(most - base) / 1024**2:.0f} MiB {when}")  # noqa: T201
+    assert max(peak) < base + HELD_BYTES
+
+
+def _watched(made: Grounds, base: int, seconds: float) -> list[int]:
+    peak, deadline = [base], time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        _note(made, peak)
+        time.sleep(0.5)
+    return peak
+
+
+def _note(made: Grounds, peak: list[int]) -> bool:
+    peak.extend(worker.resident_bytes for worker in made.workers)
+    return False
+
+
+def test_too_many_parts(made: Grounds) -> None:
+    table = f"{DATABASE}.kafka"
+    with case(made, "too many parts", "kafka") as one:
+        made.query(f"SYSTEM STOP MERGES {table}")
+        made.query(
+            f"ALTER TABLE {table} MODIFY SETTING parts_to_throw_insert = 1, "
+            "parts_to_delay_insert = 1000000"
+        )
+        made.await_(lambda: "parts" in error_of(made, "kafka"), 60, "the source does not say it")
+        assert "Too many parts" in error_of(made, "kafka")
+        made.query(
+            f"ALTER TABLE {table} RESET SETTING parts_to_throw_insert, parts_to_delay_insert"
+        )
+        made.query(f"SYSTEM START MERGES {table}")
+        one.struck()
+        one.goes_on()
+
+
+# --- Brokers ----------------------------------------------------------------------------------
+
+
+def test_half_open_connections_and_brokers_that_start_again(made: Grounds) -> None:
+    """Nobody tells the workers that their connections are gone: they find out within 60 seconds."""
+    with case(made, "half-open connections, brokers restarted", *ALL) as one:
+        services = ("kafka", "rabbitmq") if made.with_rabbitmq else ("kafka",)
+        for service in services:
+            assert made.networks[service].strand() > 0
+            made.running.stack.restart(service)
+        one.struck()
+        one.goes_on(seconds=60)
+
+
+def test_one_poison_message_in_a_thousand(made: Grounds) -> None:
+    poison = itertools.cycle(
+        [b"\xff\xfe\x00", b"[" * 10_000, b"9" * 100_000, b'"' + b"\\ud800" * 1000, b"\x00}", b""]
+    )
+    sent: list[bytes] = []
+
+    def poisonous(part: int, seq: int) -> bytes:
+        head = f'{{"part":{part},"seq":{seq},"text":"x","n":'.encode()
+        if seq % 1000 != 500:
+            return head + b"1}"
+        sent.append(head + next(poison))
+        return sent[-1]
+
+    with case(made, "one poison message in 1,000", "kafka", *QUEUES, rate=4, body=poisonous) as one:
+        made.await_(lambda: min(s.total for s in one.senders) > 2_000, 90, "the senders are slow")
+    base = one.senders[0].base
+    held = sum(
+        made.query(
+            f"SELECT count() AS c FROM {DATABASE}.{name}__quarantine "
+            f"WHERE toUInt32(extract(raw, '\"part\":([0-9]+)')) BETWEEN {base} AND {base + 99}"
+        )[0]["c"]
+        for name in one.tables
+    )
+    assert held == len(sent) > 6
+
+
+def test_half_of_a_batch_comes_again(made: Grounds) -> None:
+    """What landed and was not acknowledged; and what another consumer took and gave back."""
+    if not made.with_rabbitmq:
+        pytest.skip("There is no RabbitMQ on this machine.")
+    worker = Worker(made, 10, "half_acknowledged")
+    with made.instead(worker), case(made, "half of a batch requeued", *QUEUES) as one:
+        for name in QUEUES:
+            made.take_and_give_back(name, 100)
+        made.await_(lambda: worker.log.read_text().count(HALF) >= 4, 60, "no batch was halved")
+        one.struck()
+        one.goes_on(100)
+
+
+# --- Postgres ---------------------------------------------------------------------------------
+
+
+def strike(made: Grounds, kind: str, seconds: float = 3) -> None:
+    found = [one for one in faults(made) if one.kind == kind]
+    if not found:
+        pytest.skip("Only root can make a small file system.")
+    found[0].strike(seconds)
+
+
+def test_the_disk_of_postgres_is_full(made: Grounds) -> None:
+    if "postgres" not in made.small_disks:
+        pytest.skip("Only root can make a small file system.")
+    with case(made, "disk of Postgres full", *ALL) as one:
+        strike(made, "disk of postgres full")
+        one.struck()
+        one.goes_on()
+
+
+def test_postgres_is_restarted_in_mid_slice(made: Grounds) -> None:
+    with case(made, "Postgres restarted", *ALL) as one:
+        made.await_(lambda: any(leases(made, worker) for worker in made.workers), 30, "no slice")
+        made.running.stack.restart("postgres")
+        strike(made, "postgres killed")
+        one.struck()
+        one.goes_on()
+
+
+# --- Workers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.long
+def test_workers_come_and_go_under_load(made: Grounds) -> None:
+    """Each that comes gets its part of what waits, with nothing configured.
+
+    More is sent than three of them can read (sabotage.SLOW), and less than four can.
+    """
+    made.add_topics(("chaos", "wide", WIDE))
+    first, *others = (Worker(made, 20 + number, "reads_slowly", threads=2) for number in range(4))
+    workers = [first, *others]
+    with case(made, "workers come and go", "wide", rate=1.8) as one, made.instead(first):
+        made.await_(lambda: leases(made, first) >= WIDE, 60, "one worker does not take all")
+        with _also(others):
+            _each_has_leases(made, workers)
+            for worker, leave in zip(workers, (Worker.kill, Worker.terminate) * 2, strict=True):
+                leave(worker)
+                one.goes_on(1000)
+                worker.start()
+            one.struck()
+            _each_has_leases(made, workers)
+
+
+@contextmanager
+def _also(workers: list[Worker]) -> Iterator[None]:
+    for one in workers:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in workers:
+            one.close()
+
+
+def _each_has_leases(made: Grounds, workers: list[Worker]) -> None:
+    """Within a minute: lag is measured every ten seconds, and one asks after another."""
+    began, shares = time.monotonic(), [0]
+
+    def is_shared() -> bool:
+        shares[:] = [leases(made, worker) for worker in workers]
+        return min(shares) >= WIDE // len(workers) // 2
+
+    try:
+        made.await_(is_shared, 60, "a worker has not its part")
+    finally:
+        print(f"    partitions of each after {time.monotonic() - began:.0f} s: {shares}")  # noqa: T201
+
+
+def test_a_message_that_kills_its_worker(made: Grounds) -> None:
+    """It ends in the quarantine by itself; its neighbours land."""
+
+    armed, sent = threading.Event(), set[str]()
+
+    def deadly(part: int, seq: int) -> bytes:
+        """One of each sender, once all streams land."""
+        whole, sender = body(part, seq), threading.current_thread().name
+        if not armed.is_set() or sender in sent or b"oops" in whole:
+            return whole
+        sent.add(sender)
+        return whole.replace(b'"text":"', b'"text":"' + KILLS)
+
+    workers = [
+        Worker(made, 30 + number, "killed_by_a_message", MILLRACE_LEASE_SECONDS="2")
+        for number in range(2)
+    ]
+    told: set[str] = set()
+    with (
+        made.instead(*workers),
+        Revival(workers) as revival,
+        case(
+            made, "a message that kills its worker", "kafka", "quorum", rate=0.1, body=deadly
+        ) as one,
+    ):
+        armed.set()
+        made.await_(lambda: _is_told(made, one.tables, told), 240, f"it is not told: {told}")
+        one.struck()
+        one.goes_on()
+    print(f"    {revival.deaths} deaths by {len(one.senders)} messages")  # noqa: T201
+    assert _put_aside(made, one) == len(one.senders)
+
+
+def _is_told(made: Grounds, sources: list[str], told: set[str]) -> bool:
+    """Whether each source has said what was put aside; it may have said more since."""
+    told |= {name for name in sources if "workers died of the message" in error_of(made, name)}
+    return len(told) == len(sources)
+
+
+def _put_aside(made: Grounds, one: Case) -> int:
+    return sum(
+        made.query(
+            f"SELECT count() AS c FROM {DATABASE}.{name}__quarantine "
+            f"WHERE reason = 'crashed_worker' AND position(raw, '{KILLS.decode()}') > 0"
+        )[0]["c"]
+        for name in one.tables
+    )

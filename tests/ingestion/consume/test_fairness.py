@@ -1,0 +1,104 @@
+"""Whose batch is next: simulated, since every rule of it is about the long run."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+
+from ingestion.consume.fairness import INSERT_BYTES, Candidate, FairQueue, share
+
+MIB = 1 << 20
+
+
+def served(
+    queue: FairQueue, weights: Mapping[int, int], sizes: Mapping[int, int], inserts: int
+) -> Counter[int]:
+    """Bytes of each tenant after so many inserts, while each always has a batch that is due."""
+    got: Counter[int] = Counter()
+    waiting = dict.fromkeys(weights, 0.0)
+    for turn in range(inserts):
+        names = list(waiting)
+        tenant = names[queue.choose([Candidate(name, waiting[name]) for name in names])]
+        queue.charge(tenant, weights[tenant], sizes[tenant])
+        got[tenant] += sizes[tenant]
+        waiting[tenant] = float(turn + 1)
+    return got
+
+
+@pytest.mark.parametrize(
+    "weights", [{1: 1, 2: 1}, {1: 1, 2: 3}, {1: 1, 2: 2, 3: 5}, {1: 1, 2: 100}]
+)
+def test_bytes_follow_the_weights_while_all_compete(weights: dict[int, int]) -> None:
+    got = served(FairQueue(), weights, dict.fromkeys(weights, 16 * MIB), 5_000)
+    total = sum(weights.values())
+    for tenant, weight in weights.items():
+        assert got[tenant] / got.total() == pytest.approx(weight / total, rel=0.03)
+
+
+def test_large_batches_do_not_get_a_tenant_more_than_its_share() -> None:
+    sizes = {1: 2 * MIB, 2: 32 * MIB}
+    got = served(FairQueue(), {1: 1, 2: 1}, sizes, 5_000)
+    cost = {one: got[one] / sizes[one] * (sizes[one] + INSERT_BYTES) for one in sizes}
+    assert cost[1] == pytest.approx(cost[2], rel=0.02)
+
+
+def test_many_small_inserts_count_for_what_they_cost_the_engine() -> None:
+    """Or a tenant of a thousand trickling sources would have all the threads."""
+    got = served(FairQueue(), {1: 1, 2: 1}, {1: 100, 2: 16 * MIB}, 5_000)
+    assert got[1] / 100 == pytest.approx(17 * got[2] / (16 * MIB), rel=0.02)
+
+
+def test_a_tenant_that_was_idle_is_next_at_once() -> None:
+    queue = FairQueue()
+    served(queue, {1: 100}, {1: 32 * MIB}, 10_000)
+    assert queue.choose([Candidate(1, 0.0), Candidate(2, 99.0)]) == 1
+
+
+def test_a_tenant_saves_nothing_up_while_it_is_idle() -> None:
+    queue = FairQueue()
+    served(queue, {1: 1, 2: 1}, {1: MIB, 2: MIB}, 10)
+    served(queue, {1: 1}, {1: MIB}, 1_000)
+    got = served(queue, {1: 1, 2: 1}, {1: MIB, 2: MIB}, 100)
+    assert got[1] == pytest.approx(got[2], abs=2 * MIB)
+
+
+def test_a_flood_alone_runs_up_no_debt() -> None:
+    """When the others come, it goes on with its share rather than waiting for them to catch up."""
+    queue = FairQueue()
+    served(queue, {1: 1}, {1: 32 * MIB}, 10_000)
+    got = served(queue, {1: 1, 2: 1}, {1: MIB, 2: MIB}, 100)
+    assert got[1] >= 33 * MIB
+
+
+def test_nobody_starves_however_unlike_the_weights_and_sizes_are() -> None:
+    """Between two inserts of one tenant, no other has more than its share and a batch more."""
+    chance = random.Random(7)
+    weights = {tenant: chance.randint(1, 100) for tenant in range(50)}
+    sizes = {tenant: chance.randint(100, 32 * MIB) for tenant in weights}
+    queue, last, longest = FairQueue(), dict.fromkeys(weights, 0), Counter[int]()
+    for turn in range(200_000 // len(weights)):
+        pairs = [Candidate(tenant, 0.0) for tenant in weights]
+        tenant = pairs[queue.choose(pairs)].tenant_id
+        queue.charge(tenant, weights[tenant], sizes[tenant])
+        longest[tenant] = max(longest[tenant], turn - last[tenant])
+        last[tenant] = turn
+    for tenant, weight in weights.items():
+        own = (sizes[tenant] + INSERT_BYTES) / weight
+        others = sum(own * weights[one] / (sizes[one] + INSERT_BYTES) + 1 for one in weights)
+        assert longest[tenant] <= others + 1
+
+
+def test_of_equals_the_oldest_is_next() -> None:
+    queue = FairQueue()
+    assert queue.choose([Candidate(1, 5.0), Candidate(2, 3.0), Candidate(3, 4.0)]) == 1
+    assert queue.choose([Candidate(1, 5.0), Candidate(1, 4.0)]) == 1
+
+
+def test_a_tenant_may_hold_the_share_of_its_weight() -> None:
+    assert share(128 * MIB, 1, 1) == 128 * MIB
+    assert share(128 * MIB, 1, 4) == 32 * MIB
+    assert [share(100, weight, 10) for weight in (1, 3, 6)] == [10, 30, 60]
+    assert share(100, 5, 0) == 100

@@ -1,0 +1,51 @@
+"""What is inserted together: real lanes with real messages; of their feeds only columns count."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ingestion.connectors.chunk import chunk
+from ingestion.consume.grouping import TOGETHER, groups
+from ingestion.consume.inserter import SMALL
+from ingestion.consume.lane import Lane
+
+LEASE: Any = None
+
+
+def pair(
+    since: float, columns: str = "n", rows: int = 1, *, shares: bool = True
+) -> tuple[Any, Lane]:
+    lane = Lane(LEASE, position=0, high=0)
+    lane.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
+    return SimpleNamespace(address=SimpleNamespace(columns=columns), may_share=shares), lane
+
+
+def since(found: Any) -> list[list[float]]:
+    return [[lane.since for _, lane in group] for group in found]
+
+
+def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:
+    due = [pair(3), pair(1), pair(2, "other"), pair(4)]
+    assert since(groups(due)) == [[1, 3, 4], [2]]
+
+
+def test_large_batches_and_tables_under_change_go_alone() -> None:
+    due = [pair(1), pair(2, rows=SMALL + 1), pair(3, shares=False), pair(4)]
+    assert since(groups(due, [pair(0, rows=SMALL + 1)])) == [[1, 4], [2], [3]]
+
+
+def test_an_insert_is_filled_with_what_has_waited_longest() -> None:
+    company = [pair(at) for at in range(100, 0, -1)]
+    (group,) = since(groups([pair(0)], [*company, pair(0.5, "other")]))
+    assert group == list(range(TOGETHER))
+    many = [pair(at) for at in range(3 * TOGETHER, 0, -1)]
+    assert since(groups(many, company)) == [list(range(1, TOGETHER + 1))]
+
+
+@pytest.mark.parametrize(("waiting", "number"), [(TOGETHER - 1, 0), (3 * TOGETHER, 1)])
+def test_where_nothing_is_due_only_a_full_insert_is_made(waiting: int, number: int) -> None:
+    found = since(groups([], [pair(at) for at in range(waiting)]))
+    assert found == [list(range(TOGETHER))] * number

@@ -1,0 +1,278 @@
+"""Several processes on one connection: each its share, moved only where something waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ingestion.consume import lease, measure, sharing
+from ingestion.models import Connection, Source, StreamPartition, Table
+from ingestion.tasks import consume as tasks
+from tenants.models import Tenant
+from tenants.services import create_warehouse
+from tests.ingestion.running import balance, consume, consume_until, numbers
+
+HERE, THERE, ELSEWHERE = "here:1:aa", "there:1:bb", "elsewhere:1:cc"
+
+
+@pytest.fixture
+def source(db: None, unique: Callable[[str], str]) -> Source:
+    """Of four partitions, in each of which more waits than a connection may be behind by."""
+    tenant = Tenant.objects.create(slug=unique("shared"), name="Shared")
+    warehouse = create_warehouse(tenant)
+    warehouse.applied = 1
+    warehouse.save()
+    on = Connection.objects.create(tenant=tenant, name="kafka", kind="kafka", addresses="none:9092")
+    table = Table.objects.create(tenant=tenant, name="events", applied=1)
+    made = Source.objects.create(
+        tenant=tenant, name="events", connection=on, stream="events", table=table
+    )
+    StreamPartition.objects.bulk_create(
+        StreamPartition(source=made, number=number, high_watermark=sharing.BEHIND)
+        for number in range(4)
+    )
+    return made
+
+
+@pytest.fixture
+def four(topic: Callable[..., Any], table: Table) -> Any:
+    """A topic of four partitions with a message each, and its source."""
+    stream = topic(4)
+    stream.source(table)
+    for number in range(4):
+        stream.send([b'{"n": %d}' % number], number)
+    measure.measure_connection(stream.made.connection_id)
+    return stream
+
+
+def owners(source: Source) -> list[str]:
+    return list(source.partitions.order_by("number").values_list("lease_owner", flat=True))
+
+
+def take(source: Source, owner: str, most: int = 100) -> int:
+    return len(sharing.take(source.connection_id, owner, most))
+
+
+def ask(source: Source, owner: str) -> int:
+    return len(sharing.ask(source.connection_id, owner))
+
+
+def let_go(source: Source, owner: str) -> None:
+    """What a slice does at its heartbeat."""
+    for pk in sharing.give_way(owner):
+        held = StreamPartition.objects.filter(source=pk, lease_owner=owner)
+        lease.release(owner, list(held.values_list("pk", flat=True)))
+
+
+def later(source: Source, passed: timedelta) -> None:
+    """As if all marks and free partitions were so much older."""
+    for one in source.partitions.all():
+        one.wanted_at = one.wanted_at and one.wanted_at - passed
+        if not one.lease_owner:
+            one.lease_expires_at -= passed
+        one.save()
+
+
+def catch_up(source: Source) -> None:
+    source.partitions.update(position=sharing.BEHIND)
+
+
+# --- Shares -----------------------------------------------------------------------------------
+
+
+def test_one_process_takes_all(source: Source) -> None:
+    assert take(source, HERE) == 4
+
+
+def test_a_second_slice_of_a_process_counts_as_the_same(source: Source) -> None:
+    assert take(source, HERE, most=1) == 1
+    assert take(source, "here:1:dd") == 3
+
+
+def test_each_of_two_takes_its_share_of_what_is_free(source: Source) -> None:
+    assert take(source, HERE, most=1) == 1
+    assert take(source, THERE) == 2
+    assert take(source, THERE) == 0
+    assert take(source, HERE) == 1
+
+
+def test_what_nobody_else_comes_for_is_taken_beyond_the_share(source: Source) -> None:
+    assert take(source, HERE, most=1) == 1
+    assert take(source, THERE) == 2
+    later(source, sharing.SPARED)
+    assert take(source, THERE) == 1
+
+
+# --- Asking -----------------------------------------------------------------------------------
+
+
+def test_a_newcomer_gets_its_share_and_the_owner_keeps_the_rest(source: Source) -> None:
+    take(source, HERE)
+    assert ask(source, THERE) == 2
+    assert take(source, THERE) == 0, "it was not let go of yet"
+    let_go(source, HERE)
+    assert owners(source) == [""] * 4
+    assert (take(source, THERE), take(source, HERE)) == (2, 2)
+    assert sorted(owners(source)) == [HERE] * 2 + [THERE] * 2
+    assert not source.partitions.exclude(wanted_by="", wanted_at=None).exists()
+
+
+def test_a_third_takes_from_those_that_have_most(source: Source) -> None:
+    test_a_newcomer_gets_its_share_and_the_owner_keeps_the_rest(source)
+    assert ask(source, ELSEWHERE) == 1
+    let_go(source, HERE)
+    let_go(source, THERE)
+    assert take(source, ELSEWHERE) == 1
+    assert take(source, HERE) + take(source, THERE) == 1
+    assert len(set(owners(source))) == 3
+
+
+def test_two_that_ask_at_once_do_not_ask_for_more_than_there_is(source: Source) -> None:
+    take(source, HERE)
+    assert (ask(source, THERE), ask(source, ELSEWHERE)) == (2, 1)
+    let_go(source, HERE)
+    for owner in (THERE, ELSEWHERE, HERE):
+        assert take(source, owner) in (1, 2)
+    assert len(set(owners(source))) == 3
+
+
+def test_who_has_its_share_asks_for_nothing(source: Source) -> None:
+    test_a_third_takes_from_those_that_have_most(source)
+    for owner in (HERE, THERE, ELSEWHERE):
+        assert ask(source, owner) == 0
+        assert not sharing.may_begin(source.connection_id, owner)
+
+
+def test_nothing_is_moved_while_nothing_waits(source: Source) -> None:
+    take(source, HERE)
+    catch_up(source)
+    assert ask(source, THERE) == 0
+    assert sharing.behind() == {}
+
+
+def test_little_that_waits_for_long_is_behind_too(source: Source) -> None:
+    take(source, HERE)
+    source.partitions.update(position=0, high_watermark=1, measured_at=timezone.now())
+    assert sharing.behind() == {}
+    source.partitions.update(measured_at=timezone.now() - sharing.LATE)
+    assert sharing.behind() == {source.connection_id: 1}
+    assert ask(source, THERE) == 2
+
+
+def test_paused_sources_are_not_asked_for(source: Source) -> None:
+    take(source, HERE)
+    Source.objects.filter(pk=source.pk).update(active=False)
+    assert ask(source, THERE) == 0
+    assert sharing.give_way(HERE) == set()
+
+
+def test_an_asker_that_dies_is_forgotten(source: Source) -> None:
+    take(source, HERE)
+    assert ask(source, THERE) == 2
+    later(source, sharing.KEPT)
+    assert sharing.give_way(HERE) == set()
+    assert ask(source, ELSEWHERE) == 2
+
+
+def test_what_was_let_go_for_one_that_died_is_for_all(source: Source) -> None:
+    take(source, HERE)
+    ask(source, THERE)
+    let_go(source, HERE)
+    assert take(source, HERE) == 2
+    later(source, sharing.KEPT)
+    assert take(source, HERE) == 2
+
+
+def test_handing_over_is_no_crash(source: Source) -> None:
+    take(source, HERE)
+    ask(source, THERE)
+    let_go(source, HERE)
+    taken = sharing.take(source.connection_id, THERE, 9)
+    assert [one.crashes for one in taken] == [0, 0]
+    assert not source.partitions.exclude(crashes=0).exists()
+
+
+def test_what_is_asked_for_is_of_all_that_have_too_much() -> None:
+    held = {"a": list(range(6)), "b": list(range(10, 16))}
+    assert sorted(sharing.surplus(held, "c")) == [1, 4, 11, 14]
+    assert sharing.surplus(held, "a") == []
+    assert sharing.surplus({"a": [1]}, "b") == []
+    assert sharing.surplus({}, "a") == []
+
+
+# --- The tick and the slices --------------------------------------------------------------------
+
+
+def test_the_tick_asks_for_one_more_slice_than_processes_read_what_is_behind(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int | None] = []
+    monkeypatch.setattr(tasks, "request_slice", asked.append)
+    take(source, HERE)
+    tasks.keep_consuming()
+    assert asked == [source.connection_id] * 2
+    catch_up(source)
+    tasks.keep_consuming()
+    assert len(asked) == 2
+
+
+def test_no_more_slices_than_partitions_are_asked_for(source: Source) -> None:
+    for number in range(4):
+        assert take(source, f"host:{number}:ee", most=1) == 1
+    assert sharing.behind() == {}
+
+
+@pytest.mark.slow
+def test_a_slice_lets_go_and_all_lands_once(four: Any, table: Table) -> None:
+    """While it runs, another process asks; then both go on from where it stopped."""
+    source = four.made
+    asked: list[int] = []
+
+    def meanwhile() -> bool:
+        if len(numbers(table)) == 4 and not asked:
+            source.partitions.update(high_watermark=2 * sharing.BEHIND)
+            asked.append(ask(source, THERE))
+        return False
+
+    consume(source, 60, should_stop=meanwhile)
+    assert asked == [2]
+    assert owners(source) == [""] * 4, "it ended long before its time, with nothing left to read"
+    for number in range(4):
+        four.send([b'{"n": %d}' % (4 + number)], number)
+    assert take(source, THERE) == 2
+    consume(source, 1.0)
+    assert len(numbers(table)) == 6, "the two that it kept"
+    lease.release(THERE, list(source.partitions.values_list("pk", flat=True)))
+    consume_until(source, lambda: len(numbers(table)) >= 8)
+    assert numbers(table) == list(range(8))
+    measure.measure_connection(source.connection_id)
+    balance(source)
+
+
+@pytest.mark.slow
+def test_a_slice_takes_no_more_than_its_share(four: Any, table: Table) -> None:
+    source = four.made
+    take(source, THERE, most=2)
+    consume(source, 1.0)
+    assert len(numbers(table)) == 2
+
+
+def test_an_asker_waits_until_it_is_let_go_of(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(source, HERE)
+    looks: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 3:
+            let_go(source, HERE)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    assert sharing.may_begin(source.connection_id, THERE)
+    assert len(looks) == 3

@@ -1,0 +1,96 @@
+"""Slices run in this process, and what they left in the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ingestion.consume import inbox
+from ingestion.consume.inserter import Inserter
+from ingestion.consume.pace import Pace
+from ingestion.consume.slice import Slice
+from ingestion.ledger.audit import PartitionAudit, audit
+from ingestion.ledger.books import Kind
+from ingestion.models import Source, StreamPartition, Table
+from tenants.warehouse import client
+
+PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+
+
+class Crash(BaseException):
+    """What ``kill -9`` looks like from within: nothing after it is run."""
+
+
+def consume(source: Source, seconds: float = 1.0, pace: Pace = PACE, **options: Any) -> Slice:
+    """Run a slice, however long an earlier failure would have the source wait."""
+    Source.objects.filter(pk=source.pk).update(retry_at=timezone.now())
+    made = Slice(source.connection_id, seconds=seconds, pace=pace, **options)
+    made.run()
+    return made
+
+
+def consume_until(source: Source, done: Callable[[], bool], seconds: float = 30.0) -> None:
+    """Run slices until ``done``; fails after about ``seconds``."""
+    end = timezone.now() + timedelta(seconds=seconds)
+    while True:
+        consume(source, seconds, should_stop=lambda: done() or timezone.now() > end)
+        if source.partitions.exists() and done():
+            return
+        assert timezone.now() < end, f"It did not come to pass. {error(source)}"
+
+
+def crash_at_insert(
+    source: Source,
+    monkeypatch: pytest.MonkeyPatch,
+    landed: Callable[[Any], Any] = lambda rows: rows,
+) -> None:
+    """Consume until the first insert, of which ``landed(rows)`` arrive; then the owner is dead."""
+    insert = inbox.insert
+
+    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
+        rows = landed(cut.rows)
+        if rows is not None:
+            insert(to, source_id, type(cut)(cut.intent, rows), token)
+        raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(inbox, "insert", dies)
+        # An owner that is dead notes nothing and lets nothing go.
+        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        with pytest.raises(Crash):
+            consume(source, 20)
+    StreamPartition.objects.filter(source=source).update(lease_expires_at=timezone.now())
+
+
+def numbers(table: Table, column: str = "n") -> list[Any]:
+    sql = f"SELECT {column} AS c FROM {inbox.address(table).table}"
+    return sorted(row["c"] for row in client.rows(sql))
+
+
+def misfits(table: Table) -> list[dict[str, Any]]:
+    return client.rows(f"SELECT * FROM {inbox.address(table).quarantine} ORDER BY _offset")
+
+
+def partition(source: Source, number: int = 0) -> StreamPartition:
+    return StreamPartition.objects.get(source=source, number=number)
+
+
+def balance(source: Source) -> list[PartitionAudit]:
+    """The audits of a source whose books must balance."""
+    found = audit(source, timezone.now() - timedelta(hours=1))
+    assert all(one.balances for one in found), [one.findings for one in found]
+    return found
+
+
+def kinds(found: list[PartitionAudit]) -> set[Kind]:
+    return {each.kind for one in found for each in one.findings}
+
+
+def error(source: Source) -> str:
+    source.refresh_from_db()
+    return source.error

@@ -1,0 +1,1 @@
+"""Brokers that ask for certificates and logins, for the tests of one run."""

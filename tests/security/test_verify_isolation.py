@@ -1,0 +1,173 @@
+"""``manage.py verify_isolation``: it passes, sees what is taken away, and tidies up."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+
+from analytics_api import selectors
+from analytics_api.models import SavedQuery
+from ingestion.api import sources
+from ingestion.models import Source, Table
+from millrace.isolation import routes as isolation_routes
+from millrace.management.commands import verify_isolation
+from tenants.api import caller as callers
+from tenants.models import APIKey, Tenant, Warehouse
+from tenants.warehouse import client
+
+pytestmark = [pytest.mark.security, pytest.mark.django_db]
+
+_COUNTED = (Tenant, Warehouse, Table, Source, SavedQuery, APIKey)
+
+
+def _verify(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("verify_isolation", *arguments, stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def _failures() -> str:
+    out = io.StringIO()
+    with pytest.raises(CommandError, match="failures in"):
+        call_command("verify_isolation", stdout=out, stderr=out)
+    return out.getvalue()
+
+
+def _left() -> list[int]:
+    databases = client.rows(
+        "SELECT count() AS c FROM system.databases WHERE name LIKE 't\\_isolation%'"
+    )
+    return [model.objects.count() for model in _COUNTED] + [databases[0]["c"]]
+
+
+def test_it_passes_and_leaves_nothing_behind(server: str) -> None:
+    before = _left()
+    said = _verify()
+    assert "nobody saw anything of another's" in said
+    assert "GET /api/v1/queries/<str:name>" in said
+    assert _left() == before
+
+
+def test_it_passes_for_tenants_that_are_there(
+    server: str, tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _only(monkeypatch, "query")
+    one, two = tenant_factory("one"), tenant_factory("two")
+    before = _left()
+    assert "nobody saw" in _verify(one.slug, two.slug)
+    assert _left() == before
+    with pytest.raises(CommandError, match="two or more"):
+        _verify(one.slug)
+    with pytest.raises(CommandError, match="There is no tenant nobody"):
+        _verify(one.slug, "nobody")
+
+
+def _only(patched: pytest.MonkeyPatch, *names: str) -> None:
+    """Some endpoints will do, to be quick."""
+    every = isolation_routes.routes
+    patched.setattr(
+        verify_isolation, "routes", lambda: [one for one in every() if one.name in names]
+    )
+
+
+def _query_of_anybody(patched: pytest.MonkeyPatch) -> None:
+    def look_up(_: int, name: str) -> Any:
+        rows = SavedQuery.objects.filter(name=name).exclude(published=None).order_by("-pk")
+        return next(iter(selectors._load(rows.select_related("published"))), None)
+
+    patched.setattr(selectors, "_look_up", look_up)
+
+
+def _list_of_everybody(patched: pytest.MonkeyPatch) -> None:
+    rows = SavedQuery.objects.exclude(published=None).select_related("published")
+    patched.setattr(selectors, "all_published", lambda _: selectors._load(rows.all()))
+
+
+def _source_of_anybody(patched: pytest.MonkeyPatch) -> None:
+    def own_source(_: int, name: str) -> Source:
+        found = Source.objects.filter(name=name).order_by("-pk").first()
+        if found is None:
+            raise sources.not_found("There is no source of that name.")
+        return found
+
+    patched.setattr(sources, "own_source", own_source)
+
+
+def _cache_by_name_alone(patched: pytest.MonkeyPatch) -> None:
+    get = selectors._recent.get
+    patched.setattr(selectors._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
+
+
+def _another_word_for_what_is_anothers(patched: pytest.MonkeyPatch) -> None:
+    look_up = selectors._look_up
+
+    def telling(tenant_id: int, name: str) -> Any:
+        if look_up(tenant_id, name) is None and SavedQuery.objects.filter(name=name).exists():
+            raise sources.Problem(404, "not_found", "There is no published query of the name.")
+        return look_up(tenant_id, name)
+
+    patched.setattr(selectors, "_look_up", telling)
+
+
+def _expired_keys_that_open(patched: pytest.MonkeyPatch) -> None:
+    caller = callers._caller
+    patched.setattr(APIKey, "is_usable", lambda *_: True)
+    patched.setattr(callers, "_caller", lambda key: replace(caller(key), expires_at=None))
+
+
+def _suspended_tenants_that_are_served(patched: pytest.MonkeyPatch) -> None:
+    caller = callers._caller
+    patched.setattr(callers, "_caller", lambda key: replace(caller(key), is_active=True))
+
+
+@pytest.mark.parametrize(
+    ("take_away", "route", "says"),
+    [
+        (_query_of_anybody, "query", "GET /api/v1/queries/<str:name>"),
+        (_list_of_everybody, "queries", "GET /api/v1/queries"),
+        (_source_of_anybody, "source", "/api/v1/sources/<str:name>"),
+        (_cache_by_name_alone, "query", "/api/v1/queries/<str:name>"),
+        (_another_word_for_what_is_anothers, "query", "tells that another tenant has something"),
+        (_expired_keys_that_open, "queries", "an expired key"),
+        (_suspended_tenants_that_are_served, "queries", "of a suspended tenant"),
+    ],
+)
+def test_it_fails_where_a_tenants_filter_is_taken_away(
+    take_away: Callable[[pytest.MonkeyPatch], None],
+    route: str,
+    says: str,
+    server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = _left()
+    with monkeypatch.context() as patched:
+        _only(patched, route)
+        take_away(patched)
+        said = _failures()
+    selectors.forget()
+    assert any(says in line for line in said.splitlines() if line.startswith("FAILED"))
+    assert _left() == before
+
+
+def test_an_endpoint_that_nobody_knows_how_to_call_is_a_failure(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def view(request: HttpRequest, thing: int) -> HttpResponse:
+        return JsonResponse({})
+
+    new = path("api/v1/things/<int:thing>", view)
+    known = isolation_routes.get_resolver().url_patterns
+
+    class Resolver:
+        url_patterns = [*known, new]
+
+    monkeypatch.setattr(isolation_routes, "get_resolver", Resolver)
+    _only(monkeypatch, "queries", "")
+    assert "api/v1/things/<int:thing> is not covered" in _failures()

@@ -1,0 +1,55 @@
+"""A web process counts in memory: what it had written down stays, however it ends."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import psutil
+import pytest
+import urllib3
+
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(240)]
+
+_MAKE = """
+from tenants.keys import create_key
+from tenants.models import Tenant
+print(create_key(Tenant.objects.create(slug="acme", name="Acme"), "k")[1])
+"""
+_COUNT = """
+from django.db.models import Sum
+from tenants.models import Usage
+print(Usage.across_tenants.aggregate(all=Sum("requests", default=0))["all"])
+"""
+
+
+def test_a_web_process_that_ends_loses_no_count_and_one_that_is_killed_its_last_second(
+    fresh_installation: Any,
+) -> None:
+    fresh_installation.start("postgres", "clickhouse", "valkey", "web")
+    url = f"{fresh_installation.urls['WEB_URL']}/api/v1/queries"
+    headers = {"Authorization": f"Bearer {fresh_installation.python(_MAKE).strip()}"}
+
+    def ask(times: int) -> None:
+        for _ in range(times):
+            assert urllib3.request("GET", url, headers=headers).status == 200
+
+    def counted(wanted: int) -> int:
+        deadline = time.monotonic() + 20
+        while (found := int(fresh_installation.python(_COUNT))) < wanted:
+            if time.monotonic() > deadline:
+                break
+        return found
+
+    ask(20)
+    fresh_installation.stack.halt("web")
+    assert counted(20) == 20
+    fresh_installation.start("web")
+    ask(20)
+    assert counted(40) == 40
+    ask(5)
+    web = psutil.Process(fresh_installation.stack.pid("web"))
+    for one in [*web.children(recursive=True), web]:
+        one.send_signal(signal.SIGKILL)
+    assert 40 <= int(fresh_installation.python(_COUNT)) <= 45

@@ -1,0 +1,41 @@
+"""A revoked key, and its tokens, are refused within a second by processes that had them cached."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+import urllib3
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+
+def test_a_revoked_key_and_its_token_are_refused_within_a_second(installation: Any) -> None:
+    installation.start("postgres", "clickhouse", "valkey", "web")
+    installation.manage("shell", "-c", MAKE)
+    made = installation.manage("api_key", "create", "acme", "--signing").stdout.split()
+    prefix = made[0].split("_")[1]
+    token = installation.manage("api_key", "token", prefix, "--query=a").stdout.strip()
+    http = urllib3.PoolManager()
+
+    def status(text: str) -> int:
+        address = f"{installation.urls['WEB_URL']}/api/v1/queries"
+        return http.request("GET", address, headers={"Authorization": f"Bearer {text}"}).status
+
+    # Every web process has them cached.
+    assert {status(text) for text in (made[0], token) * 20} == {200}
+    installation.manage("shell", "-c", REVOKE.format(prefix=prefix))
+    stamp = float((installation.home / "revoked").read_text())
+    time.sleep(max(0.0, stamp + 1 - time.time()))
+    assert {status(text) for text in (made[0], token) * 20} == {401}
+
+
+MAKE = "from tenants.models import Tenant; Tenant.objects.create(slug='acme', name='Acme')"
+REVOKE = """
+import os, pathlib, time
+from tenants.keys import revoke_key
+from tenants.models import APIKey
+revoke_key(APIKey.across_tenants.get(prefix='{prefix}'))
+pathlib.Path(os.environ['MILLRACE_HOME'], 'revoked').write_text(str(time.time()))
+"""
