@@ -21,6 +21,9 @@ from django.db.models.functions import Now
 from ingestion.models import Source, StreamPartition
 from tenants.models import TenantStatus
 
+#: Seconds between an owner's heartbeats.
+BEAT = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Lease:
@@ -158,10 +161,17 @@ def renew(owner: str, partitions: Collection[int]) -> set[int]:
 
 
 def release(owner: str, partitions: Collection[int]) -> None:
-    """Give back what is still the owner's, for the next one to take at once."""
-    StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner).update(
+    """Give back what is still the owner's, for the next one to take at once.
+
+    Whoever took the others held this owner for dead, which it is not.
+    """
+    given = StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner).update(
         lease_owner="", lease_expires_at=Now()
     )
+    if given < len(partitions):
+        StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0).exclude(
+            lease_owner=""
+        ).update(crashes=F("crashes") - 1)
 
 
 def _expiry() -> object:

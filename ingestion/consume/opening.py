@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 
@@ -16,18 +17,29 @@ from ingestion.models import Source
 
 
 def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> list[Feed]:
-    """Feeds of the sources whose partitions could be leased; what fails is noted at its source."""
+    """Feeds of the sources whose partitions could be leased; what fails is noted at its source.
+
+    A thousand, each with a batch to be brought to an end, take longer than a lease's time: it is
+    renewed meanwhile.
+    """
     measure.discover(connector, connection_id)
     leases: dict[int, list[Lease]] = defaultdict(list)
     taken = sharing.take(connection_id, owner, connector.PARTITIONS)
     for one in taken:
         leases[one.source_id].append(one)
+    kept, beat_at = {one.partition_id for one in taken}, time.monotonic()
     left = left_of(taken)
     sources = list(measure.chosen(runnable() & Q(pk__in=list(leases))))
     measured = _measure(connector, sources)
     feeds = []
     for source in sources:
+        if time.monotonic() - beat_at >= lease.BEAT:
+            kept = lease.renew(owner, kept)
+            beat_at = time.monotonic()
         held = leases.pop(source.pk)
+        if not kept.issuperset(one.partition_id for one in held):
+            _release(owner, held)
+            continue
         try:
             feeds.append(open_feed(connector, source, held, _marks(measured, source), left))
         except Exception as error:  # noqa: BLE001 - no source may stop the others

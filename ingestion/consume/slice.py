@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 
 #: Messages that one pull from one feed takes, before the next feed has its turn.
 PULL = 10_000
-#: Seconds between heartbeats: leases renewed, paused sources let go, batches settled.
-BEAT = 1.0
 #: Seconds of waiting when nothing has arrived, and for each source as long: to look costs time.
 NAP, NAP_A_SOURCE = 0.01, 0.0002
 #: Seconds for each source between two pulls that brought less than all they may: a thousand sources
@@ -147,7 +145,7 @@ class Slice:
     def _beat(self) -> None:
         """Renew leases, let go of what is paused, lost or beyond its limit, settle what is done."""
         now = self._clock()
-        if now - self._beat_at < BEAT:
+        if now - self._beat_at < lease.BEAT:
             return
         self._beat_at = now
         kept = lease.renew(self.owner, [lane.lease.partition_id for lane in self._lanes()])

@@ -51,11 +51,20 @@ class Stream(threading.Thread):
             for _ in range(1000):
                 n = self.sent
                 body = b"{broken" if n % 1000 == 999 else b'{"n": %d, "text": "%040d"}' % (n, n)
-                self._producer.produce(self._topic, body, partition=n % PARTITIONS)
+                self._produce(body, n % PARTITIONS)
                 self.broken += body == b"{broken"
                 self.sent += 1
             self._producer.poll(0)
             time.sleep(max(0.0, began + self.sent / self._rate - time.monotonic()))
+
+    def _produce(self, body: bytes, partition: int) -> None:
+        while True:
+            try:
+                self._producer.produce(self._topic, body, partition=partition)
+            except BufferError:  # the broker takes them slower than they are made
+                self._producer.poll(0.1)
+            else:
+                return
 
     def stop(self) -> None:
         self._stopped.set()

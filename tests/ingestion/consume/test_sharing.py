@@ -197,6 +197,16 @@ def test_handing_over_is_no_crash(source: Source) -> None:
     assert not source.partitions.exclude(crashes=0).exists()
 
 
+def test_an_owner_that_lives_was_no_crash(source: Source) -> None:
+    """It was too slow to renew, or paused; that another went on says nothing of its batch."""
+    take(source, HERE)
+    held = list(source.partitions.values_list("pk", flat=True))
+    source.partitions.update(lease_expires_at=timezone.now())
+    assert [one.crashes for one in sharing.take(source.connection_id, THERE, 9)] == [1] * 4
+    lease.release(HERE, held)
+    assert not source.partitions.exclude(crashes=0, lease_owner=THERE).exists()
+
+
 def test_what_is_asked_for_is_of_all_that_have_too_much() -> None:
     held = {"a": list(range(6)), "b": list(range(10, 16))}
     assert sorted(sharing.surplus(held, "c")) == [1, 4, 11, 14]

@@ -1,0 +1,87 @@
+"""The beginning of a slice that takes longer than its leases last."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from ingestion.connectors.registry import connect
+from ingestion.consume import lease, measure, opening
+from ingestion.consume.feed import Feed
+from ingestion.models import Source, StreamPartition, Table
+
+SOURCES = 3
+
+
+@pytest.fixture
+def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
+    """Several on one connection, measured."""
+    first = topic().source(table, name="events0")
+    made = [first]
+    for number in range(1, SOURCES):
+        stream = topic()
+        made.append(
+            Source.objects.create(
+                tenant=table.tenant,
+                name=f"events{number}",
+                connection=first.connection,
+                stream=stream.stream,
+                table=table,
+            )
+        )
+    measure.measure_connection(first.connection_id)
+    return made
+
+
+class Slow:
+    """Opens each feed in a second. ``opened`` are their streams; ``then`` is done after the first."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self.then: Callable[[], object] = lambda: None
+        self._open_feed = opening.open_feed
+
+    def __call__(self, connector: Any, source: Source, *given: Any) -> Feed:
+        time.sleep(1.1)
+        self.opened.append(source.stream)
+        feed = self._open_feed(connector, source, *given)
+        if len(self.opened) == 1:
+            self.then()
+        return feed
+
+
+@pytest.fixture
+def slow(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Slow:
+    settings.MILLRACE_LEASE_SECONDS = 2
+    made = Slow()
+    monkeypatch.setattr(opening, "open_feed", made)
+    return made
+
+
+def open_all(source: Source, owner: str) -> None:
+    connector = connect(source.connection)
+    try:
+        for feed in opening.open_feeds(connector, source.connection_id, owner):
+            feed.reader.close()
+    finally:
+        connector.close()
+
+
+def test_leases_are_renewed_while_feeds_are_opened(sources: list[Source], slow: Slow) -> None:
+    owner = lease.new_owner()
+    open_all(sources[0], owner)
+    assert sorted(slow.opened) == sorted(one.stream for one in sources)
+    mine = StreamPartition.objects.filter(lease_owner=owner, lease_expires_at__gt=timezone.now())
+    assert mine.count() == SOURCES
+
+
+def test_what_was_lost_meanwhile_is_not_opened(sources: list[Source], slow: Slow) -> None:
+    another = "another:1:aa"
+    slow.then = lambda: StreamPartition.objects.update(lease_owner=another)
+    open_all(sources[0], lease.new_owner())
+    assert len(slow.opened) == 1
+    assert set(StreamPartition.objects.values_list("lease_owner", flat=True)) == {another}
