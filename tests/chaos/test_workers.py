@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 PARTITIONS = 4
 CONFIGURATION = """
@@ -94,7 +94,7 @@ def status(running: Any, name: str) -> dict[str, Any]:
     return next(one for one in found if one["source"] == name)
 
 
-def await_landed(running: Any, name: str, count: int, seconds: float = 90) -> None:
+def await_landed(running: Any, name: str, count: int, seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while True:
         now = status(running, name)
@@ -126,7 +126,7 @@ def test_sigterm_stops_a_worker_warm_and_another_goes_on(running: Any, tmp_path:
     for _ in range(3):
         began = time.monotonic()
         running.stack.halt("worker-ingest")
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         left = running.python(
             "from ingestion.models import Batch, StreamPartition\n"
             "print(Batch.across_tenants.filter(state='intent').count(),\n"
@@ -138,7 +138,6 @@ def test_sigterm_stops_a_worker_warm_and_another_goes_on(running: Any, tmp_path:
     check(running, "warm", stream)
 
 
-@pytest.mark.long
 def test_workers_that_are_killed_at_any_moment_lose_and_double_nothing(
     running: Any, tmp_path: Path
 ) -> None:
@@ -151,7 +150,6 @@ def test_workers_that_are_killed_at_any_moment_lose_and_double_nothing(
     check(running, "killed", stream)
 
 
-@pytest.mark.long
 def test_two_workers_share_a_stream(running: Any, tmp_path: Path) -> None:
     """A second one with a slice of its own; both are killed along the way."""
     stream = begin(running, tmp_path, "shared")
@@ -173,11 +171,10 @@ def test_two_workers_share_a_stream(running: Any, tmp_path: Path) -> None:
     check(running, "shared", stream)
 
 
-@pytest.mark.long
 def test_while_clickhouse_is_away_the_broker_keeps_the_data(running: Any, tmp_path: Path) -> None:
     stream = begin(running, tmp_path, "away")
     running.stack.halt("clickhouse")
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while status(running, "away")["state"] != "failing" and time.monotonic() < deadline:
         time.sleep(0.5)
     now = status(running, "away")

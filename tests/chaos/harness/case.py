@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.chaos.harness import oracle
-from tests.chaos.harness.grounds import DATABASE, KAFKA_PARTITIONS, QUEUES, Grounds
+from tests.chaos.harness.grounds import DATABASE, KAFKA_PARTITIONS, PATIENCE, QUEUES, Grounds
 from tests.chaos.harness.oracle import Verdict
 from tests.chaos.harness.senders import Body, RabbitSender, Sender, body
 from tests.chaos.harness.storm import Watch
@@ -45,17 +45,13 @@ class Case:
         """Rows of its parts in the table and the quarantine."""
         return oracle.landed_of(self.grounds.query, DATABASE, sender)
 
-    def goes_on(self, more: int = 1, seconds: float = 60) -> None:
+    def goes_on(self, more: int = 1) -> None:
         """Wait until each stream has so many rows more than now."""
-        before = [self.landed(one) for one in self.senders]
-        self.grounds.await_(
-            lambda: all(
-                self.landed(one) >= rows + more
-                for one, rows in zip(self.senders, before, strict=True)
-            ),
-            seconds,
-            f"{self.name}: a stream did not go on within {seconds:.0f} s",
-        )
+        for one, rows in [(one, self.landed(one)) for one in self.senders]:
+            self.grounds.await_(
+                lambda one=one, rows=rows: self.landed(one) >= rows + more,
+                f"{self.name}: {one.stream} did not go on",
+            )
 
     @property
     def stall(self) -> float:
@@ -80,7 +76,6 @@ def case(
     *streams: str,
     rate: float = 1.0,
     body: Body = body,
-    patience: float = 90,
 ) -> Iterator[Case]:
     """Send to the streams meanwhile; then every message must be there once."""
     base = next(_bases)
@@ -95,13 +90,13 @@ def case(
     made = Case(grounds, name, senders, Watch(grounds, streams))
     for one in (*senders, made.watch):
         one.start()
-    made.goes_on(seconds=90)
+    made.goes_on()
     try:
         yield made
     finally:
         for one in senders:
             one.end()
-    _await_all(made, patience)
+    _await_all(made)
     made.watch.end()
     made.verdicts = [oracle.judge(grounds.query, DATABASE, one) for one in senders]
     print(made)  # noqa: T201 - what the run is for
@@ -117,12 +112,12 @@ def _sender(grounds: Grounds, stream: str, rate: float, base: int, body: Body) -
     return RabbitSender(stream, url, rate * 150, base, body, is_queue=is_queue)
 
 
-def _await_all(made: Case, patience: float) -> None:
-    """Until all is there, or nothing new has come for ``patience`` seconds."""
+def _await_all(made: Case) -> None:
+    """Until all is there, or nothing new has come for PATIENCE seconds."""
     for one in made.senders:
         wanted = one.total - sum(map(len, one.uncertain.values()))
         reached, since = 0, time.monotonic()
-        while reached < wanted and time.monotonic() - since < patience:
+        while reached < wanted and time.monotonic() - since < PATIENCE:
             time.sleep(0.3)
             if (now := made.landed(one)) > reached:
                 reached, since = now, time.monotonic()

@@ -101,7 +101,7 @@ def _lost_insert(proxy: Proxy) -> Callable[[float], None]:
     """It begins when an insert has landed that nobody hears of, or when none comes for long."""
 
     def strike(seconds: float) -> None:
-        before, until = proxy.dropped, time.monotonic() + 15
+        before, until = proxy.dropped, time.monotonic() + 60
         proxy.drop_replies(INSERT)
         while proxy.dropped == before and time.monotonic() < until:
             time.sleep(0.05)

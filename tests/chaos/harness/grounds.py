@@ -29,6 +29,9 @@ from tests.chaos.harness.worker import Worker
 
 #: Short, so that a worker that is paused outlives its lease in seconds.
 LEASE_SECONDS = 6
+#: Seconds within which anything must come to pass. No claim about how soon it does, which is
+#: printed as the stall: a machine with much else to do is slow, and nothing is lost by that.
+PATIENCE = 240.0
 KAFKA_PARTITIONS = 4
 QUEUES = {"classic": "classic", "quorum": "quorum", "logged": "stream"}
 TABLES = ("kafka", *QUEUES, "http")
@@ -123,7 +126,7 @@ class Grounds:
         file = self.running.home / "chaos.yaml"
         file.write_text(self._configuration())
         self._manage_apply(file)
-        self.await_(self._has_tables, 60, "the tables were not made")
+        self.await_(self._has_tables, "the tables were not made")
         for name in self.tables:
             for statement in (_ROLLUP_TABLE, _ROLLUP_VIEW):
                 self.query(statement.format(db=DATABASE, name=name))
@@ -154,7 +157,7 @@ class Grounds:
         file.write_text(text)
         self._manage_apply(file)
         for tenant, name, _ in topics:
-            self.await_(partial(self._has_inbox, tenant, name), 90, f"{name} was not made")
+            self.await_(partial(self._has_inbox, tenant, name), f"{name} was not made")
             for statement in (_ROLLUP_TABLE, _ROLLUP_VIEW):
                 self.query(statement.format(db=f"t_{tenant}", name=name))
 
@@ -273,7 +276,7 @@ class Grounds:
             cursor = link.execute(sql)  # type: ignore[call-overload]
             return cursor.fetchall() if cursor.description else []
 
-    def await_(self, condition: Any, seconds: float, message: str) -> None:
+    def await_(self, condition: Any, message: str, seconds: float = PATIENCE) -> None:
         """Fail with ``message`` and with how things stand where it does not hold in time."""
         deadline = time.monotonic() + seconds
         while not condition():
@@ -302,6 +305,13 @@ class Grounds:
             told += [f"  unheard: {one!r}" for one in worker.networks["clickhouse"].unheard]
         return "\n".join(told)
 
+    def set_window(self, tables: Sequence[str], size: int) -> None:
+        """How many inserts ClickHouse remembers of each table; 0: it deduplicates nothing."""
+        for table in tables:
+            self.query(
+                f"ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = {size}"
+            )
+
     # --- Services -------------------------------------------------------------------------------
 
     def processes(self, service: str) -> list[int]:
@@ -324,6 +334,11 @@ class Grounds:
         self.running.stack.stop()
         for service in self.small_disks:
             subprocess.run(["umount", "-l", str(self.running.home / service)], check=False)
+
+
+def tables_of(name: str) -> list[str]:
+    """Every table that rows of a stream end in."""
+    return [f"{DATABASE}.{name}{end}" for end in ("", "__quarantine", "_rollup")]
 
 
 def _with_descendants(first: int) -> list[int]:

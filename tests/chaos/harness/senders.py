@@ -23,7 +23,7 @@ from kombu.exceptions import OperationalError
 #: Of so many messages one is broken, each second of these as JSON and the others as a value.
 BROKEN_EVERY = 89
 #: Seconds for which the endpoint may be away: it has to start while others do.
-PATIENCE = 180
+PATIENCE = 240
 _AWAY = (OperationalError, amqp.exceptions.AMQPError, OSError)
 
 
@@ -75,7 +75,7 @@ class Sender(threading.Thread):
         except BaseException as error:  # noqa: BLE001 - told at the end
             self.failed = error
 
-    def end(self, seconds: float = 120) -> None:
+    def end(self, seconds: float = 300) -> None:
         """Stop; what is on its way is delivered first."""
         self._ended.set()
         self.join(seconds)
@@ -135,7 +135,7 @@ class KafkaSender(Sender):
             self.uncertain[self.base + (message.partition() or 0)].append(seq)
 
     def _finish(self) -> None:
-        left = self._producer.flush(60)
+        left = self._producer.flush(180)
         assert left == 0, f"{left} messages were not delivered"
 
 

@@ -11,7 +11,7 @@ from random import Random
 
 from tests.chaos.harness import oracle
 from tests.chaos.harness.faults import Fault, faults
-from tests.chaos.harness.grounds import DATABASE, Grounds
+from tests.chaos.harness.grounds import DATABASE, PATIENCE, Grounds
 from tests.chaos.harness.oracle import Verdict
 from tests.chaos.harness.senders import Sender
 
@@ -19,7 +19,6 @@ from tests.chaos.harness.senders import Sender
 AT_ONCE = 2
 #: Seconds from the beginning of one fault to that of the next.
 GAP = (0.5, 3.5)
-PATIENCE = 90.0
 
 
 @dataclass(slots=True)
@@ -134,7 +133,7 @@ class Storm:
         senders, watch = self._grounds.senders(), Watch(self._grounds)
         for one in (*senders, watch):
             one.start()
-        self._grounds.await_(lambda: watch.has_begun, 90, "a stream does not land")
+        self._grounds.await_(lambda: watch.has_begun, "a stream does not land")
         threads = [self._next(fault, seconds) for fault, seconds in self._plan(count)]
         for thread in threads:
             thread.join()

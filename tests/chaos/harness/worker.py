@@ -82,7 +82,7 @@ class Worker:
     def terminate(self) -> None:
         self.signal(signal.SIGTERM)
         try:
-            self.process.wait(40)
+            self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.kill()
 

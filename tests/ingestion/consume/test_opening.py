@@ -38,7 +38,7 @@ def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
 
 
 class Slow:
-    """Opens each feed in a second. ``opened`` are their streams; ``then`` is done after the first."""
+    """Opens each feed in a second; ``then`` is done after the first of those ``opened``."""
 
     def __init__(self) -> None:
         self.opened: list[str] = []
