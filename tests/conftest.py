@@ -8,6 +8,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -118,6 +119,14 @@ def _tests_look_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
             refuse(query)
 
     monkeypatch.setattr(scoping, "refuse", refuse_ours)
+
+
+@pytest.fixture
+def within_a_minute() -> None:
+    """Begin so that what counts by minutes, and takes a moment, does not see one end."""
+    left = 60 - time.time() % 60
+    if left < 3:
+        time.sleep(left)
 
 
 @pytest.fixture

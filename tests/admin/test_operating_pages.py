@@ -18,6 +18,7 @@ from ingestion.models import Source, SourceMinute, StreamPartition, Table
 from ingestion.services import sources
 from tenants.models import Tenant
 
+pytestmark = pytest.mark.usefixtures("within_a_minute")
 EVIL = b'{"n": "</td><script>alert(1)</script>"}'
 
 

@@ -20,7 +20,7 @@ from ingestion.consume.status import SourceStatus, source_status
 from ingestion.models import Batch, Source, SourceMinute, StreamPartition, Table
 
 # Each of them waits for a second and more of consuming.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
 GOOD = [b'{"n": %d}' % n for n in range(100)]
 BAD = [b'{"n": -1}'] * 7

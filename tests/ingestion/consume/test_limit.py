@@ -19,7 +19,7 @@ from ingestion.services import sources
 from tenants.warehouse import client
 
 # Each of them waits for a second and more of consuming.
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
 PACE = Pace(rows=500, bytes=1 << 20, seconds=0.1, held_bytes=1 << 22)
 

@@ -141,7 +141,7 @@ def test_a_paused_source_is_let_go_within_a_slice(topic: Callable[..., Any], tab
     made = Slice(source.connection_id, seconds=30, pace=PACE, should_stop=look)
     began = timezone.now()
     assert made.run() is False
-    assert timezone.now() - began < timedelta(seconds=10)
+    assert timezone.now() - began < timedelta(seconds=25)
     assert partition(source).lease_owner == ""
     stream.send(GOOD[5:8])
     consume(source, 1)
