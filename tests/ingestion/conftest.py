@@ -96,6 +96,10 @@ class KafkaTopic(Stream):
     def grow(self, partitions: int) -> None:
         wanted = NewPartitions(self.name, partitions)
         self.admin.create_partitions([wanted])[self.name].result(10)
+        deadline = time.monotonic() + 30
+        while len(self.admin.list_topics(self.name).topics[self.name].partitions) < partitions:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
         self._know_it_anew()
 
     def make_again(self, partitions: int = 1) -> None:

@@ -8,6 +8,7 @@ import http.client
 import io
 import json
 import lzma
+import time
 import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ import pytest
 import zstandard
 from clickhouse_connect.driver.client import Client
 from pyarrow import feather, parquet
+
+from millrace.embedded.clickhouse.config import MERGED_PARTS
 
 ROWS = 5000
 TABLE = pa.table({"a": pa.array(range(ROWS), pa.uint64()), "b": [f"r{i}" for i in range(ROWS)]})
@@ -171,6 +174,28 @@ def test_one_insert_makes_one_part(engine, client: Client, table: str) -> None:
         "WHERE active AND concat(database, '.', table) = {t:String}"
     )
     assert client.query(sql, parameters={"t": table}).first_row[0] == 1
+
+
+def test_small_parts_are_merged_many_at_a_time(client: Client, database: str) -> None:
+    """Ten of them cost one merge; by itself the engine would have merged the first five."""
+    client.command(f"CREATE TABLE {database}.small (n UInt64) ENGINE MergeTree ORDER BY n")
+
+    def insert(first: int, last: int) -> None:
+        for n in range(first, last):
+            client.command(f"INSERT INTO {database}.small VALUES ({n})")
+
+    def parts() -> int:
+        sql = "SELECT count() FROM system.parts WHERE active AND database = {d:String}"
+        return int(client.query(sql, parameters={"d": database}).first_row[0])
+
+    insert(0, MERGED_PARTS - 1)
+    time.sleep(2)
+    assert parts() == MERGED_PARTS - 1
+    insert(MERGED_PARTS, 2 * MERGED_PARTS)
+    deadline = time.monotonic() + 30
+    while parts() > MERGED_PARTS:
+        assert time.monotonic() < deadline, parts()
+        time.sleep(0.1)
 
 
 def test_a_large_insert_is_handed_on_as_it_comes(engine, client: Client, database: str) -> None:
