@@ -293,6 +293,7 @@ def test_one_poison_message_in_a_thousand(made: Grounds) -> None:
     assert held == len(sent) > 6
 
 
+@pytest.mark.long
 def test_half_of_a_batch_comes_again(made: Grounds) -> None:
     """What landed and was not acknowledged; and what another consumer took and gave back."""
     if not made.with_rabbitmq:
@@ -326,6 +327,7 @@ def test_the_disk_of_postgres_is_full(made: Grounds) -> None:
         one.goes_on()
 
 
+@pytest.mark.long
 def test_postgres_is_restarted_in_mid_slice(made: Grounds) -> None:
     with case(made, "Postgres restarted", *ALL) as one:
         made.await_(lambda: any(leases(made, worker) for worker in made.workers), "no slice")

@@ -25,6 +25,7 @@ def storm(installation: Any, sabotage: str, *kinds: str, window: int | None = No
         return report
 
 
+@pytest.mark.long
 def test_without_deduplication_events_are_doubled(fresh_installation: Any) -> None:
     # The client of ClickHouse repeats an insert by itself, and under the same token.
     report = storm(fresh_installation, "no_deduplication", "reply of an insert lost", window=0)

@@ -32,7 +32,7 @@ NANOSECONDS = ", ".join(
     if kind == "Nullable(DateTime64(9))"
 )
 #: For a long run: TYPING_CASES=100000 pytest tests/ingestion/typing
-CASES = int(os.environ.get("TYPING_CASES", "4000"))
+CASES = int(os.environ.get("TYPING_CASES", "1500"))
 #: The same in every run, so that a change is what fails; others: TYPING_SEED=$RANDOM.
 SEED = int(os.environ.get("TYPING_SEED", "973689267"))
 
