@@ -38,7 +38,7 @@ class SecuredKafka:
         self.folder, self.authority, self.provider = folder, authority, provider
         self._ports: dict[str, int] = {}
         for name in (*LISTENERS, "controller"):
-            self._ports[name] = ports._choose(set(self._ports.values()))
+            self._ports[name] = ports.choose(set(self._ports.values()))
         self._process: subprocess.Popen[bytes] | None = None
 
     def at(self, listener: str, host: str = "127.0.0.1") -> str:

@@ -32,7 +32,7 @@ class SecuredRabbitMQ:
         self.authority = authority
         self._component = RabbitMQ(home)
         taken = set(ports.read(home).values())
-        self._secure_port = ports._choose(taken)
+        self._secure_port = ports.choose(taken)
         self._running: list[subprocess.Popen[bytes]] = []
 
     @property

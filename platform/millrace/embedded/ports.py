@@ -11,7 +11,8 @@ from millrace.embedded import files
 
 #: Below the range from which Linux takes the ports of outgoing connections (32768 and above).
 _RANGE = range(20_000, 32_000)
-_FILE = "ports.json"
+#: The file in an installation's home that names them.
+FILE = "ports.json"
 _ATTEMPTS = 200
 
 #: Everything of an installation that listens.
@@ -46,11 +47,11 @@ def is_free(port: int) -> bool:
 
 def read(home: Path) -> dict[str, int]:
     """The ports of the installation; those that have none yet get one. Safe in many processes."""
-    known: dict[str, int] = files.read_json(home / _FILE)
+    known: dict[str, int] = files.read_json(home / FILE)
     if all(name in known for name in NAMES):
         return known
     with files.locked(home / ".ports.lock"):
-        return _allocate(home, files.read_json(home / _FILE))
+        return _allocate(home, files.read_json(home / FILE))
 
 
 def replace_taken(home: Path, names: Iterable[str]) -> dict[str, int]:
@@ -60,7 +61,7 @@ def replace_taken(home: Path, names: Iterable[str]) -> dict[str, int]:
     """
     read(home)
     with files.locked(home / ".ports.lock"):
-        known: dict[str, int] = files.read_json(home / _FILE)
+        known: dict[str, int] = files.read_json(home / FILE)
         kept = {
             name: port for name, port in known.items() if name not in set(names) or is_free(port)
         }
@@ -71,13 +72,14 @@ def _allocate(home: Path, known: dict[str, int]) -> dict[str, int]:
     ports = dict(known)
     for name in NAMES:
         if name not in ports:
-            ports[name] = _choose(set(ports.values()))
+            ports[name] = choose(set(ports.values()))
     if ports != known:
-        files.write_json(home / _FILE, ports)
+        files.write_json(home / FILE, ports)
     return ports
 
 
-def _choose(taken: set[int]) -> int:
+def choose(taken: set[int]) -> int:
+    """A port that is free now, and none of ``taken``. Raises NoFreePort."""
     # Seeded by the system: installations that start at once should not follow the same series.
     chance = random.SystemRandom()
     for _ in range(_ATTEMPTS):

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from millrace.embedded import files, ports
+
 #: What would lead tests to services that are not theirs.
 _ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL", "SECRET_KEY")
 #: A ClickHouse server that the run was given: tests/security attack it too.
@@ -22,6 +24,22 @@ _KEPT = os.environ.get("MILLRACE_TEST_HOME", "")
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 
+#: Ports of runs, below those that installations choose from.
+_FIRST_PORT, _RUNS, _PORTS_A_RUN = 10_000, 500, 20
+
+
+def _take_ports(home: Path) -> None:
+    """Ports that no other run on the machine has, and no installation that a test makes.
+
+    Settings read them before the services are started, and what is not listened on yet is free to
+    anyone: whoever had the same port by then would be taken for the service.
+    """
+    first = _FIRST_PORT + os.getpid() % _RUNS * _PORTS_A_RUN
+    chosen = {name: first + place for place, name in enumerate(ports.NAMES)}
+    if all(map(ports.is_free, chosen.values())):
+        files.write_json(home / ports.FILE, chosen)
+
+
 def _choose() -> Path:
     if _IS_WORKER:
         return Path(os.environ["MILLRACE_HOME"])
@@ -29,6 +47,8 @@ def _choose() -> Path:
     os.environ["MILLRACE_HOME"] = str(chosen)
     # WhiteNoise warns where collectstatic's folder is missing.
     (chosen / "static").mkdir(parents=True, exist_ok=True)
+    if not _KEPT:
+        _take_ports(chosen)
     os.environ["MILLRACE_ENV_FILE"] = os.devnull
     for name in _ELSEWHERE:
         os.environ.pop(name, None)

@@ -79,8 +79,10 @@ class Grounds:
         names = ["postgres", "clickhouse", "valkey", "kafka"]
         if self.with_rabbitmq:
             names.append("rabbitmq")
-        self.networks["kafka"] = Proxy(_second_listener(self.running.home))
-        _advertise(_second_listener(self.running.home), self.networks["kafka"].port)
+        # A second listener of Kafka, behind the proxy.
+        listener = ports.choose(set(numbers.values()))
+        self.networks["kafka"] = Proxy(listener)
+        _advertise(listener, self.networks["kafka"].port)
         self.networks["rabbitmq"] = Proxy(numbers["rabbitmq"])
         self.running.start(*names)
         self.running.start("web", "worker-default", "beat")
@@ -352,11 +354,6 @@ def _with_descendants(first: int) -> list[int]:
     for one in found:
         found += parents.get(one, [])
     return found
-
-
-def _second_listener(home: Path) -> int:
-    """The port of Kafka's listener behind the proxy: one beside its own."""
-    return ports.read(home)["kafka"] + 12_000
 
 
 _PLAIN = embedded_kafka._CONFIG
