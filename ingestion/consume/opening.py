@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from ingestion.consume.feed import Feed, left_of, open_feed
 from ingestion.consume.lease import Lease, runnable
 from ingestion.errors import ConnectorError
 from ingestion.models import Source
+
+log = logging.getLogger(__name__)
 
 
 def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> list[Feed]:
@@ -38,6 +41,7 @@ def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> l
             beat_at = time.monotonic()
         held = leases.pop(source.pk)
         if not kept.issuperset(one.partition_id for one in held):
+            log.info("Source %s: paused, or leased to another while feeds were opened.", source)
             _release(owner, held)
             continue
         try:
