@@ -14,7 +14,6 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from millrace.embedded.clickhouse.errors import refuse
 
@@ -64,6 +63,8 @@ class User:
 
 
 Profile = dict[str, Setting]
+#: Of what kind, and its name.
+_Key = tuple[type, str]
 
 
 def _settings(stored: dict[str, dict[str, str | bool | None]]) -> Profile:
@@ -91,6 +92,15 @@ def _load(path: Path) -> tuple[dict[str, User], dict[str, Profile]]:
     return users, profiles
 
 
+def _entry(name: str, one: User | Profile) -> str:
+    if isinstance(one, User):
+        plain = asdict(replace(one, databases=frozenset(), also=frozenset()))
+        lists = {"databases": sorted(one.databases), "also": sorted(one.also)}
+        return json.dumps(plain | lists)
+    stored = {key: asdict(setting) for key, setting in one.items()}
+    return json.dumps({"name": name, "settings": stored})
+
+
 class Users:
     """The file of users and profiles, and the administrator, who is not in it."""
 
@@ -99,6 +109,7 @@ class Users:
         self._admin = admin
         self._lock = threading.Lock()
         self._users, self._profiles = _load(path)
+        self._texts: dict[_Key, tuple[User | Profile, str]] = {}
 
     def find(self, name: str) -> User | None:
         """The user of that name with all that is set for it, the administrator included."""
@@ -179,22 +190,19 @@ class Users:
 
     def _store(self, users: dict[str, User], profiles: dict[str, Profile] | None = None) -> None:
         profiles = self._profiles if profiles is None else profiles
-        entries: list[dict[str, Any]] = [
-            {
-                **asdict(replace(user, databases=frozenset(), also=frozenset())),
-                "databases": sorted(user.databases),
-                "also": sorted(user.also),
-            }
-            for user in users.values()
-        ]
-        for name, settings in profiles.items():
-            stored = {key: asdict(one) for key, one in settings.items()}
-            entries.append({"name": name, "settings": stored})
+        named: dict[_Key, User | Profile] = {(User, name): one for name, one in users.items()}
+        named |= {(dict, name): one for name, one in profiles.items()}
+        texts = {key: self._text(key, one) for key, one in named.items()}
         new = self._path.with_suffix(".new")
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
-            json.dump(entries, file, indent=1, default=list)
+            file.write("[" + ",\n".join(text for _, text in texts.values()) + "]\n")
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
-        self._users, self._profiles = users, profiles
+        self._users, self._profiles, self._texts = users, profiles, texts
+
+    def _text(self, key: _Key, one: User | Profile) -> tuple[User | Profile, str]:
+        """Only what has changed since is written out anew: there may be thousands of them."""
+        kept = self._texts.get(key)
+        return kept if kept and kept[0] is one else (one, _entry(key[1], one))
