@@ -18,7 +18,10 @@ from millrace.embedded.component import Component, NotReady, Program, connect
 from millrace.embedded.errors import DidNotStart
 
 # One process is broker and controller, so every internal topic has one replica. Events carry
-# times of long ago, and Kafka's retention goes by those: nothing is deleted by age.
+# times of long ago, and Kafka's retention goes by those: nothing is deleted by age. Kafka maps two
+# indexes of 10 MB for each segment, and when one is first written to, Linux fills with zeros as
+# much as it reads ahead, up to all of it: of a thousand topics gigabytes at about the same time,
+# while producers wait for a minute. 256 KiB are enough for segments of 85 MiB.
 _CONFIG = """\
 process.roles=broker,controller
 node.id=1
@@ -31,6 +34,7 @@ listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
 num.partitions=3
 log.retention.ms=-1
+log.index.size.max.bytes=262144
 log.cleaner.threads=1
 log.cleaner.dedupe.buffer.size=16777216
 num.network.threads=2
