@@ -22,6 +22,11 @@ KEPT_FREE = 100_000_000
 MERGED_PARTS = 10
 #: Seconds after which a partition is merged that nothing was inserted into, however few its parts.
 MERGED_AFTER = 120
+#: Seconds between two looks at a table for something to merge, to move, or to stream. An insert has
+#: its table looked at anyway. By itself the engine begins with a tenth of a second for each table,
+#: and with a thousand tenants that is a fifth of a core while nothing happens at all.
+LOOK = 10
+_LOOKING = ("", "move_", "streaming_")
 
 _CONFIG = """<clickhouse>
   <users_config>{users}</users_config>
@@ -29,6 +34,7 @@ _CONFIG = """<clickhouse>
   <storage_configuration><disks>
     <default><keep_free_space_bytes>{kept_free}</keep_free_space_bytes></default>
   </disks></storage_configuration>
+{looks}
   <merge_tree>
     <min_parts_to_merge_at_once>{merged_parts}</min_parts_to_merge_at_once>
     <min_partition_age_to_force_merge_seconds>{merged_after}</min_partition_age_to_force_merge_seconds>
@@ -66,6 +72,11 @@ def _role(name: str, grants: Iterable[str]) -> str:
     return f"    <{name}><grants>{queries}</grants></{name}>"
 
 
+def _look(pool: str) -> str:
+    name = f"background_{pool}processing_pool_thread_sleep_seconds_if_nothing_to_do"
+    return f"  <{name}>{LOOK}</{name}>"
+
+
 def _reads(databases: Iterable[str]) -> list[str]:
     return [f"GRANT SELECT ON `{database}`.*" for database in sorted(databases)]
 
@@ -88,6 +99,7 @@ def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:
             kept_free=KEPT_FREE,
             merged_parts=MERGED_PARTS,
             merged_after=MERGED_AFTER,
+            looks="\n".join(map(_look, _LOOKING)),
         )
     )
     return config
