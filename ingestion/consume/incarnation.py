@@ -51,9 +51,11 @@ def notice(source: Source, known: Mapping[int, str], marks: Mapping[int, Waterma
         for number, stream_id in known.items()
         if stream_id and marks[number].stream_id not in ("", stream_id)
     ]
+    if not changed or not source.active:
+        return
     partitions = StreamPartition.across_tenants.filter(source=source, number__in=changed)
-    read = [one for one in partitions if _has_landed(one.pk)] if changed else []
-    if not read or not source.active:
+    read = [one for one in partitions if _has_landed(one.pk)]
+    if not read:
         return
     # Whoever reads it reads the new one at the old one's offsets, and must not go on.
     StreamPartition.across_tenants.filter(

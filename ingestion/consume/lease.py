@@ -142,16 +142,16 @@ def renew(owner: str, partitions: Collection[int]) -> set[int]:
 
     What would expire within two thirds of a lease's time is renewed; the others were of late.
     """
-    kept = set(
-        StreamPartition.across_tenants.filter(
-            _of_sources(runnable()), pk__in=partitions, lease_owner=owner
-        ).values_list("pk", flat=True)
-    )
+    # Asked each second, so by owner and not by hundreds of numbers, and without the model's order,
+    # which joins two tables more.
+    own = StreamPartition.across_tenants.filter(lease_owner=owner).order_by()
+    runs = own.filter(_of_sources(runnable())).values_list("pk", flat=True)
+    kept = set(runs).intersection(partitions)
     with transaction.atomic():
         ending = Now() + timedelta(seconds=settings.MILLRACE_LEASE_SECONDS * 2 / 3)
-        due = list(
-            StreamPartition.across_tenants.select_for_update(of=("self",))
-            .filter(pk__in=kept, lease_owner=owner, lease_expires_at__lt=ending)
+        due = kept.intersection(
+            own.select_for_update(of=("self",))
+            .filter(lease_expires_at__lt=ending)
             .order_by("pk")
             .values_list("pk", flat=True)
         )

@@ -131,7 +131,10 @@ def ask(connection_id: int | None, owner: str) -> list[int]:
 
     None unless the connection is behind.
     """
-    if connection_id not in _behind(_of(connection_id, _running())):
+    others = _of(connection_id, StreamPartition.across_tenants.filter(_is_leased())).exclude(
+        lease_owner__startswith=f"{process_of(owner)}:"
+    )
+    if not others.exists() or connection_id not in _behind(_of(connection_id, _running())):
         return []
     with transaction.atomic():
         wanted = surplus(_held(connection_id), process_of(owner))
@@ -153,7 +156,7 @@ def give_way(owner: str) -> set[int]:
     Their other partitions are kept for this process. KEPT counts anew at each call, so that a
     batch under way may take its time.
     """
-    own = StreamPartition.across_tenants.filter(lease_owner=owner)
+    own = StreamPartition.across_tenants.filter(lease_owner=owner).order_by()
     process = f"{process_of(owner)}:"
     wanted = own.filter(_is_kept()).exclude(wanted_by__startswith=process)
     sources = set(wanted.values_list("source_id", flat=True))

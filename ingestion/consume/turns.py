@@ -37,12 +37,16 @@ def changed(sources: Collection[Source]) -> set[int]:
     Compared with what was read then, so that no two clocks are compared.
     """
     known = {one.pk: _stamp(one) for one in sources}
-    found = Source.across_tenants.filter(pk__in=known).values_list(
-        "pk",
-        "updated_at",
-        "connection__updated_at",
-        "table__generation",
-        "table__applied",
+    found = (
+        Source.across_tenants.filter(pk__in=known)
+        .order_by()
+        .values_list(
+            "pk",
+            "updated_at",
+            "connection__updated_at",
+            "table__generation",
+            "table__applied",
+        )
     )
     return {pk for pk, *stamp in found if tuple(stamp) != known[pk]}
 
