@@ -94,6 +94,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
     behind = F("partitions__high_watermark") - reached
     return (
         sources.select_related("tenant__ingestion_hold", "table", "connection")
+        .defer("connection__password", "connection__client_key")
         .annotate(
             _lag=Coalesce(Sum(Greatest(behind, Value(0))), Value(0)),
             _waiting_since=Min(

@@ -95,11 +95,12 @@ class KafkaConnector(Connector):
             TopicCollection(sorted(topics)), request_timeout=TIMEOUT
         )
         found: dict[str, _Topic | ConnectorError] = {}
+        checked: set[_Leader] = set()
         for topic, future in asked.items():
             try:
                 with translated(f"Topic {topic!r}", self._where):
                     answer = _answer(future)
-                    _check_leaders(answer)
+                    checked |= _check_leaders(answer, checked)
                     found[topic] = _Topic(len(answer.partitions), _id(answer.topic_id))
             except BrokerUnreachable:
                 raise
@@ -155,10 +156,18 @@ class KafkaConnector(Connector):
         vars(self).pop("_admin", None)  # librdkafka lets go with the last reference
 
 
-def _check_leaders(topic: Any) -> None:
-    """A broker may say that another is anywhere; raises Refused before that one is called."""
+#: A broker's host and port.
+_Leader = tuple[str, int]
+
+
+def _check_leaders(topic: Any, checked: Collection[_Leader] = ()) -> set[_Leader]:
+    """A broker may say that another is anywhere; raises Refused before that one is called.
+
+    Returns the leaders. Those of a thousand topics are the same few; each is looked up once.
+    """
     leaders = {(one.leader.host, one.leader.port) for one in topic.partitions if one.leader}
-    hosts.check_all(hosts.Place(host, port) for host, port in leaders)
+    hosts.check_all(hosts.Place(host, port) for host, port in leaders.difference(checked))
+    return leaders
 
 
 def _answer(future: Future[Any]) -> Any:
