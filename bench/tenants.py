@@ -25,13 +25,14 @@ from bench.report import Result
 from bench.statements import Counter
 
 RATE = 2_000
-#: Seconds of the same load before the measured ones: Kafka's code is compiled as it runs.
-LEAD = 20
+#: Seconds of the same load before the measured ones: Kafka's code is compiled as it runs, which
+#: takes a whole core at first and settles within a minute where Kafka has the machine to itself.
+LEAD = 90
 #: How long the producer lets messages of a topic gather, which counts as part of their age. Each of
 #: its requests is of one partition alone, and the broker's cost is by requests.
 LINGER_MS = 1_000
 #: Tenants whose tables are watched, and seconds between two looks.
-WATCHED, LOOK = 16, 0.5
+WATCHED, LOOK = 16, 1.0
 #: Seconds after the last event for what is still on its way.
 PATIENCE = 45.0
 #: Seconds in which every source must have landed its first event.
@@ -49,12 +50,13 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
         base = _base(installation, sources[0], worker)
         warm_in = _warm_up(installation, sources)
         run = Run(installation, len(sources), given.tenant_seconds)
+        run.begin()
         statements.reset()
         meter = cpu.Meter(installation.pids(*PROCESSES))
         batches = _batches()
         delays, missing = run.measure()
         passed = run.passed
-        spent = meter.spent(run.total)
+        spent = meter.spent(RATE * given.tenant_seconds)
         inserts = (_batches() - batches) / passed
         asked = statements.total() / passed
         for calls, mean, text in statements.most(given.statements):
@@ -171,15 +173,19 @@ class Run:
         self._sent = [0.0] * self.total
         step = max(1, tenants // WATCHED)
         self._watched = range(0, tenants, step)[:WATCHED]
+        self._sender = threading.Thread(target=self._send)
         self.passed = self.sent_in = 0.0
+
+    def begin(self) -> None:
+        """Begin to send; returns when the measured events begin."""
+        self._sender.start()
+        time.sleep(LEAD)
 
     def measure(self) -> tuple[list[float], int]:
         """Seconds of each watched event, and how many of them had not come at the end."""
         began = time.perf_counter()
-        sender = threading.Thread(target=self._send)
-        sender.start()
         found = self._watch()
-        sender.join()
+        self._sender.join()
         self.passed = time.perf_counter() - began
         return found
 
@@ -222,7 +228,7 @@ class Run:
         seen = dict.fromkeys(self._watched, 0)
         delays: list[float] = []
         total = sum(len(self._measured(one)) for one in self._watched)
-        deadline = time.perf_counter() + self.total / RATE + PATIENCE
+        deadline = time.perf_counter() + self.total / RATE - LEAD + PATIENCE
         while len(delays) < total and time.perf_counter() < deadline:
             rows = client.rows(sql)
             now = time.perf_counter()

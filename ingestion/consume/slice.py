@@ -35,10 +35,12 @@ log = logging.getLogger(__name__)
 #: Messages that one pull from one feed takes, before the next feed has its turn.
 PULL = 10_000
 #: Seconds of waiting when nothing has arrived, and for each source as long: to look costs time.
-NAP, NAP_A_SOURCE = 0.01, 0.0002
+NAP, NAP_A_SOURCE = 0.01, 0.0005
 #: Seconds for each source between two pulls that brought less than all they may: a thousand sources
-#: are looked through twice a second, and what came meanwhile is one chunk of each.
-PULL_A_SOURCE = 0.0005
+#: are looked through every two seconds, and what came meanwhile is one chunk of each.
+PULL_A_SOURCE = 0.002
+#: How many times as long it may take while as many inserts are under way as may be.
+BUSY_PATIENCE = 3
 #: Seconds without any message after which the slice makes room for other connections.
 IDLE = 5.0
 
@@ -195,7 +197,9 @@ class Slice:
 
     def _pull(self) -> int:
         """A bounded pull from each feed whose tenant holds less than its share."""
-        if self._clock() < self._pull_at:
+        # While inserts are under way there is time: what comes meanwhile is one chunk of each.
+        patience = 0.0 if self._inserter.room else BUSY_PATIENCE * PULL_A_SOURCE * len(self._feeds)
+        if self._clock() < self._pull_at + patience:
             return 0
         held: Counter[int] = Counter()
         for feed in self._feeds:

@@ -25,6 +25,8 @@ from tenants.warehouse.errors import translated
 _MESSAGES = "_messages"
 #: A row whose column has another type by now is refused, and not read as something else.
 _STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
+#: What few rows would take longer to be spread over threads for: a tenth of such an insert.
+_ONE_THREAD = {"max_threads": 1, "input_format_parallel_parsing": 0}
 #: Values are read as an insert reads them; of many columns the SELECT is longer than 256 KiB.
 _OPTIONS = {
     **{name: value for name, value in INSERT_SETTINGS.items() if name.startswith("input_format_")},
@@ -83,7 +85,7 @@ def type_rest(
 
 def land(to: Place, rows: Rows, token: str) -> None:
     """Insert rows into table and quarantine under one token; raises WarehouseError."""
-    options = INSERT_SETTINGS | _STRICT | {"insert_deduplication_token": token}
+    options = INSERT_SETTINGS | _STRICT | _ONE_THREAD | {"insert_deduplication_token": token}
     for place, header, body in _inserts(to, rows):
         with translated():
             client.admin().raw_insert(

@@ -173,12 +173,16 @@ def consumer(connection: Connection, group: str) -> dict[str, Any]:
     return client(connection) | {"group.id": group} | _FETCH | options | _OURS
 
 
-#: Partitions from which on a fetch waits for some bytes: each answer names all of them, so that
-#: one for every message would keep broker and client busy.
+#: Partitions from which on a fetch waits for some bytes, for so many milliseconds a partition and
+#: no longer than the last number says: each request and answer names all of them, so that one for
+#: every message would keep broker and client busy.
 _MANY = 64
-_FETCH_OF_MANY = {"fetch.min.bytes": 100_000}
+_BYTES_OF_MANY, _WAIT_A_PARTITION, _LONGEST_WAIT = 400_000, 4, 1_000
 
 
 def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, Any]:
     """A consumer's settings for so many partitions."""
-    return (_FETCH_OF_MANY if partitions >= _MANY else {}) | dict(settings)
+    if partitions < _MANY:
+        return dict(settings)
+    wait = min(_LONGEST_WAIT, _WAIT_A_PARTITION * partitions)
+    return {"fetch.min.bytes": _BYTES_OF_MANY, "fetch.wait.max.ms": wait} | dict(settings)

@@ -59,13 +59,15 @@ def chunks(messages: list[Message]) -> list[Chunk]:
     by_number: dict[Any, list[Message]] = {}
     for number, run in groupby(messages, key=Message.partition):
         by_number.setdefault(number, []).extend(run)
-    return [
-        chunk(
-            number,
-            list(map(_offset, run)),
-            [time for _, time in map(Message.timestamp, run)],
-            list(map(Message.value, run)),
-            keys=list(map(Message.key, run)),
-        )
-        for number, run in by_number.items()
-    ]
+    return [_chunk(number, run) for number, run in by_number.items()]
+
+
+def _chunk(number: int, run: list[Message]) -> Chunk:
+    keys = list(map(Message.key, run))
+    return chunk(
+        number,
+        list(map(_offset, run)),
+        [time for _, time in map(Message.timestamp, run)],
+        list(map(Message.value, run)),
+        keys=keys if any(keys) else None,
+    )
