@@ -49,6 +49,21 @@ def behind() -> dict[int | None, int]:
     return _behind(_running())
 
 
+def is_missed(owner: str) -> bool:
+    """Whether a connection is behind of which this process has no part, and could have one.
+
+    Its threads may all be with connections that bring little, so that none is free to ask.
+    """
+    late = set(behind())
+    if not late:
+        return False
+    mine = StreamPartition.across_tenants.filter(
+        _is_leased(), lease_owner__startswith=f"{process_of(owner)}:"
+    )
+    held = mine.order_by().values_list("source__connection_id", flat=True).distinct()
+    return bool(late.difference(held))
+
+
 def _behind(leased: QuerySet[StreamPartition]) -> dict[int | None, int]:
     numbers: Counter[int | None] = Counter()
     lags: Counter[int | None] = Counter()

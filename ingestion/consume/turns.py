@@ -1,8 +1,9 @@
 """Whether a slice may go on when its time is over, and with which sources.
 
 A slice ends so that others have their turn. Where nobody waits, going on spares the streams the
-pause of closing one reader and opening the next: about a second in which events age. A source that
-an operator has changed leaves it alone, and is read anew.
+pause of closing one reader and opening the next: about a second in which events age. Who waits is a
+source that nobody reads, or a connection that is behind and has no thread of this process. A source
+that an operator has changed leaves it alone, and is read anew.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from datetime import timedelta
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from ingestion.consume.lease import runnable
+from ingestion.consume.lease import new_owner, runnable
+from ingestion.consume.sharing import is_missed
 from ingestion.models import Source
 
 #: Work that has waited for so long did not find a free thread of any worker.
@@ -22,7 +24,7 @@ WAITED = timedelta(seconds=2)
 
 def may_go_on(sources: Collection[Source]) -> bool:
     """Whether a slice that reads ``sources`` may take another turn at once."""
-    return bool(sources) and not _is_anyone_waiting()
+    return bool(sources) and not _is_anyone_waiting() and not is_missed(new_owner())
 
 
 def _is_anyone_waiting() -> bool:

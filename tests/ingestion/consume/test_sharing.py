@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import lease, measure, sharing
+from ingestion.consume import lease, measure, sharing, turns
 from ingestion.models import Connection, Source, StreamPartition, Table
 from ingestion.tasks import consume as tasks
 from tenants.models import Tenant
@@ -162,6 +162,23 @@ def test_little_that_waits_for_long_is_behind_too(source: Source) -> None:
     source.partitions.update(measured_at=timezone.now() - sharing.LATE)
     assert sharing.behind() == {source.connection_id: 1}
     assert ask(source, THERE) == 2
+
+
+def test_who_has_no_part_of_what_is_behind_ends_a_slice_of_another_connection(
+    source: Source,
+) -> None:
+    """All its threads may be with connections that bring little; then none could ask."""
+    take(source, HERE)
+    assert sharing.is_missed(THERE)
+    assert not sharing.is_missed(HERE)
+    assert not turns.may_go_on([source])  # this process has no part of it
+    ask(source, THERE)
+    let_go(source, HERE)
+    assert take(source, THERE) > 0
+    assert not sharing.is_missed(THERE)
+    catch_up(source)
+    assert not sharing.is_missed(ELSEWHERE)
+    assert turns.may_go_on([source])
 
 
 def test_paused_sources_are_not_asked_for(source: Source) -> None:
