@@ -115,9 +115,13 @@ def test_an_outage_longer_than_the_window(made: Grounds) -> None:
 
 
 def _killed_after_landing(made: Grounds) -> set[str]:
-    """Tokens of batches that landed before all workers were killed, and are open still."""
+    """Tokens of batches that landed before all workers were killed, and are open still.
+
+    Only the table's own insert goes unheard: a batch needs others before it, since the texts of
+    these messages look like digits, and are left over by the views.
+    """
     for worker in made.workers:
-        worker.networks["clickhouse"].drop_replies(INSERT)
+        worker.networks["clickhouse"].drop_replies(f"INSERT INTO `{DATABASE}`.`kafka`".encode())
     made.await_(lambda: bool(_landed_intents(made)), "nothing landed")
     for worker in made.workers:
         worker.kill()
@@ -349,7 +353,7 @@ def test_workers_come_and_go_under_load(made: Grounds) -> None:
     made.add_topics(("chaos", "wide", WIDE))
     first, *others = (Worker(made, 20 + number, "reads_slowly", threads=2) for number in range(4))
     workers = [first, *others]
-    with case(made, "workers come and go", "wide", rate=1.8) as one, made.instead(first):
+    with case(made, "workers come and go", "wide", rate=0.6) as one, made.instead(first):
         made.await_(lambda: leases(made, first) >= WIDE, "one worker does not take all")
         with _also(others):
             _each_has_leases(made, workers)

@@ -126,8 +126,9 @@ def half_acknowledged(**_: Any) -> None:
     RabbitReader.acknowledge = acknowledge_half  # type: ignore[method-assign]
 
 
-#: Messages a second that a worker reads that ``reads_slowly``.
-SLOW = 1_500
+#: Messages a second that a worker reads that ``reads_slowly``: few, so that a slow machine, too,
+#: sends more than some workers of this kind can read.
+SLOW = 500
 
 
 def reads_slowly(**_: Any) -> None:
