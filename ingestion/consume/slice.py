@@ -39,6 +39,9 @@ NAP, NAP_A_SOURCE = 0.01, 0.0005
 #: Seconds for each source between two pulls that brought less than all they may: a thousand sources
 #: are looked through every two seconds, and what came meanwhile is one chunk of each.
 PULL_A_SOURCE = 0.002
+#: Fewer sources than this are looked through as fast as they deliver.
+MANY = 50
+FEW_PULL_A_SOURCE = 0.0005
 #: How many times as long it may take while as many inserts are under way as may be.
 BUSY_PATIENCE = 3
 #: Seconds without any message after which the slice makes room for other connections.
@@ -198,7 +201,8 @@ class Slice:
     def _pull(self) -> int:
         """A bounded pull from each feed whose tenant holds less than its share."""
         # While inserts are under way there is time: what comes meanwhile is one chunk of each.
-        patience = 0.0 if self._inserter.room else BUSY_PATIENCE * PULL_A_SOURCE * len(self._feeds)
+        is_calm = len(self._feeds) >= MANY and not self._inserter.room
+        patience = BUSY_PATIENCE * self._pause if is_calm else 0.0
         if self._clock() < self._pull_at + patience:
             return 0
         held: Counter[int] = Counter()
@@ -218,8 +222,14 @@ class Slice:
         if pulled:
             self._pulled_at = now
         if pulled < PULL:
-            self._pull_at = now + PULL_A_SOURCE * len(self._feeds)
+            self._pull_at = now + self._pause
         return pulled
+
+    @property
+    def _pause(self) -> float:
+        """Seconds between two pulls that bring little."""
+        number = len(self._feeds)
+        return number * (PULL_A_SOURCE if number >= MANY else FEW_PULL_A_SOURCE)
 
     def _received(self) -> bool:
         """Have the connector take in what has arrived; if it can't, all leave."""
