@@ -33,9 +33,9 @@ class Chunk:
     to_offset: int
     newest: int
     rows: pa.RecordBatch
-    deduplicated: int = 0
     #: Of the rows, in memory.
-    bytes: int = 0
+    bytes: int
+    deduplicated: int = 0
 
     def split(self, rows: int) -> tuple[Chunk, Chunk]:
         """The first ``rows`` messages, and the others; there must be more than ``rows``."""
@@ -65,14 +65,13 @@ def chunk(
         _filled(raw),
     ]
     rows = pa.record_batch(columns, schema=SCHEMA)
-    # Of rows that share no buffer with others this says the same as nbytes, thirty times as fast.
-    size = rows.get_total_buffer_size()
-    return Chunk(number, offsets[-1] + 1, max(timestamps), rows, bytes=size)
+    # A few bytes more than nbytes, for rows that share no buffer with others, and much faster.
+    return Chunk(number, offsets[-1] + 1, max(timestamps), rows, rows.get_total_buffer_size())
 
 
 def hole(number: int, to_offset: int) -> Chunk:
     """No messages: what lies before ``to_offset`` holds none."""
-    return Chunk(number, to_offset, 0, pa.RecordBatch.from_pylist([], SCHEMA))
+    return Chunk(number, to_offset, 0, pa.RecordBatch.from_pylist([], SCHEMA), bytes=0)
 
 
 def _filled(values: Sequence[bytes | None]) -> Any:
