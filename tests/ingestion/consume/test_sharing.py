@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import Q
 from django.utils import timezone
 
 from ingestion.consume import lease, measure, sharing, turns
@@ -179,6 +180,16 @@ def test_who_has_no_part_of_what_is_behind_ends_a_slice_of_another_connection(
     catch_up(source)
     assert not sharing.is_missed(ELSEWHERE)
     assert turns.may_go_on([source])
+
+
+def test_secrets_are_read_only_when_they_are_asked_for(source: Source) -> None:
+    """A thousand sources would take the decryption of each one's, and reading needs none."""
+    Connection.objects.filter(tenant=source.tenant).update(password="kept")
+    (found,) = measure.chosen(Q(pk=source.pk))
+    assert found.connection is not None
+    assert found.connection.get_deferred_fields() == {"password", "client_key"}
+    assert "password" in found.table.tenant.warehouse.get_deferred_fields()
+    assert found.connection.password == "kept"
 
 
 def test_paused_sources_are_not_asked_for(source: Source) -> None:

@@ -19,6 +19,7 @@ from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
 from tenants.models import Tenant
 from tenants.warehouse import client
+from tests.ingestion.running import consume_until
 
 GOOD = [b'{"n": %d, "s": "x%d"}' % (n, n) for n in range(100)]
 BAD = [b'{"n": -1}', b'{"s": "no n"}', b'{"n": 1.5}']
@@ -382,9 +383,12 @@ def test_a_source_that_fails_backs_off_alone(
     database = table.tenant.warehouse.database
     client.execute([f"DROP TABLE {database}.broken__inbox SYNC"])
     stream.send(GOOD)
-    consume(source)
-    assert numbers(table) == list(range(100))
-    broken.refresh_from_db()
+
+    def both() -> bool:
+        broken.refresh_from_db()
+        return bool(broken.error) and numbers(table) == list(range(100))
+
+    consume_until(source, both)
     source.refresh_from_db()
     assert source.error == ""
     assert "broken__inbox" in broken.error
