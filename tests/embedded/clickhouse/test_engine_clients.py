@@ -138,12 +138,20 @@ def test_a_session_keeps_settings_and_temporary_tables(engine: Any) -> None:
     assert engine.http("SELECT n FROM t", session_id=uuid.uuid4().hex).code == 60
 
 
+def _until_it_runs(engine: Any, sql: str) -> None:
+    running = "SELECT count() FROM system.processes WHERE query = {sql:String}"
+    deadline = time.monotonic() + 10
+    while engine.http(running, param_sql=sql).body == b"0\n":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def test_a_session_refuses_a_second_query_at_once(engine: Any) -> None:
     session = uuid.uuid4().hex
     slow = "SELECT sleepEachRow(0.2) FROM numbers(8) SETTINGS max_block_size = 1"
     first = threading.Thread(target=engine.http, args=(slow,), kwargs={"session_id": session})
     first.start()
-    time.sleep(0.4)
+    _until_it_runs(engine, slow)
     second = engine.http("SELECT 1", session_id=session)
     assert (second.code, b"SESSION_IS_LOCKED" in second.body) == (373, True)
     first.join()
@@ -166,7 +174,7 @@ def test_a_query_can_be_killed(engine: Any) -> None:
         target=lambda: answers.append(engine.http(slow, query_id=query_id)), daemon=True
     )
     running.start()
-    time.sleep(0.5)
+    _until_it_runs(engine, slow)
     killed = engine.http(f"KILL QUERY WHERE query_id = '{query_id}'")
     assert killed.status == 200
     running.join(10)
