@@ -247,6 +247,20 @@ def test_a_token_does_not_stay_on_the_connection(engine, client: Client, databas
     assert engine.http(f"SELECT arraySort(groupArray(a)) FROM {database}.t").body == b"[1,3]\n"
 
 
+@pytest.mark.parametrize("tail", ["{} FORMAT CSV", "FORMAT CSV {}\n"])
+def test_the_statements_own_settings_win(engine, client: Client, database: str, tail: str) -> None:
+    client.command(
+        f"CREATE TABLE {database}.t (a UInt64) ENGINE MergeTree ORDER BY a "
+        "SETTINGS non_replicated_deduplication_window = 100"
+    )
+    other = tail.format("SETTINGS max_threads = 1, insert_deduplication_token = 'it''s own'")
+    plain = tail.format("SETTINGS max_threads = 1")
+    for row, end in enumerate((plain, plain, other, other)):
+        sql = f"INSERT INTO {database}.t {end}"
+        assert engine.http(sql, b"%d\n" % row, insert_deduplication_token="t'\\").status == 200
+    assert engine.http(f"SELECT arraySort(groupArray(a)) FROM {database}.t").body == b"[0,2]\n"
+
+
 def test_bad_data_is_refused_with_its_code(engine, client: Client, table: str) -> None:
     answer = engine.http(f"INSERT INTO {table} FORMAT CSV", b"1,a\nx,b\n")
     assert (answer.status, answer.code) == (400, 27)

@@ -25,6 +25,7 @@ from millrace.embedded.clickhouse.identity import Identities
 from millrace.embedded.clickhouse.insert import insert
 from millrace.embedded.clickhouse.parameters import Parameters, split
 from millrace.embedded.clickhouse.pool import Pool, Profile, Slots
+from millrace.embedded.clickhouse.pool import split as split_profile
 from millrace.embedded.clickhouse.processes import Process, Processes, Watcher
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response
@@ -128,6 +129,9 @@ class Front:
             return
         readonly = 2 if call.request.method == "GET" else 0
         profile = self._identities.profile(call.user, call.parameters, readonly)
+        if call.insertion is not None and not call.session:
+            profile, own = split_profile(profile)
+            call.insertion = call.insertion.given(own)
         with self._watched(call), self._slots.one(), self._connection(call, profile) as connection:
             self._statement(call, profile, connection, spool)
 

@@ -1,7 +1,8 @@
 """Connections to the engine, kept by what was set on them, and a bound on how many work at once.
 
 A new connection costs 0.4 ms and each SET 0.2 ms, a small query 0.65 ms; so a connection goes back
-with its settings and serves the next request that asks for exactly the same.
+with its settings and serves the next request that asks for exactly the same. Settings that are new
+each time are SET before the statement, or stand in it where it is an insert.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class Pool:
     @contextmanager
     def connection(self, profile: Profile) -> Iterator[Borrowed]:
         """A connection set to ``profile``, for one statement."""
-        plain, volatile = _split(profile)
+        plain, volatile = split(profile)
         borrowed = self._take(plain) or Borrowed(open_with(self._engine, plain))
         borrowed.spent = True
         try:
@@ -154,7 +155,8 @@ class Pool:
             each.connection.close()
 
 
-def _split(profile: Profile) -> tuple[Profile, tuple[tuple[str, str], ...]]:
+def split(profile: Profile) -> tuple[Profile, tuple[tuple[str, str], ...]]:
+    """A profile without what is new with each request, and that."""
     if profile.readonly or not any(name in _VOLATILE for name, _ in profile.settings):
         return profile, ()
     volatile = tuple(pair for pair in profile.settings if pair[0] in _VOLATILE)

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 #: Bytes of one insert that are taken in before the engine sees any of it. Up to here a client that
 #: vanishes half-way has sent nothing at all; a larger insert is handed on as it comes.
 EACH = 64 << 20
+#: Bytes up to which data is handed over as one piece: what a pipe holds, as Linux makes it.
+SMALL = 64 << 10
 #: The bytes of all inserts together.
 ALL = 512 << 20
 
@@ -41,11 +43,12 @@ class Spool:
         self._budget = budget
         self._held: deque[bytes] = deque()
         self._rest: Iterator[bytes] = iter(())
+        self._comes = False
         self._size = 0
 
     def fill(self, head: bytes, data: Iterator[bytes]) -> None:
         """Take in data up to the bounds."""
-        self._rest = data
+        self._rest, self._comes = data, True
         if head:
             self._held.append(head)
         for piece in data:
@@ -55,6 +58,14 @@ class Spool:
             self._size += len(piece)
             if self._size > EACH:
                 return
+        self._comes = False
+
+    @property
+    def whole(self) -> bytes | None:
+        """All of the data, where it is held and no more than SMALL; it stays here."""
+        if self._comes or sum(map(len, self._held)) > SMALL:
+            return None
+        return b"".join(self._held)
 
     def __iter__(self) -> Iterator[bytes]:
         while self._held:

@@ -6,8 +6,10 @@ The engine's parser decides everything else. The scan skips strings, quoted name
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+
+from millrace.embedded.clickhouse.literals import string
 
 _TOKEN = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
@@ -68,6 +70,14 @@ class Insertion:
     form: str
     data_at: int
     settings: str = ""
+
+    def given(self, more: Iterable[tuple[str, str]]) -> Insertion:
+        """With ``more`` settings, names and values; what the statement says itself comes last."""
+        pairs = [f"{name} = {string(value)}" for name, value in more]
+        if not pairs:
+            return self
+        own = [self.settings[len("SETTINGS") :]] if self.settings else []
+        return replace(self, settings="SETTINGS " + ", ".join(pairs + own))
 
 
 def insertion(sql: bytes, default_form: str) -> Insertion | None:
