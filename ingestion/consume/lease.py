@@ -21,8 +21,10 @@ from django.db.models.functions import Now
 from ingestion.models import Source, StreamPartition
 from tenants.models import TenantStatus
 
-#: Seconds between an owner's heartbeats.
-BEAT = 1.0
+#: Seconds between an owner's heartbeats, and the most where one takes long, as for a thousand
+#: sources: then it takes a twentieth of the owner's time at the most.
+BEAT, LONGEST_BEAT = 1.0, 3.0
+_PART = 1 / 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,15 @@ def _lease(partition: StreamPartition, owner: str, crashes: int = 0) -> Lease:
         partition.began_at,
         crashes,
     )
+
+
+def pause(took: float) -> float:
+    """Seconds from the begin of a heartbeat that took so many seconds to that of the next.
+
+    A lease outlasts several, whatever they take.
+    """
+    longest: float = max(BEAT, min(LONGEST_BEAT, settings.MILLRACE_LEASE_SECONDS / 6))
+    return min(max(BEAT, took / _PART), longest)
 
 
 def new_owner() -> str:

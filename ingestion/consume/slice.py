@@ -81,7 +81,8 @@ class Slice:
         now = clock()
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
         self._ends_at = now + self._seconds
-        self._beat_at = self._pulled_at = self._pull_at = now
+        self._pulled_at = self._pull_at = now
+        self._beat_at = now + lease.BEAT
 
     def run(self) -> bool:
         """Consume; True says: another slice at once. Raises where Postgres fails, or by a bug."""
@@ -150,9 +151,8 @@ class Slice:
     def _beat(self) -> None:
         """Renew leases, let go of what is paused, lost or beyond its limit, settle what is done."""
         now = self._clock()
-        if now - self._beat_at < lease.BEAT:
+        if now < self._beat_at:
             return
-        self._beat_at = now
         kept = lease.renew(self.owner, [lane.lease.partition_id for lane in self._lanes()])
         changed = turns.changed([feed.source for feed in self._feeds])
         changed |= sharing.give_way(self.owner)
@@ -166,6 +166,7 @@ class Slice:
         self._leave_all(gone, None)
         self._settle()
         self._pause_beyond_limit()
+        self._beat_at = now + lease.pause(self._clock() - now)
 
     def _settle(self) -> None:
         """Count and close what is done: each table is asked by itself, all is closed at once."""
