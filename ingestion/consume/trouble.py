@@ -9,10 +9,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from ingestion.errors import IngestionError, LeaseLost, StreamMissing
+from ingestion.errors import BrokerUnreachable, IngestionError, LeaseLost, StreamMissing
 from ingestion.models import Gap, GapReason, Source, StreamPartition
 from tenants.models.provisioned import RETRY_AFTER
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import WarehouseError, WarehouseUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 #: Seconds after which at the latest a missing topic or queue is looked for again: a newcomer makes
 #: it after the source, and waits.
 MISSING_RETRY = 5
+#: The same of a broker or engine that does not answer: all of its sources wait, and no longer than
+#: it is away.
+AWAY_RETRY = 10
 
 
 def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
@@ -41,6 +44,8 @@ def note_exception(source: Source, error: BaseException) -> None:
         log.warning("Source %s: %s", source, error)
     elif isinstance(error, StreamMissing):
         note(source, str(error), MISSING_RETRY)
+    elif isinstance(error, BrokerUnreachable | WarehouseUnreachable):
+        note(source, str(error), AWAY_RETRY)
     elif isinstance(error, IngestionError | WarehouseError):
         note(source, str(error))
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
@@ -10,14 +11,15 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox, intent, lease, repair, turns
+from ingestion.consume import inbox, intent, lease, repair, trouble, turns
 from ingestion.consume.inserter import Inserter
 from ingestion.consume.pace import Pace
 from ingestion.consume.slice import Slice
 from ingestion.consume.status import source_status
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW
-from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
+from ingestion.models import Batch, BatchState, Connection, Source, StreamPartition, Table
 from tenants.models import Tenant
+from tenants.services import create_warehouse
 from tenants.warehouse import client
 from tests.ingestion.running import consume_until
 
@@ -397,6 +399,38 @@ def test_a_source_that_fails_backs_off_alone(
     assert broken.retry_at > broken.error_at
     state = {one.source: one.state for one in source_status(Source.across_tenants.all())}
     assert state["broken"] == "failing"
+
+
+def test_what_does_not_answer_is_asked_again_within_seconds(
+    db: None, unique: Callable[[str], str]
+) -> None:
+    tenant = Tenant.objects.create(slug=unique("away"), name="Away")
+    warehouse = create_warehouse(tenant)
+    warehouse.applied = 1
+    warehouse.save()
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        closed = one.getsockname()[1]
+    on = Connection.objects.create(
+        tenant=tenant, name="gone", kind="rabbitmq", addresses=f"127.0.0.1:{closed}"
+    )
+    source = Source.objects.create(
+        tenant=tenant,
+        name="events",
+        connection=on,
+        stream="events",
+        table=Table.objects.create(tenant=tenant, name="events", applied=1),
+        attempts=20,
+    )
+    StreamPartition.objects.create(source=source)
+    Slice(on.pk, seconds=0.5).run()
+    source.refresh_from_db()
+    assert "Connection refused" in source.error
+    assert source.attempts == 21
+    waits = source.retry_at - source.error_at
+    assert waits == timedelta(seconds=trouble.AWAY_RETRY)
+    trouble.note(source, "Another reason.")
+    source.refresh_from_db()
+    assert source.retry_at - source.error_at == timedelta(minutes=1)
 
 
 def test_a_topic_that_is_missing_is_said_and_found_once_it_is_there(
