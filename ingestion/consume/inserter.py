@@ -63,8 +63,11 @@ class Inserter:
     def is_idle(self) -> bool:
         return not self._running
 
-    def submit(self, pairs: Pairs) -> None:
-        """Insert the batches that are under way in the lanes: one, or several that are alike."""
+    def submit(self, pairs: Pairs, ended: Callable[[], None] = lambda: None) -> None:
+        """Insert the batches that are under way in the lanes: one, or several that are alike.
+
+        ``ended`` is called when they are through, by another thread.
+        """
         cuts = [_cut(lane) for _, lane in pairs]
         members = [
             Member(feed.address, feed.source.pk, cut)
@@ -73,7 +76,12 @@ class Inserter:
         work = _alone if not cuts[0].intent.past_views else _together
         future = self._pool.submit(_timed, work, members)
         self._running.append((pairs, future))
-        future.add_done_callback(lambda _: self._woken.set())
+
+        def over(_: object) -> None:
+            ended()
+            self._woken.set()
+
+        future.add_done_callback(over)
 
     def collect(self) -> list[Ended]:
         """The batches that have ended since the last call."""

@@ -17,7 +17,17 @@ from threading import Event
 from django.conf import settings
 
 from ingestion.connectors.registry import connect
-from ingestion.consume import intent, lease, limit, settle, sharing, stopping, trouble, turns
+from ingestion.consume import (
+    intent,
+    lease,
+    limit,
+    permits,
+    settle,
+    sharing,
+    stopping,
+    trouble,
+    turns,
+)
 from ingestion.consume.fairness import Candidate, FairQueue
 from ingestion.consume.feed import Feed
 from ingestion.consume.grouping import TOGETHER, Pair, groups
@@ -74,6 +84,7 @@ class Slice:
         self._should_stop, self._may_go_on, self._clock = should_stop, may_go_on, clock
         self._woken = Event()
         self._inserter = Inserter(self._woken)
+        self._permits = permits.of(connection_id)
         self._queue = FairQueue()
         self._feeds: list[Feed] = []
         #: Feeds that have left, with a batch still under way.
@@ -95,6 +106,7 @@ class Slice:
             self._drain()
         finally:
             self._inserter.close()
+            self._permits.forget(self._woken)
             for feed in self._feeds + self._leaving:
                 feed.reader.close()
             connector.close()
@@ -128,8 +140,7 @@ class Slice:
             self._collect()
             self._beat()
             self._cut([one for one in self._pairs() if one[1].waiting and not one[1].under_way])
-            if not self._inserter.is_idle():
-                self._woken.wait(1.0)
+            self._woken.wait(NAP if self._inserter.is_idle() else 1.0)
         self._settle()
         self._leave_all(self._feeds, None)
 
@@ -288,8 +299,11 @@ class Slice:
             if (feed, lane) not in good:
                 lane.under_way = None
                 self._leave(feed, _lost(lane))
+        ended = partial(self._permits.give, self._woken) if len(group) > 1 else _nothing
         if good:
-            self._inserter.submit(good)
+            self._inserter.submit(good, ended)
+        else:
+            ended()
 
     def _fairly(self, due: list[Pair], company: Sequence[Pair]) -> list[list[Pair]]:
         """As many as there is room for, by the tenants' weights; none ever takes all threads.
@@ -308,6 +322,9 @@ class Slice:
                 break
             first = [Candidate(one[0][0].tenant_id, one[0][1].since) for one in waiting]
             group = waiting.pop(self._queue.choose(first))
+            oldest = min(lane.since for _, lane in group)
+            if len(group) > 1 and not self._permits.take(self._woken, oldest):
+                continue
             chosen.append(group)
             for feed, lane in group:
                 running[feed.tenant_id] += len(group) == 1
@@ -366,6 +383,10 @@ def _under_way(lane: Lane) -> Cut:
         msg = "The lane was not cut."
         raise ValueError(msg)
     return lane.under_way
+
+
+def _nothing() -> None:
+    pass
 
 
 def _lost(lane: Lane) -> LeaseLost:

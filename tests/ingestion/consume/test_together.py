@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
+from threading import Event, Timer
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import inbox, together
+from ingestion.consume import inbox, permits, together
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
@@ -157,6 +159,29 @@ def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]
         found = StreamPartition.objects.get(source=source)
         assert (found.landed, found.quarantined) == (len(GOOD), len(BAD))
     assert set(Batch.objects.values_list("state", flat=True)) == {BatchState.SETTLED}
+
+
+def test_small_batches_wait_for_the_older_ones_of_another_slice(
+    many: list[tuple[Any, Source]],
+) -> None:
+    for stream, _ in many:
+        stream.send(GOOD)
+    shared, other, ended = permits.of(many[0][1].connection_id), Event(), list[datetime]()
+    assert all(shared.take(other, 0.0) for _ in range(permits.NUMBER))
+
+    def end() -> None:
+        ended.append(timezone.now())
+        shared.forget(other)
+
+    timer = Timer(3.0, end)
+    timer.start()
+    land(many, 1.5)
+    timer.join()
+    for _, source in many:
+        assert len(rows(source.table)) == len(GOOD)
+    assert Batch.objects.filter(past_views=True).exists()
+    # The slice waited beyond its time, to land what it had read.
+    assert not Batch.objects.filter(past_views=True, opened_at__lt=ended[0]).exists()
 
 
 class Crash(BaseException):

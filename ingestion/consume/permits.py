@@ -1,0 +1,78 @@
+"""Permits to insert small batches, for all slices of a connection in one process, oldest first.
+
+A connection whose sources came one by one has a slice of those that were there first and another of
+the rest. Each has threads of its own, and so many tenants would wait for one as few for the other:
+of a thousand, those of the small slice were inserted each 10 seconds and the others each 50.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from threading import Event, Lock
+from weakref import WeakValueDictionary
+
+from ingestion.consume.inserter import THREADS
+
+#: Permits of a connection: what one slice alone could use, and no less than there are cores.
+NUMBER = max(THREADS, os.cpu_count() or 1)
+#: Seconds for which a claim holds others back. A slice that is refused claims anew before that, and
+#: one that hangs, as where Postgres does not answer, must hold up nobody.
+FRESH = 1.0
+
+
+class Permits:
+    """``number`` permits. A slice is known by the event that wakes it. For any thread."""
+
+    def __init__(self, number: int = NUMBER, clock: Callable[[], float] = time.monotonic) -> None:
+        self._number, self._clock = number, clock
+        self._lock = Lock()
+        self._held: Counter[Event] = Counter()
+        #: By slice: since when its oldest batch waits, and when it said so.
+        self._claims: dict[Event, tuple[float, float]] = {}
+
+    def take(self, who: Event, since: float) -> bool:
+        """Whether ``who`` may insert now what waits since then; if not, it is woken to ask again.
+
+        Not while another slice has something older.
+        """
+        with self._lock:
+            now = self._clock()
+            self._claims[who] = since, now
+            is_oldest = all(
+                since <= other or now - said > FRESH for other, said in self._claims.values()
+            )
+            if not is_oldest or self._held.total() >= self._number:
+                return False
+            del self._claims[who]
+            self._held[who] += 1
+            return True
+
+    def give(self, who: Event) -> None:
+        """Return one."""
+        with self._lock:
+            self._held[who] -= self._held[who] > 0
+            waiting = list(self._claims)
+        for one in waiting:
+            one.set()
+
+    def forget(self, who: Event) -> None:
+        """Drop the claim of a slice that ends, and return what it holds."""
+        with self._lock:
+            self._held.pop(who, None)
+            self._claims.pop(who, None)
+            waiting = list(self._claims)
+        for one in waiting:
+            one.set()
+
+
+_by_connection: WeakValueDictionary[int | None, Permits] = WeakValueDictionary()
+_lock = Lock()
+
+
+def of(connection_id: int | None) -> Permits:
+    """Those of a connection (None: the events endpoint) in this process."""
+    with _lock:
+        return _by_connection.setdefault(connection_id, Permits())

@@ -1,0 +1,89 @@
+"""Permits: the oldest first among the slices of a connection, and nobody holds up the others."""
+
+from __future__ import annotations
+
+import gc
+from threading import Event
+
+import pytest
+
+from ingestion.consume import permits
+from ingestion.consume.permits import FRESH, Permits
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def two(clock: Clock) -> Permits:
+    return Permits(2, clock)
+
+
+def test_one_slice_alone_has_all(two: Permits) -> None:
+    alone = Event()
+    assert [two.take(alone, since) for since in (5.0, 9.0, 1.0)] == [True, True, False]
+    two.give(alone)
+    assert alone.is_set()
+    assert two.take(alone, 7.0)
+
+
+def test_who_has_something_older_goes_first(two: Permits) -> None:
+    old, young = Event(), Event()
+    assert two.take(old, 1.0)
+    assert two.take(old, 2.0)
+    assert not two.take(old, 3.0)
+    assert not two.take(young, 8.0)
+    two.give(old)
+    assert old.is_set()
+    assert young.is_set()
+    assert not two.take(young, 8.0)
+    assert two.take(old, 3.0)
+    # Its next one is younger than what the other has.
+    assert not two.take(old, 9.0)
+    two.give(old)
+    assert not two.take(old, 9.0)
+    assert two.take(young, 8.0)
+
+
+def test_a_slice_that_hangs_holds_up_nobody_for_long(two: Permits, clock: Clock) -> None:
+    hanging, other = Event(), Event()
+    for _ in range(2):
+        two.take(other, 0.0)
+    assert not two.take(hanging, 1.0)
+    two.give(other)
+    assert not two.take(other, 5.0)
+    clock.now += FRESH + 0.1
+    assert two.take(other, 5.0)
+
+
+def test_a_slice_that_ends_leaves_nothing(two: Permits) -> None:
+    gone, other = Event(), Event()
+    for _ in range(3):
+        two.take(gone, 1.0)
+    assert not two.take(other, 5.0)
+    two.forget(gone)
+    assert other.is_set()
+    assert two.take(other, 5.0)
+    # What it had under way ends later, and frees nothing a second time.
+    two.give(gone)
+    assert two.take(other, 6.0)
+    assert not two.take(other, 7.0)
+
+
+def test_each_connection_has_its_own() -> None:
+    first = permits.of(10**9)
+    assert permits.of(10**9) is first
+    assert permits.of(10**9 + 1) is not first
+    known = id(first)
+    del first
+    gc.collect()
+    assert 10**9 not in permits._by_connection, known
