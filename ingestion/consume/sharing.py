@@ -141,15 +141,20 @@ def may_begin(
     return bool(wanted) and _is_something_open(connection_id, owner)
 
 
+def is_alone(connection_id: int | None, owner: str) -> bool:
+    """Whether no other process reads the connection."""
+    leased = _of(connection_id, StreamPartition.across_tenants.filter(_is_leased()))
+    return not leased.exclude(lease_owner__startswith=f"{process_of(owner)}:").order_by().exists()
+
+
 def ask(connection_id: int | None, owner: str) -> list[int]:
     """Mark as wanted what this process lacks of its share; which partitions that are.
 
     None unless the connection is behind.
     """
-    others = _of(connection_id, StreamPartition.across_tenants.filter(_is_leased())).exclude(
-        lease_owner__startswith=f"{process_of(owner)}:"
-    )
-    if not others.exists() or connection_id not in _behind(_of(connection_id, _running())):
+    if is_alone(connection_id, owner):
+        return []
+    if connection_id not in _behind(_of(connection_id, _running())):
         return []
     with transaction.atomic():
         wanted = surplus(_held(connection_id), process_of(owner))

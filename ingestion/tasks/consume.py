@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 from celery import shared_task
 from django.conf import settings
 from django.db.models import Exists, OuterRef, Q
@@ -33,27 +31,34 @@ def keep_consuming() -> None:
     What is behind may have a part for a process that has none of it yet: one more slice than
     processes read it, so that one reaches each, since nobody can say which worker gets it.
     """
-    asked = Counter(connections_with_work())
-    asked.update({one: processes + 1 for one, processes in sharing.behind().items()})
-    for connection_id in asked.elements():
+    for connection_id in connections_with_work():
         request_slice(connection_id)
+    for connection_id, processes in sharing.behind().items():
+        for _ in range(processes + 1):
+            request_slice(connection_id, for_share=True)
 
 
 @shared_task(name="ingestion.tasks.consume_slice", acks_late=False)
-def consume_slice(connection_id: int | None) -> None:
-    """Consume one connection (None: the events endpoint) for a slice, then go on with another."""
-    if is_stopping() or not sharing.may_begin(connection_id, new_owner(), is_stopping):
+def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
+    """Consume one connection (None: the events endpoint) for a slice, then go on with another.
+
+    ``for_share``: only if others read it of whom this process could have a part.
+    """
+    owner = new_owner()
+    if is_stopping() or (for_share and sharing.is_alone(connection_id, owner)):
+        return
+    if not sharing.may_begin(connection_id, owner, is_stopping):
         return
     if Slice(connection_id, may_go_on=turns.may_go_on).run():
         request_slice(connection_id)
 
 
-def request_slice(connection_id: int | None) -> None:
+def request_slice(connection_id: int | None, *, for_share: bool = False) -> None:
     """Queue a slice. Where the Celery broker does not answer, the next tick asks again."""
     tick = settings.CELERY_BEAT_SCHEDULE["keep-consuming"]["schedule"]
     try:
         consume_slice.apply_async(
-            (connection_id,), retry=False, expires=max(1.0, FORGOTTEN_AFTER * tick)
+            (connection_id, for_share), retry=False, expires=max(1.0, FORGOTTEN_AFTER * tick)
         )
     except OperationalError:
         return

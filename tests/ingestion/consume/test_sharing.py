@@ -249,14 +249,39 @@ def test_what_is_asked_for_is_of_all_that_have_too_much() -> None:
 def test_the_tick_asks_for_one_more_slice_than_processes_read_what_is_behind(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[int | None] = []
-    monkeypatch.setattr(tasks, "request_slice", asked.append)
+    asked: list[tuple[int | None, bool]] = []
+
+    def request(connection_id: int | None, *, for_share: bool = False) -> None:
+        asked.append((connection_id, for_share))
+
+    monkeypatch.setattr(tasks, "request_slice", request)
     take(source, HERE)
     tasks.keep_consuming()
-    assert asked == [source.connection_id] * 2
+    assert asked == [(source.connection_id, True)] * 2
     catch_up(source)
     tasks.keep_consuming()
     assert len(asked) == 2
+
+
+def test_a_slice_for_a_share_begins_only_where_others_read(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[str] = []
+
+    def may_begin(_: int | None, owner: str, __: object) -> bool:
+        begun.append(owner)
+        return False
+
+    monkeypatch.setattr(sharing, "may_begin", may_begin)
+    monkeypatch.setattr(tasks, "new_owner", lambda: "here:1:bb")
+    take(source, HERE)
+    tasks.consume_slice(source.connection_id, for_share=True)
+    assert begun == []
+    tasks.consume_slice(source.connection_id)
+    assert len(begun) == 1
+    monkeypatch.setattr(tasks, "new_owner", lambda: THERE)
+    tasks.consume_slice(source.connection_id, for_share=True)
+    assert begun[1:] == [THERE]
 
 
 def test_no_more_slices_than_partitions_are_asked_for(source: Source) -> None:
