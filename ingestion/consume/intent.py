@@ -46,10 +46,14 @@ WITH wanted AS (
         %(past_views)s::bool[], %(bytes)s::bigint[]
     ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, is_reread,
            past_views, bytes)
+), locked AS MATERIALIZED (
+    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    SELECT p.id FROM ingestion_streampartition p JOIN wanted w ON w.partition_id = p.id
+    ORDER BY p.id FOR NO KEY UPDATE OF p
 ), held AS (
     UPDATE ingestion_streampartition p
     SET lease_expires_at = statement_timestamp() + %(lease)s
-    FROM wanted w
+    FROM wanted w JOIN locked ON locked.id = w.partition_id
     WHERE p.id = w.partition_id AND p.epoch = w.epoch AND p.lease_owner = %(owner)s
       AND p.position = w.from_offset
     RETURNING p.id, p.incarnation
@@ -70,13 +74,17 @@ WITH finished AS (
         %(ends)s::bigint[], %(rows)s::bigint[], %(deduplicated)s::bigint[], %(bytes)s::bigint[],
         %(newest)s::timestamptz[]
     ) AS f(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, bytes, newest)
+), locked AS MATERIALIZED (
+    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    SELECT p.id FROM ingestion_streampartition p JOIN finished f ON f.partition_id = p.id
+    ORDER BY p.id FOR NO KEY UPDATE OF p
 ), moved AS (
     UPDATE ingestion_streampartition p
     SET position = f.to_offset, bytes = p.bytes + f.bytes,
         high_watermark = greatest(p.high_watermark, f.to_offset),
         last_event_at = greatest(p.last_event_at, f.newest),
         last_landed_at = statement_timestamp()
-    FROM finished f
+    FROM finished f JOIN locked ON locked.id = f.partition_id
     WHERE p.id = f.partition_id AND p.epoch = f.epoch AND p.lease_owner = %(owner)s
       AND p.position = f.from_offset
     RETURNING p.id

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, Q, QuerySet, When
 from django.db.models.functions import Now
 
 from ingestion.models import Source, StreamPartition
@@ -136,9 +136,9 @@ def take_all(source: Source, owner: str) -> list[Lease] | None:
     """Lease all partitions of one source, whether it is paused or not; None: one is not free."""
     with transaction.atomic():
         chosen = list(
-            StreamPartition.across_tenants.select_for_update(of=("self",))
-            .filter(source=source, lease_expires_at__lte=Now())
-            .order_by("pk")
+            locking(StreamPartition.across_tenants.all()).filter(
+                source=source, lease_expires_at__lte=Now()
+            )
         )
         if len(chosen) < source.partitions.count():
             return None
@@ -160,12 +160,8 @@ def renew(owner: str, partitions: Collection[int]) -> set[int]:
     kept = set(runs).intersection(partitions)
     with transaction.atomic():
         ending = Now() + timedelta(seconds=settings.MILLRACE_LEASE_SECONDS * 2 / 3)
-        due = kept.intersection(
-            own.select_for_update(of=("self",))
-            .filter(lease_expires_at__lt=ending)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
+        ended = locking(own).filter(lease_expires_at__lt=ending)
+        due = kept.intersection(ended.values_list("pk", flat=True))
         if due:
             StreamPartition.across_tenants.filter(pk__in=due).update(lease_expires_at=_expiry())
     return kept
@@ -176,13 +172,23 @@ def release(owner: str, partitions: Collection[int]) -> None:
 
     Whoever took the others held this owner for dead, which it is not.
     """
-    given = StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner).update(
-        lease_owner="", lease_expires_at=Now()
-    )
+    held = StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner)
+    given = update(held, lease_owner="", lease_expires_at=Now())
     if given < len(partitions):
-        StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0).exclude(
-            lease_owner=""
-        ).update(crashes=F("crashes") - 1)
+        held_for_dead = StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0)
+        update(held_for_dead.exclude(lease_owner=""), crashes=F("crashes") - 1)
+
+
+def locking(partitions: QuerySet[StreamPartition]) -> QuerySet[StreamPartition]:
+    """The same, locked in the order in which everybody locks them: else two wait for each other."""
+    return partitions.select_for_update(of=("self",), no_key=True).order_by("pk")
+
+
+def update(partitions: QuerySet[StreamPartition], **values: object) -> int:
+    """Update several, locked in their order; returns how many."""
+    with transaction.atomic():
+        found = list(locking(partitions).values_list("pk", flat=True))
+        return StreamPartition.across_tenants.filter(pk__in=found).update(**values)
 
 
 def _expiry() -> object:

@@ -30,7 +30,10 @@ SELECT m.source_id, m.number, m.low, m.high, statement_timestamp(), '', statemen
                          WHERE o.source_id = m.source_id AND o.position IS NOT NULL) THEN m.low END
 FROM unnest(%(sources)s::bigint[], %(numbers)s::int[], %(low)s::bigint[], %(high)s::bigint[],
             %(ids)s::text[]) AS m(source_id, number, low, high, stream_id)
-ORDER BY m.source_id, m.number
+LEFT JOIN ingestion_streampartition known
+    ON known.source_id = m.source_id AND known.number = m.number
+-- Partitions are locked in the order in which everybody locks them.
+ORDER BY known.id, m.source_id, m.number
 ON CONFLICT (source_id, number) DO UPDATE
 SET low_watermark = excluded.low_watermark, high_watermark = excluded.high_watermark,
     measured_at = excluded.measured_at,

@@ -46,10 +46,14 @@ WITH counted AS (
 ), summed AS (
     SELECT partition_id, sum(rows) AS rows, sum(quarantined) AS quarantined
     FROM settled GROUP BY partition_id
+), locked AS MATERIALIZED (
+    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    SELECT p.id FROM ingestion_streampartition p JOIN summed s ON s.partition_id = p.id
+    ORDER BY p.id FOR NO KEY UPDATE OF p
 ), moved AS (
     UPDATE ingestion_streampartition p
     SET landed = p.landed + s.rows - s.quarantined, quarantined = p.quarantined + s.quarantined
-    FROM summed s WHERE p.id = s.partition_id
+    FROM summed s JOIN locked ON locked.id = s.partition_id WHERE p.id = s.partition_id
 ), timed AS (
     SELECT p.source_id, b.rows, b.bytes, b.quarantined, b.ages,
            greatest(date_trunc('minute', b.done_at),

@@ -1,0 +1,75 @@
+"""Who changes many partitions at once locks them in one order: nobody waits in a circle."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+from django.db import connections
+from django.utils import timezone
+
+from ingestion.connectors.base import Watermarks
+from ingestion.consume import intent, lease, measure, settle
+from ingestion.consume.intent import Intent
+from ingestion.consume.lease import Lease
+from ingestion.consume.settle import Done
+from ingestion.models import Source, StreamPartition, Table
+from tenants.models import Tenant
+
+OWNER = "here:1:aa"
+PARTITIONS, ROUNDS = 300, 12
+
+
+def test_owners_and_measurements_do_not_wait_for_each_other(
+    transactional_db: None, unique: Callable[[str], str]
+) -> None:
+    tenant = Tenant.objects.create(slug=unique("locks"), name="Locks")
+    table = Table.objects.create(tenant=tenant, name="events", applied=1)
+    source = Source.objects.create(tenant=tenant, name="events", table=table)
+    # The last partition is the first in the table.
+    made = StreamPartition.objects.bulk_create(
+        StreamPartition(
+            source=source,
+            number=number,
+            position=0,
+            lease_owner=OWNER,
+            lease_expires_at=timezone.now(),
+        )
+        for number in reversed(range(PARTITIONS))
+    )
+
+    def land(seed: int) -> int:
+        """Batches of no rows, in any order, of this thread's part of the partitions."""
+        chance, landed = Random(seed), 0
+        for _ in range(ROUNDS):
+            intents = [
+                Intent(Lease(one.pk, source.pk, one.number, OWNER, 0), uuid.uuid4(), 0, 0, 0, 0, 0)
+                for one in made[seed::2]
+            ]
+            chance.shuffle(intents)
+            opened = intent.announce(OWNER, intents)
+            landed += len(intent.finish(OWNER, [one for one in intents if one.token in opened]))
+            settle.close(dict.fromkeys(opened, Done()))
+        return landed
+
+    def measured(_: int) -> int:
+        marks = {number: Watermarks(0, 10, "id") for number in range(PARTITIONS)}
+        return sum(len(measure._store({source.pk: marks})[source.pk]) for _ in range(ROUNDS))
+
+    def renewed(_: int) -> int:
+        return sum(len(lease.renew(OWNER, [one.pk for one in made])) for _ in range(ROUNDS))
+
+    def run(work: Callable[[int], int], seed: int) -> int:
+        try:
+            return work(seed)
+        finally:
+            connections.close_all()
+
+    works = [(land, 0), (land, 1), (measured, 0), (measured, 1), (renewed, 0)]
+    with ThreadPoolExecutor(len(works)) as pool:
+        done = [pool.submit(run, *work) for work in works]
+    assert sum(one.result() for one in done[:2]) == PARTITIONS * ROUNDS
+    assert [one.result() for one in done[2:4]] == [PARTITIONS * ROUNDS] * 2
+    done[4].result()
