@@ -53,7 +53,8 @@ class Permits:
     def give(self, who: Event) -> None:
         """Return one."""
         with self._lock:
-            self._held[who] -= self._held[who] > 0
+            if self._held[who]:
+                self._held[who] -= 1
             waiting = list(self._claims)
         for one in waiting:
             one.set()

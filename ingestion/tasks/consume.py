@@ -42,7 +42,7 @@ def keep_consuming() -> None:
 def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
     """Consume one connection (None: the events endpoint) for a slice, then go on with another.
 
-    ``for_share``: only if others read it of whom this process could have a part.
+    ``for_share``: only if another process reads it too, of which this one could have a part.
     """
     owner = new_owner()
     if is_stopping() or (for_share and sharing.is_alone(connection_id, owner)):
@@ -58,7 +58,9 @@ def request_slice(connection_id: int | None, *, for_share: bool = False) -> None
     tick = settings.CELERY_BEAT_SCHEDULE["keep-consuming"]["schedule"]
     try:
         consume_slice.apply_async(
-            (connection_id, for_share), retry=False, expires=max(1.0, FORGOTTEN_AFTER * tick)
+            (connection_id, True) if for_share else (connection_id,),
+            retry=False,
+            expires=max(1.0, FORGOTTEN_AFTER * tick),
         )
     except OperationalError:
         return
