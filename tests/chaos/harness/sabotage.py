@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from celery.__main__ import main
@@ -54,13 +54,13 @@ def early_acknowledgement(**_: Any) -> None:
 
     finish, submit = intent.finish, Inserter.submit
 
-    def submit_late(self: Inserter, pairs: Pairs) -> None:
+    def submit_late(self: Inserter, pairs: Pairs, *ended: Callable[[], None]) -> None:
         for feed, lane in pairs:
             assert lane.under_way is not None
             one = lane.under_way.intent
             finish(one.lease.owner, [one])
             feed.reader.acknowledge({one.lease.number: one.to_offset})
-        submit(self, pairs)
+        submit(self, pairs, *ended)
 
     def finished(_: str, intents: Collection[Intent]) -> set[uuid.UUID]:
         return {one.token for one in intents}
