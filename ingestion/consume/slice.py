@@ -89,17 +89,16 @@ class Slice:
         self._feeds: list[Feed] = []
         #: Feeds that have left, with a batch still under way.
         self._leaving: list[Feed] = []
-        now = clock()
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
-        self._ends_at = now + self._seconds
-        self._pulled_at = self._pull_at = now
-        self._beat_at = now + lease.BEAT
+        self._beat_at = clock() + lease.BEAT
+        self._begin()
 
     def run(self) -> bool:
         """Consume; True says: another slice at once. Raises where Postgres fails, or by a bug."""
         self._connector = connector = connect(_connection(self.connection_id))
         try:
             self._feeds = open_feeds(connector, self.connection_id, self.owner)
+            self._begin()
             while self._feeds and not self._is_over():
                 self._turn()
             again = bool(self._feeds) and not self._should_stop()
@@ -111,6 +110,12 @@ class Slice:
                 feed.reader.close()
             connector.close()
         return again
+
+    def _begin(self) -> None:
+        """Its time counts from here: to open a thousand feeds can take longer than all of it."""
+        now = self._clock()
+        self._ends_at = now + self._seconds
+        self._pulled_at = self._pull_at = now
 
     def _is_over(self) -> bool:
         if self._should_stop():

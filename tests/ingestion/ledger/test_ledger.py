@@ -20,6 +20,7 @@ from ingestion.ledger.audit import PartitionAudit, audit
 from ingestion.ledger.books import Kind
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition, Table
 from tenants.warehouse import client
+from tests.ingestion.running import consume_until, misfits, numbers
 
 # Each of them waits for a second and more of consuming.
 pytestmark = pytest.mark.slow
@@ -31,6 +32,12 @@ BAD = [b'{"n": -1}', b'{"n": "x"}']
 def consume(source: Source) -> None:
     pace = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
     Slice(source.connection_id, seconds=0.5, pace=pace).run()
+
+
+def consume_all(source: Source, sent: int) -> None:
+    """Until so many messages are in the table or in quarantine."""
+    table = source.table
+    consume_until(source, lambda: len(numbers(table)) + len(misfits(table)) == sent)
 
 
 def audited(source: Source, **options: Any) -> PartitionAudit:
@@ -51,7 +58,7 @@ def landed(topic: Callable[[], Any], table: Table) -> Source:
     messages = GOOD + BAD
     for start in range(0, len(messages), 50):
         stream.send(messages[start : start + 50])
-        consume(source)
+        consume_all(source, len(messages[: start + 50]))
     return source
 
 
@@ -64,7 +71,7 @@ def test_the_books_of_every_stream_balance(stream: Any, table: Table) -> None:
     source = stream.source(table)
     bad = BAD if stream.takes_anything else [b'{"n": -1}', b'{"n": null}']
     stream.send(GOOD + bad)
-    consume(source)
+    consume_all(source, 202)
     found = audited(source)
     assert found.findings == []
     assert (found.received, found.inserted, found.quarantined) == (202, 200, 2)
