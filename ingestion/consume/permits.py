@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Callable
 from threading import Event, Lock
 from weakref import WeakValueDictionary
@@ -21,6 +20,9 @@ NUMBER = max(THREADS, os.cpu_count() or 1)
 #: Seconds for which a claim holds others back. A slice that is refused claims anew before that, and
 #: one that hangs, as where Postgres does not answer, must hold up nobody.
 FRESH = 1.0
+#: Seconds for which a permit counts. What takes longer waits for a table that hangs, and tenants of
+#: other slices must not wait for that one, too.
+COUNTED = 10.0
 
 
 class Permits:
@@ -29,7 +31,8 @@ class Permits:
     def __init__(self, number: int = NUMBER, clock: Callable[[], float] = time.monotonic) -> None:
         self._number, self._clock = number, clock
         self._lock = Lock()
-        self._held: Counter[Event] = Counter()
+        #: By slice: when it took each of its permits.
+        self._held: dict[Event, list[float]] = {}
         #: By slice: since when its oldest batch waits, and when it said so.
         self._claims: dict[Event, tuple[float, float]] = {}
 
@@ -44,17 +47,18 @@ class Permits:
             is_oldest = all(
                 since <= other or now - said > FRESH for other, said in self._claims.values()
             )
-            if not is_oldest or self._held.total() >= self._number:
+            counted = sum(now - taken < COUNTED for all_ in self._held.values() for taken in all_)
+            if not is_oldest or counted >= self._number:
                 return False
             del self._claims[who]
-            self._held[who] += 1
+            self._held.setdefault(who, []).append(now)
             return True
 
     def give(self, who: Event) -> None:
-        """Return one."""
+        """Return one: the latest, as what hangs is not what ends."""
         with self._lock:
-            if self._held[who]:
-                self._held[who] -= 1
+            if self._held.get(who):
+                self._held[who].pop()
             waiting = list(self._claims)
         for one in waiting:
             one.set()
