@@ -16,7 +16,7 @@ from ingestion.connectors.redelivery import Redelivery
 from ingestion.consume import crashes, inbox, incarnation, recover, settle, trouble
 from ingestion.consume.inbox import Address
 from ingestion.consume.lane import Lane
-from ingestion.consume.lease import Lease, update
+from ingestion.consume.lease import Lease, update_partitions
 from ingestion.consume.settle import Done
 from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
 from ingestion.models import (
@@ -147,7 +147,7 @@ def left_of(leases: Collection[Lease]) -> Left:
             done[partition_id].append(token)
     died = [one.partition_id for one in leases if one.crashes and one.partition_id not in opened]
     if died:
-        update(StreamPartition.across_tenants.filter(pk__in=died), crashes=0)
+        update_partitions(StreamPartition.across_tenants.filter(pk__in=died), crashes=0)
     return Left(found, opened, done)
 
 

@@ -160,8 +160,8 @@ def renew(owner: str, partitions: Collection[int]) -> set[int]:
     kept = set(runs).intersection(partitions)
     with transaction.atomic():
         ending = Now() + timedelta(seconds=settings.MILLRACE_LEASE_SECONDS * 2 / 3)
-        ended = locking(own).filter(lease_expires_at__lt=ending)
-        due = kept.intersection(ended.values_list("pk", flat=True))
+        ends_soon = locking(own).filter(lease_expires_at__lt=ending)
+        due = kept.intersection(ends_soon.values_list("pk", flat=True))
         if due:
             StreamPartition.across_tenants.filter(pk__in=due).update(lease_expires_at=_expiry())
     return kept
@@ -173,10 +173,10 @@ def release(owner: str, partitions: Collection[int]) -> None:
     Whoever took the others held this owner for dead, which it is not.
     """
     held = StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner)
-    given = update(held, lease_owner="", lease_expires_at=Now())
+    given = update_partitions(held, lease_owner="", lease_expires_at=Now())
     if given < len(partitions):
         held_for_dead = StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0)
-        update(held_for_dead.exclude(lease_owner=""), crashes=F("crashes") - 1)
+        update_partitions(held_for_dead.exclude(lease_owner=""), crashes=F("crashes") - 1)
 
 
 def locking(partitions: QuerySet[StreamPartition]) -> QuerySet[StreamPartition]:
@@ -184,7 +184,7 @@ def locking(partitions: QuerySet[StreamPartition]) -> QuerySet[StreamPartition]:
     return partitions.select_for_update(of=("self",), no_key=True).order_by("pk")
 
 
-def update(partitions: QuerySet[StreamPartition], **values: object) -> int:
+def update_partitions(partitions: QuerySet[StreamPartition], **values: object) -> int:
     """Update several, locked in their order; returns how many."""
     with transaction.atomic():
         found = list(locking(partitions).values_list("pk", flat=True))

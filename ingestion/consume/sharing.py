@@ -182,7 +182,7 @@ def give_way(owner: str) -> set[int]:
     sources = set(wanted.values_list("source_id", flat=True))
     if sources:
         keeper = Case(When(_is_kept(), then=F("wanted_by")), default=Value(owner))
-        lease.update(own.filter(source__in=sources), wanted_by=keeper, wanted_at=Now())
+        lease.update_partitions(own.filter(source__in=sources), wanted_by=keeper, wanted_at=Now())
     return sources
 
 

@@ -24,8 +24,7 @@ from millrace.embedded.clickhouse.guard import Guard
 from millrace.embedded.clickhouse.identity import Identities
 from millrace.embedded.clickhouse.insert import insert
 from millrace.embedded.clickhouse.parameters import Parameters, split
-from millrace.embedded.clickhouse.pool import Pool, Profile, Slots
-from millrace.embedded.clickhouse.pool import split as split_profile
+from millrace.embedded.clickhouse.pool import Pool, Profile, Slots, split_profile
 from millrace.embedded.clickhouse.processes import Process, Processes, Watcher
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response

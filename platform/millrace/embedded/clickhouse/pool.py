@@ -100,7 +100,7 @@ class Pool:
     @contextmanager
     def connection(self, profile: Profile) -> Iterator[Borrowed]:
         """A connection set to ``profile``, for one statement."""
-        plain, volatile = split(profile)
+        plain, volatile = split_profile(profile)
         borrowed = self._take(plain) or Borrowed(open_with(self._engine, plain))
         borrowed.spent = True
         try:
@@ -155,7 +155,7 @@ class Pool:
             each.connection.close()
 
 
-def split(profile: Profile) -> tuple[Profile, tuple[tuple[str, str], ...]]:
+def split_profile(profile: Profile) -> tuple[Profile, tuple[tuple[str, str], ...]]:
     """A profile without what is new with each request, and that."""
     if profile.readonly or not any(name in _VOLATILE for name, _ in profile.settings):
         return profile, ()
