@@ -26,10 +26,16 @@ AWAY_RETRY = 10
 
 
 def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
-    """The source failed: say why, and don't consume it for up to ``longest`` seconds."""
-    log.warning("Source %s: %s", source, error)
-    current = Source.across_tenants.filter(pk=source.pk).values_list("attempts", flat=True).first()
-    wait = min(longest, RETRY_AFTER[min(current or 0, len(RETRY_AFTER) - 1)])
+    """The source failed: say why, and don't consume it for up to ``longest`` seconds.
+
+    The log has it once for as long as nothing else happens: with a broker away, a thousand sources
+    say the same every few seconds.
+    """
+    found = Source.across_tenants.filter(pk=source.pk).values_list("attempts", "error").first()
+    attempts, last = found or (0, "")
+    is_known = attempts > 0 and error == last
+    log.log(logging.DEBUG if is_known else logging.WARNING, "Source %s: %s", source, error)
+    wait = min(longest, RETRY_AFTER[min(attempts, len(RETRY_AFTER) - 1)])
     Source.across_tenants.filter(pk=source.pk).update(
         error=error,
         error_at=Now(),

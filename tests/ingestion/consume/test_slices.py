@@ -402,7 +402,7 @@ def test_a_source_that_fails_backs_off_alone(
 
 
 def test_what_does_not_answer_is_asked_again_within_seconds(
-    db: None, unique: Callable[[str], str]
+    db: None, unique: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     tenant = Tenant.objects.create(slug=unique("away"), name="Away")
     warehouse = create_warehouse(tenant)
@@ -428,7 +428,13 @@ def test_what_does_not_answer_is_asked_again_within_seconds(
     assert source.attempts == 21
     waits = source.retry_at - source.error_at
     assert waits == timedelta(seconds=trouble.AWAY_RETRY)
+    assert source.error in caplog.text
+    # The log says it once; then what is new.
+    caplog.clear()
+    trouble.note(source, source.error)
+    assert source.error not in caplog.text
     trouble.note(source, "Another reason.")
+    assert "Another reason." in caplog.text
     source.refresh_from_db()
     assert source.retry_at - source.error_at == timedelta(minutes=1)
 
