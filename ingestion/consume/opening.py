@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from django.db.models import Q
 
 from ingestion.connectors.base import Connector, Measured, Watermarks
-from ingestion.consume import lease, measure, sharing, trouble
+from ingestion.consume import keeping, lease, measure, sharing, trouble
 from ingestion.consume.feed import Feed, left_of, open_feed
 from ingestion.consume.lease import Lease, runnable
 from ingestion.errors import ConnectorError
@@ -22,12 +22,17 @@ log = logging.getLogger(__name__)
 def open_feeds(connector: Connector, connection_id: int | None, owner: str) -> list[Feed]:
     """Feeds of the sources whose partitions could be leased; what fails is noted at its source.
 
-    A thousand, each with a batch to be brought to an end, take longer than a lease's time: it is
-    renewed meanwhile.
+    A thousand, each with a batch to be brought to an end, take longer than a lease's time, and so
+    may a large batch by itself: leases are renewed meanwhile.
     """
     measure.discover(connector, connection_id)
-    leases: dict[int, list[Lease]] = defaultdict(list)
     taken = sharing.take(connection_id, owner, connector.PARTITIONS)
+    with keeping.kept(owner, [one.partition_id for one in taken]):
+        return _opened(connector, owner, taken)
+
+
+def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Feed]:
+    leases: dict[int, list[Lease]] = defaultdict(list)
     for one in taken:
         leases[one.source_id].append(one)
     kept, beat_at = {one.partition_id for one in taken}, time.monotonic()

@@ -12,6 +12,7 @@ from django.utils import timezone
 from ingestion.connectors.registry import connect
 from ingestion.consume import lease, measure, opening
 from ingestion.consume.feed import Feed
+from ingestion.consume.lease import Lease
 from ingestion.models import Source, StreamPartition, Table
 
 SOURCES = 3
@@ -38,15 +39,16 @@ def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
 
 
 class Slow:
-    """Opens each feed in a second; ``then`` is done after the first of those ``opened``."""
+    """Opens each feed in ``seconds``; ``then`` is done after the first of those ``opened``."""
 
     def __init__(self) -> None:
+        self.seconds = 1.1
         self.opened: list[str] = []
         self.then: Callable[[], object] = lambda: None
         self._open_feed = opening.open_feed
 
     def __call__(self, connector: Any, source: Source, *given: Any) -> Feed:
-        time.sleep(1.1)
+        time.sleep(self.seconds)
         self.opened.append(source.stream)
         feed = self._open_feed(connector, source, *given)
         if len(self.opened) == 1:
@@ -77,6 +79,18 @@ def test_leases_are_renewed_while_feeds_are_opened(sources: list[Source], slow: 
     assert sorted(slow.opened) == sorted(one.stream for one in sources)
     mine = StreamPartition.objects.filter(lease_owner=owner, lease_expires_at__gt=timezone.now())
     assert mine.count() == SOURCES
+
+
+def test_one_feed_may_take_longer_to_open_than_a_lease_lasts(
+    transactional_db: None, sources: list[Source], slow: Slow
+) -> None:
+    """As where a large batch is recovered: another owner would only begin with it anew."""
+    slow.seconds = 3.0
+    connection_id, another = sources[0].connection_id, list[Lease]()
+    slow.then = lambda: another.extend(lease.take(connection_id, "another:1:aa", SOURCES))
+    open_all(sources[0], lease.new_owner())
+    assert len(slow.opened) == SOURCES
+    assert another == []
 
 
 def test_what_was_lost_meanwhile_is_not_opened(sources: list[Source], slow: Slow) -> None:
