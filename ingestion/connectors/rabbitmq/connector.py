@@ -15,11 +15,14 @@ from ingestion.connectors.rabbitmq.link import connect, translated
 from ingestion.connectors.rabbitmq.prefetch import prefetch
 from ingestion.connectors.rabbitmq.reader import RabbitReader, as_chunk
 from ingestion.connectors.redelivery import Redelivery
-from ingestion.errors import BrokerUnreachable, CannotRepeat, ConnectorError
+from ingestion.errors import BrokerUnreachable, CannotRepeat, ConnectorError, OffsetsGone
 from ingestion.models import Connection, Source, StreamPartition
 
-#: Seconds in which a stream delivers the first message of a range that it has.
-PATIENCE = 5.0
+#: Seconds without a delivery after which the broker counts as gone.
+PATIENCE = 20.0
+#: Messages of a stream that are asked for at once, where a range is read again. RabbitMQ 3.10 reads
+#: so many before it sends the first, of chunks with one message each at half a millisecond apiece.
+_AT_ONCE = 500
 _NO_OFFSETS = "A queue has no offsets; it delivers again what was not acknowledged."
 
 
@@ -71,8 +74,9 @@ class RabbitConnector(Connector):
             if is_queue(link, source.stream):
                 raise CannotRepeat(_NO_OFFSETS)
             with translated(f"Queue {source.stream!r}", self._where):
-                consumer = QueueConsumer(link, source.stream, start, self._prefetch)
-                yield from _until(consumer, start, end)
+                limit = min(_AT_ONCE, self._prefetch)
+                consumer = QueueConsumer(link, source.stream, start, limit)
+                yield from _until(consumer, start, end, f"Queue {source.stream!r} at {self._where}")
         finally:
             link.close()
 
@@ -90,18 +94,28 @@ class RabbitConnector(Connector):
             self._link.release()
 
 
-def _until(consumer: QueueConsumer, start: int, end: int) -> Iterator[Chunk]:
-    at = start
+def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator[Chunk]:
+    """The range of a stream, all of it.
+
+    Raises BrokerUnreachable where it does not come: to go on without the rest would lose it.
+    """
+    if not consumer.is_stream:
+        raise CannotRepeat(_NO_OFFSETS)
+    at, reached = start, start
     deadline = time.monotonic() + PATIENCE
-    while at < end and time.monotonic() < deadline:
+    while reached < end:
         deliveries = consumer.receive(1_000, 0.05)
-        if deliveries and deliveries[0].offset is None:
-            break
+        if not deliveries:
+            if time.monotonic() > deadline:
+                raise BrokerUnreachable(f"{what} does not deliver a range again.")
+            continue
+        first, last = deliveries[0].offset or 0, deliveries[-1].offset or 0
+        if reached == start and first > start:
+            raise OffsetsGone(f"{what}: offsets {start} to {first - 1} are gone.", first)
         wanted = [one for one in deliveries if at <= (one.offset or 0) < end]
         if wanted:
             made = as_chunk(wanted, at)
-            at, deadline = made.to_offset, time.monotonic() + PATIENCE
-            consumer.channel.basic_ack(deliveries[-1].tag, multiple=True)
+            at = made.to_offset
             yield made
-    if at == start:
-        raise CannotRepeat(_NO_OFFSETS)
+        reached, deadline = last + 1, time.monotonic() + PATIENCE
+        consumer.channel.basic_ack(deliveries[-1].tag, multiple=True)

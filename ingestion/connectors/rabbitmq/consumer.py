@@ -29,8 +29,10 @@ class QueueConsumer:
         # and the refusal closes the channel.
         try:
             self._consume(queue, prefetch, {"x-stream-offset": offset})
+            self.is_stream = True
         except PreconditionFailed:
             self._consume(queue, prefetch, {})
+            self.is_stream = False
         self._frames = Frames(self.channel.connection, self.channel.channel_id)
 
     def _consume(self, queue: str, prefetch: int, arguments: dict[str, Any]) -> None:
