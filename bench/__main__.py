@@ -56,6 +56,7 @@ def main() -> int:
     parser.add_argument(
         "--memory-partitions", type=int, default=500, help="for memory (%(default)s)"
     )
+    parser.add_argument("--memory-tenants", type=int, default=60, help="for memory (%(default)s)")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS + NAMED):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from bench import cpu
@@ -16,6 +17,8 @@ from bench.report import Result
 #: What a worker stays under, as README.md says: bytes.
 BOUND = 2 << 30
 LARGE = 10_000_000
+#: Messages that wait for each tenant, where there are several.
+EACH = 50_000
 #: Seconds in which a backlog must have landed.
 PATIENCE = 150.0
 
@@ -26,17 +29,23 @@ class Backlog:
     title: str
     count: int
     partitions: int
-    bodies: Iterable[bytes]
+    #: Made anew for each tenant's topic.
+    bodies: Callable[[], Iterable[bytes]]
+    tenants: int = 1
 
 
 def _backlogs(given: argparse.Namespace) -> Iterator[Backlog]:
     small = given.memory_messages
-    yield Backlog("small", f"{small:,} small ones", small, PARTITIONS, messages(small))
+    yield Backlog("small", f"{small:,} small ones", small, PARTITIONS, partial(messages, small))
     large = given.memory_large
-    yield Backlog("large", f"{large:,} of 10 MB", large, PARTITIONS, _large(large))
+    yield Backlog("large", f"{large:,} of 10 MB", large, PARTITIONS, partial(_large, large))
     many = given.memory_partitions
     rows = 1_000 * many
-    yield Backlog("many", f"{rows:,} small ones, {many:,} partitions", rows, many, messages(rows))
+    bodies = partial(messages, rows)
+    yield Backlog("many", f"{rows:,} small ones, {many:,} partitions", rows, many, bodies)
+    tenants = given.memory_tenants
+    rows, bodies = EACH * tenants, partial(messages, EACH)
+    yield Backlog("tenants", f"{rows:,} small ones, {tenants:,} tenants", rows, 1, bodies, tenants)
 
 
 def _large(count: int) -> Iterator[bytes]:
@@ -52,17 +61,15 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 def _measured(installation: Installation, backlog: Backlog) -> Result:
     from ingestion.services import sources
 
-    name = f"memory_{backlog.name}"
-    make_topics(installation.kafka, [name], backlog.partitions, max_message_bytes=str(32 << 20))
-    fill(installation.kafka, name, backlog.bodies, backlog.partitions)
-    source = installation.make_source(name, name, active=False)
+    made = list(_sources(installation, backlog))
     installation.start_workers()
     try:
         worker = installation.pids("worker-ingest")["worker-ingest"]
         base = cpu.rss(worker)
         began = time.perf_counter()
-        sources.resume(source)
-        _await(installation, source, backlog.count)
+        for source in made:
+            sources.resume(source)
+        _await(made, backlog.count)
         seconds = time.perf_counter() - began
         peak = cpu.peak_rss(worker)
     finally:
@@ -75,16 +82,31 @@ def _measured(installation: Installation, backlog: Backlog) -> Result:
     )
 
 
-def _await(installation: Installation, source: Any, count: int) -> None:
-    """Until the table has all of them; a source's positions tell when to look."""
+def _sources(installation: Installation, backlog: Backlog) -> Iterator[Any]:
+    """Paused, with the backlog in their topics."""
+    for number in range(backlog.tenants):
+        name = f"memory_{backlog.name}" if backlog.tenants == 1 else f"memory{number}"
+        tenant = None if backlog.tenants == 1 else installation.make_tenant(name)
+        make_topics(installation.kafka, [name], backlog.partitions, max_message_bytes=str(32 << 20))
+        fill(installation.kafka, name, backlog.bodies(), backlog.partitions)
+        yield installation.make_source(name, name, tenant=tenant, active=False)
+
+
+def _await(made: list[Any], count: int) -> None:
+    """Until the tables have all of them."""
+    deadline = time.monotonic() + PATIENCE
+    while (rows := sum(map(_rows, made))) < count:
+        if time.monotonic() > deadline:
+            for source in made:
+                source.refresh_from_db()
+            errors = {source.error for source in made if source.error}
+            raise RuntimeError(f"{rows:,} of {count:,} landed. {' '.join(errors)}")
+        time.sleep(0.5)
+
+
+def _rows(source: Any) -> int:
     from tenants.warehouse import client
 
-    deadline = time.monotonic() + PATIENCE
-    rows = 0
-    while rows < count:
-        if time.monotonic() > deadline:
-            source.refresh_from_db()
-            raise RuntimeError(f"{source}: {rows:,} of {count:,} landed. {source.error}")
-        time.sleep(0.5)
-        (found,) = client.rows(f"SELECT count() AS rows FROM t_bench.{source.name}")
-        rows = found["rows"]
+    table = f"{source.tenant.warehouse.database}.{source.name}"
+    (found,) = client.rows(f"SELECT count() AS rows FROM {table}")
+    return int(found["rows"])

@@ -178,6 +178,9 @@ def consumer(connection: Connection, group: str) -> dict[str, Any]:
 #: every message would keep broker and client busy.
 _MANY = 64
 _BYTES_OF_MANY, _WAIT_A_PARTITION, _LONGEST_WAIT = 400_000, 4, 1_000
+#: Bytes that one fetch brings of all partitions together, and of one at the least. In larger pieces
+#: the backlogs of few would take all the room that a consumer has.
+_FETCHED, _LEAST_FETCHED = 64 * 1024 * 1024, 64 * 1024
 
 
 def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, Any]:
@@ -185,4 +188,7 @@ def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, An
     if partitions < _MANY:
         return dict(settings)
     wait = min(_LONGEST_WAIT, _WAIT_A_PARTITION * partitions)
-    return {"fetch.min.bytes": _BYTES_OF_MANY, "fetch.wait.max.ms": wait} | dict(settings)
+    of_each = max(_LEAST_FETCHED, _FETCHED // partitions)
+    most = min(of_each, int(settings.get("fetch.message.max.bytes", of_each)))
+    waiting = {"fetch.min.bytes": _BYTES_OF_MANY, "fetch.wait.max.ms": wait}
+    return waiting | dict(settings) | {"fetch.message.max.bytes": most}

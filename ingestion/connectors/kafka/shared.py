@@ -2,7 +2,8 @@
 
 Partitions are assigned, never subscribed. What arrives is laid into a tray for each topic, from
 which the topic's reader takes it. A topic whose tray is full is paused at the consumer, so that one
-that floods holds up no other; its messages stay at the broker.
+that floods holds up no other; its messages stay at the broker. What all trays together hold is
+bounded, too: after an outage a thousand topics have a backlog at once.
 """
 
 from __future__ import annotations
@@ -24,8 +25,14 @@ log = logging.getLogger(__name__)
 _GONE = {KafkaError._AUTO_OFFSET_RESET, KafkaError.OFFSET_OUT_OF_RANGE}  # noqa: SLF001
 _ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001
-#: Messages and bytes that a tray holds before its topic is paused, and bytes at which it goes on.
-FULL, FULL_BYTES, LOW_BYTES = 20_000, 16 * 1024 * 1024, 4 * 1024 * 1024
+#: Messages and bytes that a tray holds before its topic is paused.
+FULL, FULL_BYTES = 20_000, 16 * 1024 * 1024
+#: The same of all trays together: beyond it a topic is paused that has more than its part of it.
+FULL_ALL, FULL_BYTES_ALL = 100_000, 64 * 1024 * 1024
+#: A topic that was paused goes on when its tray holds no more than this part of what it may; where
+#: all hold more than so much of theirs, of its part. To pause one is to fetch again what the client
+#: had of it already.
+LOW, LOW_ALL = 1 / 4, 1 / 2
 
 
 @dataclass(slots=True)
@@ -49,19 +56,14 @@ class Tray:
                 raise self.error
             return taken, ends
         taken, self.messages = self.messages[:limit], self.messages[limit:]
-        self.bytes -= sum(map(len, taken))
+        self.bytes = max(0, self.bytes - sum(map(len, taken)))
         return taken, {}
 
     def partitions(self) -> list[TopicPartition]:
         return [TopicPartition(self.topic, number, at) for number, at in self.positions.items()]
 
-    @property
-    def is_full(self) -> bool:
-        return len(self.messages) >= FULL or self.bytes >= FULL_BYTES
-
-    @property
-    def is_low(self) -> bool:
-        return len(self.messages) < FULL // 4 and self.bytes < LOW_BYTES
+    def is_beyond(self, messages: float, size: float) -> bool:
+        return len(self.messages) >= messages or self.bytes >= size
 
 
 class SharedConsumer:
@@ -102,7 +104,9 @@ class SharedConsumer:
         if self._consumer is None:
             return
         self._resume()
-        messages = self._consumer.consume(limit, 0)
+        # Where too much is held, no topic gets more at once than its part.
+        most, _ = self._allowed(1)
+        messages = self._consumer.consume(max(1, min(limit, int(most))), 0)
         if not messages:
             return
         self._down = None
@@ -110,6 +114,7 @@ class SharedConsumer:
             messages = [one for one in messages if not self._is_mark(one)]
         for topic, arrived in self._by_topic(messages):
             self._lay(topic, arrived)
+        self._pause()
 
     def _by_topic(self, messages: list[Message]) -> Iterable[tuple[str, list[Message]]]:
         if len(self._trays) == 1:
@@ -123,15 +128,36 @@ class SharedConsumer:
         tray.messages += arrived
         if len(self._trays) > 1:
             tray.bytes += sum(map(len, arrived))
-            if tray.is_full and not tray.is_paused and self._consumer is not None:
+
+    def _pause(self) -> None:
+        """Pause topics whose trays are full, or too full for all of them together."""
+        if len(self._trays) == 1 or self._consumer is None:
+            return
+        messages, size = self._allowed(1)
+        for tray in self._trays.values():
+            if not tray.is_paused and tray.is_beyond(messages, size):
                 tray.is_paused = True
                 self._consumer.pause(tray.partitions())
 
     def _resume(self) -> None:
-        for tray in self._trays.values():
-            if tray.is_paused and tray.is_low and self._consumer is not None:
+        paused = [one for one in self._trays.values() if one.is_paused]
+        if not paused or self._consumer is None:
+            return
+        messages, size = self._allowed(LOW_ALL)
+        for tray in paused:
+            if not tray.is_beyond(messages * LOW, size * LOW):
                 tray.is_paused = False
                 self._consumer.resume(tray.partitions())
+
+    def _allowed(self, part: float) -> tuple[float, float]:
+        """Messages and bytes at which a tray is full; less where all hold that part of theirs."""
+        trays = self._trays.values()
+        if len(trays) < 2:
+            return FULL, FULL_BYTES
+        messages, size = sum(len(one.messages) for one in trays), sum(one.bytes for one in trays)
+        if messages < FULL_ALL * part and size < FULL_BYTES_ALL * part:
+            return FULL, FULL_BYTES
+        return min(FULL, FULL_ALL / len(trays)), min(FULL_BYTES, FULL_BYTES_ALL / len(trays))
 
     def _is_mark(self, message: Message) -> bool:
         """Whether it is no message but tells of an end, or of an error."""
