@@ -39,7 +39,8 @@ LEAST = 1_000
 class Feed:
     """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
 
-    ``misfits``: rows that did not fit, of what was settled.
+    ``misfits``: rows that did not fit, of what was settled. ``pulled_at``: when it was last pulled,
+    by the clock of the slice.
     """
 
     source: Source
@@ -49,6 +50,7 @@ class Feed:
     inherited: list[uuid.UUID] = field(default_factory=list)
     done: dict[uuid.UUID, Done] = field(default_factory=dict)
     misfits: int = 0
+    pulled_at: float | None = None
 
     @property
     def tenant_id(self) -> int:
@@ -81,8 +83,11 @@ class Feed:
             return 0
         limit = min([limit, *(lane.caution.rows for lane in careful if lane.caution)])
         chunks = self.reader.poll(limit)
+        # What came since the last pull waits since then, for all that is known. By the time of this
+        # one, those of many feeds that have waited longest would not be first.
+        since, self.pulled_at = self.pulled_at, now
         for chunk in chunks:
-            self.lanes[chunk.number].add(chunk, now)
+            self.lanes[chunk.number].add(chunk, now if since is None else since)
         return sum(chunk.rows.num_rows for chunk in chunks)
 
     def landed(self, lane: Lane, done: Done) -> None:

@@ -22,6 +22,7 @@ from ingestion.consume import (
     lease,
     limit,
     permits,
+    readiness,
     settle,
     sharing,
     stopping,
@@ -30,8 +31,8 @@ from ingestion.consume import (
 )
 from ingestion.consume.fairness import Candidate, FairQueue
 from ingestion.consume.feed import Feed
-from ingestion.consume.grouping import TOGETHER, Pair, groups
-from ingestion.consume.inserter import THREADS, Inserter
+from ingestion.consume.grouping import SMALL_BYTES, TOGETHER, Pair, groups
+from ingestion.consume.inserter import SMALL, THREADS, Inserter
 from ingestion.consume.lane import Cut, Lane
 from ingestion.consume.opening import open_feeds
 from ingestion.consume.pace import Pace, from_settings
@@ -132,7 +133,8 @@ class Slice:
         self._woken.clear()
         self._collect()
         self._beat()
-        if self._pull() + self._cut(*self._due()) == 0:
+        pulled = self._pull()
+        if pulled + self._cut(*self._due(), should_freshen=len(self._feeds) >= MANY) == 0:
             self._woken.wait(max(NAP, NAP_A_SOURCE * len(self._feeds)))
 
     def _drain(self) -> None:
@@ -222,25 +224,29 @@ class Slice:
         patience = BUSY_PATIENCE * self._pause if is_calm else 0.0
         if self._clock() < self._pull_at + patience:
             return 0
-        held: Counter[int] = Counter()
-        for feed in self._feeds:
-            held[feed.tenant_id] += feed.held_bytes
-        total, pulled = self._total_weight(), 0
-        hungry = [
-            feed
-            for feed in self._feeds
-            if held[feed.tenant_id] < self._pace.share(feed.source.tenant.weight, total)
-        ]
+        hungry = readiness.hungry(self._feeds, self._pace)
         if not hungry or not self._received():
             return 0
-        for feed in hungry:
-            pulled += self._guarded(feed, partial(feed.pull, PULL, self._clock()))
+        pulled = sum(self._pulled(feed, PULL) for feed in hungry)
+        if pulled < PULL:
+            self._pull_at = self._clock() + self._pause
+        return pulled
+
+    def _pulled(self, feed: Feed, limit: int) -> int:
         now = self._clock()
+        pulled = self._guarded(feed, partial(feed.pull, limit, now))
         if pulled:
             self._pulled_at = now
-        if pulled < PULL:
-            self._pull_at = now + self._pause
         return pulled
+
+    def _freshen(self, pairs: Collection[Pair]) -> None:
+        """Pull for what is cut next: where many are, all of them are pulled seldom."""
+        hungry = {id(one) for one in readiness.hungry(self._feeds, self._pace)}
+        if not self._received():
+            return
+        for feed, _ in pairs:
+            if id(feed) in hungry:
+                self._pulled(feed, SMALL)
 
     @property
     def _pause(self) -> float:
@@ -258,53 +264,48 @@ class Slice:
         return True
 
     def _due(self) -> tuple[list[Pair], list[Pair]]:
-        """What is to be cut, and what may go along with that: it has waited for a batch's age."""
+        """What is to be cut, and what may go along with that."""
         if not self._inserter.room:
             return [], []
-        now = self._clock()
-        busy = sum(1 for lane in self._lanes() if lane.waiting or lane.under_way)
-        age = self._pace.age(busy, self._inserter.small_cost)
-        total = self._total_weight()
-        full = {
-            id(feed)
-            for feed in self._feeds
-            if feed.held_bytes >= self._pace.share(feed.source.tenant.weight, total)
-        }
-        ready = [one for one in self._pairs() if one[1].waiting and not one[1].under_way]
-        due = [
-            (feed, lane)
-            for feed, lane in ready
-            if lane.is_due(self._pace, now, age) or id(feed) in full
-        ]
-        if not due and not (self._inserter.is_idle() and len(ready) >= TOGETHER):
-            return [], []
-        taken = {id(lane) for _, lane in due}
-        old = now - self._pace.seconds
-        return due, [one for one in ready if one[1].since <= old and id(one[1]) not in taken]
+        cost = self._inserter.small_cost
+        due, company = readiness.due(self._feeds, self._pace, self._clock(), cost)
+        if due or (self._inserter.is_idle() and len(company) >= TOGETHER):
+            return due, company
+        return [], []
 
-    def _total_weight(self) -> int:
-        return sum({one.tenant_id: one.source.tenant.weight for one in self._feeds}.values())
-
-    def _cut(self, due: list[Pair], company: Sequence[Pair] = ()) -> int:
+    def _cut(
+        self, due: list[Pair], company: Sequence[Pair] = (), *, should_freshen: bool = False
+    ) -> int:
         """Announce and insert what is due, in the order of ``_fairly``; returns how many."""
-        groups = self._fairly(due, company)
-        for group in groups:
+        chosen = self._fairly(due, company)
+        # What goes together has a permit, whatever becomes of it.
+        ends = [
+            partial(self._permits.give, self._woken) if len(one) > 1 else _nothing for one in chosen
+        ]
+        past_views = [len(one) > 1 for one in chosen]
+        if should_freshen and any(past_views):
+            self._freshen([pair for one in chosen if len(one) > 1 for pair in one])
+            # Some may have left, or be too large now to go with others.
+            chosen = [[one for one in group if _is_fit(one, len(group))] for group in chosen]
+        for group, is_past in zip(chosen, past_views, strict=True):
             for _, lane in group:
-                lane.cut(self._pace, past_views=len(group) > 1)
+                lane.cut(self._pace, past_views=is_past)
         announced = intent.announce(
-            self.owner, [_under_way(lane).intent for group in groups for _, lane in group]
+            self.owner, [_under_way(lane).intent for group in chosen for _, lane in group]
         )
-        for group in groups:
-            self._submit(group, announced)
+        for group, ended in zip(chosen, ends, strict=True):
+            self._submit(group, announced, ended)
         return len(announced)
 
-    def _submit(self, group: list[Pair], announced: Collection[uuid.UUID]) -> None:
+    def _submit(
+        self, group: list[Pair], announced: Collection[uuid.UUID], ended: Callable[[], None]
+    ) -> None:
+        """``ended`` is called when the insert is over, or where there is none."""
         good = [one for one in group if _under_way(one[1]).intent.token in announced]
         for feed, lane in group:
             if (feed, lane) not in good:
                 lane.under_way = None
                 self._leave(feed, _lost(lane))
-        ended = partial(self._permits.give, self._woken) if len(group) > 1 else _nothing
         if good:
             self._inserter.submit(good, ended)
         else:
@@ -388,6 +389,12 @@ def _under_way(lane: Lane) -> Cut:
         msg = "The lane was not cut."
         raise ValueError(msg)
     return lane.under_way
+
+
+def _is_fit(pair: Pair, together: int) -> bool:
+    """Whether it can still be inserted, with so many as were chosen with it."""
+    _, lane = pair
+    return lane.is_small(SMALL, SMALL_BYTES) if together > 1 else bool(lane.waiting)
 
 
 def _nothing() -> None:

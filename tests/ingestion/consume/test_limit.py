@@ -32,7 +32,7 @@ def bad(count: int) -> list[bytes]:
     return [b'{"n": "none %d"}' % n for n in range(count)]
 
 
-def consume(source: Source, seconds: float = 3) -> None:
+def consume(source: Source, seconds: float = 5) -> None:
     Slice(source.connection_id, seconds=seconds, pace=PACE).run()
 
 

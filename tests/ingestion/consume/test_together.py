@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from ingestion.connectors.chunk import chunk
 from ingestion.consume import inbox, permits, together
+from ingestion.consume import slice as slice_module
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
@@ -159,6 +160,31 @@ def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]
         found = StreamPartition.objects.get(source=source)
         assert (found.landed, found.quarantined) == (len(GOOD), len(BAD))
     assert set(Batch.objects.values_list("state", flat=True)) == {BatchState.SETTLED}
+
+
+def test_what_came_since_the_last_pull_goes_along(
+    many: list[tuple[Any, Source]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where many are, all of them are pulled seldom: here never again, after the first ten."""
+    monkeypatch.setattr(slice_module, "MANY", len(many))
+    pull, pulled = Slice._pull, list[int]()
+
+    def first(of: Slice) -> int:
+        if sum(pulled) == 10 * len(many):
+            return 0
+        pulled.append(pull(of))
+        if sum(pulled) == 10 * len(many):
+            for stream, _ in many:
+                stream.send(GOOD[10:])
+        return pulled[-1]
+
+    monkeypatch.setattr(Slice, "_pull", first)
+    for stream, _ in many:
+        stream.send(GOOD[:10])
+    pace = replace(PACE, seconds=2.0)
+    Slice(many[0][1].connection_id, seconds=6.0, pace=pace).run()
+    assert sum(pulled) == 10 * len(many)
+    assert list(Batch.objects.values_list("rows", flat=True)) == [len(GOOD)] * len(many)
 
 
 def test_small_batches_wait_for_the_older_ones_of_another_slice(

@@ -1,0 +1,59 @@
+"""Since when messages wait that a feed pulled: policy alone, by a clock that the test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ingestion.connectors.base import Reader
+from ingestion.connectors.chunk import Chunk, chunk
+from ingestion.consume.feed import Feed
+from ingestion.consume.inbox import Address
+from ingestion.consume.lane import Lane
+from ingestion.consume.lease import Lease
+from ingestion.models import Source
+
+
+class Arrivals(Reader):
+    """What each poll brings."""
+
+    def __init__(self, *polls: list[Chunk]) -> None:
+        self._polls = list(polls)
+
+    def poll(self, limit: int) -> list[Chunk]:
+        return self._polls.pop(0)
+
+    def acknowledge(self, positions: Mapping[int, int]) -> None:
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        raise NotImplementedError
+
+    def has_caught_up(self) -> bool:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        raise NotImplementedError
+
+
+def message(offset: int) -> list[Chunk]:
+    return [chunk(0, [offset], [1_700_000_000_000], [b"{}"])]
+
+
+def feed(*polls: list[Chunk]) -> tuple[Feed, Lane]:
+    lane = Lane(Lease(1, 1, 0, "me", 1), 0, 0)
+    return Feed(Source(), Address("", "", "", ""), Arrivals(*polls), {0: lane}), lane
+
+
+def test_what_a_pull_brings_waits_since_the_pull_before_it() -> None:
+    made, lane = feed([], message(0), message(1))
+    assert made.pull(10, 3.0) == 0
+    assert made.pull(10, 9.0) == 1
+    assert lane.since == 3.0
+    assert made.pull(10, 12.0) == 1
+    assert (lane.since, lane.rows) == (3.0, 2)
+
+
+def test_what_the_first_pull_brings_waits_since_then() -> None:
+    made, lane = feed(message(0))
+    assert made.pull(10, 3.0) == 1
+    assert lane.since == 3.0
