@@ -20,9 +20,6 @@ from ingestion.models import Connection, Source, StreamPartition
 
 #: Seconds without a delivery after which the broker counts as gone.
 PATIENCE = 20.0
-#: Messages of a stream that are asked for at once, where a range is read again. RabbitMQ 3.10 reads
-#: so many before it sends the first, of chunks with one message each at half a millisecond apiece.
-_AT_ONCE = 500
 _NO_OFFSETS = "A queue has no offsets; it delivers again what was not acknowledged."
 
 
@@ -74,8 +71,7 @@ class RabbitConnector(Connector):
             if is_queue(link, source.stream):
                 raise CannotRepeat(_NO_OFFSETS)
             with translated(f"Queue {source.stream!r}", self._where):
-                limit = min(_AT_ONCE, self._prefetch)
-                consumer = QueueConsumer(link, source.stream, start, limit)
+                consumer = QueueConsumer(link, source.stream, start, self._prefetch)
                 yield from _until(consumer, start, end, f"Queue {source.stream!r} at {self._where}")
         finally:
             link.close()

@@ -15,6 +15,9 @@ from ingestion.connectors.rabbitmq.frames import Frames
 
 #: Bytes of bodies that one call takes, so that large messages don't pile up by their number.
 _BYTES = 16 * 1024 * 1024
+#: Messages of a stream on their way at once. RabbitMQ 3.10 reads so many before it sends the first:
+#: of chunks with one message each at half a millisecond apiece.
+STREAM_CREDIT = 1_000
 _tags = itertools.count()
 
 
@@ -28,7 +31,7 @@ class QueueConsumer:
         # AMQP does not say whether a queue is a stream. One that is not refuses a stream's offset,
         # and the refusal closes the channel.
         try:
-            self._consume(queue, prefetch, {"x-stream-offset": offset})
+            self._consume(queue, min(prefetch, STREAM_CREDIT), {"x-stream-offset": offset})
             self.is_stream = True
         except PreconditionFailed:
             self._consume(queue, prefetch, {})

@@ -10,7 +10,7 @@ import kombu
 
 from ingestion.connectors.base import Reader
 from ingestion.connectors.chunk import Chunk, chunk
-from ingestion.connectors.rabbitmq.consumer import QueueConsumer
+from ingestion.connectors.rabbitmq.consumer import STREAM_CREDIT, QueueConsumer
 from ingestion.connectors.rabbitmq.delivery import Delivery
 from ingestion.connectors.rabbitmq.link import translated
 from ingestion.connectors.redelivery import Redelivery
@@ -40,7 +40,9 @@ class RabbitReader(Reader):
         self._redelivery, self._clock = redelivery, clock
         #: Where chunks end, and the delivery tag up to which each is acknowledged.
         self._ends: deque[tuple[int, int]] = deque()
-        self.holds = prefetch
+        self.holds = self._prefetch = prefetch
+        #: Of a stream: up to where it has landed, and the last tag that is not acknowledged.
+        self._landed, self._tag = position, 0
         self._delivered, self._enough = 0, 2 * prefetch
         #: Deliveries passed over since the last chunk.
         self._known = 0
@@ -59,7 +61,21 @@ class RabbitReader(Reader):
             self._heard_at = self._clock()
             self._delivered += len(deliveries)
             fresh = self._fresh(deliveries)
-        return [self._chunk(fresh)] if fresh else []
+            made = [self._chunk(fresh)] if fresh else []
+            if self._consumer.is_stream:
+                self._tag = deliveries[-1].tag
+                self._let_come()
+        return made
+
+    def _let_come(self) -> None:
+        """Of a stream: acknowledge what has come, unless too much of it waits to land.
+
+        Positions are ours; to the broker it only says that more may be on its way.
+        """
+        room = max(0, self._prefetch - STREAM_CREDIT)
+        if self._tag and self._next - self._landed <= room:
+            self._consumer.channel.basic_ack(self._tag, multiple=True)
+            self._tag = 0
 
     def _beat(self) -> None:
         if self._clock() - self._beat_at > 1:
@@ -76,18 +92,24 @@ class RabbitReader(Reader):
         if not any(known):
             return deliveries
         for one, is_known in zip(deliveries, known, strict=True):
-            if is_known:
+            if is_known and one.offset is None:
                 self._consumer.channel.basic_ack(one.tag)
-                self._known += one.offset is None
+                self._known += 1
         return [one for one, is_known in zip(deliveries, known, strict=True) if not is_known]
 
     def _chunk(self, fresh: list[Delivery]) -> Chunk:
         made = replace(as_chunk(fresh, self._next), deduplicated=self._known)
         self._next, self._known = made.to_offset, 0
-        self._ends.append((made.to_offset, fresh[-1].tag))
+        if not self._consumer.is_stream:
+            self._ends.append((made.to_offset, fresh[-1].tag))
         return made
 
     def acknowledge(self, positions: Mapping[int, int]) -> None:
+        if self._consumer.is_stream:
+            self._landed = positions[0]
+            with translated(f"Queue {self._queue!r}", self._where):
+                self._let_come()
+            return
         tag = None
         while self._ends and self._ends[0][0] <= positions[0]:
             tag = self._ends.popleft()[1]
