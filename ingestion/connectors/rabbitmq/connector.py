@@ -72,7 +72,14 @@ class RabbitConnector(Connector):
                 raise CannotRepeat(_NO_OFFSETS)
             with translated(f"Queue {source.stream!r}", self._where):
                 consumer = QueueConsumer(link, source.stream, start, self._prefetch)
-                yield from _until(consumer, start, end, f"Queue {source.stream!r} at {self._where}")
+                if not consumer.is_stream:
+                    raise CannotRepeat(_NO_OFFSETS)
+                first = first_offset(link, source.stream) or 0
+                if first > start:
+                    msg = f"Queue {source.stream!r}: offsets {start} to {first - 1} are deleted."
+                    raise OffsetsGone(msg, first)
+                what = f"Queue {source.stream!r} at {self._where}"
+                yield from _until(consumer, start, end, what)
         finally:
             link.close()
 
@@ -91,27 +98,25 @@ class RabbitConnector(Connector):
 
 
 def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator[Chunk]:
-    """The range of a stream, all of it.
+    """The range of a stream, all of it; the broker's own notes in its log leave holes.
 
     Raises BrokerUnreachable where it does not come: to go on without the rest would lose it.
     """
-    if not consumer.is_stream:
-        raise CannotRepeat(_NO_OFFSETS)
-    at, reached = start, start
-    deadline = time.monotonic() + PATIENCE
+    reached, deadline = start, time.monotonic() + PATIENCE
     while reached < end:
         deliveries = consumer.receive(1_000, 0.05)
         if not deliveries:
             if time.monotonic() > deadline:
-                raise BrokerUnreachable(f"{what} does not deliver a range again.")
+                msg = (
+                    f"{what} has sent nothing of offsets {reached} to {end - 1} for "
+                    f"{PATIENCE:.0f} s. They are asked for again; see what keeps the broker busy."
+                )
+                raise BrokerUnreachable(msg)
             continue
-        first, last = deliveries[0].offset or 0, deliveries[-1].offset or 0
-        if reached == start and first > start:
-            raise OffsetsGone(f"{what}: offsets {start} to {first - 1} are gone.", first)
-        wanted = [one for one in deliveries if at <= (one.offset or 0) < end]
+        wanted = [one for one in deliveries if reached <= (one.offset or 0) < end]
         if wanted:
-            made = as_chunk(wanted, at)
-            at = made.to_offset
-            yield made
-        reached, deadline = last + 1, time.monotonic() + PATIENCE
+            yield as_chunk(wanted, reached)
+        # A stream sends whole chunks of its log, which may begin before the offset asked for.
+        reached = max(reached, (deliveries[-1].offset or 0) + 1)
+        deadline = time.monotonic() + PATIENCE
         consumer.channel.basic_ack(deliveries[-1].tag, multiple=True)

@@ -95,14 +95,15 @@ def _delivered(
         channel.basic_consume(queue, callback=note, arguments={"x-stream-offset": start})
         _streams[link.as_uri(), queue] = True
         while True:
-            while not found:
-                link.drain_events(timeout=wait)
+            try:
+                while not found:
+                    link.drain_events(timeout=wait)
+            except TimeoutError:
+                return
             wait = _PAUSE
             yield found.popleft()
     except PreconditionFailed:
         _streams[link.as_uri(), queue] = False
-    except TimeoutError:
-        return
     finally:
         _close(channel)
 

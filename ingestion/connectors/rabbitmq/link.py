@@ -20,6 +20,9 @@ from ingestion.models import Connection
 #: Seconds for the connection to be made, and of silence after which, twice, either side gives it
 #: up: so long a half-open connection can hold a queue up.
 TIMEOUT, HEARTBEAT = 5, 15
+#: Seconds in which the broker answers a call, closing included, and takes what is sent. py-amqp
+#: itself waits for ever, as where the network between stands still.
+ANSWER = 20
 _OPTIONS = frozenset({"ssl", "prefetch", "login_method"})
 _REFUSALS = (
     amqp.AccessRefused,
@@ -44,20 +47,26 @@ def connect(connection: Connection) -> kombu.Connection:
         connect_timeout=TIMEOUT,
         heartbeat=HEARTBEAT,
         login_method=connection.sasl_mechanism or connection.options.get("login_method"),
-        **_security(connection),
+        ssl=_own_tls(connection),
+        transport_options={
+            "read_timeout": ANSWER,
+            "write_timeout": ANSWER,
+            "context": tls.context(connection) if _uses_context(connection) else None,
+        },
     )
     with translated("Connecting to RabbitMQ", connection.addresses):
         link.ensure_connection(max_retries=1, interval_start=0)
         return link
 
 
-def _security(connection: Connection) -> dict[str, Any]:
+def _own_tls(connection: Connection) -> dict[str, Any] | bool:
+    """py-amqp's own settings, of an older connection."""
     given = connection.options.get("ssl")
-    if isinstance(given, dict):  # py-amqp's own settings, of an older connection
-        return {"ssl": given}
-    if not connection.uses_tls:
-        return {}
-    return {"transport_options": {"context": tls.context(connection)}}
+    return given if isinstance(given, dict) else False
+
+
+def _uses_context(connection: Connection) -> bool:
+    return connection.uses_tls and not _own_tls(connection)
 
 
 def _url(connection: Connection, address: str) -> str:

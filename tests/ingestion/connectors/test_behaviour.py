@@ -10,6 +10,8 @@ import pytest
 
 from ingestion.connectors.base import Connector, Reader, Watermarks
 from ingestion.connectors.chunk import SCHEMA, Chunk
+from ingestion.connectors.rabbitmq import connector as rabbitmq_connector
+from ingestion.connectors.rabbitmq import link
 from ingestion.connectors.redelivery import Delivered, Redelivery
 from ingestion.connectors.registry import connect
 from ingestion.errors import (
@@ -21,6 +23,7 @@ from ingestion.errors import (
     StreamMissing,
 )
 from ingestion.models import Connection, Source, StreamPartition, Table
+from tests.chaos.harness.proxy import Proxy
 
 MESSAGES = [b'{"n": %d}' % n for n in range(10)]
 
@@ -284,6 +287,61 @@ def test_offsets_that_retention_has_deleted_are_said(
         read(connector, reader, 1, seconds=10)
     reader.close()
     connector.close()
+
+
+def test_offsets_that_a_stream_of_rabbitmq_has_deleted_are_said(
+    queue: Callable[..., Any], table: Table
+) -> None:
+    stream = queue("stream", x_max_length_bytes=60_000, x_stream_max_segment_size_bytes=20_000)
+    source = stream.source(table)
+    connector = connect(source.connection)
+    deadline, low = time.monotonic() + 60, 0
+    while not low and time.monotonic() < deadline:
+        stream.send([b'{"n": %d, "s": "%0200d"}' % (n, n) for n in range(200)])
+        stream.depth()
+        low = measured(connector, source).low
+    assert low > 0
+    with pytest.raises(OffsetsGone) as raised:
+        list(connector.repeat(source, 0, 0, low + 5))
+    assert raised.value.low == low
+    found = offsets(list(connector.repeat(source, 0, low, low + 5)))
+    assert found == list(range(low, low + 5))
+    connector.close()
+
+
+@pytest.mark.slow
+def test_a_stream_that_stops_in_mid_range_is_not_taken_for_all_of_it(
+    queue: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To go on without the rest would lose it."""
+    monkeypatch.setattr(rabbitmq_connector, "PATIENCE", 2.0)
+    monkeypatch.setattr(link, "ANSWER", 2)
+    stream = queue("stream")
+    source = stream.source(table)
+    count = 20_000
+    for start in range(0, count, 2_000):
+        stream.send([b'{"n": %d}' % n for n in range(start, start + 2_000)])
+        stream.depth()
+    proxy = Proxy(stream.url.port)
+    source.connection.addresses = f"127.0.0.1:{proxy.port}"
+    connector = connect(source.connection)
+    try:
+        again, found = connector.repeat(source, 0, 0, count), list[int]()
+
+        def go_on() -> None:
+            for chunk in again:
+                found.extend(offsets([chunk]))
+                proxy.stall()
+
+        with pytest.raises(BrokerUnreachable, match="They are asked for again"):
+            go_on()
+        assert found == list(range(len(found)))
+        assert 0 < len(found) < count
+        proxy.heal()
+        assert offsets(list(connector.repeat(source, 0, 0, count))) == list(range(count))
+    finally:
+        connector.close()
+        proxy.close()
 
 
 def test_positions_are_committed_for_kafkas_tools(topic: Callable[..., Any], table: Table) -> None:
