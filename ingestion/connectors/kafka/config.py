@@ -181,6 +181,7 @@ _BYTES_OF_MANY, _WAIT_A_PARTITION, _LONGEST_WAIT = 400_000, 4, 1_000
 #: Bytes that one fetch brings of all partitions together, and of one at the least. In larger pieces
 #: the backlogs of few would take all the room that a consumer has.
 _FETCHED, _LEAST_FETCHED = 64 * 1024 * 1024, 64 * 1024
+_EACH = "fetch.message.max.bytes"
 
 
 def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, Any]:
@@ -188,7 +189,8 @@ def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, An
     if partitions < _MANY:
         return dict(settings)
     wait = min(_LONGEST_WAIT, _WAIT_A_PARTITION * partitions)
-    of_each = max(_LEAST_FETCHED, _FETCHED // partitions)
-    most = min(of_each, int(settings.get("fetch.message.max.bytes", of_each)))
     waiting = {"fetch.min.bytes": _BYTES_OF_MANY, "fetch.wait.max.ms": wait}
-    return waiting | dict(settings) | {"fetch.message.max.bytes": most}
+    made = waiting | dict(settings)
+    if made[_EACH] == _FETCH[_EACH]:  # else it is an option of the connection
+        made[_EACH] = min(_FETCH[_EACH], max(_LEAST_FETCHED, _FETCHED // partitions))
+    return made

@@ -29,9 +29,9 @@ _END = KafkaError._PARTITION_EOF  # noqa: SLF001
 FULL, FULL_BYTES = 20_000, 16 * 1024 * 1024
 #: The same of all trays together: beyond it a topic is paused that has more than its part of it.
 FULL_ALL, FULL_BYTES_ALL = 100_000, 64 * 1024 * 1024
-#: A topic that was paused goes on when its tray holds no more than this part of what it may; where
-#: all hold more than so much of theirs, of its part. To pause one is to fetch again what the client
-#: had of it already.
+#: A topic that was paused goes on when its tray is down to LOW of what it may hold. While all trays
+#: together hold more than LOW_ALL of what they may, that is its part of it: to pause a topic costs
+#: what the client had fetched of it already, so that it must not go to and fro.
 LOW, LOW_ALL = 1 / 4, 1 / 2
 
 
@@ -63,6 +63,7 @@ class Tray:
         return [TopicPartition(self.topic, number, at) for number, at in self.positions.items()]
 
     def is_beyond(self, messages: float, size: float) -> bool:
+        """Whether it holds so many messages, or so many bytes, or more."""
         return len(self.messages) >= messages or self.bytes >= size
 
 
