@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from threading import Event
@@ -29,10 +28,10 @@ from ingestion.consume import (
     trouble,
     turns,
 )
-from ingestion.consume.fairness import Candidate, FairQueue
+from ingestion.consume.choosing import Chooser, Group
 from ingestion.consume.feed import Feed
-from ingestion.consume.grouping import SMALL_BYTES, TOGETHER, Pair, groups
-from ingestion.consume.inserter import SMALL, THREADS, Inserter
+from ingestion.consume.grouping import TOGETHER, Pair
+from ingestion.consume.inserter import SMALL, Inserter
 from ingestion.consume.lane import Cut, Lane
 from ingestion.consume.opening import open_feeds
 from ingestion.consume.pace import Pace, from_settings
@@ -86,7 +85,7 @@ class Slice:
         self._woken = Event()
         self._inserter = Inserter(self._woken)
         self._permits = permits.of(connection_id)
-        self._queue = FairQueue()
+        self._chooser = Chooser(self._permits, self._woken)
         self._feeds: list[Feed] = []
         #: Feeds that have left, with a batch still under way.
         self._leaving: list[Feed] = []
@@ -242,7 +241,7 @@ class Slice:
     def _freshen(self, pairs: Collection[Pair]) -> None:
         """Pull for what is cut next: where many are, all of them are pulled seldom."""
         hungry = {id(one) for one in readiness.hungry(self._feeds, self._pace)}
-        if not self._received():
+        if not pairs or not self._received():
             return
         for feed, _ in pairs:
             if id(feed) in hungry:
@@ -276,66 +275,31 @@ class Slice:
     def _cut(
         self, due: list[Pair], company: Sequence[Pair] = (), *, should_freshen: bool = False
     ) -> int:
-        """Announce and insert what is due, in the order of ``_fairly``; returns how many."""
-        chosen = self._fairly(due, company)
-        # What goes together has a permit, whatever becomes of it.
-        ends = [
-            partial(self._permits.give, self._woken) if len(one) > 1 else _nothing for one in chosen
-        ]
-        past_views = [len(one) > 1 for one in chosen]
-        if should_freshen and any(past_views):
-            self._freshen([pair for one in chosen if len(one) > 1 for pair in one])
-            # Some may have left, or be too large now to go with others.
-            chosen = [[one for one in group if _is_fit(one, len(group))] for group in chosen]
-        for group, is_past in zip(chosen, past_views, strict=True):
-            for _, lane in group:
-                lane.cut(self._pace, past_views=is_past)
-        announced = intent.announce(
-            self.owner, [_under_way(lane).intent for group in chosen for _, lane in group]
-        )
-        for group, ended in zip(chosen, ends, strict=True):
-            self._submit(group, announced, ended)
+        """Announce and insert what is due, as the chooser has it; returns how many."""
+        groups = self._chooser.choose(self._feeds, due, company, self._inserter.room)
+        if should_freshen:
+            self._freshen([pair for one in groups if one.is_shared for pair in one.pairs])
+            for group in groups:
+                group.drop_unfit()
+        pairs = [pair for group in groups for pair in group.pairs]
+        for group in groups:
+            for _, lane in group.pairs:
+                lane.cut(self._pace, past_views=group.is_shared)
+        announced = intent.announce(self.owner, [_under_way(lane).intent for _, lane in pairs])
+        for group in groups:
+            self._submit(group, announced)
         return len(announced)
 
-    def _submit(
-        self, group: list[Pair], announced: Collection[uuid.UUID], ended: Callable[[], None]
-    ) -> None:
-        """``ended`` is called when the insert is over, or where there is none."""
-        good = [one for one in group if _under_way(one[1]).intent.token in announced]
-        for feed, lane in group:
+    def _submit(self, group: Group, announced: Collection[uuid.UUID]) -> None:
+        good = [one for one in group.pairs if _under_way(one[1]).intent.token in announced]
+        for feed, lane in group.pairs:
             if (feed, lane) not in good:
                 lane.under_way = None
                 self._leave(feed, _lost(lane))
         if good:
-            self._inserter.submit(good, ended)
+            self._inserter.submit(good, group.ended)
         else:
-            ended()
-
-    def _fairly(self, due: list[Pair], company: Sequence[Pair]) -> list[list[Pair]]:
-        """As many as there is room for, by the tenants' weights; none ever takes all threads.
-
-        Small batches of like tables go together.
-        """
-        running = Counter(feed.tenant_id for feed, lane in self._pairs() if lane.under_way)
-        tenants = len({feed.tenant_id for feed in self._feeds})
-        allowed = THREADS if tenants == 1 else THREADS - 1
-        waiting, chosen = list(groups(due, company)), list[list[Pair]]()
-        while len(chosen) < self._inserter.room:
-            waiting = [
-                one for one in waiting if len(one) > 1 or running[one[0][0].tenant_id] < allowed
-            ]
-            if not waiting:
-                break
-            first = [Candidate(one[0][0].tenant_id, one[0][1].since) for one in waiting]
-            group = waiting.pop(self._queue.choose(first))
-            oldest = min(lane.since for _, lane in group)
-            if len(group) > 1 and not self._permits.take(self._woken, oldest):
-                continue
-            chosen.append(group)
-            for feed, lane in group:
-                running[feed.tenant_id] += len(group) == 1
-                self._queue.charge(feed.tenant_id, feed.source.tenant.weight, lane.bytes)
-        return chosen
+            group.ended()
 
     # --- Feeds and their leaving ----------------------------------------------------------------
 
@@ -389,16 +353,6 @@ def _under_way(lane: Lane) -> Cut:
         msg = "The lane was not cut."
         raise ValueError(msg)
     return lane.under_way
-
-
-def _is_fit(pair: Pair, together: int) -> bool:
-    """Whether it can still be inserted, with so many as were chosen with it."""
-    _, lane = pair
-    return lane.is_small(SMALL, SMALL_BYTES) if together > 1 else bool(lane.waiting)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _lost(lane: Lane) -> LeaseLost:
