@@ -189,6 +189,8 @@ def _stopped_in_mid_insert(made: Grounds, worker: Worker) -> bool:
 #: What a worker may hold over what it has at rest: in each slice four batches of 32 MiB
 #: (pace.held_bytes), a copy of two that are being inserted, the client's queue of 64 MiB.
 HELD_BYTES = (4 + 2) * 32 * 1024**2 + 64 * 1024**2
+#: Bytes that a worker has in memory at the most, as README's memory rows say.
+MOST_BYTES = 2 * 1024**3
 
 
 @pytest.mark.long
@@ -222,6 +224,7 @@ def test_while_clickhouse_is_down_a_worker_holds_little_and_then_catches_up(made
     for when, most in (("while it was down", max(peak)), ("catching up", max(later))):
         print(f"    a worker held {(most - base) / 1024**2:.0f} MiB {when}")  # noqa: T201
     assert max(peak) < base + HELD_BYTES
+    assert max(later) < MOST_BYTES
 
 
 def _watched(made: Grounds, base: int, seconds: float) -> list[int]:
