@@ -8,6 +8,9 @@ export UV_PYTHON_PREFERENCE ?= managed
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) python -m pytest
 
+# Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help setup packages demo up down status env test test-fast test-slow test-chaos chaos-short \
 	test-security test-api-description test-browser lint locked audit format bench clean
 
