@@ -103,6 +103,12 @@ def _passwords_cost_little(settings: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
+def _static_files_are_looked_for_when_asked_for(settings: Any) -> None:
+    """Each test's client sets all middleware up anew, which would list every file each time."""
+    settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(autouse=True)
 def _tests_look_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line of a test may ask for rows without naming their tenant; Millrace's own may not."""
     from tenants import scoping
