@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from analytics_api import selectors
 from analytics_api.models import SavedQuery
 from ingestion.api import sources
 from ingestion.models import Source, Table
+from millrace.embedded.pytest_plugin import HOME
 from millrace.isolation import routes as isolation_routes
 from millrace.management.commands import verify_isolation
 from tenants.api import caller as callers
@@ -25,6 +27,14 @@ from tenants.warehouse import client
 pytestmark = [pytest.mark.security, pytest.mark.django_db]
 
 _COUNTED = (Tenant, Warehouse, Table, Source, SavedQuery, APIKey)
+
+
+@pytest.fixture(autouse=True)
+def _alone() -> Iterator[None]:
+    """One test at a time: xdist's processes share the engine, whose databases are counted."""
+    with (HOME / "isolation.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _verify(*arguments: str) -> str:
