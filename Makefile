@@ -11,7 +11,7 @@ PYTEST := $(RUN) python -m pytest
 # Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup packages demo up down status env test test-fast fast-then-slow test-chaos chaos-short \
+.PHONY: help setup packages demo up down status env test test-fast test-slow test-chaos chaos-short \
 	test-security test-api-description test-browser lint locked audit format bench clean
 
 help: ## Say what each target does
@@ -44,15 +44,14 @@ env: ## Print where it answers, for a shell: eval "$$(make -s env)"
 
 test: setup ## Run linters and every test: the core, then chaos, security and browser
 	@sh tools/debian-packages.sh rabbitmq-server chromium
-	@$(MAKE) --no-print-directory lint fast-then-slow chaos-short
+	@$(MAKE) --no-print-directory lint test-fast test-slow chaos-short
 	@$(MAKE) --no-print-directory -j2 --output-sync=target test-security test-browser
 
 test-fast: setup ## Run the quick core of the tests
 	$(PYTEST) -q -n 4 -m "not slow and not chaos and not security and not browser"
 
-# In one run, so that services, and databases of four processes, are set up once.
-fast-then-slow:
-	$(PYTEST) -q -n 4 --maxschedchunk 1 -m "not chaos and not security and not browser"
+test-slow:
+	$(PYTEST) -q -n 4 -m "slow and not chaos and not security and not browser"
 
 # Faults of the storm; CHAOS_SEED repeats one, CHAOS_KINDS="kafka killed,worker paused" narrows it.
 CHAOS_FAULTS ?= 200

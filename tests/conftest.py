@@ -36,19 +36,6 @@ ROOT = Path(__file__).resolve().parents[1]
 _numbers = itertools.count()
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The quick ones first; of the slow ones those first that may take the longest."""
-
-    def order(item: pytest.Item) -> tuple[bool, int]:
-        longest = item.get_closest_marker("timeout")
-        seconds = int(longest.args[0]) if longest else 0
-        is_slow = item.get_closest_marker("slow") is not None
-        return is_slow, -seconds if is_slow else 0
-
-    items.sort(key=order)
-
-
 def _start(*names: str) -> dict[str, str]:
     stack = Stack(HOME)
     stack.start(names)
