@@ -222,7 +222,8 @@ def test_while_clickhouse_is_down_a_worker_holds_little_and_then_catches_up(made
         )
     assert sent * len(filling) > 1.5 * HELD_BYTES
     for when, most in (("while it was down", max(peak)), ("catching up", max(later))):
-        print(f"    a worker held {(most - base) / 1024**2:.0f} MiB {when}")  # noqa: T201
+        more, all_told = (most - base) / 1024**2, most / 1024**2
+        print(f"    a worker held {more:.0f} MiB more {when}, {all_told:,.0f} MiB in all")  # noqa: T201
     assert max(peak) < base + HELD_BYTES
     assert max(later) < MOST_BYTES
 
