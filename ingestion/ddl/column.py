@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 from ingestion.ddl import marked, nested, scalar
 from ingestion.ddl.defaults import literal
@@ -26,6 +27,8 @@ class ParsedColumn:
 
     index: int
     spec: ColumnSpec
+    #: Whether it knows the usual form of a value alone.
+    is_quick: ClassVar[bool] = False
 
     @cached_property
     def kind(self) -> ColumnType:
@@ -62,16 +65,25 @@ class ParsedColumn:
         return self._scalar.value
 
     @property
+    def opening(self) -> dict[str, str]:
+        """Columns that ``steps`` are computed from, by name."""
+        return {} if self.is_container else self._scalar.opening
+
+    @property
     def steps(self) -> tuple[dict[str, str], ...]:
         """Columns that ``read`` is computed from, by name, one SELECT after the other."""
         return () if self.is_container else self._scalar.steps
 
+    @property
+    def _found(self) -> str:
+        found = "_d"
+        for key in self.spec.keys:
+            found = f"tupleElement({found}, {text(key)})"
+        return found
+
     @cached_property
     def _scalar(self) -> ColumnValue:
-        dynamic = "_d"
-        for key in self.spec.keys:
-            dynamic = f"tupleElement({dynamic}, {text(key)})"
-        return ColumnValue(dynamic, self.spec.keys, self.index, self.spec.quoted_numbers)
+        return ColumnValue(self._found, self.spec.keys, self.index, self.spec.quoted_numbers)
 
     @property
     def needs_digits(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import ClassVar
 
 from ingestion.ddl import marked, nested, parse_view, quick
 from ingestion.ddl.column import ParsedColumn
@@ -21,13 +22,27 @@ QUICK = "_quick"
 class QuickColumn(ParsedColumn):
     """A column whose value is taken where it has its usual form."""
 
+    is_quick: ClassVar[bool] = True
+
     @cached_property
     def _quick_value(self) -> Value:
-        return quick.of_dynamic(self.kind.bare, self._scalar.dynamic)
+        return quick.of_dynamic(self.kind.bare, self._found)
 
     @property
     def _value(self) -> Value:
         return self._quick_value
+
+    @property
+    def opening(self) -> dict[str, str]:
+        return {}
+
+    @property
+    def steps(self) -> tuple[dict[str, str], ...]:
+        return ()
+
+    @property
+    def needs_digits(self) -> bool:
+        return False
 
     @property
     def is_marked(self) -> str:

@@ -21,6 +21,8 @@ from ingestion.ddl.types import canonical, parse
 MESSAGES = ", ".join(
     f"{name} {kind}" for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"}).items()
 )
+#: Statements of so many tables are kept; of one with 1,000 columns it has some MB.
+_KEPT = 32
 _MISFIT_TYPES = ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES
 
 
@@ -32,6 +34,7 @@ class Header:
     bytes: bytes
 
 
+@lru_cache(maxsize=_KEPT)
 def quick_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
     """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``row`` (RowBinary).
 
@@ -45,15 +48,24 @@ def quick_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
     )
 
 
-def typed_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
-    """Of each message in ``source``: ``batch`` (a UUID), ``fits`` (0 or 1), ``row`` (RowBinary)."""
+@lru_cache(maxsize=_KEPT)
+def typed_rows(columns: tuple[ColumnSpec, ...], source: str, suspects: frozenset[int]) -> str:
+    """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``fits``, ``row`` and more.
+
+    ``fits``: 0 or 1; ``row``: for the table or for the quarantine, as RowBinary. Of the columns
+    only ``suspects`` (by index) are asked in all forms. Where another is not of its usual form,
+    ``row`` says nothing, and ``fitting`` of each column whether it fits; else that is empty.
+    """
     spec = TableSpec("", "", columns)
-    good = _row(parse_view.columns(spec))
+    parsed = [
+        long if long.index in suspects else quick
+        for long, quick in zip(parse_view.columns(spec), quick_view.columns(spec), strict=True)
+    ]
     misfit = ", ".join([*ORIGIN_TYPES, "_key", "raw", *(f"_{name}" for name in PROBLEM_TYPES)])
     return (
-        "SELECT toString(_batch) AS batch, _reason = '' AS fits, "
-        f"if(fits, {good}, formatRow('RowBinary', {misfit})) AS row "
-        f"FROM ({parse_view.select(spec, source)})"
+        "SELECT toString(_batch) AS batch, _offset AS offset, _reason = '' AS fits, "
+        f"if(fits, {_row(parsed)}, formatRow('RowBinary', {misfit})) AS row, _fitting AS fitting "
+        f"FROM ({parse_view.select(parsed, source)})"
     )
 
 

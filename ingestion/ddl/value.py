@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from ingestion.ddl import marked
 from ingestion.ddl.names import text
@@ -13,6 +14,8 @@ INEXACT = "_inexact"
 #: Where no JSON is marked, in place of the name of a flag.
 NEVER = "0"
 _NUMBER = text(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
+#: Kinds of JSON values that are asked often.
+_NAMED = ("Int64", "UInt64", "Float64", "String")
 _ZERO = text("^-?[0.]+([eE]|$)")
 
 
@@ -23,7 +26,7 @@ class Value:
     ``text``: a string. ``held``: digits of a number that the engine holds as a string. ``digits``:
     as they were sent, those of any number but an Int64. ``is_exact``: whether a double is all that
     was sent, so that its digits need not be asked; 0 or 1. ``scale``: places behind the point that
-    the digits take; below 0 where they end in zeros.
+    the digits take; below 0 where they end in zeros. ``names``: columns that hold it by its kind.
     """
 
     dynamic: str
@@ -32,37 +35,43 @@ class Value:
     digits: str
     scale: str
     is_exact: str
+    names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def int64(self) -> str:
-        return _of(self.dynamic, "Int64")
+        return self._of("Int64")
 
     @property
     def uint64(self) -> str:
-        return _of(self.dynamic, "UInt64")
+        return self._of("UInt64")
 
     @property
     def float64(self) -> str:
-        return _of(self.dynamic, "Float64")
+        return self._of("Float64")
 
     @property
     def boolean(self) -> str:
-        return _of(self.dynamic, "Bool")
+        return self._of("Bool")
 
     @property
     def is_number(self) -> str:
         return f"(isNotNull({self.int64}) OR isNotNull({self.digits}))"
+
+    def _of(self, kind: str) -> str:
+        return self.names.get(kind) or _of(self.dynamic, kind)
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnValue:
     """The value at a path of the message ``raw``. ``quoted``: a number may stand in quotes.
 
-    Its expressions are columns of the view, made by ``steps``, one SELECT after the other. Whatever
-    is slow gets an empty text where it is not needed: what branches share is computed for each row.
+    ``found`` is the value in what was parsed. All expressions are columns of the view, made by
+    ``opening`` and by ``steps``, one SELECT after the other, as the engine takes its time for every
+    word of a SELECT. Whatever is slow gets an empty text where it is not needed: what branches
+    share is computed for each row.
     """
 
-    dynamic: str
+    found: str
     keys: tuple[str, ...]
     index: int
     quoted: bool
@@ -70,18 +79,25 @@ class ColumnValue:
     @property
     def value(self) -> Value:
         return Value(
-            self.dynamic,
+            self._dynamic,
             text=self._name("text"),
             held=self._name("held"),
             digits=self._name("digits"),
             scale=self._name("scale"),
             is_exact=f"NOT {INEXACT}",
+            names={kind: self._name(kind) for kind in _NAMED},
         )
+
+    @property
+    def opening(self) -> dict[str, str]:
+        """Expressions by name, of the SELECT before all steps."""
+        kinds = {self._name(kind): _of(self._dynamic, kind) for kind in _NAMED}
+        return {self._dynamic: self.found, **kinds}
 
     @property
     def steps(self) -> tuple[dict[str, str], ...]:
         """Expressions by name."""
-        found, double = _of(self.dynamic, "String"), _of(self.dynamic, "Float64")
+        found, double = self._name("String"), self._name("Float64")
         only, again, big = (self._name(one) for one in ("only", "again", "big"))
         held, digits = self._name("held"), self._name("digits")
         is_unsure = f"{INEXACT} AND isNotNull({double})"
@@ -95,9 +111,13 @@ class ColumnValue:
                 big: self._big(found),
             },
             {self._name("text"): self._text(found, big), held: number if self.quoted else big},
-            {digits: _digits(self.dynamic, INEXACT, exact, held)},
+            {digits: _digits(double, self._name("UInt64"), INEXACT, exact, held)},
             {self._name("scale"): _scale(digits)},
         )
+
+    @property
+    def _dynamic(self) -> str:
+        return self._name("dynamic")
 
     def _name(self, part: str) -> str:
         return f"_{part}{self.index}"
@@ -120,7 +140,7 @@ class ColumnValue:
     def _text(self, found: str, big: str) -> str:
         """A JSON string. Where the engine was let to guess a date, it is read again."""
         path = ", ".join(text(key) for key in self.keys)
-        is_date = f"startsWith(dynamicType({self.dynamic}), 'Date')"
+        is_date = f"startsWith(dynamicType({self._dynamic}), 'Date')"
         guessed = f"if({is_date}, JSONExtractString(raw, {path}), NULL)"
         return f"multiIf(isNotNull({big}), NULL, isNotNull({found}), {found}, {guessed})"
 
@@ -135,13 +155,12 @@ def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
         written = f"if({is_marked}, {marked.text_of(found)}, {found})"
     in_quotes = f"if(match({written}, {_NUMBER}), {written}, NULL)"
     held = f"coalesce({number}, {in_quotes})" if quoted else number
-    digits = _digits(dynamic, "0", "''", held)
+    digits = _digits(_of(dynamic, "Float64"), _of(dynamic, "UInt64"), "0", "''", held)
     return Value(dynamic, written, held, digits, _scale(digits), is_exact="1")
 
 
-def _digits(dynamic: str, is_inexact: str, exact: str, held: str) -> str:
+def _digits(double: str, unsigned: str, is_inexact: str, exact: str, held: str) -> str:
     """Flat, as the engine computes anew whatever nested branches share."""
-    double, unsigned = _of(dynamic, "Float64"), _of(dynamic, "UInt64")
     return (
         f"multiIf(isNotNull({double}) AND {is_inexact}, {exact}, isNotNull({double}), "
         f"toString({double}), isNotNull({unsigned}), toString({unsigned}), {held})"

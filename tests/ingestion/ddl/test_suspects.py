@@ -1,0 +1,115 @@
+"""Whichever columns are asked in all forms, a message becomes the same row.
+
+The statement that asks all of them in all forms is the measure.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from cases import FITS, MISFITS
+
+from ingestion.connectors.chunk import chunk
+from ingestion.consume import inbox, typed
+from ingestion.consume.intent import Intent
+from ingestion.consume.lane import Cut
+from ingestion.consume.lease import Lease
+from ingestion.ddl import ColumnSpec
+
+#: Columns of a table, and which of them are below a parent, may be missing, or have quoted numbers.
+COLUMNS, BELOW, OPTIONAL, QUOTED = 12, 4, 3, 5
+WHOLE = [b"", b"{", b"[1]", b"7", b"null", b"{}", b'{"v0": "\xff"}', b"[" * 2_000]
+
+
+def _columns(chosen: random.Random) -> tuple[ColumnSpec, ...]:
+    return tuple(
+        ColumnSpec(
+            f"v{number}",
+            kind,
+            path=f"parent.v{number}" if number % BELOW == 0 else "",
+            required=number % OPTIONAL != 0,
+            quoted_numbers=number % QUOTED == 0,
+        )
+        for number, kind in enumerate(chosen.sample(sorted(FITS), COLUMNS))
+    )
+
+
+def _message(columns: tuple[ColumnSpec, ...], chosen: random.Random) -> bytes:
+    """Most of its values fit, in their usual form or in another; some are missing."""
+    inner, outer = [], []
+    odd = chosen.sample(range(COLUMNS), chosen.randrange(4))
+    for number, column in enumerate(columns):
+        misfits = [json for found in MISFITS.get(column.type, {}).values() for json in found]
+        value = chosen.choice(misfits if number in odd and misfits else list(FITS[column.type]))
+        if number in odd and chosen.random() < 0.2:
+            continue
+        (inner if number % BELOW == 0 else outer).append(f'"v{number}": {value}')
+    parent = _object(inner) if chosen.random() < 0.9 else chosen.choice(["7", "[]"])
+    return _object([*outer, f'"parent": {parent}']).encode()
+
+
+def _object(members: list[str]) -> str:
+    return "{" + ", ".join(members) + "}"
+
+
+def _table(messages: list[bytes]) -> pa.Table:
+    count = len(messages)
+    rows = chunk(0, list(range(count)), [0] * count, messages).rows
+    intent = Intent(Lease(1, 1, 0, "me", 1), uuid.UUID(int=7), 0, count, count, 1, 1)
+    return inbox.table_of(1, Cut(intent, pa.Table.from_batches([rows])))
+
+
+def _typed(
+    messages: pa.Table, columns: tuple[ColumnSpec, ...], suspects: set[int]
+) -> tuple[list[bytes], list[bytes]]:
+    typed.suspects(columns).clear()
+    typed.suspects(columns).update(suspects)
+    (rows,) = typed.type_rest(messages, columns).values()
+    return sorted(rows.good), sorted(rows.misfits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_do_not_depend_on_what_is_suspected(seed: int, engine: Any) -> None:
+    chosen = random.Random(seed)
+    columns = _columns(chosen)
+    messages = _table([_message(columns, chosen) for _ in range(200)] + WHOLE)
+    everything = set(range(len(columns)))
+    good, misfits = _typed(messages, columns, everything)
+    assert len(good) > 20
+    assert len(misfits) > 20
+    assert len(good) + len(misfits) == messages.num_rows
+    for some in (0, 1, 3, COLUMNS - 1):
+        suspects = set(chosen.sample(sorted(everything), some))
+        assert _typed(messages, columns, suspects) == (good, misfits)
+    for place in range(0, messages.num_rows, 50):
+        alone = messages.slice(place, 1)
+        assert _typed(alone, columns, set()) == _typed(alone, columns, everything)
+
+
+def test_columns_that_did_not_fit_are_asked_at_once_the_next_time(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    columns = (ColumnSpec("a", "UInt8"), ColumnSpec("b", "UInt8"), ColumnSpec("c", "String"))
+    typed.suspects(columns).clear()
+    asked, ask = [], typed._ask
+
+    def noted(sql: str, messages: pa.Table) -> pa.Table:
+        asked.append(messages.num_rows)
+        return ask(sql, messages)
+
+    monkeypatch.setattr(typed, "_ask", noted)
+    broken = _table([b'{"a": 256, "b": 1, "c": "x"}', b"{", b'{"a": 1, "b": 1, "c": 7}'])
+    typed.type_rest(broken, columns)
+    assert asked == [3, 2]
+    assert typed.suspects(columns) == {0, 2}
+    typed.type_rest(broken, columns)
+    assert asked == [3, 2, 3]
+    other = _table([b'{"a": 256, "b": "y", "c": "x"}'])
+    (rows,) = typed.type_rest(other, columns).values()
+    assert asked == [3, 2, 3, 1, 1]
+    assert (len(rows.good), len(rows.misfits)) == (0, 1)
