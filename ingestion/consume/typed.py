@@ -83,7 +83,7 @@ def type_rest(
     """Type messages that are not of the usual form; adds to what was found, if anything was."""
     found = defaultdict(Rows) if found is None else found
     suspected = suspects(columns)
-    while messages.num_rows:
+    while True:
         answer = _ask(ddl.typed_rows(columns, _MESSAGES, frozenset(suspected)), messages)
         unsure = set()
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
@@ -94,8 +94,9 @@ def type_rest(
                 found[batch].good.append(row)
             else:
                 found[batch].misfits.append(row)
+        if not unsure:
+            return found
         messages = _of(messages, unsure)
-    return found
 
 
 @lru_cache(maxsize=1_000)
