@@ -83,25 +83,30 @@ def type_rest(
     """Type messages that are not of the usual form; adds to what was found, if anything was."""
     found = defaultdict(Rows) if found is None else found
     suspected = suspects(columns)
-    while True:
+    sure: list[tuple[int, str, bool, bytes]] = []
+    while messages.num_rows:
         answer = _ask(ddl.typed_rows(columns, _MESSAGES, frozenset(suspected)), messages)
         unsure = set()
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
             if fitting:
                 unsure.add((batch, offset))
                 suspected.update(index for index, one in enumerate(fitting) if not one)
-            elif fits:
-                found[batch].good.append(row)
             else:
-                found[batch].misfits.append(row)
-        if not unsure:
-            return found
-        messages = _of(messages, unsure)
+                sure.append((offset, batch, fits, row))
+        messages = _of(messages, unsure) if unsure else messages.slice(0, 0)
+    # Which were sure at once depends on what a process has met: after a crash another repeats the
+    # insert, and what stands under one token must be the same block.
+    for _, batch, fits, row in sorted(sure):
+        rows = found[batch]
+        (rows.good if fits else rows.misfits).append(row)
+    return found
 
 
 @lru_cache(maxsize=1_000)
 def suspects(columns: tuple[ColumnSpec, ...]) -> set[int]:
-    """Indices of the columns that had another form than their usual one, remembered here."""
+    """Indices of the columns that had another form than their usual one, as long as this process
+    lives; shared by its threads, and by all tables of these columns.
+    """
     return set()
 
 
