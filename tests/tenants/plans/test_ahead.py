@@ -129,8 +129,10 @@ def test_of_many_threads_no_more_pass_than_a_plan_of_thousands_allows(cache: red
 
 
 def test_what_was_kept_of_a_minute_that_ended_is_not_used_nor_given_back(
-    cache: redis.Redis, asked: list[bytes]
+    cache: redis.Redis, asked: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A loaded machine may pause for longer than it is kept.
+    monkeypatch.setattr(ahead, "KEPT", 2.0)
     plan = granted(requests_a_minute=6_000)
     caller = Called(1, plan.tenant_id)
     for _ in range(2):
