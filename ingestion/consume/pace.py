@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -24,12 +25,20 @@ class Pace:
     #: What one slice holds in memory at most, all tenants together, beside what is being inserted.
     held_bytes: int
 
-    def age(self, busy: int, cost: float) -> float:
-        """Seconds after which a batch is cut while ``busy`` partitions deliver.
+    def ages(
+        self, busy: Mapping[int, int], weights: Mapping[int, int], cost: float
+    ) -> dict[int, float]:
+        """Seconds after which a tenant's batch is cut while so many of its partitions deliver.
 
-        ``cost``: seconds that a small insert keeps a thread waiting.
+        ``cost``: seconds that a small insert keeps a thread waiting. Those of a tenant with more
+        than its share of such inserts get older, and so larger; not those of the others.
         """
-        return max(self.seconds, busy * cost / BUSY)
+        wanted = {one: number * cost / self.seconds for one, number in busy.items()}
+        given = fairness.divided(BUSY, wanted, weights)
+        return {
+            one: self.seconds if given[one] >= wanted[one] else number * cost / given[one]
+            for one, number in busy.items()
+        }
 
     def is_full(self, rows: int, held: int) -> bool:
         """Whether a batch has reached its size."""

@@ -15,7 +15,7 @@ def hungry(feeds: Collection[Feed], pace: Pace) -> list[Feed]:
     held: Counter[int] = Counter()
     for feed in feeds:
         held[feed.tenant_id] += feed.held_bytes
-    total = _total_weight(feeds)
+    total = sum(_weights(feeds).values())
     return [one for one in feeds if held[one.tenant_id] < pace.share(_weight(one), total)]
 
 
@@ -24,18 +24,19 @@ def due(
 ) -> tuple[list[Pair], list[Pair]]:
     """What has waited for a batch's age, and what may go along with that.
 
-    ``now`` in seconds, as the lanes know it. ``small_cost`` as of ``Pace.age``.
+    ``now`` in seconds, as the lanes know it. ``small_cost`` as of ``Pace.ages``.
     """
     pairs = [(feed, lane) for feed in feeds for lane in feed.lanes.values()]
-    busy = sum(1 for _, lane in pairs if lane.waiting or lane.under_way)
-    age = pace.age(busy, small_cost)
-    total = _total_weight(feeds)
+    busy = Counter(feed.tenant_id for feed, lane in pairs if lane.waiting or lane.under_way)
+    weights = _weights(feeds)
+    ages = pace.ages(busy, weights, small_cost)
+    total = sum(weights.values())
     full = {id(one) for one in feeds if one.held_bytes >= pace.share(_weight(one), total)}
     found, company = list[Pair](), list[Pair]()
     for feed, lane in pairs:
         if not lane.waiting or lane.under_way:
             continue
-        if lane.is_due(pace, now, age) or id(feed) in full:
+        if lane.is_due(pace, now, ages[feed.tenant_id]) or id(feed) in full:
             found.append((feed, lane))
         elif lane.since <= now - pace.seconds:
             company.append((feed, lane))
@@ -46,5 +47,5 @@ def _weight(feed: Feed) -> int:
     return feed.source.tenant.weight
 
 
-def _total_weight(feeds: Collection[Feed]) -> int:
-    return sum({one.tenant_id: _weight(one) for one in feeds}.values())
+def _weights(feeds: Collection[Feed]) -> dict[int, int]:
+    return {one.tenant_id: _weight(one) for one in feeds}

@@ -37,7 +37,12 @@ def insert(members: Sequence[Member]) -> list[int | WarehouseError]:
     """
     messages = pa.concat_tables([inbox.table_of(one.source_id, one.cut) for one in members])
     found = typed.type_all(messages, members[0].to.columns)
-    return [_landed(one, found[str(one.cut.intent.token)]) for one in members]
+    # The smallest first: a tenant of few rows does not wait for one of many.
+    landed = {
+        token(one): _landed(one, found[token(one)])
+        for one in sorted(members, key=lambda one: one.cut.intent.rows)
+    }
+    return [landed[token(one)] for one in members]
 
 
 def insert_one(member: Member) -> int:

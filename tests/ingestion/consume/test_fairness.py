@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ingestion.consume.fairness import INSERT_BYTES, Candidate, FairQueue, share
+from ingestion.consume.fairness import INSERT_BYTES, Candidate, FairQueue, divided, share
+from ingestion.consume.pace import BUSY, Pace
 
 MIB = 1 << 20
 
@@ -102,3 +105,47 @@ def test_a_tenant_may_hold_the_share_of_its_weight() -> None:
     assert share(128 * MIB, 1, 4) == 32 * MIB
     assert [share(100, weight, 10) for weight in (1, 3, 6)] == [10, 30, 60]
     assert share(100, 5, 0) == 100
+
+
+@given(
+    st.floats(0, 10),
+    st.dictionaries(st.integers(0, 9), st.tuples(st.floats(0, 10), st.integers(1, 100))),
+)
+def test_who_gets_less_than_it_wants_has_no_less_for_its_weight_than_any_other(
+    capacity: float, asked: dict[int, tuple[float, int]]
+) -> None:
+    wanted = {one: amount for one, (amount, _) in asked.items()}
+    weights = {one: weight for one, (_, weight) in asked.items()}
+    got = divided(capacity, wanted, weights)
+    assert got.keys() == wanted.keys()
+    assert all(0 <= got[one] <= wanted[one] for one in wanted)
+    assert sum(got.values()) == pytest.approx(min(capacity, sum(wanted.values())))
+    most = max((got[one] / weights[one] for one in wanted), default=0.0)
+    for one, amount in wanted.items():
+        if got[one] < amount:
+            assert got[one] / weights[one] == pytest.approx(most)
+
+
+@pytest.mark.parametrize(
+    ("busy", "weights", "cost", "ages"),
+    [
+        ({}, {}, 0.1, {}),
+        ({1: 4}, {1: 1}, 0.0, {1: 0.5}),
+        # Alone, it gets whatever the threads can do.
+        ({1: 16}, {1: 1}, 0.1, {1: 1.0}),
+        # A flood of four partitions has the half that the others leave, and they wait for nothing.
+        ({1: 1, 2: 1, 3: 4}, {1: 1, 2: 1, 3: 1}, 0.2, {1: 0.5, 2: 0.5, 3: 1.0}),
+        ({1: 10, 2: 10}, {1: 1, 2: 3}, 0.4, {1: 10.0, 2: 10 / 3}),
+    ],
+)
+def test_batches_get_older_of_those_who_ask_for_more_than_their_share(
+    busy: dict[int, int], weights: dict[int, int], cost: float, ages: dict[int, float]
+) -> None:
+    pace = Pace(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
+    assert pace.ages(busy, weights, cost) == pytest.approx(ages)
+
+
+def test_a_thousand_alike_share_the_threads_alike() -> None:
+    pace = Pace(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
+    ages = pace.ages(dict.fromkeys(range(1_000), 1), dict.fromkeys(range(1_000), 1), 0.02)
+    assert ages == pytest.approx(dict.fromkeys(range(1_000), 1_000 * 0.02 / BUSY))

@@ -14,7 +14,7 @@ import pytest
 from django.utils import timezone
 
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import inbox, permits, together
+from ingestion.consume import inbox, permits, together, typed
 from ingestion.consume import slice as slice_module
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
@@ -119,6 +119,30 @@ def test_one_table_that_fails_hurts_no_other(
     assert isinstance(done[0], WarehouseError)
     assert done[1] == 0
     assert len(rows(good)) == len(GOOD)
+
+
+def test_of_one_insert_the_smallest_batch_lands_first(
+    tenant_factory: Callable[..., Tenant],
+    table_factory: Callable[..., Table],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = [{"name": "n", "type": "UInt32"}]
+    tables = [table_factory(tenant_factory(), columns) for _ in range(3)]
+    batches = [GOOD[:20] + BAD, GOOD[:1], GOOD]
+    land, landed = typed.land, list[int]()
+
+    def noted(to: Any, found: Any, token: str) -> None:
+        landed.append(len(found.good))
+        land(to, found, token)
+
+    monkeypatch.setattr(typed, "land", noted)
+    members = [
+        Member(inbox.address(one), 1, cut(batch))
+        for one, batch in zip(tables, batches, strict=True)
+    ]
+    assert together.insert(members) == [len(BAD), 0, 0]
+    assert landed == [1, 20, 30]
+    assert [len(rows(one)) for one in tables] == [20, 1, 30]
 
 
 # --- In a slice ---------------------------------------------------------------------------------
