@@ -44,7 +44,8 @@ def due(
 
 
 def _weight(feed: Feed) -> int:
-    return feed.source.tenant.weight
+    # No form lets 0 in, but Postgres does.
+    return max(1, feed.source.tenant.weight)
 
 
 def _weights(feeds: Collection[Feed]) -> dict[int, int]:
