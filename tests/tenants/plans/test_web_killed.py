@@ -53,3 +53,5 @@ def test_a_web_process_that_ends_loses_no_count_and_one_that_is_killed_its_last_
     for one in [*web.children(recursive=True), web]:
         one.send_signal(signal.SIGKILL)
     assert 40 <= int(fresh_installation.python(_COUNT)) <= 45
+    # Supervisor starts it anew. Asked to end before it can listen to that, it is waited for 30 s.
+    fresh_installation.stack.wait("web")
