@@ -36,6 +36,7 @@ def test_going_on_in_the_middle_sends_what_is_missing(rows: dict[str, pa.Table])
     assert list(events.flight_events(sent, 100)) == whole[100:]
 
 
+@pytest.mark.slow
 def test_a_few_hundred_events_are_broken_in_four_ways(rows: dict[str, pa.Table]) -> None:
     broken = [
         event

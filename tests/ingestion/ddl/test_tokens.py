@@ -5,9 +5,12 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import pytest
+
 from ingestion.ddl import ColumnSpec, TableSpec
 
 
+@pytest.mark.slow
 def test_batches_sent_again_change_nothing_and_another_token_doubles(inbox: Any) -> None:
     spec = TableSpec(
         inbox.database,

@@ -118,6 +118,7 @@ def test_storage_is_measured_and_holds_a_tenant_until_there_is_room(
     assert Usage.objects.get(tenant=tenant).storage_bytes == size
 
 
+@pytest.mark.slow
 def test_the_plans_retention_bounds_what_tables_keep(
     tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
 ) -> None:
