@@ -21,7 +21,7 @@ TURNS = 3
 
 def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     count = given.broken_messages
-    _whole(installation, "warm_up", count)
+    _whole(installation, "broken_warm_up", count)
     turns = [
         (_whole(installation, f"whole{turn}", count), _broken(installation, f"broken{turn}", count))
         for turn in range(TURNS)

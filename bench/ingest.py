@@ -35,7 +35,7 @@ RAW_COLUMNS = (
 def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     make_topics(installation.kafka, [TOPIC])
     fill(installation.kafka, TOPIC, messages(given.messages))
-    _rival(installation, "raw_bytes", "warm-up", given.messages, table="warm_up")
+    _rival(installation, "raw_bytes", "warm-up", given.messages, table="ingest_warm_up")
     ours = _millrace(installation, given.messages)
     check(installation, "events", given.messages)
     others = [_rival(installation, name, title, given.messages) for name, title in RIVALS.items()]
