@@ -11,6 +11,8 @@ from ingestion.consume import fairness
 
 #: Threads that small inserts may keep waiting, of a slice's two: beyond that batches get older.
 BUSY = 1.6
+#: Seconds: where batches are to be cut at once, this is what counts for how many that would be.
+LEAST_AGE = 0.001
 #: While a backlog is read, batches may be this many times older before they are cut: size pays.
 BACKLOG_PATIENCE = 4
 
@@ -30,10 +32,11 @@ class Pace:
     ) -> dict[int, float]:
         """Seconds after which a tenant's batch is cut while so many of its partitions deliver.
 
-        ``cost``: seconds that a small insert keeps a thread waiting. Those of a tenant with more
-        than its share of such inserts get older, and so larger; not those of the others.
+        ``cost``: seconds that a small insert keeps a thread waiting. The batches of a tenant that
+        would take more than its share of the threads get older, and so larger; not those of others.
         """
-        wanted = {one: number * cost / self.seconds for one, number in busy.items()}
+        least = max(self.seconds, LEAST_AGE)
+        wanted = {one: number * cost / least for one, number in busy.items()}
         given = fairness.divided(BUSY, wanted, weights)
         return {
             one: self.seconds if given[one] >= wanted[one] else number * cost / given[one]

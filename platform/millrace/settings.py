@@ -270,7 +270,8 @@ MILLRACE_SLICE_SECONDS = env.float("MILLRACE_SLICE_SECONDS", default=15.0)
 MILLRACE_LEASE_SECONDS = env.float("MILLRACE_LEASE_SECONDS", default=30.0)
 MILLRACE_BATCH_ROWS = env.int("MILLRACE_BATCH_ROWS", default=100_000)
 MILLRACE_BATCH_BYTES = env.int("MILLRACE_BATCH_BYTES", default=32 * 1024 * 1024)
-#: Age at which a batch is cut, however few rows it has. It grows with the number of busy sources.
+#: Age at which a batch is cut, however few rows it has. It grows for tenants whose busy streams
+#: would take more than their share of a worker's inserts.
 MILLRACE_BATCH_AGE_SECONDS = env.float("MILLRACE_BATCH_AGE_SECONDS", default=0.5)
 
 #: Where connections may lead beside public addresses: private, loopback, link-local, networks,

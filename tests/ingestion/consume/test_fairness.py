@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingestion.consume.fairness import INSERT_BYTES, Candidate, FairQueue, divided, share
@@ -107,6 +107,8 @@ def test_a_tenant_may_hold_the_share_of_its_weight() -> None:
     assert share(100, 5, 0) == 100
 
 
+# A loaded machine pauses for as long as it likes.
+@settings(deadline=None)
 @given(
     st.floats(0, 10),
     st.dictionaries(st.integers(0, 9), st.tuples(st.floats(0, 10), st.integers(1, 100))),
@@ -143,6 +145,12 @@ def test_batches_get_older_of_those_who_ask_for_more_than_their_share(
 ) -> None:
     pace = Pace(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
     assert pace.ages(busy, weights, cost) == pytest.approx(ages)
+
+
+def test_batches_may_be_cut_at_once_while_there_are_threads_for_that() -> None:
+    pace = Pace(rows=1_000, bytes=MIB, seconds=0.0, held_bytes=4 * MIB)
+    assert pace.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.0) == {1: 0.0, 2: 0.0}
+    assert pace.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.2) == pytest.approx({1: 0.25, 2: 1.0})
 
 
 def test_a_thousand_alike_share_the_threads_alike() -> None:
