@@ -2,6 +2,7 @@
 
 IngestionError
 ├── LeaseLost              nobody: another owner has the partition now, and goes on
+├── TableNotReady          later: ClickHouse has not made the table yet
 ├── Shortfall              bug, or lost rows: an insert was acknowledged and is not all there
 └── ConnectorError         shown at the source, which is tried again later
     ├── BrokerUnreachable  later: the broker did not answer
@@ -20,6 +21,10 @@ class IngestionError(Exception):
 
 class LeaseLost(IngestionError):
     """The lease ran out and another owner has taken the partition."""
+
+
+class TableNotReady(IngestionError):
+    """ClickHouse has applied no version of the table, so that nothing says how to type messages."""
 
 
 class Shortfall(IngestionError):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import connection
 
-from ingestion import ddl
+from ingestion import ddl, versions
 from ingestion.errors import IngestionError
 from ingestion.models import Table
 from tenants.models import Plan, Warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.statements import MOST_DAYS
+
+log = logging.getLogger(__name__)
 
 _NO_WAREHOUSE = "The tenant's warehouse is not ready yet; the table is made after it."
 
@@ -37,11 +41,11 @@ def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> 
 def retention_of(table: Table) -> int:
     """Days after which the plan of its tenant deletes rows; 0: it does not."""
     plan = Plan.objects.filter(tenants=table.tenant_id).first()
-    return (plan.retention_days if plan else None) or 0
+    return min((plan.retention_days if plan else None) or 0, MOST_DAYS)
 
 
 def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
-    """Its columns as they are saved."""
+    """Its columns as they are saved, whether ClickHouse has applied them or not."""
     return tuple(
         ddl.ColumnSpec(one.name, one.type, one.path, one.required, one.default, one.quoted_numbers)
         for one in table.columns.all()
@@ -60,12 +64,28 @@ def provision_table(table: Table) -> None:
         generation = table.generation
         retention = retention_of(table)
         try:
-            client.execute(_statements(table))
+            _bring(table)
         except (WarehouseError, IngestionError) as error:
             table.failed(generation, str(error))
-        else:
-            Table.across_tenants.filter(pk=table.pk).update(retention_days=retention)
-            table.succeeded(generation)
+            return
+        Table.across_tenants.filter(pk=table.pk).update(retention_days=retention)
+        table.succeeded(generation)
+        _tidy(table)
+
+
+def tidy_table(table: Table) -> None:
+    """Drop the pipelines of versions that no batch needs any more."""
+    with _alone(table) as alone:
+        if alone:
+            table.refresh_from_db()
+            _tidy(table)
+
+
+def _tidy(table: Table) -> None:
+    try:
+        versions.drop_superseded(table, spec_of(table))
+    except WarehouseError as error:
+        log.info("Table %s: former views stay for now (%s)", table, error)
 
 
 @contextmanager
@@ -82,13 +102,16 @@ def _alone(table: Table) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
-def _statements(table: Table) -> list[str]:
+def _bring(table: Table) -> None:
     warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
     if warehouse is None or not warehouse.applied:
         raise IngestionError(_NO_WAREHOUSE)
     spec = spec_of(table)
     ddl.check(spec)
-    return ddl.alter(spec, existing(spec))
+    number, is_new = versions.next_number(table, spec.columns)
+    spec = ddl.at_version(spec, number, spec.columns)
+    client.execute(ddl.alter(spec, existing(spec), is_new=is_new))
+    versions.note_applied(table, number, spec.columns)
 
 
 def existing(spec: ddl.TableSpec) -> ddl.Existing | None:
@@ -97,14 +120,21 @@ def existing(spec: ddl.TableSpec) -> ddl.Existing | None:
     found = client.rows(table_sql)
     if not found:
         return None
+    columns = client.rows(columns_sql)
     return ddl.Existing(
-        columns={row["name"]: row["type"] for row in client.rows(columns_sql)},
+        columns={row["name"]: row["type"] for row in columns},
         sorting_key=found[0]["sorting_key"],
         partition_key=found[0]["partition_key"],
         has_ttl=bool(found[0]["has_ttl"]),
+        key_columns=frozenset(row["name"] for row in columns if row["is_in_key"]),
     )
 
 
-def remove_table(spec: ddl.TableSpec) -> None:
-    """Drop the table with its rows, and all beside it; raises WarehouseError. Safe to repeat."""
+def remove_table(spec: ddl.TableSpec, numbers: Collection[int]) -> None:
+    """Drop the table with its rows, and all beside it of the versions of these numbers.
+
+    Raises WarehouseError. Safe to repeat.
+    """
+    for number in numbers:
+        client.execute(ddl.drop_pipeline(ddl.at_version(spec, number, spec.columns)))
     client.execute(ddl.drop(spec))

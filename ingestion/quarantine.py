@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingestion.consume.inbox import address
+from ingestion.consume.inbox import place_of
 from ingestion.models import Source, Table
 from tenants.warehouse import client
 
@@ -91,7 +91,7 @@ def groups(
     """
     if not table.applied:
         return []
-    sql = _GROUPS.format(at=address(table).quarantine, value=_cut("value"), raw=_cut("raw"))
+    sql = _GROUPS.format(at=place_of(table).quarantine, value=_cut("value"), raw=_cut("raw"))
     parameters = {
         "source": source.pk if source else 0,
         "seconds": int(since.total_seconds()) if since else 0,
@@ -116,7 +116,7 @@ def newest(
         "_partition AS partition, _offset AS offset, _ingested_at AS ingested_at, "
         "raw_shown AS raw FROM ("
         f"SELECT *, {_cut('value')} AS value_shown, {_cut('raw')} AS raw_shown "
-        f"FROM {address(table).quarantine} "
+        f"FROM {place_of(table).quarantine} "
         "WHERE {reason:String} IN ('', reason) AND {source:UInt64} IN (0, _source) "
         "AND ({any_column:Bool} OR `column` = {column:String}) "
         "ORDER BY _ingested_at DESC, _offset DESC LIMIT {limit:UInt32})"

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from ingestion import versions
 from ingestion.backfill.chunks import Chunk, cut
 from ingestion.backfill.errors import BackfillError
 from ingestion.backfill.file import HistoryFile
@@ -25,6 +26,7 @@ from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
 from ingestion.consume.repair import complete, is_remembered
+from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 
 #: What ``_source`` says of rows that came by no source.
@@ -88,25 +90,63 @@ def _alone(backfill: Backfill) -> Iterator[None]:
 
 
 def _load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None]) -> None:
-    table = backfill.table
+    """Read the file once, and anew where its rows are typed by another version from some row on."""
+    told = -1
+    while True:
+        table = Table.across_tenants.select_related("tenant__warehouse").get(pk=backfill.table_id)
+        opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
+        version = opened.table_version if opened else table.version
+        for chunk in _chunks(backfill, file, versions.columns_of(table, version)):
+            row, is_new = _chunk_row(backfill, chunk, version)
+            if row is None:
+                break
+            if row.done_at is None:
+                _land(backfill, table, row, chunk, is_new=is_new)
+            if chunk.from_row > told:
+                advance(chunk)
+                told = chunk.from_row
+        else:
+            return
+
+
+def _chunks(
+    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...]
+) -> Iterator[Chunk]:
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    blocks = READERS[file.format](file, list(table.columns.all()))
-    for chunk in cut(blocks, backfill.chunk_rows, known):
-        row, _ = BackfillChunk.across_tenants.get_or_create(
-            backfill=backfill, from_row=chunk.from_row, defaults={"to_row": chunk.to_row}
+    return cut(READERS[file.format](file, columns), backfill.chunk_rows, known)
+
+
+def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:
+    """The chunk's row, and whether it is new; no row where it belongs to another version.
+
+    A row is locked against the table's, so that its version is the applied one when it is made.
+    """
+    row = BackfillChunk.across_tenants.filter(backfill=backfill, from_row=chunk.from_row).first()
+    if row is not None:
+        fits = row.done_at is not None or row.table_version == version
+        return (row if fits else None), False
+    with transaction.atomic():
+        table = Table.across_tenants.select_for_update().get(pk=backfill.table_id)
+        if table.version != version:
+            return None, False
+        row = BackfillChunk.across_tenants.create(
+            backfill=backfill,
+            from_row=chunk.from_row,
+            to_row=chunk.to_row,
+            table_version=version,
         )
-        if row.done_at is None:
-            _land(backfill, row, chunk, is_new=chunk.from_row not in known)
-        advance(chunk)
+    return row, True
 
 
-def _land(backfill: Backfill, row: BackfillChunk, chunk: Chunk, *, is_new: bool) -> None:
-    at = inbox.address(backfill.table)
+def _land(
+    backfill: Backfill, table: Table, row: BackfillChunk, chunk: Chunk, *, is_new: bool
+) -> None:
+    at = inbox.address_of_version(table, row.table_version)
     cut_ = _cut(backfill, row, chunk)
     if is_new:
         inbox.insert(at, NO_SOURCE, cut_)
     else:
-        remembered = is_remembered(backfill.table, row.opened_at)
+        remembered = is_remembered(table, row.opened_at)
         complete(at, NO_SOURCE, cut_, remembered=remembered)
     quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
     with transaction.atomic():
@@ -130,6 +170,7 @@ def _cut(backfill: Backfill, row: BackfillChunk, chunk: Chunk) -> Cut:
         rows=count,
         bytes=columns.bytes,
         newest=columns.newest,
+        table_version=row.table_version,
     )
     return Cut(intent, pa.Table.from_batches([columns.rows]))
 

@@ -57,12 +57,6 @@ class Feed:
         return self.source.tenant_id
 
     @property
-    def may_share(self) -> bool:
-        """Whether its small batches may be typed together with others': not while it is altered."""
-        table = self.source.table
-        return table.applied == table.generation
-
-    @property
     def held_bytes(self) -> int:
         """Bytes in memory, what is being inserted included."""
         return sum(
@@ -201,7 +195,7 @@ def _lane(
     if is_open or incarnation.is_another(lease.stream_id, lease.position, mark):
         incarnation.check(source, lease, mark)
         crashes.judge(connector, source, at, lease)
-        recover.recover(connector, source, at, lease)
+        recover.recover(connector, source, lease)
         partition = StreamPartition.across_tenants.select_related("caution").get(
             pk=lease.partition_id
         )
@@ -212,6 +206,7 @@ def _lane(
         partition.reread_until,
         lease.crashes if is_open else 0,
         getattr(partition, "caution", None),
+        at.version,
     )
 
 

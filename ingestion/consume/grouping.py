@@ -33,6 +33,6 @@ def _by_kind(pairs: Iterable[Pair]) -> dict[object, list[Pair]]:
     """By what may be typed together; a large batch is of a kind of its own."""
     found: dict[object, list[Pair]] = {}
     for feed, lane in sorted(pairs, key=lambda one: one[1].since):
-        is_small = feed.may_share and lane.is_small(SMALL, SMALL_BYTES)
+        is_small = lane.is_small(SMALL, SMALL_BYTES)
         found.setdefault(feed.address.columns if is_small else id(lane), []).append((feed, lane))
     return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import cast
@@ -18,14 +18,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from django.conf import settings
 
+from ingestion import versions
 from ingestion.consume import typed
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
 from ingestion.consume.typed import Place
 from ingestion.ddl import names
-from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec
+from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec, TableSpec
+from ingestion.ddl.types import canonical, parse
 from ingestion.models import Table
-from ingestion.provision import columns_of
+from ingestion.provision import existing, spec_of
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
@@ -39,8 +41,8 @@ REASON = "crashed_worker"
 class Address:
     """Where a table's inbox, the table itself and its quarantine stand, quoted for SQL.
 
-    ``columns`` as they were when it was asked for; an insert past the views is refused where the
-    table has others by now.
+    The inbox and ``columns`` are those of ``version``. Where the table has wider types by now,
+    ``stored`` has them; without it an insert past the views is refused then.
     """
 
     inbox: str
@@ -48,23 +50,60 @@ class Address:
     quarantine: str
     leftovers: str
     columns: tuple[ColumnSpec, ...] = ()
+    version: int = 1
+    stored: tuple[str, ...] = ()
 
     @property
     def place(self) -> Place:
         """Where rows go past the views."""
-        return Place(self.table, self.quarantine, self.columns)
+        return Place(self.table, self.quarantine, self.columns, self.stored)
 
 
-def address(table: Table) -> Address:
-    """Of a table whose tenant has a warehouse."""
+def place_of(table: Table) -> Address:
+    """Of a table whose tenant has a warehouse: where it stands, for those who only read it."""
     database = names.quoted(table.tenant.warehouse.database)
     return Address(
-        inbox=f"{database}.{names.quoted(names.inbox(table.name))}",
+        inbox=f"{database}.{names.quoted(names.inbox(table.name, table.version))}",
         table=f"{database}.{names.quoted(table.name)}",
         quarantine=f"{database}.{names.quoted(names.quarantine(table.name))}",
         leftovers=_on_all_replicas(f"{database}.{names.quoted(names.leftovers(table.name))}"),
-        columns=columns_of(table),
+        version=table.version,
     )
+
+
+def address(table: Table) -> Address:
+    """The way in by the version that ClickHouse has applied; raises TableNotReady."""
+    return replace(place_of(table), columns=versions.columns_of(table))
+
+
+def address_of_version(table: Table, number: int) -> Address:
+    """The way in of a batch that was announced for a version; raises WarehouseError.
+
+    What a later version has widened is stored as the table has it by now.
+    """
+    spec = spec_of(table)
+    versions.restore(table, spec, number)
+    columns = versions.columns_of(table, number)
+    database = names.quoted(spec.database)
+    return replace(
+        place_of(table),
+        inbox=f"{database}.{names.quoted(names.inbox(table.name, number))}",
+        columns=columns,
+        version=number,
+        stored=_stored(spec, columns),
+    )
+
+
+def _stored(spec: TableSpec, columns: tuple[ColumnSpec, ...]) -> tuple[str, ...]:
+    """The types that the table has of the columns; empty where they are the columns' own."""
+    stands = existing(spec)
+    types = stands.columns if stands else {}
+    found = tuple(types.get(one.name, one.type) for one in columns)
+    is_own = all(
+        canonical(parse(kind)) == canonical(parse(one.type))
+        for kind, one in zip(found, columns, strict=True)
+    )
+    return () if is_own else found
 
 
 def _on_all_replicas(name: str) -> str:
@@ -101,7 +140,7 @@ def _left_over(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
 
 
 def _insert_rest(to: Address, rest: pa.Table, token: uuid.UUID) -> int:
-    (rows,) = typed.type_rest(rest, to.columns).values()
+    (rows,) = typed.type_rest(rest, to.columns, stored=to.stored).values()
     typed.land(to.place, rows, str(token_of(token, rest)))
     return len(rows.misfits)
 

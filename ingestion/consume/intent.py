@@ -23,7 +23,8 @@ from ingestion.consume.lease import Lease
 class Intent:
     """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970.
 
-    ``past_views``: typed together with other batches (``together``).
+    ``past_views``: typed together with other batches (``together``). ``table_version``: by which
+    version of the table, now and whenever it is repeated.
     """
 
     lease: Lease
@@ -36,6 +37,7 @@ class Intent:
     deduplicated: int = 0
     is_reread: bool = False
     past_views: bool = False
+    table_version: int = 1
 
 
 _OPEN = """
@@ -43,9 +45,9 @@ WITH wanted AS (
     SELECT * FROM unnest(
         %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
         %(ends)s::bigint[], %(rows)s::bigint[], %(deduplicated)s::bigint[], %(reread)s::bool[],
-        %(past_views)s::bool[], %(bytes)s::bigint[]
+        %(past_views)s::bool[], %(bytes)s::bigint[], %(table_versions)s::int[]
     ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, is_reread,
-           past_views, bytes)
+           past_views, bytes, table_version)
 ), locked AS MATERIALIZED (
     -- Everybody locks partitions in this order; in any other two may wait for each other.
     SELECT p.id FROM ingestion_streampartition p JOIN wanted w ON w.partition_id = p.id
@@ -53,16 +55,20 @@ WITH wanted AS (
 ), held AS (
     UPDATE ingestion_streampartition p
     SET lease_expires_at = statement_timestamp() + %(lease)s
-    FROM wanted w JOIN locked ON locked.id = w.partition_id
+    FROM wanted w
+    JOIN locked ON locked.id = w.partition_id
+    JOIN ingestion_streampartition q ON q.id = w.partition_id
+    JOIN ingestion_source s ON s.id = q.source_id
+    JOIN ingestion_table t ON t.id = s.table_id
     WHERE p.id = w.partition_id AND p.epoch = w.epoch AND p.lease_owner = %(owner)s
-      AND p.position = w.from_offset
+      AND p.position = w.from_offset AND t.version = w.table_version
     RETURNING p.id, p.incarnation
 )
 INSERT INTO ingestion_batch
     (token, partition_id, from_offset, to_offset, epoch, state, rows, deduplicated, is_reread,
-     past_views, incarnation, quarantined, bytes, opened_at)
+     past_views, incarnation, quarantined, bytes, opened_at, table_version)
 SELECT token, partition_id, from_offset, to_offset, epoch, 'intent', rows, deduplicated, is_reread,
-       past_views, incarnation, 0, bytes, statement_timestamp()
+       past_views, incarnation, 0, bytes, statement_timestamp(), table_version
 FROM wanted JOIN held ON held.id = wanted.partition_id
 RETURNING token
 """
@@ -99,7 +105,7 @@ RETURNING b.token
 
 
 def announce(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
-    """Make the intents durable; returns the tokens of those whose lease still holds.
+    """Make the intents durable; returns the tokens of those whose lease and version still hold.
 
     Of one partition there may be one intent among them. Leases are renewed along the way.
     """
@@ -138,6 +144,7 @@ def _columns(intents: Iterable[Intent]) -> dict[str, list[Any]]:
         "past_views": [one.past_views for one in ordered],
         "deduplicated": [one.deduplicated for one in ordered],
         "bytes": [one.bytes for one in ordered],
+        "table_versions": [one.table_version for one in ordered],
     }
 
 

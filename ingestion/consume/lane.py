@@ -41,6 +41,8 @@ class Lane:
     crashes: int = 0
     #: Where owners died of what comes next.
     caution: Caution | None = None
+    #: Of the table, by which its messages are typed.
+    table_version: int = 1
     #: Rows at which it is cut at the latest; None leaves that to the pace.
     enough: int | None = None
     waiting: list[Chunk] = field(default_factory=list)
@@ -112,6 +114,7 @@ class Lane:
             is_reread=self.position < self.reread_until,
             past_views=past_views,
             deduplicated=sum(chunk.deduplicated for chunk in chunks),
+            table_version=self.table_version,
         )
         return Cut(intent, table)
 

@@ -28,12 +28,16 @@ from ingestion.models import Batch, BatchState, ConnectionKind, Source, StreamPa
 log = logging.getLogger(__name__)
 
 
-def recover(connector: Connector, source: Source, at: Address, lease: Lease) -> None:
-    """Bring the open intents of a partition to an end; raises ConnectorError or WarehouseError."""
+def recover(connector: Connector, source: Source, lease: Lease) -> None:
+    """Bring the open intents of a partition to an end, each by the version that it names.
+
+    Raises ConnectorError, WarehouseError, LeaseLost.
+    """
     opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
         intent = intent_of(batch, lease)
         log.info("Recovering batch %s of %s", batch.token, source)
+        at = inbox.address_of_version(source.table, batch.table_version)
         done = _completed(connector, source, at, batch, intent)
         if not finish(lease.owner, [done]):
             raise LeaseLost(str(batch))
@@ -85,6 +89,7 @@ def intent_of(batch: Batch, lease: Lease) -> Intent:
         deduplicated=batch.deduplicated,
         is_reread=batch.is_reread,
         past_views=batch.past_views,
+        table_version=batch.table_version,
     )
 
 

@@ -139,4 +139,4 @@ def settle_left(sources: Collection[Source]) -> None:
     for source in sources:
         if source.pk in by_source:
             with suppress(WarehouseError):
-                close(counted(inbox.address(source.table), by_source[source.pk]))
+                close(counted(inbox.place_of(source.table), by_source[source.pk]))

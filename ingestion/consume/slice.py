@@ -356,4 +356,6 @@ def _under_way(lane: Lane) -> Cut:
 
 
 def _lost(lane: Lane) -> LeaseLost:
-    return LeaseLost(f"Partition {lane.lease.number}: another owner has the lease now.")
+    return LeaseLost(
+        f"Partition {lane.lease.number}: another owner has the lease now, or the table has changed."
+    )

@@ -36,7 +36,8 @@ def insert(members: Sequence[Member]) -> list[int | WarehouseError]:
     whether it landed; it is repeated under the same token.
     """
     messages = pa.concat_tables([inbox.table_of(one.source_id, one.cut) for one in members])
-    found = typed.type_all(messages, members[0].to.columns)
+    to = members[0].to
+    found = typed.type_all(messages, to.columns, to.stored)
     # The smallest first: a tenant of few rows does not wait for one of many.
     landed = {
         token(one): _landed(one, found[token(one)])

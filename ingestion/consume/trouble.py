@@ -10,9 +10,10 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from ingestion.errors import BrokerUnreachable, IngestionError, LeaseLost, StreamMissing
-from ingestion.models import Gap, GapReason, Source, StreamPartition
+from ingestion.models import Gap, GapReason, Source, StreamPartition, Table
+from tenants.models import ProvisionState
 from tenants.models.provisioned import RETRY_AFTER
-from tenants.warehouse.errors import WarehouseError, WarehouseUnreachable
+from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -45,9 +46,15 @@ def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
 
 
 def note_exception(source: Source, error: BaseException) -> None:
-    """The source failed by ``error``. A lost lease is nobody's failure: another owner goes on."""
+    """The source failed by ``error``. A lost lease is nobody's failure: another owner goes on.
+
+    Nor is what ClickHouse refuses while the table is altered: it is repeated by the version that
+    the batch names, or not announced again.
+    """
     if isinstance(error, LeaseLost):
         log.warning("Source %s: %s", source, error)
+    elif isinstance(error, StatementFailed) and _is_altered(source):
+        log.info("Source %s: its table is being altered (%s)", source, error)
     elif isinstance(error, StreamMissing):
         note(source, str(error), MISSING_RETRY)
     elif isinstance(error, BrokerUnreachable | WarehouseUnreachable):
@@ -57,6 +64,12 @@ def note_exception(source: Source, error: BaseException) -> None:
     else:
         log.error("Source %s failed unexpectedly.", source, exc_info=error)
         note(source, f"{type(error).__name__}: {error}")
+
+
+def _is_altered(source: Source) -> bool:
+    """Whether the table is being altered, or was since the source was read."""
+    now = Table.across_tenants.filter(pk=source.table_id).values_list("version", "state").first()
+    return now is not None and (now[0] != source.table.version or now[1] == ProvisionState.PENDING)
 
 
 def overcome(source: Source) -> None:

@@ -48,6 +48,7 @@ def changed(sources: Collection[Source]) -> set[int]:
             "connection__updated_at",
             "table__generation",
             "table__applied",
+            "table__version",
         )
     )
     return {pk for pk, *stamp in found if tuple(stamp) != known[pk]}
@@ -55,4 +56,5 @@ def changed(sources: Collection[Source]) -> set[int]:
 
 def _stamp(source: Source) -> tuple[object, ...]:
     on, table = source.connection, source.table
-    return source.updated_at, on and on.updated_at, table.generation, table.applied
+    stamp = (table.generation, table.applied, table.version)
+    return source.updated_at, on and on.updated_at, *stamp

@@ -52,40 +52,50 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where rows go: a table and its quarantine, quoted for SQL, and the table's columns."""
+    """Where rows go: a table and its quarantine, quoted for SQL, and the table's columns.
+
+    ``stored``: the types that the table has of the columns, where it has others by now.
+    """
 
     table: str
     quarantine: str
     columns: tuple[ColumnSpec, ...]
+    stored: tuple[str, ...] = ()
 
 
-def type_all(messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> dict[str, Rows]:
+def type_all(
+    messages: pa.Table, columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()
+) -> dict[str, Rows]:
     """The rows of each batch, by its token; raises WarehouseError.
 
     ``messages`` has the columns of an inbox, and may be of several batches of like tables.
+    ``stored`` is as in ``Place``.
     """
     found: dict[str, Rows] = defaultdict(Rows)
     others = set()
-    quick = _ask(ddl.quick_rows(columns, _MESSAGES), messages)
+    quick = _ask(ddl.quick_rows(columns, _MESSAGES, stored), messages)
     for batch, offset, row in _lists(quick, "batch", "offset", "row"):
         if row:
             found[batch].good.append(row)
         else:
             others.add((batch, offset))
     if others:
-        type_rest(_of(messages, others), columns, found)
+        type_rest(_of(messages, others), columns, found, stored)
     return found
 
 
 def type_rest(
-    messages: pa.Table, columns: tuple[ColumnSpec, ...], found: dict[str, Rows] | None = None
+    messages: pa.Table,
+    columns: tuple[ColumnSpec, ...],
+    found: dict[str, Rows] | None = None,
+    stored: tuple[str, ...] = (),
 ) -> dict[str, Rows]:
     """Type messages that are not of the usual form; adds to what was found, if anything was."""
     found = defaultdict(Rows) if found is None else found
     suspected = suspects(columns)
     sure: list[tuple[int, str, bool, bytes]] = []
     while messages.num_rows:
-        answer = _ask(ddl.typed_rows(columns, _MESSAGES, frozenset(suspected)), messages)
+        answer = _ask(ddl.typed_rows(columns, _MESSAGES, frozenset(suspected), stored), messages)
         unsure = set()
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
             if fitting:
@@ -165,4 +175,4 @@ def _inserts(to: Place, rows: Rows) -> Iterator[tuple[str, ddl.Header, list[byte
     if rows.misfits:
         yield to.quarantine, ddl.quarantine_header(), rows.misfits
     if rows.good:
-        yield to.table, ddl.table_header(to.columns), rows.good
+        yield to.table, ddl.table_header(to.columns, to.stored), rows.good

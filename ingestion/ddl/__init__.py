@@ -6,17 +6,19 @@
         ├── <table>__fit   ──> <table>
         └── <table>__rest  ──> <table>__leftovers   the offsets of the others
 
+Each version of a table has a pipeline of its own (<table>__inbox_2 and so on).
+
 A query types the others, and what fits of them goes to the table, what doesn't to
 <table>__quarantine.
 
 Pure functions from a TableSpec to statements; nothing here talks to the engine.
 """
 
-from ingestion.ddl.alter import Existing, alter, read_existing
+from ingestion.ddl.alter import Existing, alter, read_existing, refusals
 from ingestion.ddl.check import check
-from ingestion.ddl.create import create, drop
+from ingestion.ddl.create import create, drop, drop_pipeline, pipeline
 from ingestion.ddl.errors import CannotAlter, Problem, SpecError
-from ingestion.ddl.spec import ColumnSpec, TableSpec
+from ingestion.ddl.spec import ColumnSpec, TableSpec, at_version
 
 __all__ = [
     "CannotAlter",
@@ -26,8 +28,12 @@ __all__ = [
     "SpecError",
     "TableSpec",
     "alter",
+    "at_version",
     "check",
     "create",
     "drop",
+    "drop_pipeline",
+    "pipeline",
     "read_existing",
+    "refusals",
 ]

@@ -1,50 +1,58 @@
 """From what stands in ClickHouse to what is described, or why not.
 
 Columns can be added, widened and dropped from the description (the data of a dropped one stays).
-What would rewrite or lose rows is refused, with what to do instead.
+What would rewrite or lose rows is refused, with what to do instead. What can fail comes before the
+pipeline, and a version's pipeline beside that of the version before: a change that ClickHouse
+refuses leaves a table that works as it did.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from ingestion.ddl import names, parse_view
 from ingestion.ddl.create import (
     at,
     column,
-    create,
     drop_pipeline,
+    kept_tables,
     on,
     pipeline,
     quarantine_ttl,
     sorting_key,
     ttl,
 )
-from ingestion.ddl.errors import CannotAlter
+from ingestion.ddl.errors import CannotAlter, Problem
 from ingestion.ddl.names import text
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.types import INTEGERS, ColumnType, canonical, parse
 
-#: Ours have names that begin so.
-_OURS = "_"
-
 
 @dataclass(frozen=True)
 class Existing:
-    """What stands: ``columns`` by name with their types; keys as ClickHouse writes them."""
+    """What stands: ``columns`` by name with their types; keys as ClickHouse writes them.
+
+    ``key_columns``: names of the columns that a key of the table is made of.
+    """
 
     columns: Mapping[str, str]
     sorting_key: str
     partition_key: str
     has_ttl: bool
+    key_columns: frozenset[str] = frozenset()
 
 
 def read_existing(spec: TableSpec) -> tuple[str, str]:
-    """Two queries: columns (name, type), and the table (sorting_key, partition_key, has_ttl)."""
+    """Two queries: columns (name, type, is_in_key), and the table (sorting_key, partition_key,
+    has_ttl).
+    """
     where = f"database = {text(spec.database)}"
     return (
-        f"SELECT name, type FROM system.columns WHERE {where} AND table = {text(spec.name)}",
+        (
+            "SELECT name, type, is_in_sorting_key OR is_in_partition_key AS is_in_key "
+            f"FROM system.columns WHERE {where} AND table = {text(spec.name)}"
+        ),
         (
             "SELECT sorting_key, partition_key, position(engine_full, ' TTL ') > 0 AS has_ttl "
             f"FROM system.tables WHERE {where} AND name = {text(spec.name)}"
@@ -52,31 +60,59 @@ def read_existing(spec: TableSpec) -> tuple[str, str]:
     )
 
 
-def alter(spec: TableSpec, existing: Existing | None) -> list[str]:
+def alter(spec: TableSpec, existing: Existing | None, *, is_new: bool = True) -> list[str]:
     """Statements that lead there; safe to repeat where they stopped. Raises CannotAlter.
 
-    ``existing`` is None where there is no such table: then it is made.
+    ``existing`` is None where there is no such table: then it is made. ``is_new``: nothing was ever
+    inserted by this version, so that what a failed attempt has left of its pipeline is removed.
     """
-    if existing is None:
-        return [*drop_pipeline(spec), *create(spec)]
-    _refuse_keys(spec, existing)
-    changes = [*_column_changes(spec, existing), *_ttl_changes(spec, existing)]
-    tables = [one for one in create(spec) if one not in pipeline(spec)]
-    return [*drop_pipeline(spec), *tables, *changes, *pipeline(spec)]
+    changes: list[str] = []
+    if existing is not None:
+        if problems := refusals(spec, existing):
+            raise CannotAlter(problems)
+        changes = _changes(spec, existing)
+    left = drop_pipeline(spec) if is_new else []
+    return [*kept_tables(spec), *changes, *left, *pipeline(spec)]
 
 
-def _refuse_keys(spec: TableSpec, existing: Existing) -> None:
+def refusals(spec: TableSpec, existing: Existing) -> list[Problem]:
+    """What of the description the table in ClickHouse can't become."""
+    return [*_key_problems(spec, existing), *_column_problems(spec, existing)]
+
+
+def _key_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
     pairs = (
-        ("sorting key", ", ".join(sorting_key(spec)), existing.sorting_key),
-        ("partition key", spec.partition_key, existing.partition_key),
+        ("sorting_key", ", ".join(sorting_key(spec)), existing.sorting_key),
+        ("partition_key", spec.partition_key, existing.partition_key),
     )
-    for name, wanted, stands in pairs:
+    for field, wanted, stands in pairs:
         if _normal(wanted) != _normal(stands):
-            raise CannotAlter(
-                f"The {name} of {spec.name} is {stands or 'empty'} and can't become "
-                f"{wanted or 'empty'}: ClickHouse keeps the rows in its order. Make a new table "
-                "with that key, and backfill it."
+            message = (
+                f"The {field.replace('_', ' ')} of {spec.name} is {stands or 'empty'} and can't "
+                f"become {wanted or 'empty'}: ClickHouse keeps the rows in its order. Make a new "
+                "table with that key, and backfill it."
             )
+            yield Problem(None, field, message)
+
+
+def _column_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
+    for one in parse_view.columns(spec):
+        name, stands = one.spec.name, existing.columns.get(one.spec.name)
+        if stands is None or _same(parse(stands), one.kind):
+            continue
+        if not widens(parse(stands), one.kind):
+            message = (
+                f"Column {name} is {stands} and can't become {one.spec.type}, as rows that are "
+                "there might not fit it. Add a column of another name with that type, on the same "
+                "path."
+            )
+            yield Problem(name, "type", message)
+        elif name in existing.key_columns and one.kind.bare.name not in _SAFE_IN_KEYS:
+            message = (
+                f"Column {name} is {stands} and part of the table's keys, which ClickHouse does "
+                "not let change. Make a new table with the wider type, and backfill it."
+            )
+            yield Problem(name, "type", message)
 
 
 def _normal(key: str) -> str:
@@ -86,36 +122,29 @@ def _normal(key: str) -> str:
     return plain.removeprefix("tuple()")
 
 
-def _column_changes(spec: TableSpec, existing: Existing) -> list[str]:
-    table = f"ALTER TABLE {at(spec, spec.name)}{on(spec)}"
-    changes = []
+def _changes(spec: TableSpec, existing: Existing) -> list[str]:
+    """One statement a table, since ClickHouse checks all of one before it changes anything."""
+    commands = [*_column_commands(spec, existing), *_ttl_commands(spec, existing)]
+    changes = [f"ALTER TABLE {at(spec, spec.name)}{on(spec)} {', '.join(commands)}"]
+    kept = at(spec, names.quarantine(spec.name))
+    quarantine = f"ALTER TABLE {kept}{on(spec)} MODIFY {quarantine_ttl(spec)}"
+    return [*(changes if commands else []), quarantine]
+
+
+def _column_commands(spec: TableSpec, existing: Existing) -> Iterator[str]:
     for one in parse_view.columns(spec):
         stands = existing.columns.get(one.spec.name)
         if stands is None:
-            changes.append(f"{table} ADD COLUMN IF NOT EXISTS {column(one)}")
-        elif _same(parse(stands), one.kind):
-            continue
-        elif widens(parse(stands), one.kind):
-            changes.append(f"{table} MODIFY COLUMN {column(one)}")
-        else:
-            raise CannotAlter(
-                f"Column {one.spec.name} is {stands} and can't become {one.spec.type}, as rows "
-                "that are there might not fit it. Add a column of another name with that type, "
-                "on the same path."
-            )
-    return changes
+            yield f"ADD COLUMN IF NOT EXISTS {column(one)}"
+        elif not _same(parse(stands), one.kind):
+            yield f"MODIFY COLUMN {column(one)}"
 
 
-def _ttl_changes(spec: TableSpec, existing: Existing) -> list[str]:
-    table = f"ALTER TABLE {at(spec, spec.name)}{on(spec)}"
-    changes = []
+def _ttl_commands(spec: TableSpec, existing: Existing) -> Iterator[str]:
     if ttl(spec):
-        changes.append(f"{table} MODIFY TTL {ttl(spec)}")
+        yield f"MODIFY TTL {ttl(spec)}"
     elif existing.has_ttl:
-        changes.append(f"{table} REMOVE TTL")
-    kept = at(spec, names.quarantine(spec.name))
-    changes.append(f"ALTER TABLE {kept}{on(spec)} MODIFY {quarantine_ttl(spec)}")
-    return changes
+        yield "REMOVE TTL"
 
 
 def _same(stands: ColumnType, wanted: ColumnType) -> bool:
@@ -152,6 +181,8 @@ _GROWS: dict[str, Callable[[ColumnType, ColumnType], bool]] = {
     "Enum16": _names_grow,
     "DateTime64": lambda before, after: after.number >= before.number,
 }
+#: Types that may grow in a key: the numbers that stand for the names stay what they are.
+_SAFE_IN_KEYS = frozenset({"Enum8", "Enum16"})
 #: Pairs of types without arguments of which the second holds all values of the first.
 _WIDER = {("Float32", "Float64"), ("Date", "Date32")} | {
     (one, other)

@@ -10,6 +10,7 @@ from ingestion.ddl.errors import Problem, SpecError
 from ingestion.ddl.nested import CONTAINERS
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import ColumnType, UnknownType, parse
+from tenants.warehouse.statements import MOST_DAYS
 
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
 #: Names within an expression that no bracket follows, so that they are no functions.
@@ -107,8 +108,9 @@ def _keys(spec: TableSpec) -> Iterator[Problem]:
     for field, expression in (("partition_key", spec.partition_key), ("ttl", spec.ttl)):
         if expression:
             yield from _expression(spec, field, expression)
-    if spec.quarantine_days < 1:
-        yield Problem(None, "quarantine_days", "Keep misfits for at least one day.")
+    if not 1 <= spec.quarantine_days <= MOST_DAYS:
+        message = f"Keep misfits for at least one day, and for {MOST_DAYS} at the most."
+        yield Problem(None, "quarantine_days", message)
 
 
 def _is_nullable(one: ColumnSpec) -> bool:

@@ -3,6 +3,9 @@
 An insert into an inbox whose view is missing would vanish. So the inbox goes first, since an insert
 without it fails and is repeated later; and it is made with a gate, a column whose default raises,
 which is opened when all behind it stands.
+
+The *pipeline*, from the inbox to the tables, is made anew for each version of the table, under
+names of its own. So whoever has announced a batch for one version can't have it typed by another.
 """
 
 from __future__ import annotations
@@ -38,40 +41,55 @@ PROBLEM_TYPES = {
 
 def create(spec: TableSpec) -> list[str]:
     """Make all of it. Safe to repeat where it stopped, as long as the spec is the same."""
-    return [_typed_table(spec), _quarantine(spec), *pipeline(spec)]
+    return [*kept_tables(spec), *pipeline(spec)]
+
+
+def kept_tables(spec: TableSpec) -> list[str]:
+    """Make what all versions have in common: the table, its quarantine, the notes of leftovers.
+
+    Leftovers outlive a change, since they belong to batches that are under way meanwhile.
+    """
+    return [_typed_table(spec), _quarantine(spec), _leftovers(spec)]
 
 
 def drop(spec: TableSpec) -> list[str]:
-    """Remove the table with its rows, its quarantine and its views. Safe to repeat."""
-    kept = [names.quarantine(spec.name), spec.name]
+    """Remove the table with its rows, its quarantine and this version's views. Safe to repeat.
+
+    Pipelines of other versions go by ``drop_pipeline`` of each.
+    """
+    kept = [names.leftovers(spec.name), names.quarantine(spec.name), spec.name]
     return [*drop_pipeline(spec), *(_drop(spec, name, "TABLE") for name in kept)]
 
 
 def pipeline(spec: TableSpec) -> list[str]:
-    """What leads from the inbox to the tables; it holds no rows."""
-    parse, fit, rest = names.views(spec.name)
-    parsed = at(spec, names.parsed(spec.name))
+    """What leads from the version's inbox to the tables; it holds no rows. Safe to repeat."""
+    parse, fit, rest = names.views(spec.name, spec.version)
+    parsed_name = names.parsed(spec.name, spec.version)
+    inbox_name = names.inbox(spec.name, spec.version)
+    parsed = at(spec, parsed_name)
     columns = quick_view.columns(spec)
-    select = quick_view.select(spec, at(spec, names.inbox(spec.name)))
+    select = quick_view.select(spec, at(spec, inbox_name))
     return [
         _parsed_table(spec, columns),
-        _leftovers(spec),
         _view(spec, fit, spec.name, _fit_select(parsed, columns)),
         _view(spec, rest, names.leftovers(spec.name), _rest_select(parsed)),
         _inbox(spec),
-        _view(spec, parse, names.parsed(spec.name), select),
-        f"ALTER TABLE {at(spec, names.inbox(spec.name))}{on(spec)} DROP COLUMN IF EXISTS {_GATE}",
+        _view(spec, parse, parsed_name, select),
+        f"ALTER TABLE {at(spec, inbox_name)}{on(spec)} DROP COLUMN IF EXISTS {_GATE}",
     ]
 
 
 def drop_pipeline(spec: TableSpec) -> list[str]:
-    """Remove it, the inbox first; what is left over is typed anew by who repeats the batch."""
-    views = (*names.views(spec.name), *names.former_views(spec.name))
+    """Remove the version's pipeline, the inbox first: an insert without it fails, and is repeated.
+
+    SYNC waits for inserts that are under way, so that none arrives after it.
+    """
+    views = names.views(spec.name, spec.version)
+    former = names.former_views(spec.name) if spec.version <= 1 else ()
     return [
-        _drop(spec, names.inbox(spec.name), "TABLE"),
-        *(_drop(spec, view, "VIEW") for view in views),
-        _drop(spec, names.parsed(spec.name), "TABLE"),
-        _drop(spec, names.leftovers(spec.name), "TABLE"),
+        _drop(spec, names.inbox(spec.name, spec.version), "TABLE"),
+        *(_drop(spec, view, "VIEW") for view in (*views, *former)),
+        _drop(spec, names.parsed(spec.name, spec.version), "TABLE"),
     ]
 
 
@@ -168,7 +186,7 @@ def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
     parts += [f"_v{one.index} {one.spec.type}" for one in columns]
     parts.append(f"{quick_view.QUICK} UInt8")
     return (
-        f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name))}{on(spec)} "
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name, spec.version))}{on(spec)} "
         f"({', '.join(parts)}) ENGINE = Null"
     )
 
@@ -188,7 +206,7 @@ def _inbox(spec: TableSpec) -> str:
     parts = [*_origin(codecs=False), "_key String", "raw String"]
     parts.append(f"{_GATE} UInt8 DEFAULT throwIf(1, {closed})")
     return (
-        f"CREATE TABLE IF NOT EXISTS {at(spec, names.inbox(spec.name))}{on(spec)} "
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.inbox(spec.name, spec.version))}{on(spec)} "
         f"({', '.join(parts)}) ENGINE = Null"
     )
 

@@ -1,8 +1,8 @@
 """What can be wrong with a table's description.
 
 IngestionError
-├── SpecError     somebody must mend the description; it has all its problems
-└── CannotAlter   the table in ClickHouse can't become what is described
+└── SpecError         somebody must mend the description; it has all its problems
+    └── CannotAlter   the table in ClickHouse can't become what is described
 """
 
 from __future__ import annotations
@@ -34,5 +34,5 @@ class SpecError(IngestionError):
         self.problems = tuple(problems)
 
 
-class CannotAlter(IngestionError):
+class CannotAlter(SpecError):
     """What stands in ClickHouse can't be altered to what is described."""

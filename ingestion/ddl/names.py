@@ -15,14 +15,19 @@ def text(value: str) -> str:
     return f"'{escaped}'"
 
 
-def inbox(table: str) -> str:
-    """Takes the raw messages."""
-    return f"{table}__inbox"
+def _of_version(name: str, version: int) -> str:
+    # The first version has the names that every table had before there were versions.
+    return name if version <= 1 else f"{name}_{version}"
 
 
-def parsed(table: str) -> str:
+def inbox(table: str, version: int = 1) -> str:
+    """Takes the raw messages that are typed by this version of the table."""
+    return _of_version(f"{table}__inbox", version)
+
+
+def parsed(table: str, version: int = 1) -> str:
     """Hands what the first view has typed to the two behind it."""
-    return f"{table}__parsed"
+    return _of_version(f"{table}__parsed", version)
 
 
 def leftovers(table: str) -> str:
@@ -40,9 +45,12 @@ def quarantine(table: str) -> str:
     return f"{table}__quarantine"
 
 
-def views(table: str) -> tuple[str, str, str]:
+def views(table: str, version: int = 1) -> tuple[str, str, str]:
     """The views that parse, that fill the table, and that note what is left over."""
-    return f"{table}__parse", f"{table}__fit", f"{table}__rest"
+    parse, fit, rest = (
+        _of_version(f"{table}__{view}", version) for view in ("parse", "fit", "rest")
+    )
+    return parse, fit, rest
 
 
 def former_views(table: str) -> tuple[str, ...]:

@@ -35,13 +35,15 @@ class Header:
 
 
 @lru_cache(maxsize=_KEPT)
-def quick_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
+def quick_rows(columns: tuple[ColumnSpec, ...], source: str, stored: tuple[str, ...] = ()) -> str:
     """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``row`` (RowBinary).
 
-    ``row`` is empty where the message is not of the usual form: ``typed_rows`` has it.
+    ``row`` is empty where the message is not of the usual form: ``typed_rows`` has it. ``stored``
+    are the types that the table has of the columns, where it has others by now; values are typed as
+    ``columns`` say, and then widened.
     """
     spec = TableSpec("", "", columns)
-    row = _row(quick_view.columns(spec))
+    row = _row(quick_view.columns(spec), stored)
     return (
         f"SELECT toString(_batch) AS batch, _offset AS offset, if({quick_view.QUICK}, {row}, '') "
         f"AS row FROM ({quick_view.select(spec, source)})"
@@ -49,12 +51,18 @@ def quick_rows(columns: tuple[ColumnSpec, ...], source: str) -> str:
 
 
 @lru_cache(maxsize=_KEPT)
-def typed_rows(columns: tuple[ColumnSpec, ...], source: str, suspects: frozenset[int]) -> str:
+def typed_rows(
+    columns: tuple[ColumnSpec, ...],
+    source: str,
+    suspects: frozenset[int],
+    stored: tuple[str, ...] = (),
+) -> str:
     """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``fits``, ``row`` and more.
 
     ``fits``: 0 or 1; ``row``: for the table or for the quarantine, as RowBinary. Of the columns
     only ``suspects`` (by index) are asked in all forms. Where another is not of its usual form,
     ``row`` says nothing, and ``fitting`` of each column whether it fits; else that is empty.
+    ``stored`` is as for ``quick_rows``.
     """
     spec = TableSpec("", "", columns)
     parsed = [
@@ -64,22 +72,24 @@ def typed_rows(columns: tuple[ColumnSpec, ...], source: str, suspects: frozenset
     misfit = ", ".join([*ORIGIN_TYPES, "_key", "raw", *(f"_{name}" for name in PROBLEM_TYPES)])
     return (
         "SELECT toString(_batch) AS batch, _offset AS offset, _reason = '' AS fits, "
-        f"if(fits, {_row(parsed)}, formatRow('RowBinary', {misfit})) AS row, _fitting AS fitting "
-        f"FROM ({parse_view.select(parsed, source)})"
+        f"if(fits, {_row(parsed, stored)}, formatRow('RowBinary', {misfit})) AS row, "
+        f"_fitting AS fitting FROM ({parse_view.select(parsed, source)})"
     )
 
 
-def _row(parsed: Sequence[ParsedColumn]) -> str:
-    values = (f"CAST(_v{one.index}, {text(one.spec.type)})" for one in parsed)
+def _row(parsed: Sequence[ParsedColumn], stored: Sequence[str]) -> str:
+    types = stored or [one.spec.type for one in parsed]
+    values = (f"CAST(_v{one.index}, {text(kind)})" for one, kind in zip(parsed, types, strict=True))
     return f"formatRow('RowBinary', {', '.join([*ORIGIN_TYPES, *values])})"
 
 
 @lru_cache(maxsize=1_000)
-def table_header(columns: tuple[ColumnSpec, ...]) -> Header:
-    """Of rows that fit a table of these columns."""
+def table_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) -> Header:
+    """Of rows that fit a table of these columns; ``stored`` is as for ``quick_rows``."""
+    types = stored or tuple(one.type for one in columns)
     return _header(
         [*ORIGIN_TYPES, *(one.name for one in columns)],
-        [*ORIGIN_TYPES.values(), *(str(canonical(parse(one.type))) for one in columns)],
+        [*ORIGIN_TYPES.values(), *(str(canonical(parse(one))) for one in types)],
     )
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 #: Blocks whose tokens a table remembers (``non_replicated_deduplication_window``; 0 in ClickHouse
 #: by default, which is off). Every target of a view needs a window of its own.
 DEDUPLICATION_WINDOW = 10_000
+
+#: The form of a pipeline's views. A change of what they say gets the next number here; tables then
+#: get a new version, and with it a pipeline of the new form, from the reconciler.
+PIPELINE_FORM = 1
 
 #: Settings of every insert into an inbox: one insert is one block and arrives through all views
 #: once. (clickhouse.com/docs/guides/developer/deduplicating-inserts-on-retries)
@@ -47,6 +51,7 @@ class TableSpec:
     """``database`` is the tenant's; ``cluster`` is empty for a single server.
 
     ``retention_days`` bounds the table's ``ttl`` and the quarantine's days; 0: nothing does.
+    ``version`` is that of the pipeline.
     """
 
     database: str
@@ -58,3 +63,9 @@ class TableSpec:
     quarantine_days: int = 30
     cluster: str = ""
     retention_days: int = 0
+    version: int = 1
+
+
+def at_version(spec: TableSpec, number: int, columns: tuple[ColumnSpec, ...]) -> TableSpec:
+    """The same table as one of its versions has it."""
+    return replace(spec, version=number, columns=columns)

@@ -61,7 +61,7 @@ def audit(
     Raises ConnectorError where the broker does not answer, WarehouseError where the table can't
     be asked.
     """
-    at = inbox.address(source.table)
+    at = inbox.place_of(source.table)
     connector = connect(source.connection)
     try:
         marks = connector.measure([source])

@@ -9,7 +9,7 @@ from ingestion.models.ledger import FoldedBatches, Gap, GapReason, Reset
 from ingestion.models.partition import StreamPartition
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
-from ingestion.models.table import Column, Table
+from ingestion.models.table import Column, Table, TableVersion
 
 __all__ = [
     "Backfill",
@@ -33,4 +33,5 @@ __all__ = [
     "SpooledEvents",
     "StreamPartition",
     "Table",
+    "TableVersion",
 ]

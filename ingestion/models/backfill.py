@@ -51,6 +51,9 @@ class BackfillChunk(models.Model):
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     from_row = models.BigIntegerField()
     to_row = models.BigIntegerField()
+    table_version = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="Number of the table's version that it is typed by."
+    )
     quarantined = models.BigIntegerField(default=0)
     opened_at = models.DateTimeField(auto_now_add=True)
     done_at = models.DateTimeField(null=True, blank=True)

@@ -46,6 +46,9 @@ class Batch(models.Model):
         db_default=False,
         help_text="Typed together with others, and inserted past the views.",
     )
+    table_version = models.PositiveIntegerField(
+        default=1, db_default=1, help_text="Number of the table's version that it is typed by."
+    )
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     opened_at = models.DateTimeField(auto_now_add=True)

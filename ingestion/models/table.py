@@ -38,6 +38,13 @@ class Table(Provisioned):
         editable=False,
         help_text="The retention of the tenant's plan, as last applied. 0: none.",
     )
+    version = models.PositiveIntegerField(
+        default=0,
+        db_default=0,
+        editable=False,
+        help_text="Number of the version that ClickHouse has applied last; messages are typed by "
+        "it. 0: none yet.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -92,3 +99,40 @@ class Column(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.type}"
+
+
+class TableVersion(models.Model):
+    """Columns of a table as ClickHouse has applied them. It is never changed, only followed.
+
+    A table's own columns are what somebody wishes; messages are typed by a version. Each has a
+    pipeline of views of its own, which stays as long as a batch is open that names the version.
+    """
+
+    table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    columns = models.JSONField(
+        help_text="[{name, type, path, required, default, quoted_numbers}], in their order."
+    )
+    form = models.PositiveIntegerField(help_text="Of the pipeline's views.")
+    applied_at = models.DateTimeField(auto_now_add=True)
+    dropped_at = models.DateTimeField(
+        null=True, blank=True, help_text="When its pipeline was dropped."
+    )
+
+    objects = ScopedManager("table__tenant")
+    across_tenants = models.Manager()
+
+    class Meta:
+        verbose_name = "table version"
+        ordering = ("table", "-number")
+        constraints = (
+            models.UniqueConstraint(fields=("table", "number"), name="table_version_once"),
+        )
+        indexes = (
+            models.Index(
+                fields=("table",), condition=Q(dropped_at=None), name="table_version_standing"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.table} v{self.number}"

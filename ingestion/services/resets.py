@@ -138,13 +138,13 @@ def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:
 
 def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> None:
     """No batch stays open: those of a stream that is gone end with what the table has of them."""
-    at, marks = inbox.address(source.table), _measured(connector, source)
+    at, marks = inbox.place_of(source.table), _measured(connector, source)
     for one in leases:
         mark = marks.get(one.number)
         if mark is None or incarnation.is_another(one.stream_id, one.position, mark):
             recover.abandon(source, at, one)
         else:
-            recover.recover(connector, source, at, one)
+            recover.recover(connector, source, one)
 
 
 def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from django.core.validators import MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 
 from tenants.scoping import ScopedManager
+from tenants.warehouse.statements import MOST_DAYS
 
 
-def _limit(help_text: str) -> models.PositiveBigIntegerField[int | None, int | None]:
+def _limit(
+    help_text: str, most: int | None = None
+) -> models.PositiveBigIntegerField[int | None, int | None]:
+    validators = [MinValueValidator(1), *([MaxValueValidator(most)] if most else [])]
     return models.PositiveBigIntegerField(
-        null=True, blank=True, validators=[MinValueValidator(1)], help_text=help_text
+        null=True, blank=True, validators=validators, help_text=help_text
     )
 
 
@@ -30,7 +34,9 @@ class Plan(models.Model):
     bytes_read_a_day = _limit("Bytes that ClickHouse reads for all queries of a day.")
     events_a_day = _limit("Events taken in, over HTTP and from brokers, misfits included.")
     bytes_a_day = _limit("Bytes of these events.")
-    retention_days = _limit("Rows, and messages in quarantine, are deleted after so many days.")
+    retention_days = _limit(
+        "Rows, and messages in quarantine, are deleted after so many days.", MOST_DAYS
+    )
     storage_bytes = _limit("Bytes on ClickHouse's disks, compressed.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -12,6 +12,9 @@ import re
 from dataclasses import dataclass
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
+#: Days that rows can be kept at the most. ClickHouse's DateTime ends in 2106: a TTL beyond it wraps
+#: around to 1970, and deletes every row at once.
+MOST_DAYS = 18_250
 #: The one setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
 #: the guard lets no SETTINGS through.
 ROW_FILTERS = "additional_table_filters"

@@ -68,12 +68,12 @@ def crash_at_insert(
 
 
 def numbers(table: Table, column: str = "n") -> list[Any]:
-    sql = f"SELECT {column} AS c FROM {inbox.address(table).table}"
+    sql = f"SELECT {column} AS c FROM {inbox.place_of(table).table}"
     return sorted(row["c"] for row in client.rows(sql))
 
 
 def misfits(table: Table) -> list[dict[str, Any]]:
-    return client.rows(f"SELECT * FROM {inbox.address(table).quarantine} ORDER BY _offset")
+    return client.rows(f"SELECT * FROM {inbox.place_of(table).quarantine} ORDER BY _offset")
 
 
 def partition(source: Source, number: int = 0) -> StreamPartition:

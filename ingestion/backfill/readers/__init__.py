@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.readers import delimited, ndjson, parquet
 from ingestion.backfill.readers.opening import Block
-from ingestion.models import Column
+from ingestion.ddl.spec import ColumnSpec
 
 #: Reads the file from its beginning; raises FileUnreadable.
-Reader = Callable[[HistoryFile, Sequence[Column]], Iterator[Block]]
+Reader = Callable[[HistoryFile, Sequence[ColumnSpec]], Iterator[Block]]
 
 READERS: Mapping[Format, Reader] = {
     Format.NDJSON: ndjson.read,

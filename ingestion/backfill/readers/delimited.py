@@ -18,7 +18,7 @@ from typing import Any
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers.opening import Block, opened, readable
-from ingestion.models import Column
+from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
 #: RFC 8259, section 6.
@@ -40,7 +40,7 @@ class Template:
     plan: tuple[tuple[int, Write], ...]
 
 
-def read(file: HistoryFile, columns: Sequence[Column]) -> Iterator[Block]:
+def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """The rows behind the header. One that has more or fewer fields becomes a JSON array."""
     csv.field_size_limit(_FIELD_BYTES)
     with readable(file), opened(file) as (stream, raw):
@@ -91,7 +91,7 @@ def _message(row: list[str], template: Template) -> bytes:
 # --- From the header to a template: {"a": %s, "b": {"c": %s}} -----------------------------------
 
 
-def _template(header: Sequence[str], columns: Sequence[Column]) -> Template:
+def _template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
     """How a row becomes a message. A header gives columns' paths or names, and may give others."""
     known = {one.name: one for one in columns} | {one.path or one.name: one for one in columns}
     tree: dict[str, Any] = {}
@@ -124,7 +124,7 @@ def _shape(tree: dict[str, Any], plan: list[tuple[int, Write]]) -> str:
 # --- How a field of each kind of column is written ----------------------------------------------
 
 
-def _writer(column: Column | None) -> Write:
+def _writer(column: ColumnSpec | None) -> Write:
     if column is None:
         return _text
     kind = column.type.strip()

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers.opening import Block, opened, readable
-from ingestion.models import Column
+from ingestion.ddl.spec import ColumnSpec
 
 _BYTES = 4 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
-def read(file: HistoryFile, columns: Sequence[Column]) -> Iterator[Block]:
+def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """The lines that are not blank."""
     rest = b""
     with readable(file), opened(file) as (stream, raw):

@@ -18,13 +18,13 @@ import pyarrow.parquet as pq
 
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers.opening import Block, opened, readable
-from ingestion.models import Column
+from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
 _OPTIONS = orjson.OPT_NAIVE_UTC | orjson.OPT_UTC_Z
 
 
-def read(file: HistoryFile, columns: Sequence[Column]) -> Iterator[Block]:
+def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """All rows, with their columns as they are named in the file."""
     with readable(file), _seekable(file) as source, pq.ParquetFile(source) as rows:
         total, done = max(1, rows.metadata.num_rows), 0

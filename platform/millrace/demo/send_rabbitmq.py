@@ -16,7 +16,7 @@ import kombu
 import pyarrow as pa
 from kombu.exceptions import OperationalError
 
-from ingestion.consume.inbox import address
+from ingestion.consume.inbox import place_of
 from ingestion.models import Source, StreamPartition
 from millrace.demo.cast import Airline
 from millrace.demo.events import flight_events
@@ -131,7 +131,7 @@ def _landed(airline: Airline, numbers: range) -> set[int]:
     source = Source.objects.select_related("table__tenant__warehouse").get(
         tenant__slug=airline.slug, name="flights"
     )
-    at = address(source.table)
+    at = place_of(source.table)
     ids = [f"{airline.stream}-{number}" for number in numbers]
     found = client.rows(
         " UNION ALL ".join(

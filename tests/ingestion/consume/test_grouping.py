@@ -15,12 +15,10 @@ from ingestion.consume.lane import Lane
 LEASE: Any = None
 
 
-def pair(
-    since: float, columns: str = "n", rows: int = 1, *, shares: bool = True
-) -> tuple[Any, Lane]:
+def pair(since: float, columns: str = "n", rows: int = 1) -> tuple[Any, Lane]:
     lane = Lane(LEASE, position=0, high=0)
     lane.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
-    return SimpleNamespace(address=SimpleNamespace(columns=columns), may_share=shares), lane
+    return SimpleNamespace(address=SimpleNamespace(columns=columns)), lane
 
 
 def since(found: Any) -> list[list[float]]:
@@ -32,9 +30,9 @@ def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:
     assert since(groups(due)) == [[1, 3, 4], [2]]
 
 
-def test_large_batches_and_tables_under_change_go_alone() -> None:
-    due = [pair(1), pair(2, rows=SMALL + 1), pair(3, shares=False), pair(4)]
-    assert since(groups(due, [pair(0, rows=SMALL + 1)])) == [[1, 4], [2], [3]]
+def test_large_batches_go_alone() -> None:
+    due = [pair(1), pair(2, rows=SMALL + 1), pair(4)]
+    assert since(groups(due, [pair(0, rows=SMALL + 1)])) == [[1, 4], [2]]
 
 
 def test_an_insert_is_filled_with_what_has_waited_longest() -> None:

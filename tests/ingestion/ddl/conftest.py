@@ -16,7 +16,7 @@ from ingestion.consume import inbox as inbox_
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
-from ingestion.ddl import ColumnSpec, TableSpec, check, create
+from ingestion.ddl import ColumnSpec, TableSpec, check, create, names
 
 
 @pytest.fixture(scope="module")
@@ -47,16 +47,16 @@ class Inbox:
         return spec
 
     def insert(
-        self, table: str, messages: list[bytes], token: uuid.UUID | None = None
+        self, table: str, messages: list[bytes], token: uuid.UUID | None = None, version: int = 1
     ) -> uuid.UUID:
-        places = ("__inbox", "", "__quarantine", "__leftovers")
-        names = (f"{self.database}.{table}{one}" for one in places)
+        places = (names.inbox("", version), "", "__quarantine", "__leftovers")
+        places_of = (f"{self.database}.{table}{one}" for one in places)
         count, token = len(messages), token or uuid.uuid4()
         rows = chunk(0, list(range(count)), [0] * count, messages).rows
         lease = Lease(1, 1, 0, "me", 1)
         intent = Intent(lease, token, 0, count, count, 1, 1)
         cut = Cut(intent, pa.Table.from_batches([rows]))
-        inbox_.insert(inbox_.Address(*names, columns=self.columns[table]), 1, cut)
+        inbox_.insert(inbox_.Address(*places_of, columns=self.columns[table]), 1, cut)
         return token
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

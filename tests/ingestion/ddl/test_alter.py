@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from clickhouse_connect.driver.exceptions import ClickHouseError
 
 from ingestion.ddl import CannotAlter, ColumnSpec, Existing, TableSpec, alter, read_existing
 from ingestion.ddl.alter import widens
@@ -15,7 +17,8 @@ from tenants.warehouse.errors import WarehouseError
 
 def _existing(inbox: Any, spec: TableSpec) -> Existing:
     columns, table = (inbox.rows(sql) for sql in read_existing(spec))
-    return Existing(dict(columns), *table[0])
+    keys = frozenset(name for name, _, is_in_key in columns if is_in_key)
+    return Existing({name: kind for name, kind, _ in columns}, *table[0], keys)
 
 
 @pytest.fixture
@@ -64,27 +67,44 @@ def test_columns_are_added_widened_and_left_out(inbox: Any, spec: TableSpec) -> 
     ]
 
 
-def test_interrupted_anywhere_no_insert_vanishes_and_a_second_try_completes(
+def test_interrupted_anywhere_the_version_before_lands_all_and_a_second_try_completes(
     inbox: Any, spec: TableSpec
 ) -> None:
-    new = replace(
-        spec, columns=(*spec.columns, ColumnSpec("w", "UInt16", required=False, default="7"))
-    )
+    columns = (*spec.columns, ColumnSpec("w", "UInt16", required=False, default="7"))
+    new = replace(spec, columns=columns, version=2)
     statements = alter(new, _existing(inbox, spec))
-    landed = 1
-    for stop in range(len(statements)):
-        for statement in statements[:stop]:
-            inbox.engine.command(statement)
-        try:
-            inbox.insert("t", [b'{"n": 5, "e": "a"}'])
-        except WarehouseError:  # refused, so it comes again
-            continue
-        landed += 1
-        assert inbox.count("t") == landed, statements[stop - 1]
+    for stop, statement in enumerate(statements):
+        inbox.engine.command(statement)
+        inbox.insert("t", [b'{"n": 5, "e": "a"}'])
+        assert inbox.count("t") == stop + 2, statement
+        with suppress(WarehouseError):  # refused until all behind its inbox stands
+            inbox.insert("t", [b'{"n": 300, "e": "a"}'], version=2)
+    misfits = f"SELECT count() FROM {inbox.database}.t__quarantine"
+    assert inbox.rows(misfits) == [(1,)], "only the last one was not refused"
     for statement in alter(new, _existing(inbox, new)):
         inbox.engine.command(statement)
-    inbox.insert("t", [b'{"n": 6, "e": "a"}'])
-    assert inbox.count("t") == landed + 1
+    inbox.insert("t", [b'{"n": 6, "e": "a", "w": 8}'], version=2)
+    found = inbox.rows(f"SELECT w, count() FROM {inbox.database}.t GROUP BY w ORDER BY w")
+    assert found == [(7, len(statements) + 1), (8, 1)]
+
+
+def test_a_statement_that_clickhouse_refuses_changes_no_column(inbox: Any, spec: TableSpec) -> None:
+    new = replace(
+        spec,
+        columns=(*spec.columns, ColumnSpec("a", "UInt8", required=False, default="1")),
+        ttl="a + 5",
+        version=2,
+    )
+    before = _existing(inbox, spec)
+    statements = alter(new, before)
+    (refused,) = [one for one in statements if "a + 5" in one]
+    for statement in statements[: statements.index(refused)]:
+        inbox.engine.command(statement)
+    with pytest.raises(ClickHouseError):
+        inbox.engine.command(refused)
+    assert _existing(inbox, spec) == before
+    inbox.insert("t", [b'{"n": 5, "e": "a"}'])
+    assert inbox.count("t") == 2
 
 
 @pytest.mark.parametrize(
@@ -92,6 +112,10 @@ def test_interrupted_anywhere_no_insert_vanishes_and_a_second_try_completes(
     [
         ({"sorting_key": ("e",)}, "sorting key"),
         ({"partition_key": ""}, "partition key"),
+        (
+            {"columns": (ColumnSpec("n", "UInt16"), ColumnSpec("e", "Enum8('a' = 1)"))},
+            "part of the table's keys",
+        ),
         ({"columns": (ColumnSpec("n", "Int8"), ColumnSpec("e", "String"))}, "Column n is UInt8"),
     ],
 )
