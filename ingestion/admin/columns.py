@@ -8,8 +8,16 @@ from django import forms
 
 from ingestion import ddl
 from ingestion.models import Column
-from ingestion.services.tables import check_table
+from ingestion.services.tables import check_columns, check_table
 from tenants.admin.typed import InlineFormSet, TabularInline
+from tenants.warehouse.errors import WarehouseUnreachable
+
+#: Fields of a table that its page does not ask for.
+_NOT_OF_THE_FORM = ("state", "generation", "applied", "attempts", "error", "retry_at")
+_NOT_CHECKED = (
+    "ClickHouse does not answer, so that nobody can say whether the table can be made like this. "
+    "Nothing was saved. Try again when it answers."
+)
 
 
 class ColumnFormSet(InlineFormSet):
@@ -21,10 +29,22 @@ class ColumnFormSet(InlineFormSet):
             return
         if not kept:
             raise forms.ValidationError("A table needs at least one column.")
+        columns = tuple(_spec(form.cleaned_data) for form in kept)
         try:
-            check_table(self.instance, tuple(_spec(form.cleaned_data) for form in kept))
+            self._check(columns)
         except ddl.SpecError as error:
             self._show(error, kept)
+        except WarehouseUnreachable as error:
+            raise forms.ValidationError(_NOT_CHECKED) from error
+
+    def _check(self, columns: tuple[ddl.ColumnSpec, ...]) -> None:
+        try:
+            self.instance.clean_fields(exclude=_NOT_OF_THE_FORM)
+        except forms.ValidationError:
+            # The fields above the columns say so themselves; all that is wrong shows at once.
+            check_columns(columns)
+        else:
+            check_table(self.instance, columns)
 
     def _is_kept(self, form: Any) -> bool:
         filled = form.has_changed() or form.instance.pk

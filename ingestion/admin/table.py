@@ -42,6 +42,11 @@ def _retry(table: Table) -> str:
     return f"Asked again for {table}. Its state shows what comes of it."
 
 
+def _take_back(table: Table) -> str:
+    tables.take_back(table)
+    return f"The columns of {table} are those again that its messages are typed by."
+
+
 @admin.register(Table)
 class TableAdmin(Admin):
     intro = (
@@ -49,10 +54,17 @@ class TableAdmin(Admin):
         "alters it; what does not fit goes to its quarantine, with the reason."
     )
     form = TableForm
-    fixed_fields = ("tenant", "name")
+    fixed_fields = ("tenant", "name", "sorting_key", "partition_key")
     inlines = (ColumnInline,)
     buttons = (
         Button("retry", "Make it again now", "refresh", _retry, lambda table: bool(table.error)),
+        Button(
+            "take_back",
+            "Take back to what ClickHouse has",
+            "undo",
+            _take_back,
+            lambda table: bool(table.error and table.version),
+        ),
     )
     list_display = ("name", "tenant", "state_badge", "columns_count", "fed_by", "error_line")
     list_filter: ClassVar[Any] = ("state", "tenant")
@@ -122,6 +134,7 @@ class TableAdmin(Admin):
         return {
             "facts": [
                 ("State", display.provision_badge(obj.state)),
+                ("Messages are typed by", _version(obj)),
                 (
                     "Fed by",
                     display.listing(Source, _count(obj.source_total), table__id__exact=obj.pk),
@@ -147,6 +160,13 @@ class TableAdmin(Admin):
     @admin.display(description="Last error")
     def error_line(self, table: Table) -> SafeString:
         return display.trouble(table.error)
+
+
+def _version(table: Table) -> str:
+    if not table.version:
+        return "nothing yet: ClickHouse has not made the table"
+    waits = "" if table.applied == table.generation else "; the columns below are not applied yet"
+    return f"version {table.version}{waits}"
 
 
 def _count(sources: int) -> str:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
 from django.db import transaction
 from django.db.models import ProtectedError
 
-from ingestion import ddl
+from ingestion import ddl, rehearsal, versions
 from ingestion.errors import IngestionError
-from ingestion.models import Table
-from ingestion.provision import remove_table, spec_of
+from ingestion.models import Column, Table
+from ingestion.provision import existing, remove_table, spec_of
 from tenants.tasks import send
 
 
@@ -20,7 +22,7 @@ def request_table(table: Table) -> None:
     """Ask for the table to be made, or altered, to what its row and columns say now.
 
     Call it in the transaction that saves them; a task does it after the commit, and is repeated
-    until it is done. What can be told at once is in ``ddl.check``.
+    until it is done. ``check_table`` says before it what can't be done.
     """
     with transaction.atomic():
         table.request()
@@ -38,9 +40,61 @@ def _queue(pk: int) -> None:
     transaction.on_commit(lambda: send(provision_table, pk))
 
 
+def check_columns(columns: tuple[ddl.ColumnSpec, ...]) -> None:
+    """Raise ``ddl.SpecError`` with all that can be told of columns by themselves."""
+    ddl.check(ddl.TableSpec("", "", columns))
+
+
 def check_table(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> None:
-    """Raise ``ddl.SpecError`` with all that can be told to be wrong without the engine."""
-    ddl.check(spec_of(table, columns))
+    """Raise ``ddl.SpecError`` with all that is wrong with the description.
+
+    ClickHouse is asked, too: what passes can be made. Call it before saving, within the transaction
+    that saves: of two changes at a time the second is held against the first. ``columns`` stand for
+    those that are not saved yet. Raises WarehouseError where ClickHouse does not answer.
+    """
+    spec = spec_of(table, columns)
+    ddl.check(spec)
+    with rehearsal.stage() as database:
+        rehearse_table(table, spec, database)
+
+
+def rehearse_table(table: Table, spec: ddl.TableSpec, database: str) -> None:
+    """Hold a description against what stands, then make it in ``database``, an empty one.
+
+    Raises ``ddl.SpecError`` and WarehouseError.
+    """
+    stands = existing(spec) if spec.database else None
+    problems = [] if stands is None else ddl.refusals(spec, stands)
+    if table.pk is not None:
+        problems += _against_wish(table, spec, stands)
+    if problems:
+        raise ddl.SpecError(list(dict.fromkeys(problems)))
+    rehearsal.rehearse(spec, stands, database)
+
+
+def _against_wish(
+    table: Table, spec: ddl.TableSpec, stands: ddl.Existing | None
+) -> list[ddl.Problem]:
+    """Problems with a change that was saved and is not applied yet; locks the table's row."""
+    saved = Table.across_tenants.select_for_update().filter(pk=table.pk).first()
+    if saved is None or saved.error or saved.applied == saved.generation or stands is None:
+        return []
+    wished = {one.name: one.type for one in spec_of(saved).columns}
+    return ddl.refusals(spec, replace(stands, columns={**stands.columns, **wished}))
+
+
+def take_back(table: Table) -> None:
+    """Wish for what ClickHouse has applied, in place of what it refuses.
+
+    Raises TableNotReady where it has applied nothing.
+    """
+    applied = versions.columns_of(table)
+    with transaction.atomic():
+        table.columns.all().delete()
+        Column.objects.bulk_create(
+            Column(table=table, position=place, **asdict(one)) for place, one in enumerate(applied)
+        )
+        request_table(table)
 
 
 def delete_table(table: Table) -> None:
@@ -50,6 +104,7 @@ def delete_table(table: Table) -> None:
     then the table stays.
     """
     spec = spec_of(table)
+    numbers = set(table.versions.values_list("number", flat=True))
     with transaction.atomic():
         try:
             table.delete()
@@ -58,4 +113,4 @@ def delete_table(table: Table) -> None:
             msg = f"{table} is fed by {names}. Delete these sources, or point them elsewhere."
             raise TableInUse(msg) from error
         if spec.database:
-            remove_table(spec)
+            remove_table(spec, numbers)
