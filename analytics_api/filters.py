@@ -103,7 +103,11 @@ class Checker:
         from analytics_api.services import readable_tables
 
         columns = dict(_look_up(tenant.warehouse.database))
-        readable = {name: columns[name] for name in readable_tables(tenant) if name in columns}
+        readable = {
+            name: columns[name]
+            for name in readable_tables(tenant.warehouse.database)
+            if name in columns
+        }
         for table, condition in filters.items():
             for one in _fitting(table, condition, readable):
                 _try(tenant, one, condition)

@@ -30,6 +30,14 @@ _TABLES_SQL = (
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a query is checked: a database, and the user that describes the result there."""
+
+    database: str
+    account: Account
+
+
+@dataclass(frozen=True)
 class Checked:
     """A query that may be published: its text, parameters and the columns of its result."""
 
@@ -38,10 +46,20 @@ class Checked:
     columns: list[dict[str, str]]
 
 
-def readable_tables(tenant: Tenant) -> list[str]:
-    """Names of the tables that the tenant's queries may read; raises WarehouseError."""
-    bound = {"database": tenant.warehouse.database, "engines": list(_NOT_READABLE)}
+def readable_tables(database: str) -> list[str]:
+    """Names of the tables that a tenant's queries may read; raises WarehouseError."""
+    bound = {"database": database, "engines": list(_NOT_READABLE)}
     return [row["name"] for row in client.rows(_TABLES_SQL, bound)]
+
+
+def place_of(tenant: Tenant) -> Place:
+    """The tenant's own warehouse; raises QueryRefused where it has none yet."""
+    if not hasattr(tenant, "warehouse"):
+        raise QueryRefused(
+            "no_warehouse", "The tenant has no warehouse yet: wait until it is ready."
+        )
+    own = tenant.warehouse
+    return Place(own.database, Account(own.database, own.username, own.password))
 
 
 def check_query(
@@ -50,32 +68,33 @@ def check_query(
     described: Mapping[str, Any] | None = None,
     *,
     filters: Callable[[str], str] = lambda _: "",
+    place: Place | None = None,
 ) -> Checked:
     """Put a statement through the guard and the engine, without publishing it.
 
     ``described`` says of parameters what SQL can't, by name: {default, description}; ``filters``
-    the row filters that a guarded statement is to be held to. Raises QueryRefused, which says what
-    its author must change, and WarehouseError.
+    the row filters that a guarded statement is to be held to; ``place`` where it is checked, the
+    tenant's warehouse by default. Raises QueryRefused, which says what its author must change, and
+    WarehouseError.
     """
-    if not hasattr(tenant, "warehouse"):
-        raise QueryRefused(
-            "no_warehouse", "The tenant has no warehouse yet: wait until it is ready."
-        )
-    tables = readable_tables(tenant)
-    guarded = check(sql, tables=tables, database=tenant.warehouse.database)
+    place = place or place_of(tenant)
+    tables = readable_tables(place.database)
+    guarded = check(sql, tables=tables, database=place.database)
     parameters = _parameters(guarded.parameters, described or {})
-    _check_by_engine(guarded, tables, tenant.warehouse.database)
-    columns = _describe(tenant, guarded, parameters, filters(guarded.sql))
+    _check_by_engine(guarded, tables, place.database)
+    columns = _describe(place.account, guarded, parameters, filters(guarded.sql))
     return Checked(guarded.sql, parameters, columns)
 
 
-def publish(query: SavedQuery, by: User | None = None) -> SavedQueryVersion:
-    """Make the query's present state its endpoint.
+def publish(
+    query: SavedQuery, by: User | None = None, *, place: Place | None = None
+) -> SavedQueryVersion:
+    """Make the query's present state its endpoint; ``place`` is as for ``check_query``.
 
     Returns the version that now answers: a new one, or the one before where nothing has changed.
     Raises QueryRefused and WarehouseError, and then the endpoint stays as it was.
     """
-    checked = check_query(query.tenant, query.sql, query.parameters)
+    checked = check_query(query.tenant, query.sql, query.parameters, place=place)
     with transaction.atomic():
         locked = SavedQuery.across_tenants.select_for_update().get(pk=query.pk)
         current = locked.published
@@ -157,14 +176,12 @@ def _check_by_engine(guarded: GuardedQuery, tables: Sequence[str], database: str
 
 
 def _describe(
-    tenant: Tenant, guarded: GuardedQuery, parameters: list[dict[str, Any]], filters: str
+    account: Account, guarded: GuardedQuery, parameters: list[dict[str, Any]], filters: str
 ) -> list[dict[str, str]]:
-    """Names and types of the result's columns, as the tenant's own user gets them.
+    """Names and types of the result's columns, as the account gets them.
 
     Under the row filters: to describe, ClickHouse runs the subqueries that are single values.
     """
-    warehouse = tenant.warehouse
-    account = Account(warehouse.database, warehouse.username, warehouse.password)
     bound = {
         f"param_{one.name}": values.sample(one.type) if one.default is None else one.default
         for one in binding.load(parameters)

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
@@ -34,6 +35,12 @@ def _client(dsn: str, pid: int) -> Client:
 def admin() -> Client:
     """The client with all rights; raises WarehouseUnreachable where nothing answers."""
     return _client(settings.CLICKHOUSE_URL, os.getpid())
+
+
+def credentials() -> tuple[str, str]:
+    """Name and password of the user with all rights."""
+    address = urlsplit(settings.CLICKHOUSE_URL)
+    return unquote(address.username or "default"), unquote(address.password or "")
 
 
 def forget() -> None:

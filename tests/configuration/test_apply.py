@@ -12,8 +12,10 @@ from django.core.management import CommandError, call_command
 from secured_brokers.certificates import Authority
 
 from analytics_api.models import SavedQuery
+from ingestion import rehearsal
 from ingestion.models import Connection, Source, Table
 from tenants.models import Tenant
+from tenants.warehouse import client
 from tenants.warehouse.provision import remove
 
 FILE = """\
@@ -71,10 +73,25 @@ def apply(*files: Path, **options: Any) -> str:
     return out.getvalue()
 
 
-def refused(path: Path) -> str:
+def refused(path: Path, **options: Any) -> str:
     with pytest.raises(CommandError) as raised:
-        apply(path)
+        apply(path, **options)
     return str(raised.value)
+
+
+def exported(slug: str) -> str:
+    out = io.StringIO()
+    call_command("export", slug, stdout=out)
+    return out.getvalue()
+
+
+def standing(slug: str) -> list[dict[str, Any]]:
+    """All columns of all tables of the tenant in ClickHouse."""
+    sql = (
+        "SELECT table, name, type, default_expression FROM system.columns "
+        "WHERE database = {database:String} ORDER BY table, name"
+    )
+    return client.rows(sql, {"database": f"t_{slug}"})
 
 
 def test_everything_is_made_and_a_second_run_does_nothing(file: Path, slug: str) -> None:
@@ -167,10 +184,101 @@ def test_a_mistake_is_said_with_file_and_line_and_nothing_is_saved(
 def test_a_query_that_clickhouse_refuses_is_said_at_its_line(file: Path, slug: str) -> None:
     file.write_text(file.read_text().replace("FROM orders", "FROM other_tenants"))
     assert "acme.yaml:24:9: There is no table other_tenants" in refused(file)
-    assert not SavedQuery.objects.get(tenant__slug=slug).is_published
     file.write_text(FILE.format(slug=slug))
     apply(file)
     assert SavedQuery.objects.get(tenant__slug=slug).is_published
+
+
+# --- All or nothing -----------------------------------------------------------------------------
+
+BAD_QUERY = '      - {name: bad, sql: "SELECT sum(country) AS c FROM orders"}\n'
+BAD_TABLE = """\
+      - name: bad
+        columns: [{name: n, type: UInt8}]
+        ttl: n + 1
+"""
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize(
+    ("part", "before", "says"),
+    [
+        (BAD_QUERY, None, "acme.yaml:29:21: ClickHouse refuses it"),
+        (BAD_TABLE, "    sources:\n", "ClickHouse refuses it"),
+    ],
+)
+def test_one_thing_that_clickhouse_refuses_takes_all_back(
+    part: str, before: str | None, says: str, dry_run: bool, file: Path, slug: str
+) -> None:
+    text = file.read_text()
+    file.write_text(text.replace(before, part + before) if before else text + part)
+    said = refused(file, dry_run=dry_run)
+    assert says in said
+    assert "Nothing was changed." in said
+    assert "millrace_rehearsal" not in said
+    assert not Tenant.objects.filter(slug=slug).exists()
+    assert standing(slug) == []
+
+
+def test_a_change_that_clickhouse_refuses_changes_nothing_anywhere(file: Path, slug: str) -> None:
+    apply(file)
+    before, columns = exported(slug), standing(slug)
+    text = file.read_text().replace("Acme Inc.", "Acme Ltd.")
+    for old, new, says in (
+        ('"Decimal(18, 2)"', "String", "acme.yaml:14:28: Column amount is Decimal(18, 2)"),
+        ("country, type: String", 'country, type: "FixedString(1)"', "Column country is String"),
+        ("sorting_key: [country, time]", "sorting_key: [time]", "acme.yaml:17:9: The sorting key"),
+        ("SELECT country, sum(amount)", "SELECT country, nosuch(amount)", "nosuch"),
+    ):
+        file.write_text(text.replace(old, new))
+        assert says in refused(file, dry_run=True)
+        assert says in refused(file)
+        assert (exported(slug), standing(slug)) == (before, columns)
+    assert Table.objects.get(tenant__slug=slug).version == 1
+
+
+def test_a_query_may_read_a_column_that_the_same_file_adds(file: Path, slug: str) -> None:
+    apply(file)
+    text = file.read_text().replace("SELECT country,", "SELECT country, max(size) AS size,")
+    added = "          - {name: size, type: UInt8, default: 0}\n        sorting_key"
+    file.write_text(text.replace("        sorting_key", added, 1))
+    assert "endpoint" in apply(file, dry_run=True)
+    assert "endpoint" in apply(file)
+    tenant = Tenant.objects.get(slug=slug)
+    published = SavedQuery.objects.get(tenant=tenant).published
+    assert published is not None
+    assert [one["name"] for one in published.columns] == ["country", "size", "amount"]
+    assert client.rows(f"SELECT max(size) AS s FROM t_{slug}.orders") == [{"s": 0}]
+    assert "Nothing to do" in apply(file)
+
+
+def test_where_clickhouse_does_not_answer_nothing_is_changed(
+    file: Path, slug: str, settings: Any
+) -> None:
+    address = settings.CLICKHOUSE_URL
+    settings.CLICKHOUSE_URL = "http://127.0.0.1:9/"
+    client.forget()
+    try:
+        assert "ClickHouse does not answer" in refused(file)
+    finally:
+        settings.CLICKHOUSE_URL = address
+        client.forget()
+    assert not Tenant.objects.filter(slug=slug).exists()
+
+
+def test_no_rehearsal_stays_behind(file: Path, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rehearsal, "_PREFIX", f"millrace_rehearsal_{slug}_")
+    apply(file)
+    file.write_text(file.read_text() + BAD_QUERY)
+    refused(file)
+    sql = "SELECT name FROM system.databases WHERE name LIKE {like:String}"
+    mine = {"like": f"millrace_rehearsal_{slug}_%"}
+    assert client.rows(sql, mine) == []
+    left, young = f"{rehearsal._PREFIX}1000_ab", f"{rehearsal._PREFIX}9999999999_ab"
+    client.execute([f"CREATE DATABASE {left}", f"CREATE DATABASE {young}"])
+    rehearsal.drop_left()
+    assert client.rows(sql, mine) == [{"name": young}]
+    client.execute([f"DROP DATABASE {young} SYNC"])
 
 
 def test_sources_are_paused_and_resumed_by_file(file: Path, slug: str) -> None:

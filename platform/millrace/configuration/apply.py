@@ -1,4 +1,4 @@
-"""Applying files: all of them or nothing in Postgres, then ClickHouse, then the endpoints."""
+"""Applying files: all of them or nothing; what ClickHouse would refuse is found before."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ from pathlib import Path
 
 from django.db import transaction
 
-from analytics_api import services
-from analytics_api.guard import QueryRefused
-from analytics_api.models import SavedQuery
 from ingestion.models import Table
 from ingestion.provision import provision_table
 from millrace.configuration import objects
 from millrace.configuration.changes import Change
 from millrace.configuration.document import Document, read
-from millrace.configuration.errors import ConfigurationError, Mistake
+from millrace.configuration.errors import ConfigurationError, Mistake, NotYetMade
 from millrace.configuration.part import Part
+from millrace.configuration.rehearse import rehearse_all
 from tenants.audit import record
 from tenants.models import Tenant, Warehouse
 from tenants.scoping import across_tenants
-from tenants.warehouse.errors import WarehouseError
 from tenants.warehouse.provision import provision
 
 #: Seconds for which another process may be at a table before it is given up.
@@ -33,14 +30,17 @@ Tell = Callable[[Change], None]
 def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
     """Bring the database to what the files say; returns how much has changed.
 
-    ``tell`` hears of each change. Raises ConfigurationError, with nothing saved where the files
-    themselves are wrong; where ClickHouse refuses a table or query, what was saved stays, and a
-    later run goes on. With ``dry_run`` nothing is changed at all.
+    ``tell`` hears of each change. Raises ConfigurationError, and then nothing has changed: all that
+    ClickHouse has to say is asked of it before anything is saved. With ``dry_run`` the same is
+    checked, and nothing is changed. Raises NotYetMade where all is saved and published, and
+    ClickHouse went away before it had made the tables; the reconciler makes them.
     """
     documents = _read_all(paths)
     with across_tenants(), transaction.atomic():
         mistakes: list[Mistake] = []
         changes = [change for one in documents for change in _rows(one, mistakes)]
+        if not mistakes:
+            changes += rehearse_all(documents, mistakes)
         if mistakes:
             raise ConfigurationError(mistakes)
         for change in changes:
@@ -49,9 +49,8 @@ def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
         if dry_run:
             transaction.set_rollback(True)
             return len(changes)
-    refused = [*_provision(documents), *_publish(documents, tell, changes)]
-    if refused:
-        raise ConfigurationError(refused)
+    if waiting := list(_provision(documents)):
+        raise NotYetMade(waiting)
     return len(changes)
 
 
@@ -135,30 +134,3 @@ def _stands(table: Table) -> str:
             return "Another process is at this table, and does not come to an end."
         time.sleep(0.1)
     return ""
-
-
-def _publish(documents: Sequence[Document], tell: Tell, changes: list[Change]) -> Iterator[Mistake]:
-    for part in _tenants(documents):
-        owner = Tenant.objects.get(slug=part["slug"])
-        for inner in part.parts("queries"):
-            row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
-            before = row.published_id
-            try:
-                _bring_endpoint(row, published=inner.get("published", True))
-            except (QueryRefused, WarehouseError) as error:
-                yield Mistake(inner.document.place((*inner.path, "sql")), str(error))
-                continue
-            if row.published_id != before:
-                version = row.published.number if row.published else None
-                fields = {"version": (None, version)}
-                change = Change("endpoint", str(row), before is None, fields, row)
-                changes.append(change)
-                tell(change)
-                _record(change)
-
-
-def _bring_endpoint(row: SavedQuery, *, published: bool) -> None:
-    if published:
-        services.publish(row)
-    elif row.is_published:
-        services.unpublish(row)

@@ -1,6 +1,7 @@
 """What can go wrong with configuration files.
 
 ConfigurationError    the file's author must act; it has all mistakes, each with its place
+└── NotYetMade        later: all is saved, and ClickHouse went away before it had made all
 """
 
 from __future__ import annotations
@@ -40,3 +41,7 @@ class ConfigurationError(Exception):
             first.setdefault(one.place, one)
         self.mistakes = tuple(first[place] for place in sorted(first))
         super().__init__("\n".join(str(one) for one in self.mistakes))
+
+
+class NotYetMade(ConfigurationError):
+    """Everything is saved; tables or warehouses are made when ClickHouse answers again."""

@@ -138,10 +138,15 @@ def _check_table(
     try:
         ddl.check(spec)
     except ddl.SpecError as error:
-        names = [one.name for one in columns]
-        for one in error.problems:
-            where = ("columns", names.index(one.column)) if one.column in names else ()
-            part.mistake((*where, one.field), one.message)
+        note_problems(part, error)
+
+
+def note_problems(part: Part, error: ddl.SpecError) -> None:
+    """Each problem of a table at the place that it is about."""
+    names = [one["name"] for one in part.parts("columns")]
+    for one in error.problems:
+        where = ("columns", names.index(one.column)) if one.column in names else ()
+        part.mistake((*where, one.field), one.message)
 
 
 def source(part: Part, owner: Tenant) -> list[Change]:

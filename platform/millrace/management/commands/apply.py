@@ -8,7 +8,7 @@ from django.core.management.base import CommandError
 
 from millrace.configuration.apply import apply
 from millrace.configuration.changes import Change
-from millrace.configuration.errors import ConfigurationError
+from millrace.configuration.errors import ConfigurationError, NotYetMade
 from tenants.audit.command import ChangingCommand
 
 
@@ -24,8 +24,10 @@ class Command(ChangingCommand):
     def handle(self, *_: Any, **options: Any) -> None:
         try:
             count = apply(options["files"], self._tell, dry_run=options["dry_run"])
+        except NotYetMade as error:
+            raise CommandError(f"All is saved, but not all is made yet:\n{error}") from error
         except ConfigurationError as error:
-            raise CommandError(str(error)) from error
+            raise CommandError(f"{error}\nNothing was changed.") from error
         if not count:
             self.stdout.write("Nothing to do: all of it is as the files say.")
         elif options["dry_run"]:

@@ -1,0 +1,121 @@
+"""What ClickHouse says to files before they are saved: tables are rehearsed, queries published.
+
+All of it happens in the one transaction of ``apply``: a table or query that ClickHouse refuses
+takes everything back. Where tables change, queries are checked against empty twins of all tables of
+the tenant, since the tables themselves are made after the transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from analytics_api import services
+from analytics_api.engine import Account
+from analytics_api.guard import QueryRefused
+from analytics_api.models import SavedQuery
+from analytics_api.services import Place
+from ingestion import ddl, rehearsal
+from ingestion.models import Table
+from ingestion.provision import spec_of
+from ingestion.services import tables
+from millrace.configuration import objects
+from millrace.configuration.changes import Change
+from millrace.configuration.document import Document
+from millrace.configuration.errors import Mistake
+from millrace.configuration.part import Part
+from tenants.models import Tenant
+from tenants.warehouse import client
+from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
+
+_NOT_CHECKED = "ClickHouse does not answer, so that this can't be checked. Nothing was changed."
+
+
+def rehearse(part: Part) -> list[Change]:
+    """Try a tenant's part of a file; returns what changes of its endpoints.
+
+    Mistakes go to their place. Where there are some, the caller takes the transaction back.
+    """
+    owner = Tenant.objects.select_related("warehouse").get(slug=part["slug"])
+    try:
+        if _changes_tables(part, owner):
+            with rehearsal.stage() as database:
+                return list(_on_stage(part, owner, database))
+        return list(_endpoints(part, owner, None))
+    except WarehouseUnreachable:
+        part.mistake((), _NOT_CHECKED)
+        return []
+
+
+def _changes_tables(part: Part, owner: Tenant) -> bool:
+    return not owner.warehouse.applied or any(_is_wished(row) for _, row in _tables(part, owner))
+
+
+def _is_wished(table: Table) -> bool:
+    return table.applied != table.generation or not table.version
+
+
+def _tables(part: Part, owner: Tenant) -> Iterator[tuple[Part, Table]]:
+    for inner in part.parts("tables"):
+        yield inner, Table.objects.get(tenant=owner, name=inner["name"])
+
+
+def _on_stage(part: Part, owner: Tenant, database: str) -> Iterator[Change]:
+    before = len(part.mistakes)
+    for inner, row in _tables(part, owner):
+        if _is_wished(row):
+            try:
+                tables.rehearse_table(row, _spec(row, owner), database)
+            except ddl.SpecError as error:
+                objects.note_problems(inner, error)
+    if len(part.mistakes) == before:  # else queries would fail for want of a table
+        _copy_others(owner, database)
+        place = Place(database, Account(database, *client.credentials()))
+        yield from _endpoints(part, owner, place)
+
+
+def _spec(row: Table, owner: Tenant) -> ddl.TableSpec:
+    spec = spec_of(row)
+    return spec if owner.warehouse.applied else replace(spec, database="")
+
+
+def _copy_others(owner: Tenant, database: str) -> None:
+    """Twins of the tables that the file leaves as they are, so that queries can name them."""
+    if not owner.warehouse.applied:
+        return
+    there = set(services.readable_tables(database))
+    for name in services.readable_tables(owner.warehouse.database):
+        if name not in there:
+            rehearsal.copy(owner.warehouse.database, name, database)
+
+
+def _endpoints(part: Part, owner: Tenant, place: Place | None) -> Iterator[Change]:
+    for inner in part.parts("queries"):
+        row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
+        row.tenant = owner
+        before = row.published_id
+        try:
+            _bring_endpoint(row, place, published=inner.get("published", True))
+        except (QueryRefused, StatementFailed) as error:
+            inner.mistake(("sql",), str(error))
+            continue
+        if row.published_id != before:
+            version = row.published.number if row.published else None
+            yield Change("endpoint", str(row), before is None, {"version": (None, version)}, row)
+
+
+def _bring_endpoint(row: SavedQuery, place: Place | None, *, published: bool) -> None:
+    if published:
+        services.publish(row, place=place)
+    elif row.is_published:
+        services.unpublish(row)
+
+
+def rehearse_all(documents: Sequence[Document], mistakes: list[Mistake]) -> list[Change]:
+    """The same of all tenants of all files."""
+    return [
+        change
+        for document in documents
+        for part in Part(document, (), document.content, mistakes).parts("tenants")
+        for change in rehearse(part)
+    ]
