@@ -19,6 +19,14 @@ UNREACHABLE = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
+#: Where in the engine it happened: names of its files, threads and steps, which say nothing to an
+#: operator or to the sender of a message.
+_INTERNALS = re.compile(
+    r":? ?\(in file/uri [^)]*\)|: While (?:executing|processing|reading) .*|:? ?\(at row \d+\)\s*"
+    r"|/proc/self/fd/\d+",
+    re.DOTALL,
+)
+
 
 class WarehouseError(Exception):
     """The engine could not do as asked."""
@@ -44,8 +52,12 @@ def clean(text: str) -> tuple[int, str]:
     """ClickHouse's code and message out of the text of an error."""
     found = _MESSAGE.search(text)
     if found is None:
-        return 0, _TAIL.sub("", text).strip()
-    return int(found[1]), _TAIL.sub("", found[2]).strip()
+        return 0, _told(text)
+    return int(found[1]), _told(found[2])
+
+
+def _told(text: str) -> str:
+    return _INTERNALS.sub("", _TAIL.sub("", text)).strip()
 
 
 @contextmanager
