@@ -93,7 +93,7 @@ class Source(models.Model):
         return self.connection.kind if self.connection else "http"
 
     def clean(self) -> None:
-        errors = {}
+        errors = self._moved()
         if self.table_id and self.tenant_id and self.table.tenant_id != self.tenant_id:
             errors["table"] = "This table belongs to another tenant: choose one of the source's."
         owner = self.connection.tenant_id if self.connection else None
@@ -104,3 +104,18 @@ class Source(models.Model):
             )
         if errors:
             raise ValidationError(errors)
+
+    def _moved(self) -> dict[str, str]:
+        """Positions and open batches belong to what has been read: it can't become another."""
+        fixed = ("connection", "stream", "table")
+        stored = Source.across_tenants.select_related("connection", "table").filter(pk=self.pk)
+        before = stored.first() if self.pk else None
+        if before is None or not self.partitions.exclude(position=None).exists():
+            return {}
+        message = (
+            f"{before.name} has read from {before.stream or 'the events endpoint'} into "
+            f"{before.table.name} already, and this can't change any more. Make a new source."
+        )
+        return {
+            name: message for name in fixed if getattr(before, name) != getattr(self, name, None)
+        }
