@@ -13,11 +13,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from random import Random
 from typing import Any
 
 import pytest
 
 from tests.chaos.harness.case import WIDE, Case, case
+from tests.chaos.harness.columns import edit_columns
 from tests.chaos.harness.faults import INSERT, faults
 from tests.chaos.harness.grounds import DATABASE, Grounds, grounds, tables_of
 from tests.chaos.harness.sabotage import HALF, KILLS
@@ -70,6 +72,30 @@ def leases(made: Grounds, worker: Worker) -> int:
 
 def error_of(made: Grounds, source: str) -> str:
     return str(made.postgres(f"SELECT error FROM ingestion_source WHERE name = '{source}'")[0][0])
+
+
+# --- Tables -----------------------------------------------------------------------------------
+
+
+def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
+    """A batch that is repeated is typed as it was, whatever the table has become meanwhile."""
+    chance = Random(7)
+    edits = ["demand", "widen", "forced", "leave out", "refused", "offer", "demand", "leave out"]
+    with case(made, "columns edited, workers killed", *ALL) as one:
+        tables = itertools.cycle(one.tables)
+        for number, kind in enumerate(edits * 2):
+            worker = made.workers[number % len(made.workers)]
+            edit_columns(made, next(tables), number, kind)
+            time.sleep(chance.uniform(0.0, 1.0))
+            worker.kill()
+            worker.start()
+        for table in one.tables:
+            edit_columns(made, table, 0, "leave out")
+        one.struck()
+        one.goes_on()
+    for source in one.tables:
+        ledger = made.running.manage("ledger", f"chaos.{source}", check=False)
+        assert ledger.returncode == 0, ledger.stdout
 
 
 # --- ClickHouse -------------------------------------------------------------------------------

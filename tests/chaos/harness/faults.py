@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from millrace.embedded.clickhouse.config import KEPT_FREE
+from tests.chaos.harness.columns import edit_columns
 from tests.chaos.harness.grounds import LEASE_SECONDS, Grounds
 from tests.chaos.harness.proxy import Proxy
 from tests.chaos.harness.worker import Worker
@@ -38,6 +39,10 @@ def faults(grounds: Grounds) -> list[Fault]:
         Fault("web killed", "web", lambda _: _kill(grounds, "web")),
         Fault("a Postgres backend killed", "postgres", lambda _: _kill_backend(grounds)),
         Fault("leases expired", "leases", lambda _: _expire(grounds)),
+        *(
+            Fault("columns edited", f"columns of {name}", _edited(grounds, name))
+            for name in grounds.tables
+        ),
         *(_full_disk(grounds, name) for name in grounds.small_disks),
         *_network("kafka", "kafka", grounds.networks["kafka"]),
         *(
@@ -143,6 +148,16 @@ def _expire(grounds: Grounds) -> None:
         grounds.postgres(
             "UPDATE ingestion_streampartition SET lease_expires_at = statement_timestamp()"
         )
+
+
+def _edited(grounds: Grounds, table: str) -> Callable[[float], None]:
+    """How long it is to last says which edit it is, so that a seed repeats it."""
+
+    def strike(seconds: float) -> None:
+        with suppress(AssertionError):  # what it needs may be the one that is away
+            edit_columns(grounds, table, int(seconds * 1_000_000))
+
+    return strike
 
 
 def _full_disk(grounds: Grounds, service: str) -> Fault:

@@ -48,6 +48,7 @@ _TABLE = """
         sorting_key: [part, seq]
         partition_key: seq % 5
 """
+_NO_LIMIT = "quarantine_limit: 0"
 _ROLLUP_TABLE = (
     "CREATE TABLE {db}.{name}_rollup (part UInt32, rows UInt64) ENGINE = SummingMergeTree "
     "ORDER BY part SETTINGS non_replicated_deduplication_window = 10000"
@@ -185,10 +186,14 @@ class Grounds:
         lines += ["tenants:", "  - slug: chaos", "    tables:"]
         lines += [_TABLE.format(name=name).strip("\n") for name in self.tables]
         lines.append("    sources:")
-        lines.append("      - {name: http, table: http}")
-        lines.append("      - {name: kafka, connection: kafka, stream: kafka, table: kafka}")
+        # Columns are edited so that nothing fits, which must not pause the source.
+        lines.append(f"      - {{name: http, table: http, {_NO_LIMIT}}}")
+        lines.append(
+            f"      - {{name: kafka, connection: kafka, stream: kafka, table: kafka, {_NO_LIMIT}}}"
+        )
         lines += [
-            f"      - {{name: {name}, connection: rabbitmq, stream: {name}, table: {name}}}"
+            f"      - {{name: {name}, connection: rabbitmq, stream: {name}, table: {name}, "
+            f"{_NO_LIMIT}}}"
             for name in (QUEUES if self.with_rabbitmq else ())
         ]
         return "\n".join(lines) + "\n"
