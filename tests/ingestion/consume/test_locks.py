@@ -26,7 +26,7 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
     transactional_db: None, unique: Callable[[str], str]
 ) -> None:
     tenant = Tenant.objects.create(slug=unique("locks"), name="Locks")
-    table = Table.objects.create(tenant=tenant, name="events", applied=1)
+    table = Table.objects.create(tenant=tenant, name="events", applied=1, version=1)
     source = Source.objects.create(tenant=tenant, name="events", table=table)
     # The last partition is the first in the table.
     made = StreamPartition.objects.bulk_create(

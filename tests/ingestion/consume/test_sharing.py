@@ -29,7 +29,7 @@ def source(db: None, unique: Callable[[str], str]) -> Source:
     warehouse.applied = 1
     warehouse.save()
     on = Connection.objects.create(tenant=tenant, name="kafka", kind="kafka", addresses="none:9092")
-    table = Table.objects.create(tenant=tenant, name="events", applied=1)
+    table = Table.objects.create(tenant=tenant, name="events", applied=1, version=1)
     made = Source.objects.create(
         tenant=tenant, name="events", connection=on, stream="events", table=table
     )
