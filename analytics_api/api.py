@@ -37,7 +37,8 @@ PROBLEMS = {
         404: "The tenant has no published query of that name.",
         406: "None of the formats in Accept can be had.",
         422: "The query went over a limit, or can't be run on these values.",
-        429: "A limit of the tenant's plan is reached: which, its value, and when it lifts.",
+        429: "The tenant's calls hold its share of the server (`busy`), or a limit of its plan is "
+        "reached: which, its value, and when it lifts.",
         502: "The query failed.",
         503: "The engine does not answer; Retry-After says when to try again.",
         504: "The query took too long.",

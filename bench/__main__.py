@@ -2,11 +2,12 @@
 
 Parts: ``ingest`` (Kafka to the typed table), ``broken`` (the same with broken messages among them),
 ``rabbitmq`` (a queue to the typed table), ``workers`` (one, two and four of them), ``freshness``
-(event to queryable), ``query`` (an endpoint), ``layer`` (the same before a backend that answers
-canned bytes), ``keys`` (to check who calls), ``calls`` (the microseconds of CPU of a call, of its
-key, limits and guard), ``front`` (the embedded engine's HTTP front), ``inserts`` (what a small one
-costs the engine), ``memory`` (of a worker under a backlog). Without a name all of them run, in
-about ten minutes on two cores. ``tenants`` (a thousand of them) runs by its name alone.
+(event to queryable), ``query`` (an endpoint), ``fair_queries`` (one tenant's call beside another's
+slow ones), ``layer`` (an endpoint before a backend that answers canned bytes), ``keys`` (to check
+who calls), ``calls`` (the microseconds of CPU of a call, of its key, limits and guard), ``front``
+(the embedded engine's HTTP front), ``inserts`` (what a small one costs the engine), ``memory`` (of
+a worker under a backlog). Without a name all of them run, in about eleven minutes on two cores.
+``tenants`` (a thousand of them) runs by its name alone.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from pathlib import Path
 
 PARTS = (
     *("ingest", "broken", "rabbitmq", "workers", "freshness"),
-    *("query", "layer", "keys", "calls", "front", "inserts", "memory"),
+    *("query", "fair_queries", "layer", "keys", "calls", "front", "inserts", "memory"),
 )
 #: Parts that take longer, and run only by name.
 NAMED = ("tenants",)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-WORKERS = 2
+WORKERS, THREADS = 2, 8
 
 
 @dataclass(frozen=True)
@@ -30,13 +30,13 @@ def free_port() -> int:
 
 @contextmanager
 def granian(app: str, interface: str, environment: Mapping[str, str]) -> Iterator[Server]:
-    """``app`` under Granian with ``WORKERS`` processes."""
+    """``app`` under Granian with ``WORKERS`` processes, of ``THREADS`` each where it is WSGI."""
     port = free_port()
     arguments = ["granian", f"--interface={interface}", "--host=127.0.0.1", f"--port={port}"]
     arguments += [f"--workers={WORKERS}", "--no-ws", "--log-level=warning", app]
     if interface == "wsgi":
-        arguments.insert(-1, "--blocking-threads=4")
-    with module(arguments, port, environment) as server:
+        arguments.insert(-1, f"--blocking-threads={THREADS}")
+    with module(arguments, port, {"MILLRACE_WEB_THREADS": str(THREADS), **environment}) as server:
         yield server
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from cryptography.fernet import Fernet
@@ -134,6 +135,8 @@ def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
     ]
 
 
+#: Threads of a web process without which a tenant's share could be all of them.
+LEAST_THREADS = 2
 #: Characters below which a token could be guessed.
 TOKEN_LENGTH = 20
 
@@ -148,5 +151,30 @@ def metrics_token(**_: Any) -> list[CheckMessage]:
             f"MILLRACE_METRICS_TOKEN has fewer than {TOKEN_LENGTH} characters.",
             hint='Make one by: python -c "import secrets; print(secrets.token_urlsafe(32))"',
             id="millrace.W003",
+        )
+    ]
+
+
+@register(Tags.security)
+def web_threads(**_: Any) -> list[CheckMessage]:
+    """Millrace.E011, E012: a tenant's share is counted in the threads that the server has."""
+    threads = settings.MILLRACE_WEB_THREADS
+    if threads < LEAST_THREADS:
+        return [
+            Error(
+                f"MILLRACE_WEB_THREADS is {threads}.",
+                hint=f"Set it to {LEAST_THREADS} or more: of fewer threads one tenant's calls can "
+                "hold all.",
+                id="millrace.E011",
+            )
+        ]
+    served_by = os.environ.get("GRANIAN_BLOCKING_THREADS", "")
+    if not served_by or served_by == str(threads):
+        return []
+    return [
+        Error(
+            f"MILLRACE_WEB_THREADS is {threads}, and GRANIAN_BLOCKING_THREADS {served_by}.",
+            hint="Set both to the same number: a tenant's share is counted in these threads.",
+            id="millrace.E012",
         )
     ]

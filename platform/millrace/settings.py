@@ -291,6 +291,9 @@ MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(addresses.home(
 #: Who sends it as a bearer token may scrape /metrics; without it there is no /metrics.
 MILLRACE_METRICS_TOKEN = env.str("MILLRACE_METRICS_TOKEN", default="")
 
+#: Threads of one web process, as its server was told. They are shared among the tenants that call.
+MILLRACE_WEB_THREADS = env.int("MILLRACE_WEB_THREADS", default=8)
+
 # What one query of a tenant may use; a saved query can't lift any of it.
 MILLRACE_QUERY_SECONDS = env.int("MILLRACE_QUERY_SECONDS", default=30)
 MILLRACE_QUERY_MEMORY_BYTES = env.int("MILLRACE_QUERY_MEMORY_BYTES", default=2 * 1024**3)

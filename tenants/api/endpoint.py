@@ -15,10 +15,11 @@ from rest_framework.views import APIView
 
 from tenants.api import description as _scheme  # noqa: F401 - registers itself
 from tenants.api.authentication import APIKeyAuthentication, Caller, HasScope
-from tenants.api.limited import refused
+from tenants.api.limited import busy, refused
 from tenants.api.problem import Problem, not_found
 from tenants.plans.admission import Admission, OverLimit, admit
 from tenants.plans.allowance import Allowance, allowance
+from tenants.plans.threads import Busy, Place, threads
 from tenants.usage import tally
 
 _RENDERER = JSONRenderer()
@@ -31,8 +32,9 @@ class Endpoint(APIView):
     for as long as the call lasts. Views answer with an HttpResponse of their own, so DRF neither
     parses the body nor negotiates a renderer.
 
-    A call is let in by the limits of the tenant's plan before anything is done for it, and counted
-    when it is over: what it did besides (a query, events) the view notes in ``did``.
+    A call is let in by the tenant's share of the threads, and by the limits of its plan, before
+    anything is done for it, and counted when it is over: what it did besides (a query, events) the
+    view notes in ``did``.
     """
 
     authentication_classes = (APIKeyAuthentication,)
@@ -43,6 +45,7 @@ class Endpoint(APIView):
     #: What the call did, in the order of ``tally.FIELDS`` from ``queries`` on.
     did: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     admission: Admission | None = None
+    place: Place | None = None
     #: The tenant's, when the call was let in.
     allowance: Allowance
 
@@ -87,7 +90,10 @@ class Endpoint(APIView):
         caller = self.caller(request)
         self.allowance = allowance(caller.tenant_id)
         try:
+            self.place = threads().take(caller.tenant_id, self.allowance.weight)
             self.admission = admit(caller, self.allowance, query=self.is_query)
+        except Busy as error:
+            raise busy(error) from None
         except OverLimit as error:
             raise refused(error) from None
         if "\0" in request.path:  # Postgres has no such text
@@ -109,11 +115,21 @@ class Endpoint(APIView):
             self.admission.give_back()
             for name, value in self.admission.headers.items():
                 answer.headers[name] = value
+        self._leave(answer)
         user = getattr(request, "_user", None)
         if isinstance(user, Caller):
             failed = answer.status_code >= HTTPStatus.BAD_REQUEST
             tally.count(user.tenant_id, user.key_id, (1, int(failed), *self.did))
         return answer
+
+    def _leave(self, answer: Any) -> None:
+        """Give back the call's place; of a result that is sent piece by piece, once it is sent."""
+        if self.place is None:
+            return
+        if getattr(answer, "streaming", False):
+            answer._resource_closers.append(self.place.leave)  # noqa: SLF001 - Django closes them
+        else:
+            self.place.leave()
 
     @staticmethod
     def caller(request: Request) -> Caller:

@@ -8,7 +8,10 @@ from django.utils import timezone
 
 from tenants.api.problem import Problem
 from tenants.plans.admission import OverLimit
+from tenants.plans.threads import Busy
 
+#: Seconds after which a caller should try again whose other calls hold all that it may hold.
+BUSY_AGAIN = 1
 #: The limits in words.
 _WORDS = {
     "requests_a_minute": "{value:,} requests a minute",
@@ -40,3 +43,13 @@ def refused(error: OverLimit) -> Problem:
         value=error.value,
         lifts_at=lifts_at.isoformat(timespec="seconds"),
     )
+
+
+def busy(error: Busy) -> Problem:
+    """429 for a call beyond the tenant's share of a web process's threads."""
+    calls = "call" if error.held == 1 else "calls"
+    detail = (
+        f"{error.held} {calls} of yours are still being answered, which is your share of this "
+        f"server. Ask for less at the same time, or try again in {BUSY_AGAIN} s."
+    )
+    return Problem(429, "busy", detail, headers={"Retry-After": str(BUSY_AGAIN)})

@@ -55,7 +55,8 @@ class Used:
 
 @dataclass(frozen=True)
 class Allowance:
-    """A tenant's plan. ``storage_full``: why nothing more is taken in, or ''.
+    """A tenant's plan. ``storage_full``: why nothing more is taken in, or ''. ``weight``: of its
+    share of what tenants compete for.
 
     ``commands`` is where admissions keep what is the same for each call (``admission``).
     """
@@ -68,6 +69,7 @@ class Allowance:
     storage_full: str = ""
     query_rows: int = 0
     query_bytes: int = 0
+    weight: int = 1
     commands: dict[object, Any] = field(default_factory=dict, compare=False)
 
 
@@ -106,6 +108,7 @@ def look_up(tenant_id: int, now: datetime) -> Allowance:
         storage_full=hold.reason if hold and hold.limit == "storage_bytes" else "",
         query_rows=applied.get("max_rows_to_read", 0),
         query_bytes=applied.get("max_bytes_to_read", 0),
+        weight=tenant.weight,
     )
 
 

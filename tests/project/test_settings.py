@@ -62,6 +62,8 @@ def test_production_settings_pass_the_deployment_check(tmp_path: Path) -> None:
         ({"MILLRACE_LEASE_SECONDS": "5"}, "millrace.W001"),
         ({"CLICKHOUSE_URL": "http://a:b@c:8123/"}, "millrace.W002"),
         ({"MILLRACE_METRICS_TOKEN": "prometheus"}, "millrace.W003"),
+        ({"MILLRACE_WEB_THREADS": "1"}, "millrace.E011"),
+        ({"GRANIAN_BLOCKING_THREADS": "4"}, "millrace.E012"),
     ],
 )
 def test_each_mistake_of_a_deployer_has_an_id_and_a_hint(

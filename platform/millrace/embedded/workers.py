@@ -25,12 +25,15 @@ class _Process(Component):
     def prepare(self) -> None:
         (self.home / "run").mkdir(parents=True, exist_ok=True)
 
-    def programs(self) -> tuple[Program, ...]:
-        environment = {
+    def environment(self) -> dict[str, str]:
+        return {
             "DJANGO_SETTINGS_MODULE": "millrace.settings",
             "MILLRACE_HOME": str(self.home),
             "PYTHONUNBUFFERED": "1",
         }
+
+    def programs(self) -> tuple[Program, ...]:
+        environment = self.environment()
         command = (sys.executable, "-m", *self.command())
         folder = addresses.project() or self.home / "run"
         return (Program(self.name, command, folder, environment, stop_seconds=self.grace),)
@@ -46,6 +49,14 @@ class Web(_Process):
     ports = ("web",)
     grace = 35
 
+    @property
+    def threads(self) -> str:
+        return os.environ.get("MILLRACE_WEB_THREADS", "8")
+
+    def environment(self) -> dict[str, str]:
+        """Granian's threads are told to Millrace, too, which shares them among tenants."""
+        return {**super().environment(), "MILLRACE_WEB_THREADS": self.threads}
+
     def command(self) -> tuple[str, ...]:
         return (
             "granian",
@@ -53,7 +64,7 @@ class Web(_Process):
             f"--host={addresses.HOST}",
             f"--port={self.port}",
             f"--workers={os.environ.get('MILLRACE_WEB_WORKERS', '2')}",
-            f"--blocking-threads={os.environ.get('MILLRACE_WEB_THREADS', '4')}",
+            f"--blocking-threads={self.threads}",
             "--workers-kill-timeout=30",
             "--no-ws",
             "--log-level=warning",
