@@ -145,6 +145,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "millrace.security.session.AbsoluteAge",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "tenants.admin.share.AdminShare",
     "tenants.admin.scope.AdminScope",
     "django.contrib.messages.middleware.MessageMiddleware",
     "millrace.middleware.PagesEnd",

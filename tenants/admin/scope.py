@@ -40,10 +40,15 @@ class AdminScope:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(_admin()):
+        if not in_admin(request):
             return self.get_response(request)
         with scope_of(request.user):
             return self.get_response(request)
+
+
+def in_admin(request: HttpRequest) -> bool:
+    """Whether it asks for a page of the admin."""
+    return request.path_info.startswith(_admin())
 
 
 @lru_cache(maxsize=1)

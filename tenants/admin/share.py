@@ -1,0 +1,40 @@
+"""The share of a web process's threads that one person's pages may hold, as calls of a tenant do.
+
+Pages wait, too: for a broker that is tried, or for ClickHouse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from tenants.admin.scope import in_admin
+from tenants.api.limited import BUSY_AGAIN
+from tenants.plans.threads import Busy, threads
+
+
+class AdminShare:
+    """Answers 429 where the person's other pages hold their share."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not (in_admin(request) and request.user.is_authenticated):
+            return self.get_response(request)
+        try:
+            place = threads().take(("person", request.user.pk))
+        except Busy as error:
+            return _busy(error.held)
+        try:
+            return self.get_response(request)
+        finally:
+            place.leave()
+
+
+def _busy(held: int) -> HttpResponse:
+    pages = "A page that you asked for is" if held == 1 else f"{held} pages of yours are"
+    text = f"{pages} still being made. Load this one again in a moment."
+    headers = {"Retry-After": str(BUSY_AGAIN)}
+    return HttpResponse(text, "text/plain; charset=utf-8", status=429, headers=headers)
