@@ -14,8 +14,8 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from analytics_api import problems, restrictions, selectors
-from analytics_api.engine import Account, Answer, Call, ask
+from analytics_api import fitting, problems, restrictions, selectors
+from analytics_api.engine import Account, Answer, Call, NotText, ask
 from analytics_api.engine.answer import CHUNK_BYTES
 from analytics_api.formats import BY_NAME, Format, accepted, compression
 from analytics_api.parameters import ParametersRefused, bind, from_query_string
@@ -35,7 +35,8 @@ PROBLEMS = {
         401: "The key is missing or not valid.",
         403: "The tenant is suspended, or the key may not do this: `code` says why.",
         404: "The tenant has no published query of that name.",
-        406: "None of the formats in Accept can be had.",
+        406: "None of the formats in Accept can be had (`not_acceptable`), or the format can't "
+        "hold the result (`format_unfit`): `column` says why, `formats` what can.",
         422: "The query went over a limit, or can't be run on these values.",
         429: "The tenant's calls hold its share of the server (`busy`), or a limit of its plan is "
         "reached: which, its value, and when it lifts.",
@@ -54,7 +55,8 @@ FORMAT = OpenApiParameter(
     "format",
     OpenApiTypes.STR,
     enum=list(BY_NAME),
-    description="How the result is written. Without it, Accept decides.",
+    description="How the result is written. Without it, Accept decides. In the ones that are "
+    "`-quoted` integers of 64 bits and more, Decimals, NaN and infinities are texts.",
 )
 
 
@@ -114,6 +116,7 @@ class Running(Endpoint):
         """Run it as the caller, held to what the caller's key says."""
         caller = self.caller(request)
         label = f"{caller.tenant_slug}.{query.name}"
+        fitting.check(form, query.sql, query.columns)
         try:
             if from_query is not None:
                 restrictions.check_given(caller, from_query)
@@ -122,12 +125,15 @@ class Running(Endpoint):
             bound = bind(query.parameters, given)
             filters = restrictions.row_filters(caller, query.sql, label)
             encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
-            call = Call(query.sql, bound, form.clickhouse, encoding, filters)
+            call = _call(query, bound, form, encoding, filters)
             answer = ask(_account(caller, self.allowance), call)
         except ParametersRefused as error:
             raise problems.parameters(error) from None
+        except NotText as error:
+            raise fitting.not_text(form, error.column) from None
         except WarehouseError as error:
-            raise problems.warehouse(error, label, self.allowance) from error
+            problem = fitting.refused(error, form)
+            raise problem or problems.warehouse(error, label, self.allowance) from error
         self.did = (1, answer.rows_read, answer.bytes_read, 0, 0)
         return _response(answer, query, form)
 
@@ -169,9 +175,28 @@ class QueryView(Running):
         name, dot, ending = name.partition(".")
         caller = self.caller(request)
         query = selectors.published(caller.tenant_id, name) if caller.may_run(name) else None
-        if query is None or (dot and ending not in BY_NAME):
+        if query is None:
             raise not_found("There is no published query of that name.")
+        if dot and ending not in BY_NAME:
+            known = ", ".join(f"{name}.{one}" for one in BY_NAME)
+            detail = f"The query {name} can't be had as .{ending}. There are {known}."
+            raise Problem(404, "format", detail, formats=list(BY_NAME))
         return query, chosen_format(request, ending, named)
+
+
+def _call(
+    query: Published, bound: Mapping[str, str], form: Format, encoding: str, filters: str
+) -> Call:
+    return Call(
+        query.sql,
+        bound,
+        form.clickhouse,
+        encoding,
+        filters,
+        form.settings,
+        form.is_text,
+        form.replaces,
+    )
 
 
 def _account(caller: Caller, granted: Allowance) -> Account:
@@ -195,17 +220,21 @@ def _pairs(request: Request) -> dict[str, list[str]]:
 
 
 def chosen_format(request: Request, ending: str, given: Sequence[str]) -> Format:
-    """By the address's ending, else the last ``?format=`` that is ``given``, else Accept."""
-    named = given[-1] if given else None
-    if named is not None and named not in BY_NAME:
+    """By the address's ending or the ``?format=`` that is ``given``, else by Accept."""
+    if not set(given) <= BY_NAME.keys():
         detail = f"There is no such format. These are: {', '.join(BY_NAME)}."
+        raise Problem(400, "format", detail, formats=list(BY_NAME))
+    named = {*given, ending} - {""}
+    if len(named) > 1:
+        detail = f"The address asks for {' and '.join(sorted(named))}. Name one format, once."
         raise Problem(400, "format", detail)
-    if ending or named:
-        return BY_NAME[ending or named or ""]
+    if named:
+        return BY_NAME[named.pop()]
     form = accepted(request.META.get("HTTP_ACCEPT", ""))
     if form is None:
         known = [media for one in BY_NAME.values() for media in one.media_types]
-        raise Problem(406, "not_acceptable", f"A result can be had as {', '.join(known)}.")
+        detail = f"A result can be had as {', '.join(known)}."
+        raise Problem(406, "not_acceptable", detail, formats=list(BY_NAME))
     return form
 
 

@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
+
+from tenants.warehouse.statements import QUOTING
 
 
 @dataclass(frozen=True)
 class Format:
-    """A format. ``name`` stands in ``?format=`` and after the dot of an address."""
+    """A format. ``name`` stands in ``?format=`` and after the dot of an address.
+
+    ``settings`` are ClickHouse's for it. ``lacks`` are types that it has not. ``replaces``: what is
+    not UTF-8 is replaced by ClickHouse.
+    """
 
     name: str
     clickhouse: str
     content_type: str
     media_types: tuple[str, ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
+    is_text: bool = True
+    holds_totals: bool = False
+    replaces: bool = False
+    lacks: frozenset[str] = frozenset()
 
+    def quoted(self) -> Format:
+        """The same with numbers as texts that many a reader of JSON would round, or has not."""
+        media_types = tuple(f"{one};numbers=quoted" for one in self.media_types)
+        settings = tuple((name, "1") for name in QUOTING)
+        return replace(self, name=f"{self.name}-quoted", media_types=media_types, settings=settings)
+
+
+_JSON = Format(
+    "json",
+    "JSON",
+    "application/json",
+    ("application/json",),
+    holds_totals=True,
+    replaces=True,
+)
+_NDJSON = Format(
+    "ndjson",
+    "JSONEachRow",
+    "application/x-ndjson",
+    ("application/x-ndjson", "application/ndjson", "application/jsonl"),
+)
+_JSONCOMPACT = Format(
+    "jsoncompact", "JSONCompact", "application/json", holds_totals=True, replaces=True
+)
 
 FORMATS = (
-    Format("json", "JSON", "application/json", ("application/json",)),
-    Format(
-        "ndjson",
-        "JSONEachRow",
-        "application/x-ndjson",
-        ("application/x-ndjson", "application/ndjson", "application/jsonl"),
-    ),
+    _JSON,
+    _NDJSON,
     Format("csv", "CSVWithNames", "text/csv; charset=utf-8", ("text/csv",)),
     Format(
         "tsv",
@@ -36,16 +66,28 @@ FORMATS = (
         "Parquet",
         "application/vnd.apache.parquet",
         ("application/vnd.apache.parquet", "application/x-parquet"),
+        is_text=False,
+        lacks=frozenset(
+            [
+                *("Nothing", "Interval", "Time", "Time64", "BFloat16", "AggregateFunction"),
+                *("Variant", "Dynamic", "Geometry", "QBit", "Tuple()"),
+            ]
+        ),
     ),
     Format(
         "arrow",
         "ArrowStream",
         "application/vnd.apache.arrow.stream",
         ("application/vnd.apache.arrow.stream",),
+        is_text=False,
+        lacks=frozenset(["BFloat16", "AggregateFunction", "QBit"]),
     ),
-    Format("jsoncompact", "JSONCompact", "application/json"),
+    _JSONCOMPACT,
+    *(one.quoted() for one in (_JSON, _NDJSON, _JSONCOMPACT)),
 )
 BY_NAME = {form.name: form for form in FORMATS}
+#: The one parameter of a media type that says anything here.
+_QUOTED = "numbers=quoted"
 
 
 @dataclass(frozen=True)
@@ -55,9 +97,13 @@ class _Range:
     main: str
     sub: str
     quality: float
+    is_quoted: bool = False
 
     def fits(self, media_type: str) -> int:
         """0 where it does not fit ``media_type``, else more the more closely it names it."""
+        media_type, semicolon, _ = media_type.partition(";")
+        if bool(semicolon) != self.is_quoted:
+            return 0
         main, _, sub = media_type.partition("/")
         if self.main == "*":
             return 1
@@ -96,7 +142,7 @@ def _range(entry: str) -> _Range:
             except ValueError:
                 quality = 0.0
     main, _, sub = media.partition("/")
-    return _Range(main, sub, quality)
+    return _Range(main, sub, quality, _QUOTED in parameters)
 
 
 @lru_cache(maxsize=512)

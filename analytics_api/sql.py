@@ -72,7 +72,13 @@ class SQLView(Running):
             raise Problem(403, "queries_only", detail)
         checked = _checked(caller, sql, self.allowance)
         query = Published(
-            "sql", "", 0, checked.sql, load(checked.parameters), tuple(checked.parameters), ()
+            "sql",
+            "",
+            0,
+            checked.sql,
+            load(checked.parameters),
+            tuple(checked.parameters),
+            tuple(checked.columns),
         )
         return self.run(request, query, form, values=values)
 

@@ -46,7 +46,7 @@ def reconcile() -> None:
     kept = Warehouse.across_tenants.exclude(tenant__status=TenantStatus.DELETING)
     current = kept.filter(applied=F("generation")).select_related("tenant__plan")
     for warehouse in current:
-        if warehouse.limits != limits_of(warehouse.tenant).settings():
+        if warehouse.limits != limits_of(warehouse.tenant).applied():
             warehouse.request()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analytics_api.engine.answer import Answer
+from analytics_api.engine.answer import Answer, NotText
 from analytics_api.engine.call import Account, Call, ask
 
-__all__ = ["Account", "Answer", "Call", "ask"]
+__all__ = ["Account", "Answer", "Call", "NotText", "ask"]

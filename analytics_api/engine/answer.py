@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from typing import IO, NamedTuple
 
 from analytics_api.engine.connections import Broken, Pool, Response
+from analytics_api.engine.text import TextWatch
 from tenants.warehouse.errors import StatementFailed, WarehouseError, clean
 
 #: A result up to so many bytes is kept in memory.
@@ -35,6 +36,14 @@ class BrokenAnswer(WarehouseError):
 
 class AnswerTooLong(WarehouseError):
     """The result is longer than MAX_BYTES."""
+
+
+class NotText(WarehouseError):
+    """A result in text has bytes that are not UTF-8, in ``column``, or nobody knows where."""
+
+    def __init__(self, column: str | None) -> None:
+        super().__init__(column)
+        self.column = column
 
 
 class Answer(NamedTuple):
@@ -61,15 +70,17 @@ class Answer(NamedTuple):
                 yield part
 
 
-def read(pool: Pool, connection: socket.socket, response: Response) -> Answer:
+def read(
+    pool: Pool, connection: socket.socket, response: Response, watch: TextWatch | None = None
+) -> Answer:
     """Take in the whole result and give the connection back, or close it: ClickHouse cancels a
-    query whose reader has gone.
+    query whose reader has gone. ``watch`` sees all of it.
 
     Raises StatementFailed or BrokenAnswer where the engine failed in the middle, AnswerTooLong
     beyond MAX_BYTES.
     """
     try:
-        content, file, size = _take(response)
+        content, file, size = _take(response, watch)
     except (OSError, Broken) as error:
         connection.close()
         if isinstance(error, Broken):
@@ -98,14 +109,17 @@ def _summary(fields: dict[bytes, bytes]) -> tuple[int, int]:
         return 0, 0
 
 
-def _take(response: Response) -> tuple[bytes, IO[bytes] | None, int]:
+def _take(response: Response, watch: TextWatch | None) -> tuple[bytes, IO[bytes] | None, int]:
     content = response.read(WHOLE_BYTES)
     _look_for_error(response, content[-_TAIL_BYTES:])
+    if watch is not None:
+        watch.begin(response.field(b"content-encoding"))
+        watch.feed(content, last=len(content) < WHOLE_BYTES)
     if len(content) < WHOLE_BYTES:
         return content, None, len(content)
     file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the answer was sent
     try:
-        size = _spool(response, content, file)
+        size = _spool(response, content, file, watch)
     except BaseException:
         file.close()
         raise
@@ -113,7 +127,7 @@ def _take(response: Response) -> tuple[bytes, IO[bytes] | None, int]:
     return b"", file, size
 
 
-def _spool(response: Response, part: bytes, file: IO[bytes]) -> int:
+def _spool(response: Response, part: bytes, file: IO[bytes], watch: TextWatch | None) -> int:
     """Write ``part`` and all that follows; returns the number of bytes."""
     size = 0
     tail = b""
@@ -123,6 +137,8 @@ def _spool(response: Response, part: bytes, file: IO[bytes]) -> int:
         if size > MAX_BYTES:
             raise AnswerTooLong
         part = response.read(CHUNK_BYTES)
+        if watch is not None:
+            watch.feed(part, last=not part)
     _look_for_error(response, tail)
     return size
 

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
-from analytics_api.engine.answer import Answer, read
+from analytics_api.engine.answer import Answer, NotText, read
 from analytics_api.engine.connections import Broken, Pool, Response, pool
+from analytics_api.engine.text import TextWatch, culprit
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
 from tenants.warehouse.provision import limits
 from tenants.warehouse.statements import ROW_FILTERS
@@ -47,7 +48,8 @@ class Call(NamedTuple):
     """A statement with its ``param_*`` and the ClickHouse format of the result.
 
     ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
-    is ClickHouse's map of row filters by table, or ''.
+    is ClickHouse's map of row filters by table, or ''. ``settings`` are those of the format.
+    ``is_text``: the result must be UTF-8; ``replaces``: ClickHouse replaces what is not.
     """
 
     sql: str
@@ -55,20 +57,44 @@ class Call(NamedTuple):
     format: str
     encoding: str = ""
     filters: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
+    is_text: bool = False
+    replaces: bool = False
 
 
 def ask(account: Account, call: Call) -> Answer:
-    """Run a statement as the tenant; raises WarehouseError.
+    """Run a statement as the tenant; raises WarehouseError, and NotText where it must be text.
 
     Every call carries readonly and all limits, besides those of the user's own settings.
     """
+    if not call.is_text:
+        return _ask(account, call, None)
+    watch = TextWatch(replaced=call.replaces)
+    answer = _ask(account, call, watch)
+    if watch.is_suspect:
+        _find_culprit(account, call, answer)
+    return answer
+
+
+def _find_culprit(account: Account, call: Call, answer: Answer) -> None:
+    """Raise NotText, unless a U+FFFD stood in the data: a second look tells it from another."""
+    again = call._replace(format="JSONEachRow", encoding="", settings=(), is_text=False)
+    column = culprit(_ask(account, again, None).parts())
+    if column is None and call.replaces:
+        return
+    if answer.file is not None:
+        answer.file.close()
+    raise NotText(column)
+
+
+def _ask(account: Account, call: Call, watch: TextWatch | None) -> Answer:
     connections = pool()
     request = _request(connections, account, call)
     response, connection = _send(connections, request)
     if response.status != 200:
         raise _failure(connections, connection, response)
     _note(response)
-    return read(connections, connection, response)
+    return read(connections, connection, response, watch)
 
 
 @lru_cache(maxsize=10_000)
@@ -90,6 +116,8 @@ def _note(response: Response) -> None:
 def _request(connections: Pool, account: Account, call: Call) -> bytes:
     session = _session(account.database, call.format, account.rows, account.bytes)
     address = f"{session}&query_id={os.urandom(16).hex()}"
+    if call.settings:
+        address = f"{address}&{urlencode(call.settings)}"
     if call.filters:
         address = f"{address}&{urlencode({ROW_FILTERS: call.filters})}"
     body, content_type = call.sql.encode(), "text/plain; charset=utf-8"

@@ -66,7 +66,7 @@ def _apply(row: Warehouse) -> None:
     except WarehouseError as error:
         row.failed(generation, str(error))
     else:
-        Warehouse.across_tenants.filter(pk=row.pk).update(limits=wanted.settings())
+        Warehouse.across_tenants.filter(pk=row.pk).update(limits=wanted.applied())
         row.succeeded(generation)
 
 

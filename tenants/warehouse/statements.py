@@ -15,9 +15,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 #: Days that rows can be kept at the most. ClickHouse's DateTime ends in 2106: a TTL beyond it wraps
 #: around to 1970, and deletes every row at once.
 MOST_DAYS = 18_250
-#: The one setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
+#: A setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
 #: the guard lets no SETTINGS through.
 ROW_FILTERS = "additional_table_filters"
+
+#: How JSON writes numbers that many a reader would round, or does not have: in quotes or not. A
+#: call may choose; nothing of what may be read hangs on them.
+QUOTING = (
+    "output_format_json_quote_64bit_integers",
+    "output_format_json_quote_decimals",
+    "output_format_json_quote_denormals",
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,13 @@ class Limits:
             "cancel_http_readonly_queries_on_client_close": 1,
         }
 
+    def applied(self) -> dict[str, int | str]:
+        """All that the user's profile sets beside what is the same in every release of Millrace.
+
+        Where a warehouse has other ones, its profile is made anew.
+        """
+        return self.settings() | dict.fromkeys(QUOTING, 0)
+
     def profile(self) -> tuple[Assignment, ...]:
         """The settings profile of a tenant's user: all of ``settings()``, each nailed down.
 
@@ -60,25 +75,28 @@ class Limits:
             Assignment(name, value, bounded=name.startswith("max_") and value != 0)
             for name, value in (self.settings() | own).items()
         )
-        return (*fixed, Assignment(ROW_FILTERS, None))
+        quoting = (Assignment(name, 0, changeable=True) for name in QUOTING)
+        return (*fixed, *quoting, Assignment(ROW_FILTERS, None, changeable=True))
 
 
 @dataclass(frozen=True)
 class Assignment:
     """One setting of a profile, which no query may change; ``bounded``: from 1 to its value.
 
-    ``value`` None: a call may bring one, under ``readonly`` too.
+    ``changeable``: a call may bring another value, under ``readonly`` too.
     """
 
     name: str
     value: int | str | None
     bounded: bool = False
+    changeable: bool = False
 
     @property
     def sql(self) -> str:
-        if self.value is None:
-            return f"{self.name} CHANGEABLE_IN_READONLY"
         value = f"'{self.value}'" if isinstance(self.value, str) else self.value
+        if self.changeable:
+            given = "" if self.value is None else f" = {value}"
+            return f"{self.name}{given} CHANGEABLE_IN_READONLY"
         bounds = f" MIN 1 MAX {value}" if self.bounded else ""
         return f"{self.name} = {value}{bounds} READONLY"
 

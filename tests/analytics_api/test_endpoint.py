@@ -202,7 +202,7 @@ def test_values_that_do_not_fit_are_refused_before_the_engine_sees_them(
     ("path", "headers", "status", "code"),
     [
         ("/nothing", {}, 404, "not_found"),
-        ("/above.xml?above=1", {}, 404, "not_found"),
+        ("/above.xml?above=1", {}, 404, "format"),
         ("/above?above=1&format=xml", {}, 400, "format"),
         ("/above?above=1&format=", {}, 400, "format"),
         ("/above?above=1&format=csv&format=xml", {}, 400, "format"),

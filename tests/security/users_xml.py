@@ -30,7 +30,7 @@ _CONFIG = """<clickhouse>
 
 
 def _constraint(one: Assignment) -> str:
-    if one.value is None:
+    if one.changeable:
         return ""  # the embedded engine refuses changeable_in_readonly; a server knows it
     bounds = f"<min>1</min><max>{one.value}</max>" if one.bounded else ""
     return f"<{one.name}>{bounds}<readonly/></{one.name}>"
