@@ -15,13 +15,15 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
+from analytics_api.engine import Account, Call, ask
 from ingestion.models import Table
 from tenants import tasks
 from tenants.models import AuditEntry, ProvisionState, Tenant, Warehouse
 from tenants.services import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
-from tenants.warehouse.provision import provision, remove
+from tenants.warehouse.provision import limits, provision, remove
+from tenants.warehouse.statements import QUOTING
 
 COLUMNS = [{"name": "n", "type": "UInt32"}]
 
@@ -245,3 +247,32 @@ def test_errors_keep_the_code_and_lose_the_trace() -> None:
     assert clean("nothing of the kind") == (0, "nothing of the kind")
     error = StatementFailed(60, "Table t.x does not exist.")
     assert str(error) == "Table t.x does not exist. (ClickHouse code 60)"
+
+
+def test_a_warehouse_of_an_earlier_release_gets_the_profile_of_this_one(
+    clickhouse_server: str, tenant_factory: Callable[..., Tenant]
+) -> None:
+    """What a call may choose came with a release: how JSON writes large numbers."""
+    warehouse = tenant_factory("earlier").warehouse
+    Warehouse.objects.filter(pk=warehouse.pk).update(limits=limits().settings())
+    user = warehouse.username
+    earlier = ", ".join(one.sql for one in limits().profile() if one.name not in QUOTING)
+    client.execute([f"CREATE SETTINGS PROFILE OR REPLACE `{user}` SETTINGS {earlier}"])
+
+    def row() -> bytes:
+        account = Account(warehouse.database, user, warehouse.password)
+        quoted = tuple((name, "1") for name in QUOTING)
+        return ask(
+            account, Call("SELECT 1::UInt64 AS n", {}, "JSONEachRow", settings=quoted)
+        ).content
+
+    with pytest.raises(StatementFailed, match="Cannot modify"):
+        row()
+    tasks.reconcile()
+    warehouse.refresh_from_db()
+    assert warehouse.applied != warehouse.generation
+    provision(warehouse)
+    assert row() == b'{"n":"1"}\n'
+    tasks.reconcile()
+    warehouse.refresh_from_db()
+    assert warehouse.applied == warehouse.generation
