@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -11,12 +12,15 @@ from typing import Any
 import pytest
 import zstandard
 from django.db import connection
+from django.http.request import UnreadablePostError
 from django.test import Client
 from django.utils import timezone
 
 from ingestion.api import spool, views
+from ingestion.api.body import decoded
 from ingestion.consume.slice import Slice
 from ingestion.models import EventsReceipt, Source, SpooledEvents, StreamPartition, Table
+from tenants.api.problem import Problem
 from tenants.keys import create_key
 from tenants.models import Tenant
 from tenants.warehouse import client as warehouse
@@ -98,6 +102,56 @@ def test_compressed_bodies_are_taken(
     answer = send(compress(body), headers={"Content-Encoding": encoding})
     assert answer.status_code == 202, answer.content
     assert landed(source) == [1, 2]
+
+
+def unfinished(body: bytes) -> bytes:
+    """As a sender leaves it that died after a flush: whole blocks, and a frame without its end."""
+    frame = zstandard.ZstdCompressor().compressobj()
+    return frame.compress(body) + frame.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "packed"),
+    [
+        ("zstd", unfinished(b'{"n": 1}\n' * 600)),
+        ("zstd", zstandard.compress(b'{"n": 1}\n') + unfinished(b'{"n": 2}\n')),
+        ("zstd", zstandard.compress(b'{"n": 1}\n')[:-1]),
+        ("zstd", zstandard.compress(b'{"n": 1}\n') + b"\x28\xb5"),
+        ("gzip", gzip.compress(b'{"n": 1}\n') + gzip.compress(b'{"n": 2}\n')[:-1]),
+        ("gzip", gzip.compress(b'{"n": 1}\n') + b"\x1f"),
+    ],
+)
+def test_a_compressed_body_that_is_cut_short_is_refused_whole(
+    encoding: str, packed: bytes, send: Callable[..., Any]
+) -> None:
+    answer = send(packed, headers={"Content-Encoding": encoding})
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_unreadable")
+    assert "cut short" in answer.json()["detail"]
+    assert not SpooledEvents.objects.exists()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+def test_a_compressed_body_is_refused_wherever_it_is_cut(pack: Callable[[bytes], bytes]) -> None:
+    encoding = "gzip" if pack is gzip.compress else "zstd"
+    packed = pack(b"".join(b'{"n": %d}\n' % n for n in range(300)))
+    for end in range(1, len(packed)):
+        with pytest.raises(Problem, match="cut short"):
+            decoded(io.BytesIO(packed[:end]), encoding, 1 << 20)
+    with pytest.raises(Problem, match="is not"):
+        decoded(io.BytesIO(packed + b"more"), encoding, 1 << 20)
+    broken = bytearray(packed)
+    broken[-2] ^= 1
+    with pytest.raises(Problem):
+        decoded(io.BytesIO(bytes(broken)), encoding, 1 << 20)
+
+
+def test_a_sender_that_goes_away_is_not_told_that_its_body_is_wrong() -> None:
+    class Gone(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            raise UnreadablePostError("gone")
+
+    with pytest.raises(UnreadablePostError):
+        decoded(Gone(), "zstd", 100)
 
 
 def test_events_stay_the_bytes_that_were_sent(send: Callable[..., Any], source: Source) -> None:

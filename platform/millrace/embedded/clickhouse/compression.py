@@ -57,8 +57,7 @@ def decode(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
         for piece in data:  # noqa: UP028
             yield piece
     elif coding == "br":
-        decoder = _brotli().Decompressor()
-        yield from filter(None, map(decoder.process, data))
+        yield from _unbrotlied(data)
     elif coding in _FRAMES:
         yield from _decoded(coding, data)
     else:
@@ -89,6 +88,21 @@ def _decoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
         raise refuse(271, f"The body is not valid {coding}: {e}.") from None
     if frame is not None:
         raise refuse(271, f"The body ends inside a frame of {coding}.")
+
+
+def _unbrotlied(data: Iterable[bytes]) -> Iterator[bytes]:
+    """A body of brotli, which is one stream: it has no frames that could follow each other."""
+    brotli = _brotli()
+    decoder, began = brotli.Decompressor(), False
+    try:
+        for piece in filter(None, data):
+            began = True
+            if plain := decoder.process(piece):
+                yield plain
+    except brotli.error as e:
+        raise refuse(271, f"The body is not valid br: {e}.") from None
+    if began and not decoder.is_finished():
+        raise refuse(271, "The body ends inside a frame of br.")
 
 
 class Encoder(Protocol):
