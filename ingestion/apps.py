@@ -7,6 +7,6 @@ class IngestionConfig(AppConfig):
     name = "ingestion"
 
     def ready(self) -> None:
-        from ingestion import lifecycle
+        from ingestion import checks, lifecycle  # noqa: F401
 
         lifecycle.register()

@@ -107,7 +107,7 @@ def _bring(table: Table) -> None:
     if warehouse is None or not warehouse.applied:
         raise IngestionError(_NO_WAREHOUSE)
     spec = spec_of(table)
-    ddl.check(spec)
+    ddl.check(spec, stands=True)
     number, is_new = versions.next_number(table, spec.columns)
     spec = ddl.at_version(spec, number, spec.columns)
     client.execute(ddl.alter(spec, existing(spec), is_new=is_new))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 
@@ -79,6 +79,10 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Column
         fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+        help_texts: ClassVar[dict[str, str]] = {
+            "path": "Where in the JSON the value stands: keys joined by dots, such as "
+            "user.country; nothing within an array. Empty: the name."
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

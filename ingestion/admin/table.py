@@ -14,6 +14,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
+from ingestion import checks
 from ingestion.admin import misfits
 from ingestion.admin.columns import ColumnInline
 from ingestion.models import Source, Table
@@ -143,6 +144,7 @@ class TableAdmin(Admin):
                 ("Kept there for", f"{obj.quarantine_days} days"),
             ],
             "trouble": obj.error,
+            "remarks": checks.remarks(obj),
         }
 
     @admin.display(description="State", ordering="state")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import Problem, SpecError
 from ingestion.ddl.nested import CONTAINERS
+from ingestion.ddl.paths import unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import ColumnType, UnknownType, parse
 from tenants.warehouse.statements import MOST_DAYS
@@ -27,9 +28,15 @@ _WORDS = frozenset(
 _REFUSED = re.compile(r"[;\0]|--|/\*|\b(?:SELECT|SETTINGS|ENGINE)\b", re.IGNORECASE)
 
 
-def check(spec: TableSpec) -> None:
-    """Raise SpecError with all that is wrong with the description."""
+def check(spec: TableSpec, *, stands: bool = False) -> None:
+    """Raise SpecError with all that is wrong with the description.
+
+    ``stands``: it was saved before, perhaps when paths that can't be read were taken still. The
+    table goes on as it was; ``ingestion.checks`` and its page say so.
+    """
     problems = [*_columns(spec), *_keys(spec)]
+    if not stands:
+        problems += _unreadable(spec)
     if problems:
         raise SpecError(problems)
 
@@ -70,6 +77,12 @@ def _column(one: ColumnSpec) -> Iterator[Problem]:
             f"{_nullable(kind)}."
         )
         yield Problem(one.name, "default", message)
+
+
+def _unreadable(spec: TableSpec) -> Iterator[Problem]:
+    for one in spec.columns:
+        if message := unreadable(one.path):
+            yield Problem(one.name, "path", message)
 
 
 def _nullable(kind: ColumnType) -> str:

@@ -164,6 +164,11 @@ def test_what_is_exported_applies_without_a_change(
         ("type: DateTime64(3)}", "type: DateTim}", "acme.yaml:13:26: 'DateTim' is not a type"),
         ("time + INTERVAL", "tim + INTERVAL", "acme.yaml:18:9: There is no column 'tim'."),
         (
+            "path: customer.country",
+            'path: "$.customer.country"',
+            "acme.yaml:15:43: This would read nothing. A path is the keys of objects",
+        ),
+        (
             "connection: broker",
             "connection: brokr",
             "acme.yaml:20:24: There is no connection 'brokr'",

@@ -5,9 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from ingestion.ddl import ColumnSpec, SpecError, TableSpec, check
+from ingestion.ddl.paths import UNREADABLE as UNREADABLE_PATTERN
 from ingestion.ddl.types import UnknownType, parse
+from millrace.configuration.document import schema
 
 N = ColumnSpec("n", "UInt8")
 
@@ -42,6 +45,47 @@ def test_each_mistake_has_its_place(spec: dict[str, Any], column: str | None, fi
     with pytest.raises(SpecError) as raised:
         check(TableSpec("d", "t", **spec))
     assert (column, field) in [(one.column, one.field) for one in raised.value.problems]
+
+
+UNREADABLE = [
+    *(
+        "items[*].sku",
+        "items[].sku",
+        "items[0].sku",
+        "items[-1]",
+        "a.items[1:3]",
+        "items[?(@.a>1)]",
+    ),
+    *("$.user.name", "$", "$['user']", "user['name']", 'user["name"]', "items.*.sku", "*"),
+    *("/user/name", "user->name", "user->>'name'"),
+]
+READABLE = [
+    *("user.name", "$set.plan", "a.$date", "@type", "user-id", "tags[a]", "content/type", "a:b"),
+    *("items.0.sku", "#", "2*3", "user name", "a[", "ключ", "x", "a>b"),
+]
+
+
+@pytest.mark.parametrize("path", UNREADABLE)
+def test_a_path_of_another_language_is_refused_with_what_is_right(path: str) -> None:
+    column = ColumnSpec("c", "Array(String)", path=path, required=False, default="[]")
+    with pytest.raises(SpecError, match="keys of objects joined by dots") as raised:
+        check(TableSpec("d", "t", (column,)))
+    (problem,) = raised.value.problems
+    assert (problem.column, problem.field) == ("c", "path")
+    check(TableSpec("d", "t", (column,)), stands=True)
+
+
+@pytest.mark.parametrize("path", READABLE)
+def test_a_path_of_odd_keys_is_taken(path: str) -> None:
+    check(TableSpec("d", "t", (ColumnSpec("c", "UInt8", path=path),)))
+
+
+def test_the_schema_of_files_refuses_the_same_paths() -> None:
+    rule = schema()["$defs"]["column"]["properties"]["path"]
+    assert rule["not"]["pattern"] == UNREADABLE_PATTERN
+    validator = Draft202012Validator(rule)
+    assert not [path for path in UNREADABLE if validator.is_valid(path)]
+    assert not [path for path in READABLE if not validator.is_valid(path)]
 
 
 @pytest.mark.parametrize(

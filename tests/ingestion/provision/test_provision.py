@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.core.checks import run_checks
 from django.db import connection, connections
 
+from ingestion.ddl import SpecError
 from ingestion.models import Column, Table
 from ingestion.provision import existing, provision_table, spec_of
 from ingestion.services import tables
@@ -57,6 +59,23 @@ def test_what_cannot_be_altered_is_said_and_the_table_goes_on(
     tables.retry_table(table)
     provision_table(table)
     assert (table.state, table.error) == (ProvisionState.READY, "")
+
+
+def test_a_path_that_was_taken_before_it_was_refused_breaks_nothing_and_is_named(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
+) -> None:
+    column = {"name": "s", "type": "Array(String)", "path": "items[*].sku"}
+    table = table_factory(
+        tenant_factory(), [*COLUMNS, {**column, "required": False, "default": "[]"}]
+    )
+    tables.request_table(table)
+    provision_table(table)
+    assert (table.state, table.error, table.applied) == (ProvisionState.READY, "", 2)
+    (warning,) = [one for one in run_checks(databases=["default"]) if one.id == "millrace.W004"]
+    assert warning.msg == f"Column s of {table} reads nothing: its path is 'items[*].sku'."
+    assert "joined by dots" in str(warning.hint)
+    with pytest.raises(SpecError, match="Column s, path"):
+        tables.check_table(table)
 
 
 def test_a_table_waits_for_its_warehouse(db: None, unique: Callable[[str], str]) -> None:
