@@ -131,6 +131,53 @@ def newest(
     return [Misfit(**_aware(row)) for row in client.rows(sql, parameters)]
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Of a range of offsets: how many are in quarantine, and the first of them."""
+
+    messages: int
+    first: tuple[Place, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Why the message at ``offset`` did not fit; ``value`` is cut to ``SHOWN_BYTES``."""
+
+    offset: int
+    reason: str
+    column: str
+    expected: str
+    value: str
+
+
+def within(
+    source: Source, partition: int, offsets: range, since: timedelta, limit: int = 100
+) -> Refused:
+    """What of ``offsets`` is in quarantine, where all came in ``since``; raises WarehouseError."""
+    sql = (
+        "SELECT _offset AS offset, reason, `column`, expected, shown AS value, "
+        "count() OVER () AS messages FROM ("
+        f"SELECT _offset, reason, `column`, expected, {_cut('value')} AS shown "
+        f"FROM {place_of(source.table).quarantine} "
+        "WHERE _ingested_at > now() - {seconds:UInt32} AND _source = {source:UInt64} "
+        "AND _partition = {partition:Int32} AND _offset BETWEEN {first:Int64} AND {last:Int64} "
+        "LIMIT 1 BY _offset) ORDER BY offset LIMIT {limit:UInt32}"
+    )
+    parameters = {
+        "seconds": int(since.total_seconds()),
+        "source": source.pk,
+        "partition": partition,
+        "first": offsets[0],
+        "last": offsets[-1],
+        "limit": limit,
+    }
+    found = client.rows(sql, parameters)
+    messages = found[0]["messages"] if found else 0
+    for row in found:
+        del row["messages"]
+    return Refused(messages, tuple(Place(**row) for row in found))
+
+
 def _cut(column: str) -> str:
     return f"toValidUTF8(substring({column}, 1, {SHOWN_BYTES}))"
 

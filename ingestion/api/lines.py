@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from tenants.api.problem import Problem
 
@@ -43,6 +44,14 @@ def events(body: bytes) -> list[bytes]:
     if errors:
         raise _refused(errors)
     return found
+
+
+def places(body: bytes, count: int) -> Sequence[int]:
+    """Where each of the ``count`` events of a body stands, as ``LineError`` counts."""
+    if body.lstrip(b" \t\r\n").startswith(b"["):
+        return range(1, count + 1)
+    filled = (n for n, line in enumerate(body.split(b"\n"), 1) if line.strip(b" \t\r"))
+    return list(islice(filled, count))
 
 
 def _refused(errors: list[LineError], unit: str = "line") -> Problem:

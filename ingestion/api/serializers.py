@@ -47,6 +47,34 @@ class SourceSerializer(serializers.Serializer[Any]):
     retry_at = serializers.DateTimeField(allow_null=True, help_text="Set while it is failing.")
 
 
+class TakenSerializer(serializers.Serializer[Any]):
+    """Events that are safe."""
+
+    accepted = serializers.IntegerField()
+    first_offset = serializers.IntegerField()
+    last_offset = serializers.IntegerField()
+    queryable = serializers.BooleanField(help_text="All of them are known to be in the table.")
+
+
+class RefusedSerializer(serializers.Serializer[Any]):
+    """Of a ``quarantine.Place``."""
+
+    line = serializers.IntegerField(help_text="In NDJSON; in an array the element. From 1.")
+    offset = serializers.IntegerField()
+    reason = serializers.CharField()
+    column = serializers.CharField(allow_blank=True)
+    expected = serializers.CharField(allow_blank=True)
+    value = serializers.CharField(allow_blank=True, help_text="Its first 2,000 bytes.")
+
+
+class SettledSerializer(TakenSerializer):
+    """Events of which each is in the table or in quarantine."""
+
+    landed = serializers.IntegerField(help_text="In the table: they can be queried.")
+    quarantined = serializers.IntegerField(help_text="They did not fit the table.")
+    quarantine = RefusedSerializer(many=True, help_text="The first hundred of those.")
+
+
 class ResetRequestSerializer(serializers.Serializer[Any]):
     """Where a source is to go on."""
 

@@ -54,6 +54,10 @@ class Accepted:
     replayed: bool = False
 
     @property
+    def offsets(self) -> range:
+        return range(self.first_offset, self.first_offset + self.count)
+
+    @property
     def last_offset(self) -> int:
         return self.first_offset + self.count - 1
 
@@ -146,7 +150,7 @@ def _check_room(tenant_id: int) -> None:
 
 
 def wait(accepted: Accepted, seconds: float, every: float = 0.03) -> bool:
-    """Whether the events can be queried, waiting for it up to ``seconds``."""
+    """Whether each event is in the table or in quarantine, waiting for it up to ``seconds``."""
     deadline = time.monotonic() + seconds
     landed = StreamPartition.across_tenants.filter(
         pk=accepted.partition_id, position__gt=accepted.last_offset

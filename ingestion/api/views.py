@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from typing import BinaryIO, cast
+import logging
+from dataclasses import asdict
+from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.http import HttpResponse, JsonResponse
@@ -9,15 +11,20 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from ingestion.api.body import decoded, too_large
-from ingestion.api.lines import events
-from ingestion.api.spool import Accepted, accept, wait
+from ingestion.api.lines import SHOWN, events, places
+from ingestion.api.serializers import SettledSerializer, TakenSerializer
+from ingestion.api.spool import RECEIPTS_KEPT, Accepted, accept, wait
 from ingestion.models import Source
+from ingestion.quarantine import within
 from tenants.api.authentication import Caller
 from tenants.api.endpoint import Endpoint
 from tenants.api.limited import refused
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
 from tenants.plans.admission import OverLimit, take_in
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
 
 #: Seconds that ``?wait=true`` waits before it answers 202 after all.
 WAIT = 10.0
@@ -28,7 +35,8 @@ _TRUE, _FALSE = {"true", "1", "yes", ""}, {"false", "0", "no"}
 class EventsView(Endpoint):
     """``POST /api/v1/events/<source>``: take events for a source of the caller's tenant.
 
-    202: they are safe, and will be in the table soon. 200 (``?wait=true``): they can be queried.
+    202: they are safe, and will be in the table soon. 200 (``?wait=true``): each of them is in the
+    table or in quarantine, and the answer says how many are where, and why.
     A paused source takes events too, and lands them when it is resumed.
     """
 
@@ -44,7 +52,9 @@ class EventsView(Endpoint):
         request={"application/x-ndjson": OpenApiTypes.STR, "application/json": OpenApiTypes.OBJECT},
         parameters=[
             OpenApiParameter(
-                "wait", OpenApiTypes.BOOL, description="Answer when the events can be queried."
+                "wait",
+                OpenApiTypes.BOOL,
+                description="Answer when it is known what landed: up to 10 s.",
             ),
             OpenApiParameter(
                 "Idempotency-Key",
@@ -54,8 +64,10 @@ class EventsView(Endpoint):
             ),
         ],
         responses={
-            200: OpenApiResponse(OpenApiTypes.OBJECT, "The events can be queried."),
-            202: OpenApiResponse(OpenApiTypes.OBJECT, "The events are safe."),
+            200: OpenApiResponse(
+                SettledSerializer, "Each event can be queried, or is in quarantine with a reason."
+            ),
+            202: OpenApiResponse(TakenSerializer, "The events are safe."),
             (400, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
             ),
@@ -77,18 +89,20 @@ class EventsView(Endpoint):
         source = _source(self.caller(request), name)
         should_wait = _flag(request.query_params.get("wait", "false"))
         key = _idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
-        lines = events(_body(request))
+        body = _body(request)
+        lines = events(body)
         accepted = self._take(source, lines, key)
+        taken = {
+            "accepted": accepted.count,
+            "first_offset": accepted.first_offset,
+            "last_offset": accepted.last_offset,
+            "queryable": False,
+        }
         # A paused source lands nothing, so there is nothing to wait for.
-        queryable = should_wait and source.active and wait(accepted, WAIT)
+        settled = _settled(source, accepted, body) if should_wait and source.active else None
         return JsonResponse(
-            {
-                "accepted": accepted.count,
-                "first_offset": accepted.first_offset,
-                "last_offset": accepted.last_offset,
-                "queryable": queryable,
-            },
-            status=200 if queryable else 202,
+            taken | (settled or {}),
+            status=202 if settled is None else 200,
             headers={"Idempotent-Replayed": "true"} if accepted.replayed else {},
         )
 
@@ -109,6 +123,27 @@ class EventsView(Endpoint):
         else:
             self.did = (0, 0, 0, accepted.count, size)
         return accepted
+
+
+def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] | None:
+    """How many landed, and which did not fit; None where that is not known in time."""
+    if not wait(accepted, WAIT):
+        return None
+    try:
+        refused_ = within(source, 0, accepted.offsets, RECEIPTS_KEPT * 2, SHOWN)
+    except WarehouseError as error:
+        log.warning("Quarantine of %s: %s", source, error)
+        return None
+    stands = places(body, accepted.count) if refused_.first else ()
+    return {
+        "queryable": not refused_.messages,
+        "landed": accepted.count - refused_.messages,
+        "quarantined": refused_.messages,
+        "quarantine": [
+            {"line": stands[one.offset - accepted.first_offset], **asdict(one)}
+            for one in refused_.first
+        ],
+    }
 
 
 def _source(caller: Caller, name: str) -> Source:

@@ -261,7 +261,15 @@ def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
 
     event = b'{"id": 5000, "customer": {"country": "US"}, "total": 9.99}'
     taken = call(f"{urls['WEB_URL']}/api/v1/events/orders-http?wait=true", key, event)
-    assert taken == {"accepted": 1, "first_offset": 0, "last_offset": 0, "queryable": True}
+    assert taken == {
+        "accepted": 1,
+        "first_offset": 0,
+        "last_offset": 0,
+        "queryable": True,
+        "landed": 1,
+        "quarantined": 0,
+        "quarantine": [],
+    }
     expected = [
         {"country": "DE", "orders": 50, "total": 75},
         {"country": "FR", "orders": 50, "total": 75},

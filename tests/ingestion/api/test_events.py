@@ -24,6 +24,7 @@ from tenants.api.problem import Problem
 from tenants.keys import create_key
 from tenants.models import Tenant
 from tenants.warehouse import client as warehouse
+from tenants.warehouse.errors import WarehouseUnreachable
 
 NDJSON = "application/x-ndjson"
 
@@ -254,6 +255,72 @@ def test_a_wait_that_takes_too_long_answers_202(
     monkeypatch.setattr(views, "WAIT", 0.1)
     answer = send(b'{"n": 1}', query="?wait=true")
     assert (answer.status_code, answer.json()["queryable"]) == (202, False)
+
+
+@pytest.fixture
+def waits(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slice runs where the endpoint would wait for one."""
+
+    def land(accepted: spool.Accepted, seconds: float) -> bool:
+        Slice(None, seconds=0.8).run()
+        return spool.wait(accepted, seconds)
+
+    monkeypatch.setattr(views, "wait", land)
+
+
+MIXED = [b'{"n": 1}', b'{"n": -5}', b'{"s": "x"}', b'{"n": 2}']
+REFUSED = [
+    {"offset": 1, "reason": "out_of_range", "column": "n", "expected": "UInt32", "value": "-5"},
+    {"offset": 2, "reason": "missing", "column": "n", "expected": "UInt32", "value": ""},
+]
+
+
+@pytest.mark.parametrize(
+    ("body", "lines"),
+    [
+        (b"\n".join(MIXED), [2, 3]),
+        (b"\n\n" + b"\r\n \n".join(MIXED), [5, 7]),
+        (b"[" + b",\n\n".join(MIXED) + b"]", [2, 3]),
+    ],
+)
+def test_a_sender_that_waits_is_told_what_landed_and_what_did_not_fit(
+    body: bytes, lines: list[int], send: Callable[..., Any], waits: None
+) -> None:
+    answer = send(body, query="?wait=true", headers={"Idempotency-Key": "a"})
+    expected = {
+        "accepted": 4,
+        "first_offset": 0,
+        "last_offset": 3,
+        "queryable": False,
+        "landed": 2,
+        "quarantined": 2,
+        "quarantine": [{"line": line, **one} for line, one in zip(lines, REFUSED, strict=True)],
+    }
+    assert (answer.status_code, answer.json()) == (200, expected)
+    again = send(body, query="?wait=true", headers={"Idempotency-Key": "a"})
+    assert (again["Idempotent-Replayed"], again.json()) == ("true", expected)
+    # What came before and after is not told.
+    answer = send(b'{"n": 7}', query="?wait=true").json()
+    assert (answer["queryable"], answer["landed"], answer["quarantine"]) == (True, 1, [])
+    answer = send(b'\n{\n"n": -1\n}', query="?wait=true").json()
+    assert (answer["quarantined"], answer["quarantine"][0]["line"]) == (1, 2)
+
+
+def test_a_hundred_misfits_are_shown_of_many(send: Callable[..., Any], waits: None) -> None:
+    answer = send(b'{"n": -1}\n' * 250 + b'{"n": 1}', query="?wait=true").json()
+    assert (answer["landed"], answer["quarantined"], len(answer["quarantine"])) == (1, 250, 100)
+
+
+def test_where_the_quarantine_can_not_be_asked_nothing_is_claimed(
+    send: Callable[..., Any], waits: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise WarehouseUnreachable("no answer")
+
+    monkeypatch.setattr(views, "within", away)
+    answer = send(b'{"n": -1}', query="?wait=true")
+    assert (answer.status_code, answer.json()["queryable"]) == (202, False)
+    assert "landed" not in answer.json()
 
 
 def test_a_paused_source_takes_events_and_lands_them_later(
