@@ -142,6 +142,7 @@ class QueryView(Running):
     """A published query: GET with parameters in the address, POST with a JSON object of them."""
 
     scope = Scope.QUERIES_RUN
+    arguments = None  # they are the query's own
 
     @extend_schema(
         operation_id="run_query",

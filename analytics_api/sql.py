@@ -15,6 +15,7 @@ from analytics_api.parameters import load
 from analytics_api.selectors import Published
 from analytics_api.services import Checked, check_query
 from tenants.api.authentication import Caller
+from tenants.api.body import refuse_unknown
 from tenants.api.fields import Text
 from tenants.api.problem import Problem
 from tenants.api.recent import Recent
@@ -24,7 +25,7 @@ from tenants.warehouse.errors import WarehouseError
 
 #: A statement that was checked is not checked again for this many seconds.
 MEMORY_SECONDS = 5.0
-_MEMBERS = {"sql", "parameters"}
+_MEMBERS = ("sql", "parameters")
 _recent: Recent[tuple[object, ...], Checked] = Recent(MEMORY_SECONDS, size=1_000)
 
 
@@ -38,6 +39,7 @@ class SQLView(Running):
     """``POST``: run one SELECT over the tenant's tables."""
 
     scope = Scope.QUERIES_SQL
+    arguments = ("format",)
 
     @extend_schema(
         operation_id="run_sql",
@@ -61,9 +63,9 @@ class SQLView(Running):
         """Check it as a saved query is checked, then run it."""
         form = chosen_format(request, "", request.query_params.getlist("format"))
         body = json_body(request)
+        refuse_unknown(body, _MEMBERS)
         sql, values = body.get("sql"), body.get("parameters", {})
-        is_known = not set(body) - _MEMBERS and isinstance(values, dict)
-        if not is_known or not isinstance(sql, str) or not sql:
+        if not isinstance(values, dict) or not isinstance(sql, str) or not sql:
             detail = 'Send {"sql": "SELECT …", "parameters": {"name": value}}.'
             raise Problem(400, "body", detail)
         caller = self.caller(request)

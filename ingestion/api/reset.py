@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 
 from ingestion.api.serializers import ResetRequestSerializer, ResetSerializer
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source
 from ingestion.errors import IngestionError
 from ingestion.services.resets import CannotReset, Target, Where, preview, reset
+from tenants.api.body import read
 from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem
 from tenants.audit import record
@@ -46,7 +45,7 @@ class ResetView(Endpoint):
     def post(self, request: Request, name: str) -> HttpResponse:
         """Preview it, or do it."""
         source = own_source(self.caller(request), name)
-        asked = _asked(request)
+        asked = read(ResetRequestSerializer, request)
         target = Target(
             Where(asked["to"]), asked.get("offset"), asked.get("time"), asked.get("partition")
         )
@@ -64,14 +63,3 @@ class ResetView(Endpoint):
             raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
         found = {"done": not asked["preview"], "partitions": moves}
         return JsonResponse(ResetSerializer(found).data)
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    try:
-        given = ResetRequestSerializer(data=request.data)
-    except ParseError as error:
-        raise Problem(400, "body_unreadable", "The body is no JSON.") from error
-    if not given.is_valid():
-        first = next(iter(given.errors.items()))
-        raise Problem(400, "parameter_invalid", f"{first[0]}: {first[1][0]}")
-    return dict(given.validated_data)

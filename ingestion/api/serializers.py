@@ -104,12 +104,13 @@ class _ResetRequestDescribed(OpenApiSerializerExtension):  # type: ignore[no-unt
             self.target, direction, bypass_extensions=True
         )
         return schema | {
+            "additionalProperties": False,
             "anyOf": [
                 # Patterns, as drf-spectacular puts the whole list of values for any enum of it.
                 {"properties": {"to": {"pattern": "^(start|end)$"}}},
                 {"properties": {"to": {"pattern": "^offset$"}}, "required": ["offset"]},
                 {"properties": {"to": {"pattern": "^time$"}}, "required": ["time"]},
-            ]
+            ],
         }
 
 

@@ -21,6 +21,7 @@ from ingestion.consume.status import source_status
 from ingestion.models import Source
 from ingestion.services import sources
 from tenants.api.authentication import Caller
+from tenants.api.body import read_nothing
 from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem, not_found
 from tenants.audit import record
@@ -87,6 +88,7 @@ class PauseView(Endpoint):
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> HttpResponse:
+        read_nothing(request)
         source = own_source(self.caller(request), name)
         if source.active:
             sources.pause(source)
@@ -106,6 +108,7 @@ class ResumeView(Endpoint):
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> HttpResponse:
+        read_nothing(request)
         source = own_source(self.caller(request), name)
         if not source.active:
             sources.resume(source)

@@ -41,6 +41,7 @@ class EventsView(Endpoint):
     """
 
     scope = Scope.EVENTS_WRITE
+    arguments = ("wait",)
 
     @extend_schema(
         operation_id="send_events",

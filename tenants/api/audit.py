@@ -54,6 +54,7 @@ class AuditView(Endpoint):
     """The audit log of the caller's tenant, newest first."""
 
     scope = Scope.MANAGE
+    arguments = ("before", "since", "until", "action", "limit")
 
     @extend_schema(
         operation_id="list_audit",

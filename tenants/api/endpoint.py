@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from tenants.api import description as _scheme  # noqa: F401 - registers itself
 from tenants.api.authentication import APIKeyAuthentication, Caller, HasScope
+from tenants.api.body import check_arguments
 from tenants.api.limited import busy, refused
 from tenants.api.problem import Problem, not_found
 from tenants.plans.admission import Admission, OverLimit, admit
@@ -41,6 +42,8 @@ class Endpoint(APIView):
     permission_classes = (HasScope,)
     scope: str = ""
     is_query = False
+    #: Names that the query string may have; None: the view looks itself.
+    arguments: tuple[str, ...] | None = ()
 
     #: What the call did, in the order of ``tally.FIELDS`` from ``queries`` on.
     did: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
@@ -98,6 +101,8 @@ class Endpoint(APIView):
             raise refused(error) from None
         if "\0" in request.path:  # Postgres has no such text
             raise not_found()
+        if self.arguments is not None:
+            check_arguments(request, self.arguments)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Headers of the limits; the slot is free again, and the call is counted.

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from datetime import timedelta
-from typing import Any
 
 from django.core.validators import RegexValidator
 from django.http import HttpResponse, JsonResponse
@@ -16,6 +14,7 @@ from rest_framework.request import Request
 
 from tenants import keys, rights
 from tenants.api.authentication import Caller
+from tenants.api.body import read, read_nothing
 from tenants.api.endpoint import Endpoint
 from tenants.api.fields import Text, Whole
 from tenants.api.problem import Problem, not_found
@@ -138,7 +137,7 @@ class KeysView(Endpoint):
         responses={201: MadeSerializer, **_INPUT, **_RIGHTS, **_KNOWN},
     )
     def post(self, request: Request) -> HttpResponse:
-        asked = _read(NewKeySerializer, request)
+        asked = read(NewKeySerializer, request)
         own = APIKey.across_tenants.select_related("tenant").get(pk=self.caller(request).key_id)
         named = {one.name: asked[one.name] for one in fields(Rights) if one.name in asked}
         wanted = rights.of_columns({k: v for k, v in named.items() if v is not None})
@@ -184,7 +183,7 @@ class RotateView(Endpoint):
     )
     def post(self, request: Request, prefix: str) -> HttpResponse:
         key = _own(self.caller(request), prefix)
-        overlap = timedelta(seconds=_read(RotationSerializer, request)["overlap_seconds"])
+        overlap = timedelta(seconds=read(RotationSerializer, request)["overlap_seconds"])
         own = APIKey.across_tenants.get(pk=self.caller(request).key_id)
         try:
             # Whoever is shown the successor has its rights, so they must be the caller's own.
@@ -209,6 +208,7 @@ class RevokeView(Endpoint):
         responses={200: KeySerializer, **_KNOWN, **_ONE},
     )
     def post(self, request: Request, prefix: str) -> HttpResponse:
+        read_nothing(request)
         key = _own(self.caller(request), prefix)
         keys.revoke_key(key)
         return JsonResponse(KeySerializer(key).data)
@@ -227,22 +227,6 @@ def _made(key: APIKey, text: str, secret: str, status: int) -> HttpResponse:
     if secret:
         found["signing_secret"] = secret
     return JsonResponse(found, status=status, headers={"Cache-Control": "no-store"})
-
-
-def _read(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
-    """The body as ``kind`` describes it; raises Problem."""
-    try:
-        given = json.loads(request._request.body or b"{}")  # noqa: SLF001 - DRF would parse it
-    except (ValueError, RecursionError):
-        raise Problem(400, "json", "The body is not JSON.") from None
-    serializer = kind(data=given)
-    if isinstance(given, dict) and (unknown := sorted(set(given) - set(serializer.fields))):
-        detail = f"There is no member {unknown[0][:60]!r}. These are: {list(serializer.fields)}."
-        raise Problem(400, "unknown_member", detail)
-    if not serializer.is_valid():
-        detail = "The body is not what this address takes."
-        raise Problem(400, "invalid", detail, errors=serializer.errors)
-    return dict(serializer.validated_data)
 
 
 def _refused(error: RightsRefused) -> Problem:

@@ -119,6 +119,7 @@ class UsageView(Endpoint):
     """The usage of the caller's tenant."""
 
     scope = Scope.MANAGE
+    arguments = ("from", "to", "format")
 
     @extend_schema(
         operation_id="list_usage",

@@ -159,12 +159,49 @@ def test_no_key_gives_more_than_it_has(make: Callable[..., Tenant]) -> None:
         {"name": 7, "scopes": ["manage"]},
         [],
         7,
+        None,
     ],
 )
 def test_what_is_no_key_is_refused_with_its_field(body: Any, owner: Caller) -> None:
     answer = owner.call("post", "keys", json.dumps(body))
     assert answer.status_code == 400, answer.content
     assert APIKey.objects.filter(tenant=owner.row.tenant).count() == 1
+
+
+@pytest.mark.parametrize(
+    ("address", "body", "code", "says"),
+    [
+        ("keys", '{"name": "x", "scopes": ["manage"], "querys": ["a"]}', "unknown_", "'queries'?"),
+        ("keys", '{"name": "x", "scopes": ["manage"], "name": "y"}', "doubled_member", "'name'"),
+        ("keys", '{"name": "x", "scopes": ["manage"], "x": {"a": 1, "a": 2}}', "doubled_", "'a'"),
+        ("keys?dry=1", '{"name": "x", "scopes": ["manage"]}', "unknown_parameter", "'dry'"),
+        ("keys/{}/rotate", '{"overlap": 7}', "unknown_member", "'overlap_seconds'?"),
+        ("keys/{}/revoke", '{"overlap_seconds": 7}', "unknown_member", "takes no members"),
+        ("keys/{}/revoke", "[]", "parameter_invalid", "takes no body"),
+        ("sql", '{"sql": "SELECT 1", "paramters": {}}', "unknown_member", "'parameters'?"),
+        ("sql?formt=csv", '{"sql": "SELECT 1"}', "unknown_parameter", "'format'?"),
+        ("keys/{}/revoke?at=noon", "{}", "unknown_parameter", "takes no parameters"),
+    ],
+)
+def test_what_nobody_knows_is_refused_by_name_and_changes_nothing(
+    address: str, body: str, code: str, says: str, owner: Caller
+) -> None:
+    answer = owner.call("post", address.format(owner.row.prefix), body)
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["code"].startswith(code)
+    assert says in answer.json()["detail"]
+    (kept,) = APIKey.objects.filter(tenant=owner.row.tenant)
+    assert kept.revoked_at is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["keys?lmit=1", "plan?x=1", "usage?form=2026-01-01", "audit?limit=1&limit=2", "queries?a=1"],
+)
+def test_a_query_string_is_read_as_strictly(address: str, owner: Caller) -> None:
+    answer = owner.call("get", address)
+    assert answer.status_code == 400, answer.content
+    assert answer.json()["code"] in ("unknown_parameter", "doubled_parameter")
 
 
 @pytest.mark.parametrize(

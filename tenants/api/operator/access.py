@@ -11,6 +11,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
+from tenants.api.body import check_arguments
 from tenants.lifecycle.operators import find_operator_key
 
 _RENDERER = JSONRenderer()
@@ -58,6 +59,12 @@ class OperatorEndpoint(APIView):
 
     authentication_classes = (OperatorAuthentication,)
     permission_classes = (IsOperator,)
+    #: Names that the query string may have.
+    arguments: tuple[str, ...] = ()
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        super().initial(request, *args, **kwargs)
+        check_arguments(request, self.arguments)
 
     def perform_content_negotiation(
         self, request: Request, force: bool = False

@@ -30,12 +30,16 @@ class TenantsSerializer(_Serializer):
 
 
 class MakeSerializer(_Serializer):
+    closed = True
+
     slug = Text(min_length=1, max_length=40)
     name = Text(max_length=200, allow_blank=True, default="")
     weight = Whole(min_value=1, max_value=100, default=1)
 
 
 class LimitSerializer(_Serializer):
+    closed = True
+
     name = Text(min_length=1, max_length=200, required=False)
     weight = Whole(min_value=1, max_value=100, required=False)
     plan = Text(max_length=100, allow_blank=True, required=False)
@@ -56,6 +60,8 @@ class DeletionSerializer(_Serializer):
 
 
 class ErasureRequestSerializer(_Serializer):
+    closed = True
+
     column = Text(min_length=1, max_length=200)
     value = Text(min_length=1, max_length=10_000)
     table = Text(max_length=63, allow_blank=True, default="")

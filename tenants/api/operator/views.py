@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
 
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.exceptions import ParseError
 from rest_framework.request import Request
 
+from tenants.api.body import read, read_nothing
 from tenants.api.operator.access import OperatorEndpoint
 from tenants.api.operator.serializers import (
     DeletionSerializer,
@@ -34,9 +33,6 @@ from tenants.lifecycle.export import exports_of
 from tenants.models import Tenant
 from tenants.tasks import export_tenant, send
 from tenants.warehouse.errors import WarehouseError
-
-if TYPE_CHECKING:
-    from rest_framework.serializers import Serializer
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +74,6 @@ def _tenant(slug: str) -> Tenant:
     return tenant
 
 
-def _given(request: Request, kind: type[Serializer[Any]]) -> dict[str, Any]:
-    try:
-        given = kind(data=request.data)
-    except ParseError as error:
-        raise Problem(400, "body_unreadable", "The body is no JSON.") from error
-    if given.is_valid():
-        return dict(given.validated_data)
-    field, words = next(iter(given.errors.items()))
-    raise Problem(400, "parameter_invalid", f"{field}: {words[0]}")
-
-
 def _answer(tenant: Tenant, status_code: int = 200) -> HttpResponse:
     return JsonResponse(TenantSerializer(tenant).data, status=status_code)
 
@@ -109,13 +94,15 @@ class TenantsView(OperatorEndpoint):
         responses={201: TenantSerializer, **_problems(400, 409)},
     )
     def post(self, request: Request) -> HttpResponse:
-        given = _given(request, MakeSerializer)
+        given = read(MakeSerializer, request)
         with _translated():
             made = status.make(given["slug"], given["name"], weight=given["weight"])
         return _answer(made, 201)
 
 
 class TenantView(OperatorEndpoint):
+    arguments = ("confirm",)
+
     @extend_schema(
         operation_id="get_tenant",
         summary="Tell how a tenant is",
@@ -131,7 +118,7 @@ class TenantView(OperatorEndpoint):
         responses={200: TenantSerializer, **_problems(400, 404, 409)},
     )
     def patch(self, request: Request, slug: str) -> HttpResponse:
-        tenant, given = _tenant(slug), _given(request, LimitSerializer)
+        tenant, given = _tenant(slug), read(LimitSerializer, request)
         with _translated():
             return _answer(status.limit(tenant, **given))
 
@@ -147,6 +134,7 @@ class TenantView(OperatorEndpoint):
         responses={200: DeletionSerializer, **_problems(400, 404, 409, 503)},
     )
     def delete(self, request: Request, slug: str) -> HttpResponse:
+        read_nothing(request)
         _tenant(slug)
         with _translated():
             report = delete(slug, request.query_params.get("confirm", ""))
@@ -174,6 +162,7 @@ class SuspendView(OperatorEndpoint):
         responses={200: TenantSerializer, **_problems(404, 409)},
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
+        read_nothing(request)
         tenant = _tenant(slug)
         with _translated():
             status.suspend(tenant)
@@ -188,6 +177,7 @@ class ResumeView(OperatorEndpoint):
         responses={200: TenantSerializer, **_problems(404, 409)},
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
+        read_nothing(request)
         tenant = _tenant(slug)
         with _translated():
             status.resume(tenant)
@@ -211,6 +201,7 @@ class ExportsView(OperatorEndpoint):
         responses={202: QueuedSerializer, **_problems(404)},
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
+        read_nothing(request)
         send(export_tenant, _tenant(slug).pk)
         return JsonResponse({"queued": True}, status=202)
 
@@ -223,7 +214,7 @@ class EraseView(OperatorEndpoint):
         responses={200: ErasureSerializer, **_problems(400, 404, 409, 503)},
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
-        tenant, given = _tenant(slug), _given(request, ErasureRequestSerializer)
+        tenant, given = _tenant(slug), read(ErasureRequestSerializer, request)
         with _translated():
             report = erase(
                 tenant,

@@ -69,6 +69,25 @@ def test_a_source_in_figures_from_kafka_to_the_api(topic: Callable[..., Any], ta
     assert (second["number"], second["lag"], second["high_watermark"]) == (1, 4, 4)
 
 
+@pytest.mark.parametrize(
+    ("address", "method", "says"),
+    [
+        ("/events/pause?until=noon", "POST", "no parameter 'until'"),
+        ("/events/quarantine?reson=missing", "GET", "no parameter 'reson'"),
+        ("/events?x=1", "GET", "no parameter 'x'"),
+        ("?state=paused", "GET", "no parameter 'state'"),
+    ],
+)
+def test_a_parameter_that_there_is_not_is_refused_by_name(
+    address: str, method: str, says: str, key: str, source: Source
+) -> None:
+    answer = call(key, address, method)
+    assert (answer.status_code, answer.json()["code"]) == (400, "unknown_parameter")
+    assert says in answer.json()["detail"]
+    source.refresh_from_db()
+    assert source.active
+
+
 def test_pausing_and_resuming_take_effect_and_may_be_repeated(key: str, source: Source) -> None:
     for _ in range(2):
         assert call(key, "/events/pause", "POST").json()["state"] == "paused"

@@ -57,7 +57,8 @@ def last() -> AuditEntry:
 def called(tenant: Tenant, method: str, path: str, **data: Any) -> Any:
     _, text = keys.create_key(tenant, "robot", scopes=[Scope.MANAGE])
     send = getattr(Client(), method)
-    return send(f"/api/v1/{path}", data, headers={"Authorization": f"Bearer {text}"})
+    kind = {} if method == "get" else {"content_type": "application/json"}
+    return send(f"/api/v1/{path}", data, headers={"Authorization": f"Bearer {text}"}, **kind)
 
 
 # --- Append-only --------------------------------------------------------------------------------

@@ -31,6 +31,9 @@ ADDRESSES = [
 ]
 
 
+JSON = "application/json"
+
+
 class Operator:
     def __init__(self, key: str) -> None:
         self.key = key
@@ -39,8 +42,11 @@ class Operator:
     def __call__(self, method: str, path: str, body: Any = None, key: str = "") -> Any:
         return getattr(self.client, method)(
             f"/api/v1/tenants{path}",
-            *(() if body is None else (body,)),
-            **({} if body is None else {"content_type": "application/json"}),
+            **(
+                {}
+                if method == "get"
+                else {"data": {} if body is None else body, "content_type": JSON}
+            ),
             headers={"Authorization": f"Bearer {key or self.key}"},
         )
 
@@ -133,6 +139,16 @@ def test_a_tenant_is_made_limited_suspended_and_resumed(
     [
         ("post", "", "{", "body_unreadable"),
         ("post", "", [], "parameter_invalid"),
+        ("post", "", {"slug": "abc", "wieght": 7}, "unknown_member"),
+        ("post", "", '{"slug": "abc", "slug": "abd"}', "doubled_member"),
+        ("patch", "/{slug}", {"weigth": 7}, "unknown_member"),
+        ("post", "/{slug}/erase", {"column": "a", "value": "b", "prevew": True}, "unknown_member"),
+        ("post", "/{slug}/suspend", {"for": "a day"}, "unknown_member"),
+        ("post", "/{slug}/resume", {"at": "noon"}, "unknown_member"),
+        ("post", "/{slug}/exports", {"tables": ["a"]}, "unknown_member"),
+        ("post", "/{slug}/exports", [1], "parameter_invalid"),
+        ("patch", "/{slug}?weight=7", {}, "unknown_parameter"),
+        ("delete", "/{slug}?confirm=a&confirm={slug}", {}, "doubled_parameter"),
         ("post", "", {}, "parameter_invalid"),
         ("post", "", {"slug": "Not A Slug"}, "refused"),
         ("post", "", {"slug": "a\0b"}, "refused"),
