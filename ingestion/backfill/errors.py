@@ -2,7 +2,8 @@
 
 IngestionError
 └── BackfillError          the engineer must act; the text says on what
-    └── FileUnreadable     the file is not there, cut short, or not of its format
+    ├── FileUnreadable     the file is not there, cut short, or not of its format
+    └── MostlyMisfits      so much of it does not fit that it was stopped
 """
 
 from __future__ import annotations
@@ -16,3 +17,7 @@ class BackfillError(IngestionError):
 
 class FileUnreadable(BackfillError):
     """The file can't be read as what its name says."""
+
+
+class MostlyMisfits(BackfillError):
+    """More of the rows than the limit did not fit, or would not."""

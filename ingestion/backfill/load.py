@@ -10,37 +10,41 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import pyarrow as pa
 from django.db import connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ingestion import versions
 from ingestion.backfill.chunks import Chunk, cut
-from ingestion.backfill.errors import BackfillError
+from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.gauge import NO_SOURCE, QUARANTINE_LIMIT, Gauge, cut_of
 from ingestion.backfill.readers import READERS
-from ingestion.connectors.chunk import chunk as columnar
 from ingestion.consume import inbox
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
 from ingestion.consume.repair import complete, is_remembered
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 
-#: What ``_source`` says of rows that came by no source.
-NO_SOURCE = 0
 DEFAULT_CHUNK_ROWS = 100_000
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """``rows`` of the file, misfits among them; ``before``: those that an earlier run loaded."""
+    """Rows of the file by where they are; ``skipped``: those that an earlier run had loaded.
 
-    rows: int
+    ``all_rows`` and ``all_quarantined`` are of all runs together.
+    """
+
+    landed: int
     quarantined: int
-    before: int
+    skipped: int
+    all_rows: int
+    all_quarantined: int
+
+    @property
+    def is_bad(self) -> bool:
+        """Nothing is in the table, or more than half is not."""
+        return self.all_rows == self.all_quarantined or self.all_quarantined * 2 > self.all_rows
 
 
 def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
@@ -49,7 +53,8 @@ def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int)
         table=table,
         sha256=digest,
         defaults={
-            "name": str(file.path.name)[:500],
+            # A name may be any bytes, and Postgres takes UTF-8 alone.
+            "name": file.path.name.encode("utf-8", "replace").decode()[:500],
             "format": file.format,
             "chunk_rows": chunk_rows,
         },
@@ -57,21 +62,29 @@ def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int)
     return backfill
 
 
-def load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None]) -> Loaded:
+def load(
+    backfill: Backfill,
+    file: HistoryFile,
+    advance: Callable[[Chunk], None],
+    limit: int = QUARANTINE_LIMIT,
+) -> Loaded:
     """Bring all of the file into the table; ``advance`` is told of each chunk that is there.
+
+    ``limit``: per cent of misfits beyond which it stops, as early as it can; 0: never.
 
     Raises BackfillError, FileUnreadable and WarehouseError; a later run goes on from there.
     """
     with _alone(backfill):
         backfill.refresh_from_db()
-        before = backfill.rows
+        before = (backfill.rows, backfill.quarantined)
         try:
-            _load(backfill, file, advance)
+            _load(backfill, file, advance, Gauge(limit))
         except Exception as error:
             _ended(backfill, BackfillState.FAILED, str(error))
             raise
         _ended(backfill, BackfillState.DONE, "")
-    return Loaded(backfill.rows, backfill.quarantined, before)
+    rows, misfits = backfill.rows - before[0], backfill.quarantined - before[1]
+    return Loaded(rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined)
 
 
 @contextmanager
@@ -89,24 +102,33 @@ def _alone(backfill: Backfill) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
-def _load(backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None]) -> None:
+def _load(
+    backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
+) -> None:
     """Read the file once, and anew where its rows are typed by another version from some row on."""
     told = -1
     while True:
         table = Table.across_tenants.select_related("tenant__warehouse").get(pk=backfill.table_id)
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
-        for chunk in _chunks(backfill, file, versions.columns_of(table, version)):
+        columns = versions.columns_of(table, version)
+        for chunk in _chunks(backfill, file, columns):
+            if not (gauge.was_tried or backfill.chunks.filter(from_row=chunk.from_row).exists()):
+                gauge.try_out(backfill, chunk, columns)
             row, is_new = _chunk_row(backfill, chunk, version)
             if row is None:
                 break
             if row.done_at is None:
-                _land(backfill, table, row, chunk, is_new=is_new)
+                misfits = _land(backfill, table, row, chunk, is_new=is_new)
+                gauge.count(backfill, len(chunk.messages), misfits)
             if chunk.from_row > told:
                 advance(chunk)
                 told = chunk.from_row
         else:
-            return
+            break
+    if told < 0:
+        msg = f"{file.shown}: it has no rows."
+        raise FileUnreadable(msg)
 
 
 def _chunks(
@@ -140,9 +162,10 @@ def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[Backfill
 
 def _land(
     backfill: Backfill, table: Table, row: BackfillChunk, chunk: Chunk, *, is_new: bool
-) -> None:
+) -> int:
+    """Insert a chunk and close it; returns how many of its rows did not fit."""
     at = inbox.address_of_version(table, row.table_version)
-    cut_ = _cut(backfill, row, chunk)
+    cut_ = cut_of(backfill, row.token, chunk, row.table_version)
     if is_new:
         inbox.insert(at, NO_SOURCE, cut_)
     else:
@@ -156,27 +179,11 @@ def _land(
         Backfill.across_tenants.filter(pk=backfill.pk).update(
             rows=F("rows") + len(chunk.messages), quarantined=F("quarantined") + quarantined
         )
-
-
-def _cut(backfill: Backfill, row: BackfillChunk, chunk: Chunk) -> Cut:
-    count = len(chunk.messages)
-    times = [int(backfill.started_at.timestamp() * 1000)] * count
-    columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)
-    intent = Intent(
-        lease=Lease(0, NO_SOURCE, backfill.pk, "", 0),
-        token=row.token,
-        from_offset=chunk.from_row,
-        to_offset=chunk.to_row,
-        rows=count,
-        bytes=columns.bytes,
-        newest=columns.newest,
-        table_version=row.table_version,
-    )
-    return Cut(intent, pa.Table.from_batches([columns.rows]))
+    return quarantined
 
 
 def _ended(backfill: Backfill, state: BackfillState, error: str) -> None:
     Backfill.across_tenants.filter(pk=backfill.pk).update(
-        state=state, error=error, finished_at=timezone.now()
+        state=state, error=error.replace("\0", ""), finished_at=timezone.now()
     )
     backfill.refresh_from_db()

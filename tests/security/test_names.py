@@ -77,7 +77,7 @@ def test_a_files_name_commands_neither_terminal_nor_page(
         call_command("backfill", str(table), str(file), stdout=out, stderr=err)
         said = out.getvalue()
         leaked = "" if said.count("\n") == 1 and said[:-1].isprintable() else "the terminal"
-        if "1 rows loaded" not in said or not Backfill.objects.filter(name=attack.text).exists():
+        if "1 rows landed" not in said or not Backfill.objects.filter(name=attack.text).exists():
             leaked = leaked or f"the load: {said!r}"
         tally.note("names", attack, leaked)
     assert not tally.at("names", "filenames")

@@ -17,10 +17,12 @@ from typing import Any
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.readers import head, needed
 from ingestion.backfill.readers.opening import Block, opened, readable
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
+_OTHER_DELIMITERS = ";\t|"
 #: RFC 8259, section 6.
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _WRAPPER = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)\Z")
@@ -43,11 +45,14 @@ class Template:
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """The rows behind the header. One that has more or fewer fields becomes a JSON array."""
     csv.field_size_limit(_FIELD_BYTES)
+    with readable(file):
+        head.read(file)
     with readable(file), opened(file) as (stream, raw):
         # Broken UTF-8 comes out as it went in, and is judged with the message.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(text)
         header = _header(file, rows)
+        _check_header(file, header, columns)
         template = _template(header, columns)
         messages: list[bytes] = []
         for row in _lines(file, rows):
@@ -61,12 +66,32 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
 def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
     header = next(_lines(file, rows), None)
     if header is None:
-        msg = f"{file.path}: it is empty. A CSV file begins with the names of its columns."
+        msg = f"{file.shown}: it is empty. A CSV file begins with the names of its columns."
         raise FileUnreadable(msg)
     if repeated := sorted({name for name in header if header.count(name) > 1}):
-        msg = f"{file.path}: its header names {', '.join(map(repr, repeated))} more than once."
+        msg = f"{file.shown}: its header names {', '.join(map(repr, repeated))} more than once."
         raise FileUnreadable(msg)
     return header
+
+
+def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec]) -> None:
+    """Refuse a header of another delimiter, or without what the table needs."""
+    known = _known(columns)
+    here = len(known.keys() & set(header))
+    for sign in _OTHER_DELIMITERS:
+        fields = {one.strip('" ') for one in sign.join(header).split(sign)}
+        if len(known.keys() & fields) > here:
+            shown = {"\t": "tabs"}.get(sign, repr(sign))
+            msg = f"{file.shown}: its fields are separated by {shown}. Write it with commas."
+            raise FileUnreadable(msg)
+    needed.check(
+        file, columns, lambda one: bool({one.name, one.path or one.name} & set(header)), header
+    )
+
+
+def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
+    """What a header may call a column: its name or its path, and a path goes first."""
+    return {one.name: one for one in columns} | {one.path or one.name: one for one in columns}
 
 
 def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -76,7 +101,7 @@ def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
                 yield row
     except csv.Error as error:
         line = getattr(rows, "line_num", 0)
-        msg = f"{file.path}, line {line}: it can't be read as csv: {error}."
+        msg = f"{file.shown}, line {line}: it can't be read as csv: {error}."
         raise FileUnreadable(msg) from error
 
 
@@ -93,7 +118,7 @@ def _message(row: list[str], template: Template) -> bytes:
 
 def _template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
     """How a row becomes a message. A header gives columns' paths or names, and may give others."""
-    known = {one.name: one for one in columns} | {one.path or one.name: one for one in columns}
+    known = _known(columns)
     tree: dict[str, Any] = {}
     for index, key in enumerate(header):
         column = known.get(key)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from ingestion.backfill.errors import FileUnreadable
-from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.errors import BackfillError, FileUnreadable
+from ingestion.backfill.file import HistoryFile, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,18 @@ class Block:
 
 @contextmanager
 def readable(file: HistoryFile) -> Iterator[None]:
-    """Raise FileUnreadable for what pyarrow and the system say of a file."""
+    """Raise FileUnreadable for whatever goes wrong with a file.
+
+    What a broken one makes of pyarrow, json and csv nobody can list: a number out of range, a name
+    that is no UTF-8, too little memory for what it claims to hold.
+    """
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
-        msg = f"{file.path}: it can't be read as {_kind(file)}: {error}"
+    except BackfillError:
+        raise
+    except Exception as error:
+        words = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = f"{file.shown}: it can't be read as {_kind(file)}: {shown(words)}"
         raise FileUnreadable(msg) from error
 
 

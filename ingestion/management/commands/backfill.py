@@ -18,7 +18,8 @@ from rich.progress import (
 )
 
 from ingestion.backfill.errors import BackfillError
-from ingestion.backfill.file import Format, HistoryFile, describe, sha256
+from ingestion.backfill.file import Format, HistoryFile, describe, sha256, shown
+from ingestion.backfill.gauge import QUARANTINE_LIMIT
 from ingestion.backfill.load import DEFAULT_CHUNK_ROWS, Loaded, load, open_backfill
 from ingestion.errors import IngestionError
 from ingestion.models import Table
@@ -51,16 +52,26 @@ class Command(ChangingCommand):
             default=DEFAULT_CHUNK_ROWS,
             help="rows of one insert (%(default)s)",
         )
+        parser.add_argument(
+            "--quarantine-limit",
+            metavar="PER_CENT",
+            type=int,
+            default=QUARANTINE_LIMIT,
+            help="stop once more than that share of the rows do not fit; the first thousand are "
+            "tried out before any is loaded; 0 loads all of them, whatever comes (%(default)s)",
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         if options["chunk_rows"] < 1:
             msg = f"--chunk-rows must be at least 1, not {options['chunk_rows']}."
             raise CommandError(msg)
+        if not 0 <= options["quarantine_limit"] <= 100:
+            msg = f"--quarantine-limit is per cent, 0 to 100, not {options['quarantine_limit']}."
+            raise CommandError(msg)
         table = _table(options["table"])
         try:
             files = [describe(path, options["format"]) for path in options["files"]]
-            for file in files:
-                self._load(table, file, options["chunk_rows"])
+            bad = [file for file in files if self._load(table, file, options).is_bad]
         except BackfillError as error:
             raise CommandError(str(error)) from error
         except (WarehouseError, IngestionError) as error:
@@ -69,27 +80,34 @@ class Command(ChangingCommand):
         except KeyboardInterrupt as error:
             msg = f"Interrupted. {_AGAIN}"
             raise CommandError(msg, returncode=130) from error
+        if bad:
+            names = ", ".join(_name(file) for file in bad)
+            msg = f"More than half is in the quarantine, and not in {table}: {names}."
+            raise CommandError(msg)
 
-    def _load(self, table: Table, file: HistoryFile, chunk_rows: int) -> None:
-        name = _shown(file.path)
+    def _load(self, table: Table, file: HistoryFile, options: dict[str, Any]) -> Loaded:
+        name = _name(file)
         with _progress(self.stderr) as progress:
             reading = progress.add_task(f"{name}: reading", total=file.size)
             digest = sha256(file.path, lambda count: progress.advance(reading, count))
             progress.remove_task(reading)
             loading = progress.add_task(f"{name}: loading", total=file.size)
-            backfill = open_backfill(table, file, digest, chunk_rows)
+            backfill = open_backfill(table, file, digest, options["chunk_rows"])
             loaded = load(
-                backfill, file, lambda chunk: progress.update(loading, completed=chunk.read)
+                backfill,
+                file,
+                lambda chunk: progress.update(loading, completed=chunk.read),
+                options["quarantine_limit"],
             )
-        if loaded.rows > loaded.before:
-            detail = {"file": file.path.name, "rows": loaded.rows - loaded.before}
+        if loaded.landed or loaded.quarantined:
+            detail = {"file": name, "rows": loaded.landed, "quarantined": loaded.quarantined}
             record("table.backfill", table, tenant=table.tenant, detail=detail)
         self.stdout.write(f"{name}: {_told(table, loaded)}")
+        return loaded
 
 
-def _shown(path: Path) -> str:
-    """A file's name without what would command a terminal, or forge a line of ours."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in path.name)
+def _name(file: HistoryFile) -> str:
+    return shown(Path(file.path.name))
 
 
 def _progress(stream: Any) -> Progress:
@@ -105,18 +123,13 @@ def _progress(stream: Any) -> Progress:
 
 
 def _told(table: Table, loaded: Loaded) -> str:
-    new = loaded.rows - loaded.before
-    if not new:
-        return f"nothing to load: its {loaded.rows:,} rows are in {table} already."
-    text = f"{new:,} rows loaded into {table}"
-    if loaded.before:
-        text += f", after {loaded.before:,} that were there already"
+    text = (
+        f"{loaded.landed:,} rows landed in {table}, {loaded.quarantined:,} are in quarantine, "
+        f"{loaded.skipped:,} were skipped, as an earlier run had loaded them."
+    )
     if loaded.quarantined:
-        text += (
-            f"; of all, {loaded.quarantined:,} did not fit and are in {table}__quarantine, each "
-            "with its reason"
-        )
-    return f"{text}."
+        text += f" What did not fit, and why: manage.py quarantine {table}"
+    return text
 
 
 def _table(text: str) -> Table:

@@ -18,6 +18,8 @@ from django.core.management import CommandError, call_command
 
 from ingestion.backfill import load as loading
 from ingestion.models import Backfill, BackfillChunk, Table
+from ingestion.provision import provision_table
+from ingestion.services.tables import request_table
 from tenants.models import Tenant
 from tenants.warehouse import client
 
@@ -64,13 +66,15 @@ def test_ndjson_is_loaded_once(suffix: str, table: Table, tmp_path: Path) -> Non
     file = tmp_path / f"history.ndjson{suffix}"
     file.write_bytes(pack(ndjson(0, 2500) + b'\n{"n": "x"}\nnot json'))
     said = run(table, file, chunk_rows=1000)
-    assert "2,502 rows loaded" in said
-    assert "2 did not fit" in said
+    assert "2,500 rows landed" in said
+    assert "2 are in quarantine" in said
+    assert "0 were skipped" in said
     assert (count(table), count(table, "events__quarantine")) == (2500, 2)
-    assert "nothing to load" in run(table, file, chunk_rows=7)
+    assert "0 rows landed" in (again := run(table, file, chunk_rows=7))
+    assert "2,502 were skipped" in again
     copy = tmp_path / f"copy.ndjson{suffix}"
     copy.write_bytes(file.read_bytes())
-    assert "nothing to load" in run(table, copy)
+    assert "2,502 were skipped" in run(table, copy)
     assert count(table) == 2500
 
 
@@ -139,7 +143,7 @@ def test_a_run_that_was_killed_is_gone_on_with_and_doubles_nothing(
             run(table, file, chunk_rows=100)
     assert BackfillChunk.objects.filter(backfill__table=table, done_at=None).count() == 1
     # Other chunk sizes do not matter: what was begun ends where it was to end.
-    assert "after 200 that were there already" in run(table, file, chunk_rows=333)
+    assert "200 were skipped" in run(table, file, chunk_rows=333)
     assert rows(table, "n") == [(n,) for n in range(1000)]
     assert Backfill.objects.get(table=table).state == "done"
 
@@ -158,7 +162,7 @@ def test_wrong_files_are_refused_with_what_to_do(table: Table, tmp_path: Path) -
         (unknown, "--format"),
         (cut, "can't be read as ndjson, gzip"),
         (fake, "can't be read as parquet"),
-        (empty, "begins with the names of its columns"),
+        (empty, "it is empty"),
     ):
         with pytest.raises(CommandError, match=says):
             run(table, file)
@@ -166,3 +170,96 @@ def test_wrong_files_are_refused_with_what_to_do(table: Table, tmp_path: Path) -
         call_command("backfill", f"{table.tenant.slug}.other", str(cut))
     with pytest.raises(CommandError, match="There is no tenant 'nobody'"):
         call_command("backfill", "nobody.t", str(cut))
+
+
+# --- Rows that do not fit -------------------------------------------------------------------------
+
+
+def refused(table: Table, file: Path, says: str, **options: Any) -> str:
+    out = io.StringIO()
+    with pytest.raises(CommandError, match=says) as raised:
+        call_command("backfill", str(table), str(file), stdout=out, stderr=io.StringIO(), **options)
+    assert raised.value.returncode == 1
+    return out.getvalue()
+
+
+def test_a_file_that_hardly_fits_is_refused_before_its_first_row(
+    table: Table, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(ndjson(1, 701).replace(b'{"n": ', b'{"n": -') + ndjson(0, 2000))
+    refused(
+        table, file, "700 of 1,000 rows from row 1 on would not fit .*: mostly out_of_range in n"
+    )
+    assert (count(table), count(table, "events__quarantine")) == (0, 0)
+    backfill = Backfill.objects.get(table=table)
+    assert (backfill.state, backfill.rows) == ("failed", 0)
+    assert "mostly out_of_range in n" in backfill.error
+    # Whoever wants it all the same gets it, once.
+    said = run(table, file, quarantine_limit=0)
+    assert "2,000 rows landed" in said
+    assert "700 are in quarantine" in said
+    assert (count(table), count(table, "events__quarantine")) == (2000, 700)
+
+
+def test_a_mended_table_takes_all_of_a_file_that_was_refused(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(ndjson(0, 100).replace(b'"name": ', b'"id": '))
+    refused(table, file, "100 of 100 rows .* mostly missing in s. Mend the table or the file")
+    table.columns.filter(name="s").update(path="user.id")
+    request_table(table)
+    provision_table(table)
+    assert "100 rows landed" in run(table, file)
+    assert count(table) == 100
+
+
+def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
+    table: Table, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(ndjson(0, 1500) + ndjson(1, 9001).replace(b'{"n": ', b'{"n": -'))
+    refused(table, file, "stopped, as 2,000 of 3,500 rows did not fit", chunk_rows=500)
+    assert (count(table), count(table, "events__quarantine")) == (1500, 2000)
+    # By itself it goes no further: what is next is tried out first.
+    refused(table, file, "500 of 500 rows from row 3,501 on would not fit")
+    assert count(table, "events__quarantine") == 2000
+    told = refused(table, file, "More than half is in the quarantine", quarantine_limit=0)
+    assert "0 rows landed" in told
+    assert (count(table), count(table, "events__quarantine")) == (1500, 9000)
+    # It is loaded, and the exit status stays what it is.
+    assert "10,500 were skipped" in refused(table, file, "More than half")
+
+
+def test_a_file_of_which_nothing_fits_exits_with_1_also_when_told_to_load(
+    table: Table, tmp_path: Path
+) -> None:
+    file = tmp_path / "history.ndjson"
+    file.write_bytes(b'{"n": -1}\n{"n": -2}\n')
+    said = refused(table, file, "More than half", quarantine_limit=0)
+    assert "0 rows landed" in said
+    assert "2 are in quarantine" in said
+
+
+def test_a_file_without_rows_exits_with_1(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("n,t,s\n")
+    refused(table, file, "it has no rows")
+    with pytest.raises(CommandError, match="0 to 100, not 101"):
+        run(table, file, quarantine_limit=101)
+
+
+def test_int96_lands_with_its_digits(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table], tmp_path: Path
+) -> None:
+    columns = [{"name": "n", "type": "UInt8"}, {"name": "t", "type": "DateTime64(9)"}]
+    table = table_factory(tenant_factory("spark"), columns, sorting_key=["n"])
+    file = tmp_path / "history.parquet"
+    instants = pa.array([1_767_225_600_123_456_789, 1_767_225_600_000_000_000], pa.timestamp("ns"))
+    pq.write_table(
+        pa.table({"n": [1, 2], "t": instants}), file, use_deprecated_int96_timestamps=True
+    )
+    run(table, file)
+    assert rows(table, "toString(t) AS t") == [
+        ("2026-01-01 00:00:00.123456789",),
+        ("2026-01-01 00:00:00.000000000",),
+    ]

@@ -1,0 +1,83 @@
+"""How much of a file fits: one that hardly does is stopped, and does not fill a quarantine."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, replace
+
+import pyarrow as pa
+
+from ingestion.backfill.chunks import Chunk
+from ingestion.backfill.errors import MostlyMisfits
+from ingestion.backfill.trial import try_out
+from ingestion.connectors.chunk import chunk as columnar
+from ingestion.consume.intent import Intent
+from ingestion.consume.lane import Cut
+from ingestion.consume.lease import Lease
+from ingestion.ddl.spec import ColumnSpec
+from ingestion.models import Backfill
+
+#: What ``_source`` says of rows that came by no source.
+NO_SOURCE = 0
+#: Per cent of misfits beyond which a backfill stops, where nobody says anything.
+QUARANTINE_LIMIT = 50
+#: Rows that are tried out before any is inserted, and below which a share says nothing after it.
+TRIED = 1_000
+_FORCE = "Mend the table or the file, or load it whatever comes by --quarantine-limit 0."
+
+
+@dataclass
+class Gauge:
+    """Counts one run. ``limit``: per cent of misfits, 0 for none."""
+
+    limit: int
+    rows: int = 0
+    misfits: int = 0
+    was_tried: bool = False
+
+    def try_out(self, backfill: Backfill, chunk: Chunk, columns: tuple[ColumnSpec, ...]) -> None:
+        """Type the first new rows of the run, and land none; raises MostlyMisfits."""
+        if not self.limit:
+            return
+        self.was_tried = True
+        first = replace(chunk, messages=chunk.messages[:TRIED])
+        trial = try_out(cut_of(backfill, uuid.uuid4(), first), columns)
+        if self._is_beyond(trial.rows, trial.misfits):
+            msg = (
+                f"{backfill.name}: nothing of it was loaded, as {trial.misfits:,} of "
+                f"{trial.rows:,} rows from row {chunk.from_row + 1:,} on would not fit "
+                f"{backfill.table}: mostly {trial.mostly}. {_FORCE}"
+            )
+            raise MostlyMisfits(msg)
+
+    def count(self, backfill: Backfill, rows: int, misfits: int) -> None:
+        """Note what a chunk came to; raises MostlyMisfits."""
+        self.rows, self.misfits = self.rows + rows, self.misfits + misfits
+        if self.rows >= TRIED and self._is_beyond(self.rows, self.misfits):
+            msg = (
+                f"{backfill.name}: stopped, as {self.misfits:,} of {self.rows:,} rows did not fit "
+                f"{backfill.table}. They are in {backfill.table}__quarantine, each with its "
+                f"reason, and the others in the table. {_FORCE} The same command goes on from here."
+            )
+            raise MostlyMisfits(msg)
+
+    def _is_beyond(self, rows: int, misfits: int) -> bool:
+        return bool(self.limit) and misfits * 100 > rows * self.limit
+
+
+def cut_of(backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1) -> Cut:
+    """The chunk as a batch, which ``token`` names."""
+    count = len(chunk.messages)
+    times = [int(backfill.started_at.timestamp() * 1000)] * count
+    columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)
+    intent = Intent(
+        lease=Lease(0, NO_SOURCE, backfill.pk, "", 0),
+        token=token,
+        from_offset=chunk.from_row,
+        to_offset=chunk.to_row,
+        rows=count,
+        bytes=columns.bytes,
+        newest=columns.newest,
+        table_version=table_version,
+    )
+    return Cut(intent, pa.Table.from_batches([columns.rows]))

@@ -1,0 +1,52 @@
+"""A trial of rows before they are inserted: typed as they would be, and landed nowhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+from clickhouse_connect.driver.external import ExternalData
+
+from ingestion.consume import inbox, typed
+from ingestion.consume.lane import Cut
+from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
+from ingestion.ddl.names import quoted
+from ingestion.ddl.spec import ColumnSpec
+from tenants.warehouse import client
+from tenants.warehouse.errors import translated
+
+_STRUCTURE = ", ".join(
+    f"{quoted(name)} {kind}"
+    for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES).items()
+)
+_MOST = (
+    "SELECT reason, `column`, count() AS rows FROM _misfits GROUP BY ALL "
+    "ORDER BY rows DESC, reason, `column` LIMIT 1 FORMAT ArrowStream"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """``mostly``: the commonest reason with its column; '' where all rows fit."""
+
+    rows: int
+    misfits: int
+    mostly: str
+
+
+def try_out(cut: Cut, columns: tuple[ColumnSpec, ...]) -> Trial:
+    """How many of the rows would not fit, and why; raises WarehouseError."""
+    messages = inbox.table_of(0, cut)
+    found = typed.type_all(messages, columns)
+    misfits = [row for rows in found.values() for row in rows.misfits]
+    return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")
+
+
+def _mostly(misfits: list[bytes]) -> str:
+    sent = ExternalData(
+        data=b"".join(misfits), file_name="_misfits", fmt="RowBinary", structure=_STRUCTURE
+    )
+    with translated():
+        answer = client.admin().raw_query(_MOST, external_data=sent)
+    (first,) = pa.ipc.open_stream(answer).read_all().to_pylist()
+    return f"{first['reason']} in {first['column']}" if first["column"] else str(first["reason"])
