@@ -24,7 +24,15 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
     search_fields = ("source__name", "source__tenant__slug")
     fields = (
         *("source", "number", "position", "low_watermark", "high_watermark", "measured_at"),
-        *("landed", "quarantined", "lost", "bytes", "last_event_at", "last_landed_at"),
+        *(
+            "landed",
+            "quarantined",
+            "lost",
+            "unidentified",
+            "bytes",
+            "last_event_at",
+            "last_landed_at",
+        ),
         *("lease_owner", "lease_expires_at", "epoch", "crashes", "wanted_by", "wanted_at"),
         *("stream_id", "incarnation", "began_at", "retired_at"),
     )

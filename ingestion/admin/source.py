@@ -37,6 +37,14 @@ def _retry(source: Source) -> str:
     return f"{source} is tried again now."
 
 
+#: How a queue's messages are told apart (connectors.redelivery).
+_DOUBLES = (
+    "Messages without a message_id come from this queue. If RabbitMQ delivers one of them again, "
+    "as after a crash, it can't always be told from a new one, and may be there twice. Have the "
+    "sender set message_id."
+)
+
+
 def _page(name: str) -> str:
     return f"ingestion_source_{name}"
 
@@ -158,6 +166,7 @@ class SourceAdmin(Admin):
                 ("Landed", display.number(status.landed)),
                 ("Quarantined", _misfits(obj, status)),
                 ("Lost", display.number(status.lost, alarm=True)),
+                *_unidentified(status),
                 ("Read in", display.listing(*partitions, source__id__exact=obj.pk)),
                 (
                     "Messages",
@@ -170,6 +179,7 @@ class SourceAdmin(Admin):
             ],
             "trouble": _trouble(status),
             "notice": status.paused_reason,
+            "remarks": [_DOUBLES] if status.unidentified else [],
             "charts": activity.charts(obj, status, hours, now),
             "spans": activity.spans(hours),
         }
@@ -242,6 +252,12 @@ def _misfits(source: Source, status: SourceStatus) -> SafeString:
         return number
     address = reverse("admin:ingestion_table_quarantine", args=[source.table_id])
     return display.linked(f"{address}?source={source.pk}", number)
+
+
+def _unidentified(status: SourceStatus) -> list[tuple[str, SafeString]]:
+    if status.kind != "rabbitmq":
+        return []
+    return [("Without message_id", display.number(status.unidentified, alarm=True))]
 
 
 def _age(status: SourceStatus) -> Any:

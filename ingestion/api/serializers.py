@@ -41,6 +41,10 @@ class SourceSerializer(serializers.Serializer[Any]):
     lost = serializers.IntegerField(
         help_text="Messages that the broker deleted before it was their turn."
     )
+    unidentified = serializers.IntegerField(
+        help_text="Messages of a RabbitMQ queue without a message_id: a redelivered one of them "
+        "can be doubled."
+    )
     last_landed_at = serializers.DateTimeField(allow_null=True)
     last_error = serializers.CharField(help_text="What broke last, also when it was overcome.")
     error_at = serializers.DateTimeField(allow_null=True)
@@ -149,6 +153,7 @@ class PartitionSerializer(serializers.Serializer[Any]):
     landed = serializers.IntegerField()
     quarantined = serializers.IntegerField()
     lost = serializers.IntegerField()
+    unidentified = serializers.IntegerField()
     last_event_at = serializers.DateTimeField(allow_null=True)
     last_landed_at = serializers.DateTimeField(allow_null=True)
 

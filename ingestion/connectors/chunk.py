@@ -26,7 +26,8 @@ class Chunk:
 
     ``to_offset`` is where reading goes on: beyond the last message, and beyond offsets that hold
     none (transaction markers, compaction). ``newest`` is the latest timestamp, in ms since 1970.
-    ``deduplicated`` deliveries before it were passed over, as the table has them.
+    ``deduplicated`` deliveries before it were passed over, as the table has them. ``unidentified``
+    of the messages came from a queue without an id of their sender's.
     """
 
     number: int
@@ -36,14 +37,18 @@ class Chunk:
     #: Of the rows, in memory.
     bytes: int
     deduplicated: int = 0
+    unidentified: int = 0
 
     def split(self, rows: int) -> tuple[Chunk, Chunk]:
         """The first ``rows`` messages, and the others; there must be more than ``rows``."""
         first, rest = self.rows.slice(0, rows), self.rows.slice(rows)
         begins = rest["_offset"][0].as_py()
+        # Nobody knows which they were; both parts together have as many.
+        of_first = min(self.unidentified, rows)
+        of_rest = self.unidentified - of_first
         return (
-            replace(self, to_offset=begins, rows=first, bytes=first.nbytes),
-            replace(self, rows=rest, bytes=rest.nbytes, deduplicated=0),
+            replace(self, to_offset=begins, rows=first, bytes=first.nbytes, unidentified=of_first),
+            replace(self, rows=rest, bytes=rest.nbytes, deduplicated=0, unidentified=of_rest),
         )
 
 

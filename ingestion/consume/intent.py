@@ -38,6 +38,7 @@ class Intent:
     is_reread: bool = False
     past_views: bool = False
     table_version: int = 1
+    unidentified: int = 0
 
 
 _OPEN = """
@@ -45,9 +46,10 @@ WITH wanted AS (
     SELECT * FROM unnest(
         %(partitions)s::bigint[], %(epochs)s::bigint[], %(tokens)s::uuid[], %(starts)s::bigint[],
         %(ends)s::bigint[], %(rows)s::bigint[], %(deduplicated)s::bigint[], %(reread)s::bool[],
-        %(past_views)s::bool[], %(bytes)s::bigint[], %(table_versions)s::int[]
+        %(past_views)s::bool[], %(bytes)s::bigint[], %(table_versions)s::int[],
+        %(unidentified)s::bigint[]
     ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, is_reread,
-           past_views, bytes, table_version)
+           past_views, bytes, table_version, unidentified)
 ), locked AS MATERIALIZED (
     -- Everybody locks partitions in this order; in any other two may wait for each other.
     SELECT p.id FROM ingestion_streampartition p JOIN wanted w ON w.partition_id = p.id
@@ -66,9 +68,11 @@ WITH wanted AS (
 )
 INSERT INTO ingestion_batch
     (token, partition_id, from_offset, to_offset, epoch, state, rows, deduplicated, is_reread,
-     past_views, incarnation, quarantined, bytes, opened_at, table_version)
+     past_views, incarnation, quarantined, bytes, opened_at, table_version,
+     unidentified)
 SELECT token, partition_id, from_offset, to_offset, epoch, 'intent', rows, deduplicated, is_reread,
-       past_views, incarnation, 0, bytes, statement_timestamp(), table_version
+       past_views, incarnation, 0, bytes, statement_timestamp(), table_version,
+       unidentified
 FROM wanted JOIN held ON held.id = wanted.partition_id
 RETURNING token
 """
@@ -143,6 +147,7 @@ def _columns(intents: Iterable[Intent]) -> dict[str, list[Any]]:
         "reread": [one.is_reread for one in ordered],
         "past_views": [one.past_views for one in ordered],
         "deduplicated": [one.deduplicated for one in ordered],
+        "unidentified": [one.unidentified for one in ordered],
         "bytes": [one.bytes for one in ordered],
         "table_versions": [one.table_version for one in ordered],
     }

@@ -115,6 +115,7 @@ class Lane:
             past_views=past_views,
             deduplicated=sum(chunk.deduplicated for chunk in chunks),
             table_version=self.table_version,
+            unidentified=sum(chunk.unidentified for chunk in chunks),
         )
         return Cut(intent, table)
 

@@ -31,7 +31,9 @@ WITH counted AS (
 ), settled AS (
     UPDATE ingestion_batch b SET state = 'settled', quarantined = c.quarantined
     FROM counted c WHERE b.token = c.token AND b.state = 'done'
-    RETURNING b.partition_id, b.rows, b.bytes, b.quarantined, b.done_at, c.ages
+    RETURNING b.partition_id, b.rows, b.bytes, b.quarantined, b.done_at, c.ages,
+              -- A queue's batch that landed in part has fewer rows than were announced.
+              least(b.unidentified, b.rows) AS unidentified
 ), used AS (
     -- What comes over HTTP is counted where it comes in, by key.
     INSERT INTO tenants_usage AS u (tenant_id, day, events, bytes)
@@ -44,7 +46,8 @@ WITH counted AS (
     ON CONFLICT (tenant_id, day, key_id) DO UPDATE
     SET events = u.events + excluded.events, bytes = u.bytes + excluded.bytes
 ), summed AS (
-    SELECT partition_id, sum(rows) AS rows, sum(quarantined) AS quarantined
+    SELECT partition_id, sum(rows) AS rows, sum(quarantined) AS quarantined,
+           sum(unidentified) AS unidentified
     FROM settled GROUP BY partition_id
 ), locked AS MATERIALIZED (
     -- Everybody locks partitions in this order; in any other two may wait for each other.
@@ -52,7 +55,8 @@ WITH counted AS (
     ORDER BY p.id FOR NO KEY UPDATE OF p
 ), moved AS (
     UPDATE ingestion_streampartition p
-    SET landed = p.landed + s.rows - s.quarantined, quarantined = p.quarantined + s.quarantined
+    SET landed = p.landed + s.rows - s.quarantined, quarantined = p.quarantined + s.quarantined,
+        unidentified = p.unidentified + s.unidentified
     FROM summed s JOIN locked ON locked.id = s.partition_id WHERE p.id = s.partition_id
 ), timed AS (
     SELECT p.source_id, b.rows, b.bytes, b.quarantined, b.ages,

@@ -46,6 +46,8 @@ class SourceStatus:
     ``freshness_p50``, ``freshness_p95``: age in seconds of events when they landed, over the last
     minutes (``history.Recent``), as are ``events_per_second`` and ``bytes_per_second``.
     ``lost``: offsets that the broker had deleted before it was their turn.
+    ``unidentified``: messages of a RabbitMQ queue that had no message_id. One that is delivered
+    again after its batch was settled can't be told from a new one, and may be doubled.
     ``last_error``: what broke last, kept after it was overcome; ``error_at`` says when.
     ``attempts``: failures in a row; 0 as soon as something lands.
     """
@@ -68,6 +70,7 @@ class SourceStatus:
     quarantined: int
     bytes: int
     lost: int
+    unidentified: int
     partitions: int
     last_landed_at: datetime | None
     last_error: str
@@ -106,6 +109,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
             _quarantined=Coalesce(Sum("partitions__quarantined"), Value(0)),
             _bytes=Coalesce(Sum("partitions__bytes"), Value(0)),
             _lost=Coalesce(Sum("partitions__lost"), Value(0)),
+            _unidentified=Coalesce(Sum("partitions__unidentified"), Value(0)),
             _partitions=Count("partitions"),
             _event_at=Max("partitions__last_event_at"),
             _landed_at=Max("partitions__last_landed_at"),
@@ -147,6 +151,7 @@ def _status(source: Source, recent: Recent, now: datetime) -> SourceStatus:
         quarantined=found["_quarantined"],
         bytes=found["_bytes"],
         lost=found["_lost"],
+        unidentified=found["_unidentified"],
         partitions=found["_partitions"],
         last_landed_at=found["_landed_at"],
         last_error=source.error,

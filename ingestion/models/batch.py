@@ -51,6 +51,9 @@ class Batch(models.Model):
     )
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
+    unidentified = models.BigIntegerField(
+        default=0, db_default=0, help_text="From a queue, without a message_id of their sender's."
+    )
     opened_at = models.DateTimeField(auto_now_add=True)
     done_at = models.DateTimeField(null=True, blank=True)
 

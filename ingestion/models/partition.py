@@ -56,6 +56,12 @@ class StreamPartition(models.Model):
     lost = models.BigIntegerField(
         default=0, help_text="Offsets that the broker had deleted before it was their turn."
     )
+    unidentified = models.BigIntegerField(
+        default=0,
+        db_default=0,
+        help_text="Messages of a queue that had no message_id: of these a redelivered one may be "
+        "doubled.",
+    )
     spooled_bytes = models.BigIntegerField(
         default=0, help_text="Compressed bytes of HTTP events that wait for the table."
     )

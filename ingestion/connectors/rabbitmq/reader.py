@@ -101,6 +101,7 @@ class RabbitReader(Reader):
         made = replace(as_chunk(fresh, self._next), deduplicated=self._known)
         self._next, self._known = made.to_offset, 0
         if not self._consumer.is_stream:
+            made = replace(made, unidentified=sum(not one.given for one in fresh))
             self._ends.append((made.to_offset, fresh[-1].tag))
         return made
 

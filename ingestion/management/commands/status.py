@@ -44,7 +44,10 @@ class Command(BaseCommand):
         else:
             # Where nobody looks at a terminal, nothing is cut to its width.
             width = None if self.stdout.isatty() else 200
-            Console(file=self.stdout, width=width).print(_table(found))  # type: ignore[arg-type]
+            console = Console(file=self.stdout, width=width)  # type: ignore[arg-type]
+            console.print(_table(found))
+            for line in _remarks(found):
+                console.print(line, highlight=False, markup=False)
 
     def _sources(self, slugs: list[str]) -> Any:
         known = set(Tenant.objects.filter(slug__in=slugs).values_list("slug", flat=True))
@@ -52,6 +55,15 @@ class Command(BaseCommand):
             msg = f"There is no tenant {', '.join(missing)}. Give slugs, or none for all tenants."
             raise CommandError(msg)
         return Source.objects.filter(tenant__slug__in=slugs) if slugs else None
+
+
+def _remarks(found: list[SourceStatus]) -> list[str]:
+    return [
+        f"{one.tenant}.{one.source}: {one.unidentified:,} messages had no message_id; one that "
+        "RabbitMQ delivers again may be doubled."
+        for one in found
+        if one.unidentified
+    ]
 
 
 def _table(found: list[SourceStatus]) -> Table:

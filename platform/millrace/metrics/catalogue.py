@@ -96,6 +96,12 @@ METRICS = (
         _one(lambda one: one.lost),
     ),
     Metric(
+        "millrace_source_unidentified_messages_total",
+        "counter",
+        "messages of a RabbitMQ queue without a message_id, which can be doubled if redelivered",
+        _one(lambda one: one.unidentified),
+    ),
+    Metric(
         "millrace_source_failures_in_a_row",
         "gauge",
         "failed attempts since something landed last",
