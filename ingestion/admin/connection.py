@@ -14,9 +14,10 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
 from ingestion.admin import trying
+from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Connection, Source
 from tenants.admin import display
-from tenants.admin.base import Admin, Button
+from tenants.admin.base import Button
 from tenants.admin.scope import is_operator
 
 #: Fields that are never shown.
@@ -82,14 +83,14 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(Connection)
-class ConnectionAdmin(Admin):
+class ConnectionAdmin(RemovableAdmin):
     intro = (
         "How to reach a broker. A tenant's own, or shared by all where no tenant is given. "
         "Sources read topics and queues of it."
     )
     form = ConnectionForm
     fixed_fields = ("tenant", "kind")
-    buttons = (Button("test", "Test connection", "network_check", page=_TEST),)
+    buttons = (Button("test", "Test connection", "network_check", page=_TEST), ARCHIVE)
     list_display = ("name", "kind", "owner", "addresses", "security", "login", "source_count")
     list_filter: ClassVar[Any] = ("kind", "tenant")
     list_select_related = ("tenant",)

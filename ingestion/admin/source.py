@@ -14,11 +14,12 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from ingestion.admin import activity, moving
+from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.consume.status import SourceState, SourceStatus, source_status
 from ingestion.models import Source, StreamPartition
 from ingestion.services import sources
 from tenants.admin import display
-from tenants.admin.base import Admin, Button
+from tenants.admin.base import ActRefused, Button
 from tenants.admin.scope import is_operator
 
 
@@ -28,8 +29,16 @@ def _pause(source: Source) -> str:
 
 
 def _resume(source: Source) -> str:
-    sources.resume(source)
+    try:
+        sources.resume(source)
+    except sources.Archived as error:
+        raise ActRefused(str(error)) from error
     return f"{source} goes on where it was paused."
+
+
+def _restore(source: Source) -> str:
+    sources.restore(source)
+    return f"{source} is out of the archive, and paused: resume it to read on where it was."
 
 
 def _retry(source: Source) -> str:
@@ -43,6 +52,12 @@ _DOUBLES = (
     "as after a crash, it can't always be told from a new one, and may be there twice. Have the "
     "sender set message_id."
 )
+def _is_paused(source: Source) -> bool:
+    return not source.active and not source.is_archived
+
+
+def _is_failing(source: Source) -> bool:
+    return source.attempts > 0 and not source.is_archived
 
 
 def _page(name: str) -> str:
@@ -50,7 +65,7 @@ def _page(name: str) -> str:
 
 
 @admin.register(Source)
-class SourceAdmin(Admin):
+class SourceAdmin(RemovableAdmin):
     intro = (
         "A topic, a queue, or the events endpoint, feeding one table. The list says whether each "
         "is running, how far behind, how fresh, and what broke."
@@ -58,8 +73,10 @@ class SourceAdmin(Admin):
     fixed_fields = ("tenant",)
     buttons = (
         Button("pause", "Pause", "pause", _pause, lambda source: source.active),
-        Button("resume", "Resume", "play_arrow", _resume, lambda source: not source.active),
-        Button("retry", "Try again now", "refresh", _retry, lambda source: source.attempts > 0),
+        Button("resume", "Resume", "play_arrow", _resume, _is_paused),
+        Button("retry", "Try again now", "refresh", _retry, _is_failing),
+        ARCHIVE,
+        Button("restore", "Restore", "unarchive", _restore, lambda source: source.is_archived),
     )
     list_display = (
         "name",
@@ -73,7 +90,11 @@ class SourceAdmin(Admin):
         "quarantined",
         "last_error",
     )
-    list_filter: ClassVar[Any] = ("active", "connection__kind", "tenant", "table")
+    list_filter: ClassVar[Any] = (
+        "active",
+        ("archived_at", admin.EmptyFieldListFilter),
+        *("connection__kind", "tenant", "table"),
+    )
     list_select_related = ("tenant", "connection", "table")
     search_fields = ("name", "stream", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant", "connection", "table")
@@ -86,6 +107,8 @@ class SourceAdmin(Admin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
         """On a shared connection only the operator says which stream: others' are there, too."""
         fields = super().get_readonly_fields(request, obj)
+        if obj is not None and obj.is_archived:
+            fields = (*fields, "active")
         is_shared = obj is not None and obj.connection and obj.connection.tenant_id is None
         return (
             (*fields, "connection", "stream")
@@ -161,7 +184,7 @@ class SourceAdmin(Admin):
         hours = activity.chosen(request.GET.get("hours", ""))
         return {
             "facts": [
-                ("State", _badge(status)),
+                ("State", _badge(obj, status)),
                 ("Newest event", _age(status)),
                 ("Landed", display.number(status.landed)),
                 ("Quarantined", _misfits(obj, status)),
@@ -192,7 +215,7 @@ class SourceAdmin(Admin):
 
     @admin.display(description="State")
     def state_badge(self, source: Any) -> SafeString:
-        return _badge(source.status)
+        return _badge(source, source.status)
 
     @admin.display(description="Lag")
     def lag(self, source: Any) -> SafeString:
@@ -235,13 +258,19 @@ class SourceAdmin(Admin):
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
-        for source in queryset:
+        archived = queryset.filter(archived_at__isnull=False).count()
+        resumed = list(queryset.filter(archived_at=None))
+        for source in resumed:
             sources.resume(source)
-        messages.success(request, f"Resumed {len(queryset)} sources.")
+        messages.success(request, f"Resumed {len(resumed)} sources.")
+        if archived:
+            messages.warning(request, f"{archived} are archived, and were left as they are.")
 
 
-def _badge(status: SourceStatus) -> SafeString:
+def _badge(source: Source, status: SourceStatus) -> SafeString:
     title = status.paused_reason or status.last_error
+    if source.is_archived:
+        return display.badge("archived", "Archived", title)
     return display.badge(status.state, status.state.title(), title)
 
 

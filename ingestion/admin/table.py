@@ -8,7 +8,6 @@ from django.contrib.admin.utils import unquote
 from django.contrib.postgres.forms import SimpleArrayField
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
@@ -17,11 +16,11 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 from ingestion import checks
 from ingestion.admin import misfits
 from ingestion.admin.columns import ColumnInline
+from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
 from ingestion.services import tables
 from tenants.admin import display
-from tenants.admin.base import Admin, Button
-from tenants.warehouse.errors import WarehouseError
+from tenants.admin.base import Button
 
 
 class TableForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -49,7 +48,7 @@ def _take_back(table: Table) -> str:
 
 
 @admin.register(Table)
-class TableAdmin(Admin):
+class TableAdmin(RemovableAdmin):
     intro = (
         "What a stream's messages become: typed columns in ClickHouse. Saving a table makes or "
         "alters it; what does not fit goes to its quarantine, with the reason."
@@ -66,6 +65,7 @@ class TableAdmin(Admin):
             _take_back,
             lambda table: bool(table.error and table.version),
         ),
+        ARCHIVE,
     )
     list_display = ("name", "tenant", "state_badge", "columns_count", "fed_by", "error_line")
     list_filter: ClassVar[Any] = ("state", "tenant")
@@ -91,22 +91,6 @@ class TableAdmin(Admin):
         if not change or form.has_changed() or any(one.has_changed() for one in formsets):
             tables.request_table(form.instance)
             messages.info(request, f"{form.instance} is being brought to this in ClickHouse.")
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> Any:
-        try:
-            return super().delete_view(request, object_id, extra_context)
-        except WarehouseError as error:
-            messages.error(request, f"It was not deleted: {error}")
-            return redirect("admin:ingestion_table_change", object_id)
-
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        tables.delete_table(obj)
-
-    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for table in queryset:
-            tables.delete_table(table)
 
     # --- The quarantine -------------------------------------------------------------------------
 

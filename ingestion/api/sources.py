@@ -105,13 +105,20 @@ class ResumeView(Endpoint):
         operation_id="resume_source",
         summary="Resume a source where it was paused",
         request=None,
-        responses={200: SourceDetailSerializer, **PROBLEMS},
+        responses={
+            200: SourceDetailSerializer,
+            **PROBLEMS,
+            (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The source is archived."),
+        },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         read_nothing(request)
         source = own_source(self.caller(request), name)
         if not source.active:
-            sources.resume(source)
+            try:
+                sources.resume(source)
+            except sources.Archived as error:
+                raise Problem(409, "source_archived", str(error)) from error
             record("source.resume", source, tenant=source.tenant)
         return _detail(source)
 

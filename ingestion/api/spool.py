@@ -9,13 +9,13 @@ from datetime import timedelta
 from typing import Any
 
 import zstandard
-from django.db import connection, transaction
+from django.db import IntegrityError, connection, transaction
 from django.db.models import F, Sum
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ingestion.models import EventsReceipt, Source, StreamPartition
-from tenants.api.problem import Problem
+from tenants.api.problem import Problem, not_found
 
 #: What one tenant may have waiting. Beyond it the table does not keep up, and senders must wait.
 WAITING_EVENTS, WAITING_BYTES = 2_000_000, 1024**3
@@ -66,11 +66,20 @@ def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
     """Make the events durable, in one commit.
 
     With a ``key``, a request that was taken already is not taken again: the answer is the first
-    one's. Raises Problem 429 where too much is waiting, 422 where the key was used for others.
+    one's. Raises Problem 429 where too much is waiting, 422 where the key was used for others, 404
+    where the source was deleted meanwhile.
     """
-    lines = b"\n".join(events)
+    try:
+        return _accept(source, b"\n".join(events), len(events), key)
+    except IntegrityError:
+        if Source.across_tenants.filter(pk=source.pk).exists():
+            raise
+        raise not_found(f"There is no source {source.name!r}.") from None
+
+
+def _accept(source: Source, lines: bytes, count: int, key: str) -> Accepted:
     if not key:
-        return _spool(source, len(events), lines)
+        return _spool(source, count, lines)
     digest = hashlib.sha256(lines).digest()
     with transaction.atomic():
         partition = _locked_partition(source)
@@ -79,7 +88,7 @@ def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
         ).first()
         if receipt is not None:
             return _replay(receipt, digest)
-        accepted = _spool(source, len(events), lines)
+        accepted = _spool(source, count, lines)
         EventsReceipt.objects.create(
             partition=partition,
             idempotency_key=key,

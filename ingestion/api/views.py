@@ -73,7 +73,8 @@ class EventsView(Endpoint):
                 OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
             ),
             (409, "application/problem+json"): OpenApiResponse(
-                OpenApiTypes.OBJECT, "The source reads from a broker: send events there."
+                OpenApiTypes.OBJECT,
+                "The source reads from a broker: send events there; or it is archived.",
             ),
             (413, "application/problem+json"): OpenApiResponse(OpenApiTypes.OBJECT, "Too large."),
             (422, "application/problem+json"): OpenApiResponse(
@@ -160,6 +161,9 @@ def _source(caller: Caller, name: str) -> Source:
             f"The source {name!r} reads {source.stream!r} from {source.kind}. Send events there, "
             "or make a source without a connection.",
         )
+    if source.is_archived:
+        detail = f"The source {name!r} is archived: it takes no events any more."
+        raise Problem(409, "source_archived", detail)
     return source
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import suppress
 
-from django.db import connection
+from django.db import IntegrityError, connection
 from django.db.models import Q, QuerySet
 
 from ingestion.connectors.base import Connector, Watermarks
@@ -30,10 +30,13 @@ SELECT m.source_id, m.number, m.low, m.high, statement_timestamp(), '', statemen
                          WHERE o.source_id = m.source_id AND o.position IS NOT NULL) THEN m.low END
 FROM unnest(%(sources)s::bigint[], %(numbers)s::int[], %(low)s::bigint[], %(high)s::bigint[],
             %(ids)s::text[]) AS m(source_id, number, low, high, stream_id)
+-- A source that was deleted meanwhile must not fail the others: one that is being deleted is
+-- waited for.
+JOIN ingestion_source s ON s.id = m.source_id
 LEFT JOIN ingestion_streampartition known
     ON known.source_id = m.source_id AND known.number = m.number
 -- Partitions are locked in the order in which everybody locks them.
-ORDER BY known.id, m.source_id, m.number
+ORDER BY known.id, m.source_id, m.number FOR KEY SHARE OF s
 ON CONFLICT (source_id, number) DO UPDATE
 SET low_watermark = excluded.low_watermark, high_watermark = excluded.high_watermark,
     measured_at = excluded.measured_at,
@@ -50,7 +53,7 @@ SELECT s.id, greatest(date_trunc('minute', statement_timestamp()), s.counted_fro
        0, 0, 0, l.lag, l.seconds, '{}'
 FROM unnest(%(sources)s::bigint[], %(lags)s::bigint[], %(seconds)s::float[])
     AS l(source_id, lag, seconds)
-JOIN ingestion_source s ON s.id = l.source_id ORDER BY s.id
+JOIN ingestion_source s ON s.id = l.source_id ORDER BY s.id FOR KEY SHARE OF s
 ON CONFLICT (source_id, began_at) DO UPDATE
 SET lag = greatest(m.lag, excluded.lag),
     lag_seconds = greatest(m.lag_seconds, excluded.lag_seconds)
@@ -68,7 +71,9 @@ def measure_connection(connection_id: int) -> None:
 
     Paused sources are measured too: what waits for them grows.
     """
-    on = Connection.across_tenants.get(pk=connection_id)
+    on = Connection.across_tenants.filter(pk=connection_id).first()
+    if on is None:  # deleted since it was asked for
+        return
     sources = list(chosen(ready() & Q(connection=on)).prefetch_related(None))
     if not sources:
         return
@@ -141,9 +146,10 @@ _Stored = Mapping[int, list[tuple[int, str, bool]]]
 def _begin(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
     """The events endpoint gives out offsets from these rows; nothing else may set its watermark."""
     for source_id in measured:
-        StreamPartition.across_tenants.get_or_create(
-            source_id=source_id, number=0, defaults={"position": 0}
-        )
+        with suppress(IntegrityError):  # it was deleted meanwhile
+            StreamPartition.across_tenants.get_or_create(
+                source_id=source_id, number=0, defaults={"position": 0}
+            )
     return {}
 
 

@@ -36,6 +36,16 @@ class Brokers:
         return [line for one in _groups(doomed) for line in _delete(*one)]
 
 
+def remove_group(source: Source) -> list[str]:
+    """Delete the consumer group of one source; what had to be left, and what to do about it.
+
+    The group's name is the source's, so that another source of that name would go on with it.
+    """
+    if source.connection is None or source.kind != ConnectionKind.KAFKA:
+        return []
+    return _delete(source.connection, {group(source)})
+
+
 def _groups(doomed: Doomed) -> Iterator[tuple[Connection, set[str]]]:
     sources = Source.objects.filter(tenant=doomed.pk, connection__kind=ConnectionKind.KAFKA)
     by_connection: dict[Connection, set[str]] = {}

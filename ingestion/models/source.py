@@ -53,6 +53,12 @@ class Source(models.Model):
     paused_reason = models.TextField(
         blank=True, editable=False, help_text="Why Millrace itself has paused it."
     )
+    archived_at = models.DateTimeField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="Since then it is not read any more; its rows and books stay.",
+    )
     counted_from = models.DateTimeField(
         default=timezone.now, editable=False, help_text="Misfits from before it are let be."
     )
@@ -86,6 +92,10 @@ class Source(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant.slug}.{self.name}"
+
+    @property
+    def is_archived(self) -> bool:
+        return self.archived_at is not None
 
     @property
     def kind(self) -> str:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -13,15 +11,15 @@ from django.db import transaction
 
 from ingestion.connectors.base import Connector, Watermarks
 from ingestion.connectors.registry import connect
-from ingestion.consume import inbox, incarnation, lease, measure, recover
+from ingestion.consume import inbox, incarnation, measure, recover
 from ingestion.consume.lease import Lease
 from ingestion.errors import CannotRepeat, ConnectorError, IngestionError
 from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
-from ingestion.services import sources
+from ingestion.services import holding
 
 #: Seconds in which a worker lets go of a source that was paused.
-PATIENCE = 20.0
-_POLL = 0.2
+PATIENCE = holding.PATIENCE
+_REASON = "Its position is being moved."
 
 
 class CannotReset(IngestionError):
@@ -96,37 +94,17 @@ def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move
     """
     connector = connect(source.connection)
     try:
-        with _held(source) as leases:
+        with holding.held([source], _REASON, patience=PATIENCE) as leases:
             _end_batches(connector, source, leases)
             moves = _moves(connector, source, target)
             _apply(source, leases, moves, doubles=doubles)
             if target.partition is None:
                 incarnation.retire(source, [one.number for one in moves])
             return moves
+    except holding.StillRead as error:
+        raise CannotReset(str(error)) from error
     finally:
         connector.close()
-
-
-@contextmanager
-def _held(source: Source) -> Iterator[list[Lease]]:
-    """All leases of the source, which is paused meanwhile."""
-    was_active, owner = source.active, lease.new_owner()
-    if was_active:
-        sources.pause(source, "Its position is being moved.")
-    leases: list[Lease] | None = None
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while (leases := lease.take_all(source, owner)) is None:
-            if time.monotonic() > deadline:
-                msg = f"{source} is still being read by a worker. Try again in a moment."
-                raise CannotReset(msg)
-            time.sleep(_POLL)
-        yield leases
-    finally:
-        if leases:
-            lease.release(owner, [one.partition_id for one in leases])
-        if was_active:
-            sources.resume(source)
 
 
 def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:

@@ -1,4 +1,4 @@
-"""Sources: pausing, resuming, trying again."""
+"""Sources: pausing, resuming, trying again, and the archive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from ingestion.errors import IngestionError
 from ingestion.models import Source
+
+_ARCHIVED = "It is archived: its rows and books stay, and nothing more is read."
+
+
+class Archived(IngestionError):
+    """A source in the archive is not resumed, and takes no events."""
 
 
 def pause(source: Source, reason: str = "") -> None:
@@ -14,13 +21,18 @@ def pause(source: Source, reason: str = "") -> None:
 
     ``reason`` says why Millrace did so by itself. What is not read stays at the broker.
     """
+    if source.is_archived:
+        return
     changed = {"active": False, "paused_reason": reason}
     Source.across_tenants.filter(pk=source.pk).update(**changed)
     source.active, source.paused_reason = False, reason
 
 
 def resume(source: Source) -> None:
-    """Go on where it was paused; towards its limit, misfits count from now on."""
+    """Go on where it was paused; towards its limit, misfits count from now on. Raises Archived."""
+    if source.is_archived:
+        msg = f"{source} is archived. Take it out of the archive first, on its page in the admin."
+        raise Archived(msg)
     with transaction.atomic():
         Source.across_tenants.filter(pk=source.pk).update(
             active=True, paused_reason="", counted_from=Now()
@@ -33,3 +45,18 @@ def retry(source: Source) -> None:
     """Consume it at the next tick, however long its last error would have it wait."""
     Source.across_tenants.filter(pk=source.pk).update(retry_at=timezone.now(), attempts=0)
     source.refresh_from_db(fields=["retry_at", "attempts"])
+
+
+def archive(source: Source) -> None:
+    """Read it no more, and keep all that it has landed. To repeat it changes nothing."""
+    if source.is_archived:
+        return
+    pause(source, _ARCHIVED)
+    Source.across_tenants.filter(pk=source.pk).update(archived_at=Now())
+    source.refresh_from_db(fields=["archived_at"])
+
+
+def restore(source: Source) -> None:
+    """Take it out of the archive. It stays paused, at the position where it was."""
+    Source.across_tenants.filter(pk=source.pk).update(archived_at=None, paused_reason="")
+    source.archived_at, source.paused_reason = None, ""

@@ -16,7 +16,7 @@ from ingestion.consume.measure import measure_connection as measure
 from ingestion.consume.measure import note_lag
 from ingestion.consume.slice import Slice
 from ingestion.consume.stopping import is_stopping
-from ingestion.models import Source, StreamPartition
+from ingestion.models import Connection, Source, StreamPartition
 
 #: Ticks after which a slice that no worker had time for is forgotten: the next tick asks again.
 FORGOTTEN_AFTER = 2
@@ -49,7 +49,11 @@ def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
         return
     if not sharing.may_begin(connection_id, owner, is_stopping):
         return
-    if Slice(connection_id, may_go_on=turns.may_go_on).run():
+    try:
+        goes_on = Slice(connection_id, may_go_on=turns.may_go_on).run()
+    except Connection.DoesNotExist:  # it was deleted since this slice was asked for
+        return
+    if goes_on:
         request_slice(connection_id)
 
 

@@ -12,6 +12,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
 from tenants import roles
@@ -21,13 +22,31 @@ from tenants.admin.typed import ModelAdmin
 from tenants.models import Tenant
 
 
+class ActRefused(Exception):
+    """A button can't do it to this object; the text says why, and nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is shown before a button does its work.
+
+    ``says``: what will happen. ``code``: a text that it concerns. ``refused``: why it can't be
+    done; then there is nothing to confirm.
+    """
+
+    says: tuple[str, ...]
+    code: str = ""
+    refused: str = ""
+
+
 @dataclass(frozen=True)
 class Button:
     """A button on an object's page. It is a form of its own, so that only a POST has an effect.
 
-    ``run`` gets the object and returns what to tell the operator; ``shown`` says whether the
-    button makes sense for the object as it is. ``page`` names an admin page that shows more than
-    a line, and is sent the form in place of ``run``.
+    ``run`` gets the object and returns what to tell the operator, or raises ActRefused; ``shown``
+    says whether the button makes sense for the object as it is. With ``ask`` a page of its own
+    says what will happen, and only its button does it. ``page`` names an admin page that shows more
+    than that, and is sent the form in place of ``run``.
     """
 
     name: str
@@ -35,6 +54,7 @@ class Button:
     icon: str
     run: Callable[[Any], str] = lambda _: ""
     shown: Callable[[Any], bool] = lambda _: True
+    ask: Callable[[Any], Question] | None = None
     danger: bool = False
     page: str = ""
 
@@ -110,19 +130,42 @@ class Admin(Audited, ModelAdmin):
 
     def act_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
         """Run a button's function and return to the object's page."""
-        if request.method != "POST":
+        button = next((one for one in self.buttons if one.name == name and not one.page), None)
+        if request.method != "POST" and (button is None or button.ask is None):
             return HttpResponseNotAllowed(["POST"])
         if not self.has_act_permission(request):
             raise PermissionDenied
         obj = self.get_object(request, unquote(object_id))
-        button = next((one for one in self.buttons if one.name == name and not one.page), None)
         if obj is None or button is None:
             raise Http404
         if not self.has_act_permission(request, obj):
             raise PermissionDenied
-        messages.success(request, button.run(obj))
-        self.log_act(request, obj, button.name, button.label)
+        if button.ask is not None and "confirmed" not in request.POST:
+            return self._asked(request, obj, button, button.ask(obj))
+        try:
+            messages.success(request, self.act(request, obj, button))
+        except ActRefused as error:
+            messages.error(request, str(error))
+        else:
+            self.log_act(request, obj, button.name, button.label)
         return redirect(self.page_of(obj))
+
+    def act(self, request: HttpRequest, obj: Any, button: Button) -> str:
+        """Do what the button says; returns what to tell, raises ActRefused."""
+        return button.run(obj)
+
+    def _asked(
+        self, request: HttpRequest, obj: Any, button: Button, question: Question
+    ) -> HttpResponse:
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"{button.label}: {obj}",
+            "object": obj,
+            "button": button,
+            "question": question,
+            "page": self.page_of(obj),
+        }
+        return TemplateResponse(request, "millrace/ask.html", context)
 
     def _button_address(self, button: Button, obj: Model) -> str:
         if button.page:

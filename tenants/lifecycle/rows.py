@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -22,18 +22,16 @@ KEPT: tuple[type[Model], ...] = (AuditEntry,)
 _LOG = "The audit log keeps its {} entries, who did what and when; manage.py audit prunes them."
 
 
-def paths() -> list[tuple[type[Model], str]]:
-    """Every model whose rows belong to a tenant, with the way there; the farthest first."""
-    found = {model: _path(model, ()) for model in apps.get_models(include_auto_created=True)}
-    owned = [
-        (model, path) for model, path in found.items() if path and model not in (Tenant, *KEPT)
-    ]
+def paths(owner: type[Model] = Tenant) -> list[tuple[type[Model], str]]:
+    """Every model whose rows belong to an ``owner``, with the way there; the farthest first."""
+    found = {model: _path(model, owner, ()) for model in apps.get_models(include_auto_created=True)}
+    owned = [(model, path) for model, path in found.items() if path and model not in (owner, *KEPT)]
     return sorted(owned, key=lambda one: (-one[1].count("__"), one[0]._meta.label))
 
 
-def _path(model: type[Model], seen: tuple[type[Model], ...]) -> str:
-    """The shortest way from a row to its tenant by foreign keys, or '' where there is none."""
-    if model is Tenant:
+def _path(model: type[Model], owner: type[Model], seen: tuple[type[Model], ...]) -> str:
+    """The shortest way from a row to its owner by foreign keys, or '' where there is none."""
+    if model is owner:
         return "pk"
     ways = []
     for field in model._meta.concrete_fields:
@@ -43,10 +41,38 @@ def _path(model: type[Model], seen: tuple[type[Model], ...]) -> str:
         # A row that outlives what it refers to is not owned by it.
         if field.remote_field.on_delete is SET_NULL:
             continue
-        rest = _path(target, (*seen, model))
+        rest = _path(target, owner, (*seen, model))
         if rest:
             ways.append(field.name if rest == "pk" else f"{field.name}__{rest}")
     return min(ways, key=lambda way: (way.count("__"), way), default="")
+
+
+def below(obj: Model) -> dict[type[Model], int]:
+    """How many rows of each model belong to an object; what has none is left out."""
+    counted = {
+        model: model._base_manager.filter(**{path: obj.pk}).order_by().count()
+        for model, path in paths(type(obj))
+    }
+    return {model: number for model, number in counted.items() if number}
+
+
+def remove_with_all_below(obj: Model, note: Callable[[], None]) -> None:
+    """Delete an object's row and all that belong to it; ``note`` is part of the transaction.
+
+    What comes in between, by a task that was under way, is deleted by the next attempt.
+    """
+    for last in range(_ATTEMPTS):
+        try:
+            with transaction.atomic():
+                for model, path in paths(type(obj)):
+                    _delete(model._base_manager.filter(**{path: obj.pk}).order_by())
+                _delete(type(obj)._base_manager.filter(pk=obj.pk))
+                note()
+        except IntegrityError:
+            if last == _ATTEMPTS - 1:
+                raise
+        else:
+            return
 
 
 class PostgresRows:

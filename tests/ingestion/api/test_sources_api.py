@@ -13,7 +13,7 @@ from ingestion.consume.measure import measure_connection
 from ingestion.consume.slice import Slice
 from ingestion.consume.status import source_status
 from ingestion.models import Source, Table
-from ingestion.services import sources
+from ingestion.services import removal, sources
 from tenants.keys import create_key
 from tenants.models import Tenant
 from tenants.warehouse import client as warehouse
@@ -188,3 +188,19 @@ def test_reading_changes_nothing_and_changing_is_a_post(
     other = "POST" if method == "GET" else "GET"
     assert call(key, address, other).status_code == 405
     assert source_status(Source.across_tenants.all())[0].state == "waiting"
+
+
+def test_an_archived_source_is_neither_resumed_nor_sent_events(key: str, source: Source) -> None:
+    removal.archive(source)
+    assert "It is archived" in call(key, "/events").json()["paused_reason"]
+    refused = call(key, "/events/resume", "POST")
+    assert (refused.status_code, refused.json()["code"]) == (409, "source_archived")
+    _, writer = create_key(source.tenant, "writer")
+    answer = Client().post(
+        "/api/v1/events/events",
+        b"{}",
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {writer}"},
+    )
+    assert (answer.status_code, answer.json()["code"]) == (409, "source_archived")
+    assert not Source.objects.get().active

@@ -1,0 +1,129 @@
+"""The page that deletes a source, table or connection, and the buttons of the archive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+
+from ingestion.errors import IngestionError
+from ingestion.models import Source, Table
+from ingestion.services import removal
+from ingestion.services.removal import Removable
+from tenants.admin.base import Admin, Button, Question
+from tenants.warehouse.errors import WarehouseError
+
+_CLASS = (
+    "border border-base-200 bg-white rounded-default px-3 py-2 w-full "
+    "dark:bg-base-900 dark:border-base-700"
+)
+
+
+class RemoveForm(forms.Form):
+    """What happens to the rows, and the name, typed by hand."""
+
+    rows = forms.ChoiceField(
+        choices=[
+            ("keep", "Keep the rows that it landed: they can be queried as before"),
+            ("delete", "Delete its rows too, from the table and the quarantine"),
+        ],
+        initial="keep",
+        widget=forms.RadioSelect,
+        label="Its rows in ClickHouse",
+    )
+    confirmation = forms.CharField(
+        max_length=63, widget=forms.TextInput(attrs={"class": _CLASS, "autocomplete": "off"})
+    )
+
+    def __init__(self, obj: Removable, data: QueryDict | None = None) -> None:
+        super().__init__(data)
+        self.fields["confirmation"].label = f"Type its name to confirm: {obj.name}"
+        if isinstance(obj, Table):  # which goes with its rows in any case
+            del self.fields["rows"]
+
+
+class RemovableAdmin(Admin):
+    """Has a page of its own in place of Django's, which knows only of rows in Postgres."""
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Say what goes and what stays, and, once its name is typed, delete it."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            return super().delete_view(request, object_id, extra_context)  # which says so
+        if not self.has_delete_permission(request, obj):
+            raise PermissionDenied
+        form = RemoveForm(obj, request.POST if "confirmation" in request.POST else None)
+        trouble = ""
+        if form.is_valid():
+            done, trouble = self._deleted(request, obj, form.cleaned_data)
+            if done is not None:
+                return done
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"Delete {obj}",
+            "object": obj,
+            "page": self.page_of(obj),
+            "form": form,
+            "trouble": trouble,
+            "found": removal.preview(obj),
+        }
+        return TemplateResponse(request, "millrace/remove.html", context)
+
+    def _deleted(
+        self, request: HttpRequest, obj: Removable, data: dict[str, Any]
+    ) -> tuple[HttpResponse | None, str]:
+        """Where to go on, or why it was not deleted."""
+        try:
+            left = removal.delete(
+                obj, data["confirmation"].strip(), with_rows=data.get("rows") == "delete"
+            )
+        except (IngestionError, WarehouseError) as error:
+            return None, f"It was not deleted: {error}"
+        self.log_deletions(request, [obj])
+        messages.success(request, f"{obj} is deleted.")
+        for line in left:
+            messages.warning(request, line)
+        return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"), ""
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        """Each is deleted on a page of its own, which says what goes with it."""
+        found = super().get_actions(request)
+        found.pop("delete_selected", None)
+        return found
+
+
+# --- The archive --------------------------------------------------------------------------------
+
+
+def _reading(obj: Removable) -> list[Source]:
+    return [one for one in removal.sources_of(obj) if not one.is_archived]
+
+
+def _ask(obj: Removable) -> Question:
+    listed = ", ".join(map(str, _reading(obj)))
+    return Question(
+        (
+            f"Nothing more is read of {listed}. What is under way lands.",
+            "Rows, quarantine, position and books stay, and can be queried as before.",
+            "What was not read stays at the broker; events sent over HTTP are refused.",
+            "It can be taken out of the archive again.",
+        )
+    )
+
+
+def _archive(obj: Removable) -> str:
+    count = removal.archive(obj)
+    return f"{count} {'source is' if count == 1 else 'sources are'} archived: all rows stay."
+
+
+ARCHIVE = Button(
+    "archive", "Archive", "archive", _archive, lambda obj: bool(_reading(obj)), ask=_ask
+)

@@ -1,0 +1,326 @@
+"""Deleting and archiving sources, tables and connections, also while workers read them."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection as database
+
+from ingestion.api.spool import accept
+from ingestion.consume import inbox, lease, measure
+from ingestion.consume.slice import Slice
+from ingestion.models import (
+    Batch,
+    Column,
+    Connection,
+    Gap,
+    Source,
+    SourceMinute,
+    StreamPartition,
+    Table,
+)
+from ingestion.services import holding, removal, sources
+from ingestion.tasks.consume import consume_slice, measure_connection
+from tenants.api.problem import Problem
+from tenants.models import AuditEntry
+from tenants.warehouse import client
+from tenants.warehouse.errors import WarehouseUnreachable
+from tests.ingestion.running import consume, misfits, numbers
+
+
+def wait_until(done: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def http(table: Table) -> Source:
+    """A source that has landed three rows and a misfit, and has all kinds of books."""
+    made = Source.objects.create(tenant=table.tenant, name="http", table=table)
+    accept(made, [b'{"n": 1}', b'{"n": 2}', b'{"n": 3}', b'{"n": "x"}'])
+    consume(made)
+    part = StreamPartition.objects.get(source=made)
+    Gap.objects.create(partition=part, from_offset=90, to_offset=99, reason="deleted")
+    assert numbers(table) == [1, 2, 3]
+    return made
+
+
+@pytest.fixture
+def other(http: Source) -> Source:
+    """Another source of the same table, with a row of its own."""
+    made = Source.objects.create(tenant=http.tenant, name="other", table=http.table)
+    accept(made, [b'{"n": 9}'])
+    consume(made)
+    return made
+
+
+# --- What goes and what stays -------------------------------------------------------------------
+
+
+def test_a_preview_says_what_goes_and_changes_nothing(http: Source) -> None:
+    accept(http, [b'{"n": 4}', b'{"n": 5}'])
+    found = removal.preview(http)
+    assert {one.count for one in found.rows} == {3, 1}
+    assert "2 events that were taken over HTTP and have not landed yet." in found.goes
+    assert {"stream partitions", "batches", "gaps"} <= set(found.books)
+    assert Source.objects.get(pk=http.pk).active
+    assert StreamPartition.objects.filter(source=http).exists()
+
+
+def test_a_source_that_has_read_goes_with_its_books_and_its_rows_stay(
+    http: Source, other: Source
+) -> None:
+    assert removal.delete(http, "http", with_rows=False) == []
+    assert list(Source.objects.all()) == [other]
+    for model, path in (
+        (StreamPartition, "source"),
+        (Batch, "partition__source"),
+        (Gap, "partition__source"),
+        (SourceMinute, "source"),
+    ):
+        assert not model.objects.filter(**{path: http.pk}).exists(), model
+    assert numbers(http.table) == [1, 2, 3, 9]
+    entry = AuditEntry.objects.get(action="source.delete")
+    assert (entry.object_name, entry.tenant_id) == (str(http), http.tenant_id)
+
+
+def test_with_its_rows_only_its_own_go(http: Source, other: Source) -> None:
+    removal.delete(http, "http", with_rows=True)
+    assert numbers(http.table) == [9]
+    assert misfits(http.table) == []
+
+
+def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
+    http: Source, other: Source
+) -> None:
+    table, at = http.table, inbox.address(http.table)
+    removal.delete(table, table.name, with_rows=False)
+    assert not Table.objects.filter(pk=table.pk).exists()
+    assert not Column.objects.filter(table=table.pk).exists()
+    assert not Source.objects.exists()
+    left = client.rows("SHOW TABLES FROM " + at.table.split(".", maxsplit=1)[0])
+    assert left == []
+
+
+def test_nothing_is_deleted_without_the_name(http: Source) -> None:
+    with pytest.raises(removal.NotConfirmed, match="type its name: http"):
+        removal.delete(http, "HTTP", with_rows=True)
+    assert Source.objects.get().active
+    assert numbers(http.table) == [1, 2, 3]
+
+
+def test_what_clickhouse_can_not_do_leaves_all_as_it_was(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise WarehouseUnreachable("ClickHouse does not answer.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "execute", away)
+        for obj in (http, http.table):
+            with pytest.raises(WarehouseUnreachable):
+                removal.delete(obj, obj.name, with_rows=True)
+    source = Source.objects.get()
+    assert (source.active, source.paused_reason) == (True, "")
+    assert Table.objects.exists()
+    accept(http, [b'{"n": 4}'])
+    consume(http)
+    assert numbers(http.table) == [1, 2, 3, 4]
+
+
+def test_a_source_that_a_worker_holds_is_not_deleted_under_it(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "PATIENCE", 0.3)
+    lease.take(None, "worker", 16)
+    with pytest.raises(holding.StillRead, match="still being read by a worker"):
+        removal.delete(http, "http", with_rows=False)
+    assert Source.objects.get().active
+    lease.release("worker", list(StreamPartition.objects.values_list("pk", flat=True)))
+    removal.delete(http, "http", with_rows=False)
+    assert not Source.objects.exists()
+
+
+# --- While workers read -------------------------------------------------------------------------
+
+
+class Worker:
+    """A slice of one connection that runs in a thread of its own until it is stopped."""
+
+    def __init__(self, connection_id: int) -> None:
+        self._stop = threading.Event()
+        self.error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(connection_id,))
+        self._thread.start()
+
+    def _run(self, connection_id: int) -> None:
+        try:
+            while not self._stop.is_set():
+                Slice(connection_id, seconds=30, should_stop=self._stop.is_set).run()
+        except BaseException as error:  # noqa: BLE001 - the test tells of it
+            self.error = error
+        finally:
+            database.close()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join(60)
+        assert not self._thread.is_alive()
+        assert self.error is None, self.error
+
+
+@pytest.fixture
+def two_topics(table_factory: Callable[..., Table], table: Table, topic: Any) -> Iterator[Any]:
+    """Two sources on one connection, each with a table of its own, and a worker that reads both."""
+    first, second = topic(), topic()
+    doomed = first.source(table, name="doomed")
+    columns = [{"name": "n", "type": "UInt32"}]
+    kept = Source.objects.create(
+        tenant=table.tenant,
+        name="kept",
+        connection=doomed.connection,
+        stream=second.stream,
+        table=table_factory(table.tenant, columns, name="kept"),
+    )
+    worker = Worker(doomed.connection_id)
+    yield first, doomed, second, kept
+    worker.stop()
+
+
+def _send(stream: Any, start: int, count: int) -> None:
+    stream.send([json.dumps({"n": start + number}).encode() for number in range(count)])
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("with_rows", [False, True])
+def test_a_source_is_deleted_while_a_worker_reads_it_and_another(
+    two_topics: Any, with_rows: bool
+) -> None:
+    first, doomed, second, kept = two_topics
+    _send(first, 0, 500)
+    _send(second, 0, 500)
+    wait_until(lambda: len(numbers(kept.table)) == 500 and len(numbers(doomed.table)) == 500)
+    _send(first, 500, 500)
+    _send(second, 500, 500)
+    removal.delete(doomed, "doomed", with_rows=with_rows)
+    _send(first, 1000, 200)
+    _send(second, 1000, 200)
+    wait_until(lambda: len(numbers(kept.table)) >= 1200)
+    assert numbers(kept.table) == list(range(1200))
+    kept.refresh_from_db()
+    assert (kept.active, kept.error) == (True, "")
+    landed = numbers(doomed.table)
+    assert landed == ([] if with_rows else list(range(len(landed))))
+    assert not StreamPartition.objects.exclude(source=kept).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_a_table_is_deleted_while_a_worker_fills_it_and_another(two_topics: Any) -> None:
+    first, doomed, second, kept = two_topics
+    _send(first, 0, 500)
+    wait_until(lambda: len(numbers(doomed.table)) == 500)
+    _send(first, 500, 500)
+    removal.delete(doomed.table, doomed.table.name, with_rows=True)
+    _send(second, 0, 500)
+    wait_until(lambda: len(numbers(kept.table)) >= 500)
+    assert numbers(kept.table) == list(range(500))
+    kept.refresh_from_db()
+    assert kept.error == ""
+
+
+def test_a_kafka_source_leaves_no_consumer_group(table: Table, topic: Any) -> None:
+    stream = topic()
+    source = stream.source(table)
+    _send(stream, 0, 10)
+    consume(source, 3)
+    group = f"millrace-{source.tenant.slug}-{source.name}"
+
+    def groups() -> set[str]:
+        found = stream.admin.list_consumer_groups(request_timeout=10).result(10)
+        return {one.group_id for one in found.valid}
+
+    assert group in groups()
+    on = source.connection
+    assert removal.delete(on, on.name, with_rows=True) == []
+    assert group not in groups()
+    assert numbers(table) == []
+    assert not Connection.objects.exists()
+
+
+def test_a_broker_that_is_away_is_named_and_holds_nothing_up(table: Table) -> None:
+    on = Connection.objects.create(
+        tenant=table.tenant, name="away", kind="kafka", addresses="127.0.0.1:1"
+    )
+    source = Source.objects.create(
+        tenant=table.tenant, name="s", connection=on, stream="t", table=table
+    )
+    (left,) = removal.delete(source, "s", with_rows=False)
+    assert f"kafka-consumer-groups.sh --delete --group millrace-{table.tenant.slug}-s" in left
+    assert not Source.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tasks_that_were_asked_for_before_a_deletion_do_nothing(table: Table) -> None:
+    on = Connection.objects.create(
+        tenant=table.tenant, name="gone", kind="kafka", addresses="127.0.0.1:1"
+    )
+    pk = on.pk
+    removal.delete(on, "gone", with_rows=False)
+    measure_connection(pk)
+    consume_slice(pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_source_that_goes_while_it_is_measured_fails_no_other(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = (
+        Source.objects.create(tenant=table.tenant, name=name, table=table)
+        for name in ("gone", "kept")
+    )
+    marks = {pk: {0: measure.Watermarks(0, 5)} for pk in (gone.pk, kept.pk)}
+    removal.delete(gone, "gone", with_rows=False)
+    assert set(measure._store(marks)) == {kept.pk}
+    measure._begin({gone.pk: {}, kept.pk: {}})
+    with pytest.raises(Problem) as refused:
+        accept(gone, [b"{}"])
+    assert refused.value.status_code == 404
+
+
+# --- The archive --------------------------------------------------------------------------------
+
+
+def test_an_archived_source_keeps_its_rows_and_is_read_no_more(http: Source) -> None:
+    assert removal.archive(http.table) == 1
+    assert removal.archive(http.table) == 0
+    http.refresh_from_db()
+    assert http.is_archived
+    accept(http, [b'{"n": 4}'])
+    consume(http, 0.5)
+    assert numbers(http.table) == [1, 2, 3]
+    with pytest.raises(sources.Archived, match="Take it out of the archive first"):
+        sources.resume(http)
+    sources.pause(http)
+    http.refresh_from_db()
+    assert http.paused_reason.startswith("It is archived")
+    sources.restore(http)
+    assert not Source.objects.get().active
+    sources.resume(http)
+    consume(http)
+    assert numbers(http.table) == [1, 2, 3, 4]
+
+
+def test_an_archived_source_can_be_deleted(http: Source) -> None:
+    removal.archive(http)
+    http.refresh_from_db()
+    removal.delete(http, "http", with_rows=True)
+    assert not Source.objects.exists()
