@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Max
 
 from analytics_api.engine import Account, Call, ask
-from analytics_api.guard import Declared, GuardedQuery, QueryRefused, check, engine
+from analytics_api.guard import Declared, GuardedQuery, QueryRefused, check, engine, text_of
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from analytics_api.parameters import binding, values
 from tenants.models import Tenant
@@ -109,6 +109,48 @@ def unpublish(query: SavedQuery) -> None:
     """Take the endpoint away. Its versions stay."""
     SavedQuery.across_tenants.filter(pk=query.pk).update(published=None)
     query.published = None
+
+
+def has_draft(query: SavedQuery) -> bool:
+    """Whether the query says something else than the version that answers; without one it does."""
+    version = query.published
+    if version is None:
+        return True
+    try:
+        text = text_of(query.sql)
+    except QueryRefused:
+        return True
+    return (text, _said(query.parameters)) != (version.sql, described(version))
+
+
+def discard_draft(query: SavedQuery) -> None:
+    """Take the query back to the version that answers."""
+    if query.published is None:
+        return
+    query.sql, query.parameters = query.published.sql, described(query.published)
+    query.save(update_fields=["sql", "parameters", "updated_at"])
+
+
+def described(version: SavedQueryVersion) -> dict[str, Any]:
+    """What its author has said of parameters, as a draft has it: by name, without their types."""
+    own = ("name", "type")
+    return _said(
+        {
+            one["name"]: {key: value for key, value in one.items() if key not in own}
+            for one in version.parameters
+        }
+    )
+
+
+def _said(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The same without what says nothing."""
+    found = {
+        name: {key: one for key, one in said.items() if (key, one) != ("description", "")}
+        if isinstance(said, Mapping)
+        else said
+        for name, said in parameters.items()
+    }
+    return {name: said for name, said in found.items() if said}
 
 
 def _same(version: SavedQueryVersion, checked: Checked) -> bool:

@@ -1,31 +1,30 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
-from urllib.parse import urlencode
 
 from django import forms
-from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldBooleanSwitchWidget
+from unfold.widgets import UnfoldAdminTextareaWidget
 
 from analytics_api import services
+from analytics_api.admin import curl
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from tenants.admin import display
-from tenants.admin.base import Admin, Button
+from tenants.admin.base import ActRefused, Admin, Button, Question
 from tenants.admin.typed import TabularInline
 from tenants.warehouse.errors import WarehouseError
 
+#: The button that saves the draft and then asks whether to publish it.
+_THEN_PUBLISH = "analytics_api_savedquery_then_publish"
+
 
 class SavedQueryForm(forms.ModelForm):  # type: ignore[type-arg]
-    publish = forms.BooleanField(
-        required=False,
-        initial=True,
-        widget=UnfoldBooleanSwitchWidget,
-        help_text="Make this its endpoint. Without it a draft is saved, and the endpoint stays as "
-        "it is.",
-    )
+    """The draft. What answers is the published version, whatever is saved here."""
 
     class Meta:
         model = SavedQuery
@@ -38,23 +37,90 @@ class SavedQueryForm(forms.ModelForm):  # type: ignore[type-arg]
         }
 
     def clean(self) -> dict[str, Any]:
-        """Refuse here, at the SQL, what could not be published."""
+        """Where it is to be published, refuse here, at the SQL, what could not be."""
         found = super().clean() or {}
         tenant = found.get("tenant") or (self.instance.tenant if self.instance.pk else None)
-        if self.errors or tenant is None or not found.get("publish"):
+        if self.errors or tenant is None or _THEN_PUBLISH not in self.data:
             return found
         try:
             services.check_query(tenant, found["sql"], found["parameters"])
         except QueryRefused as error:
             self.add_error("parameters" if error.code == "parameter" else "sql", str(error))
         except WarehouseError as error:
-            self.add_error("publish", f"It can't be checked now: {error} Save it as a draft.")
+            self.add_error(None, f"It can't be checked now: {error} Save it as a draft.")
         return found
+
+
+def _address(query: SavedQuery) -> str:
+    return f"/api/v1/queries/{query.name}"
+
+
+def _refusal(query: SavedQuery) -> str:
+    """Why it can't be published, '' where it can."""
+    try:
+        services.check_query(query.tenant, query.sql, query.parameters)
+    except QueryRefused as error:
+        return f"It can't be published yet. {error}"
+    except WarehouseError as error:
+        return f"It can't be checked now: {error}"
+    return ""
+
+
+def _ask_publish(query: SavedQuery) -> Question:
+    number = query.published.number if query.published else None
+    now = f"Version {number} answers there now" if number else "Nothing answers there now"
+    return Question(
+        (
+            f"{_address(query)} answers with this from now on. {now}.",
+            "It becomes a version of its own; earlier versions stay listed on the query's page.",
+        ),
+        code=query.sql,
+        refused=_refusal(query),
+    )
+
+
+def _ask_unpublish(query: SavedQuery) -> Question:
+    return Question(
+        (
+            f"{_address(query)} answers 404 from now on, to every key.",
+            "The draft and all versions stay; it can be published again at any time.",
+        )
+    )
+
+
+def _ask_discard(query: SavedQuery) -> Question:
+    number = query.published.number if query.published else None
+    return Question(
+        (f"The draft, shown here, is replaced by version {number}. It can't be had back.",),
+        code=query.sql,
+    )
 
 
 def _unpublish(query: SavedQuery) -> str:
     services.unpublish(query)
-    return f"{query} is no endpoint any more. Its versions stay."
+    return f"{query} is no endpoint any more. Its draft and its versions stay."
+
+
+def _discard(query: SavedQuery) -> str:
+    services.discard_draft(query)
+    return f"{query} is as its published version is."
+
+
+def _has_draft_beside_version(query: SavedQuery) -> bool:
+    return query.is_published and services.has_draft(query)
+
+
+class PublishedFilter(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "published"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Any:
+        return (("yes", "Published"), ("no", "Draft only"))
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() not in {"yes", "no"}:
+            return queryset
+        return queryset.filter(published__isnull=self.value() == "no")
 
 
 class VersionInline(TabularInline):
@@ -80,37 +146,86 @@ class SavedQueryAdmin(Admin):
     fixed_fields = ("tenant", "name")
     inlines = (VersionInline,)
     buttons = (
-        Button("unpublish", "Unpublish", "unpublished", _unpublish, lambda one: one.is_published),
+        Button("publish", "Publish", "publish", shown=services.has_draft, ask=_ask_publish),
+        Button(
+            *("discard", "Discard the draft", "undo", _discard, _has_draft_beside_version),
+            ask=_ask_discard,
+        ),
+        Button(
+            *("unpublish", "Unpublish", "unpublished", _unpublish, lambda one: one.is_published),
+            ask=_ask_unpublish,
+            danger=True,
+        ),
     )
+    actions_submit_line = ("then_publish",)
     list_display = ("name", "tenant", "state_badge", "address", "summary", "changed")
-    list_filter: ClassVar[Any] = ("tenant", ("published", admin.EmptyFieldListFilter))
+    list_filter: ClassVar[Any] = ("tenant", PublishedFilter)
     list_select_related = ("tenant", "published")
     search_fields = ("name", "description", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
-    fields = ("tenant", "name", "description", "sql", "parameters", "publish")
+    fields = ("tenant", "name", "description", "sql", "parameters")
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        if form.cleaned_data["publish"]:
-            by: Any = request.user
-            services.publish(obj, by)
+    @admin.action(description="Save and publish …", permissions=["act"])
+    def then_publish(self, request: HttpRequest, obj: Any) -> None:
+        """What the button is called; where it leads is said by ``_after``."""
+
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: Any = None
+    ) -> HttpResponse:
+        return self._after(request, obj) or super().response_add(request, obj, post_url_continue)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        return self._after(request, obj) or super().response_change(request, obj)
+
+    def _after(self, request: HttpRequest, obj: SavedQuery) -> HttpResponse | None:
+        """Where to go once it is saved, if not where Django would; says what was saved."""
+        if _THEN_PUBLISH in request.POST:
+            return redirect("admin:analytics_api_savedquery_act", obj.pk, "publish")
+        if not services.has_draft(obj):
+            return None
+        answers = f"Version {obj.published.number} answers as before" if obj.published else ""
+        told = f"Saved as a draft. {answers or 'It is no endpoint'} until you publish it."
+        messages.info(request, told)
+        if refusal := _refusal(obj):
+            messages.warning(request, refusal)
+        return None
+
+    def act(self, request: HttpRequest, obj: Any, button: Button) -> str:
+        if button.name != "publish":
+            return super().act(request, obj, button)
+        by: Any = request.user
+        try:
+            version = services.publish(obj, by)
+        except (QueryRefused, WarehouseError) as error:
+            msg = f"It was not published: {error}"
+            raise ActRefused(msg) from error
+        return f"{_address(obj)} answers with version {version.number} from now on."
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         facts = [("State", self.state_badge(obj))]
         if obj.published is None:
-            return {"facts": facts}
+            return {"facts": facts, "hint": "A draft: it answers nobody until it is published."}
         facts.append(("Endpoint", self.address(obj)))
-        return {"facts": facts, "curl": _curl(request, obj, obj.published)}
+        number = obj.published.number
+        hint = f"Below is a draft. Version {number} answers until you publish it."
+        return {
+            "facts": facts,
+            "hint": hint if services.has_draft(obj) else "",
+            "curl": curl.line(request.build_absolute_uri(_address(obj)), obj.published),
+        }
 
     @admin.display(description="State")
     def state_badge(self, query: SavedQuery) -> SafeString:
         if query.published is None:
             return display.badge("draft", "Draft")
-        return display.badge("published", f"Version {query.published.number}")
+        text = f"Version {query.published.number}"
+        if not services.has_draft(query):
+            return display.badge("published", text)
+        return display.badge("warning", f"{text} + draft", "The draft is not what answers.")
 
     @admin.display(description="Endpoint")
     def address(self, query: SavedQuery) -> SafeString:
-        return display.code(f"/api/v1/queries/{query.name}" if query.is_published else "")
+        return display.code(_address(query) if query.is_published else "")
 
     @admin.display(description="Description")
     def summary(self, query: SavedQuery) -> SafeString:
@@ -119,11 +234,3 @@ class SavedQueryAdmin(Admin):
     @admin.display(description="Changed", ordering="updated_at")
     def changed(self, query: SavedQuery) -> SafeString:
         return display.ago(query.updated_at)
-
-
-def _curl(request: HttpRequest, query: SavedQuery, version: SavedQueryVersion) -> str:
-    """A line that works when a key of the tenant is put into it."""
-    known = {one["name"]: one.get("default", one["type"]) for one in version.parameters}
-    address = request.build_absolute_uri(f"/api/v1/queries/{query.name}")
-    asked = f"?{urlencode(known)}" if known else ""
-    return f"curl -H 'Authorization: Bearer mr_…' '{address}{asked}'"

@@ -15,7 +15,7 @@ from analytics_api.guard import calls, declared, lexer, statement
 from analytics_api.guard.declared import Declared
 from analytics_api.guard.errors import QueryRefused
 
-__all__ = ["Declared", "GuardedQuery", "QueryRefused", "check"]
+__all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "text_of"]
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,18 @@ class GuardedQuery:
     parameters: tuple[Declared, ...]
 
 
+def text_of(sql: str) -> str:
+    """The statement without comments and a last semicolon; raises QueryRefused."""
+    text = lexer.without_comments(sql).rstrip()
+    return text.removesuffix(";").rstrip()
+
+
 def check(sql: str, *, tables: Collection[str], database: str) -> GuardedQuery:
     """Guard one statement of the tenant whose warehouse is ``database`` with these ``tables``.
 
     Raises QueryRefused, which says what is not allowed and where.
     """
-    text = lexer.without_comments(sql).rstrip()
-    text = text.removesuffix(";").rstrip()
+    text = text_of(sql)
     if not text:
         raise QueryRefused("empty", "The query is empty. Write a SELECT.")
     tokens = list(lexer.tokens(text))

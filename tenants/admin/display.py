@@ -32,8 +32,10 @@ _KINDS = {
     "settled": "success",
     "suspended": "warning",
     "waiting": "warning",
+    "warning": "warning",
 }
 _ICONS = {
+    "archived": "archive",
     "failed": "error",
     "failing": "error",
     "paused": "pause_circle",

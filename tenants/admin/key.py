@@ -23,7 +23,7 @@ from unfold.widgets import (
 )
 
 from tenants import keys, rights
-from tenants.admin import display
+from tenants.admin import curl, display
 from tenants.admin.base import Admin, Button
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
@@ -264,7 +264,7 @@ class APIKeyAdmin(Admin):
             "key": key,
             "plaintext": text,
             "secret": secret,
-            "api": request.build_absolute_uri("/api/v1/"),
+            "curl": curl.line(key, text, request.build_absolute_uri("/api/v1/")),
         }
         response = TemplateResponse(request, "millrace/key_created.html", context)
         response["Cache-Control"] = "no-store"

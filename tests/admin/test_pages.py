@@ -325,7 +325,7 @@ def test_a_query_the_guard_refuses_is_refused_at_its_sql(operator: Client, fille
         "description": "",
         "sql": "SELECT * FROM system.tables",
         "parameters": "{}",
-        "publish": "on",
+        "analytics_api_savedquery_then_publish": "1",
         "versions-TOTAL_FORMS": "0",
         "versions-INITIAL_FORMS": "0",
     }
@@ -333,7 +333,11 @@ def test_a_query_the_guard_refuses_is_refused_at_its_sql(operator: Client, fille
     assert answer.status_code == 200
     assert "system.tables" in answer.content.decode()
     assert not SavedQuery.objects.exclude(published=None).exists()
-    assert operator.post(address, form | {"sql": "SELECT n FROM events"}).status_code == 302
+    asked = operator.post(address, form | {"sql": "SELECT n FROM events"}, follow=True)
+    assert "answers with this from now on" in asked.content.decode()
+    one.refresh_from_db()
+    assert one.published is None
+    operator.post(asked.redirect_chain[-1][0], {"confirmed": "1"})
     one.refresh_from_db()
     assert one.published is not None
     assert one.published.published_by is not None

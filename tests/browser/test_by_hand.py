@@ -228,13 +228,16 @@ def add_query(operator: Admin) -> None:
     operator.choose("tenant", "The Shop")
     page.fill("#id_name", "by_country")
     page.fill("#id_sql", "SELECT * FROM system.users")
-    operator.save()
+    page.click("text=Save and publish")
     operator.said("system.users")
     operator.shoot("query-refused")
     page.fill("#id_sql", SQL)
     operator.shoot("query")
-    operator.save()
-    operator.said("was added")
+    page.click("text=Save and publish")
+    operator.said("answers with this from now on")
+    operator.shoot("query-publish")
+    page.click("button[name=confirmed]")
+    operator.said("answers with version 1")
 
 
 def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
