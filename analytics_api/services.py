@@ -14,6 +14,7 @@ from analytics_api.engine import Account, Call, ask
 from analytics_api.guard import Declared, GuardedQuery, QueryRefused, check, engine, text_of
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from analytics_api.parameters import binding, values
+from tenants.lifecycle import registry
 from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
@@ -49,7 +50,8 @@ class Checked:
 def readable_tables(database: str) -> list[str]:
     """Names of the tables that a tenant's queries may read; raises WarehouseError."""
     bound = {"database": database, "engines": list(_NOT_READABLE)}
-    return [row["name"] for row in client.rows(_TABLES_SQL, bound)]
+    found = [row["name"] for row in client.rows(_TABLES_SQL, bound)]
+    return [name for name in found if not any(is_note(name) for is_note in registry.notes)]
 
 
 def place_of(tenant: Tenant) -> Place:

@@ -33,8 +33,10 @@ PATIENCE = 2.0
 _SHARED = ip_network("100.64.0.0/10")
 _NAT64 = ip_network("64:ff9b::/96")
 _WRITTEN = re.compile(
-    r"(?:[A-Za-z_]+://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?\Z"
+    r"(?:(?P<scheme>[A-Za-z_]+)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?\Z"
 )
+#: What librdkafka lets stand before an address.
+_SCHEMES = frozenset({"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"})
 #: Ports of ClickHouse beside the one that its address names.
 _CLICKHOUSE = (8123, 8443, 9000, 9004, 9005, 9009, 9440)
 
@@ -53,6 +55,9 @@ class Place:
 def written(text: str, default_port: int) -> Place:
     """The place that ``host:port`` names; raises Refused for anything else."""
     found = _WRITTEN.match(text.strip())
+    if found is not None and (found["scheme"] or "PLAINTEXT").upper() not in _SCHEMES:
+        msg = f"{text.strip()!r} is no broker's address. Write host:port, without {found['scheme']}://."
+        raise Refused(msg)
     port = int(found["port"] or default_port) if found else 0
     if found is None or not 0 < port < 65_536:
         msg = f"{text.strip()!r} is no address. Write host:port, several separated by commas."

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -15,7 +14,7 @@ from analytics_api.admin import curl
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from tenants.admin import display
-from tenants.admin.base import ActRefused, Admin, Button, Question
+from tenants.admin.base import ActRefused, Admin, Button, Question, WholeForm
 from tenants.admin.typed import TabularInline
 from tenants.warehouse.errors import WarehouseError
 
@@ -23,7 +22,7 @@ from tenants.warehouse.errors import WarehouseError
 _THEN_PUBLISH = "analytics_api_savedquery_then_publish"
 
 
-class SavedQueryForm(forms.ModelForm):  # type: ignore[type-arg]
+class SavedQueryForm(WholeForm):
     """The draft. What answers is the published version, whatever is saved here."""
 
     class Meta:
@@ -40,7 +39,8 @@ class SavedQueryForm(forms.ModelForm):  # type: ignore[type-arg]
         """Where it is to be published, refuse here, at the SQL, what could not be."""
         found = super().clean() or {}
         tenant = found.get("tenant") or (self.instance.tenant if self.instance.pk else None)
-        if self.errors or tenant is None or _THEN_PUBLISH not in self.data:
+        has_both = {"sql", "parameters"} <= set(found)
+        if not has_both or tenant is None or _THEN_PUBLISH not in self.data:
             return found
         try:
             services.check_query(tenant, found["sql"], found["parameters"])
@@ -161,6 +161,7 @@ class SavedQueryAdmin(Admin):
     list_display = ("name", "tenant", "state_badge", "address", "summary", "changed")
     list_filter: ClassVar[Any] = ("tenant", PublishedFilter)
     list_select_related = ("tenant", "published")
+    label = ("tenant__slug", "name")
     search_fields = ("name", "description", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "name", "description", "sql", "parameters")

@@ -20,7 +20,8 @@ class BackfillAdmin(ReadOnlyAdmin):
     list_display = ("name", "table", "state_badge", "count", "misfits", "started", "error_line")
     list_filter: ClassVar[Any] = ("state", "table__tenant")
     list_select_related = ("table__tenant",)
-    search_fields = ("name", "sha256", "table__name")
+    label = ("table__tenant__slug", "table__name")
+    search_fields = ("name", "sha256", *label, "table__tenant__name")
     fields = (
         *("table", "name", "format", "state", "rows", "quarantined", "chunk_rows"),
         *("sha256", "started_at", "finished_at", "error"),

@@ -20,7 +20,8 @@ class BatchAdmin(ReadOnlyAdmin):
     list_display = ("partition", "offsets", "state_badge", "count", "misfits", "bytes_of", "took")
     list_filter: ClassVar[Any] = ("state", "partition__source__tenant")
     list_select_related = ("partition__source__tenant",)
-    search_fields = ("=token", "partition__source__name")
+    label = ("partition__source__tenant__slug", "partition__source__name")
+    search_fields = ("=token", *label, "partition__source__tenant__name")
     show_full_result_count = False
     fields = (
         *("partition", "from_offset", "to_offset", "state", "token", "epoch"),

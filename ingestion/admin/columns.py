@@ -25,33 +25,35 @@ class ColumnFormSet(InlineFormSet):
         """Show each problem at the field that it is about."""
         super().clean()
         kept = [form for form in self.forms if self._is_kept(form)]
-        if any(form.errors for form in kept):
-            return
         if not kept:
             raise forms.ValidationError("A table needs at least one column.")
-        columns = tuple(_spec(form.cleaned_data) for form in kept)
+        good = [form for form in kept if not form.errors]
+        columns, is_whole = tuple(_spec(form.cleaned_data) for form in good), good == kept
         try:
-            self._check(columns)
+            self._check(columns, is_whole=is_whole)
         except ddl.SpecError as error:
-            self._show(error, kept)
+            self._show(error, good, is_whole=is_whole)
         except WarehouseUnreachable as error:
             raise forms.ValidationError(_NOT_CHECKED) from error
 
-    def _check(self, columns: tuple[ddl.ColumnSpec, ...]) -> None:
+    def _check(self, columns: tuple[ddl.ColumnSpec, ...], *, is_whole: bool) -> None:
         try:
             self.instance.clean_fields(exclude=_NOT_OF_THE_FORM)
         except forms.ValidationError:
-            # The fields above the columns say so themselves; all that is wrong shows at once.
-            check_columns(columns)
-        else:
+            is_whole = False
+        if is_whole:
             check_table(self.instance, columns)
+        else:
+            # What is wrong elsewhere is said there; all that is wrong shows at once.
+            check_columns(columns)
 
     def _is_kept(self, form: Any) -> bool:
         filled = form.has_changed() or form.instance.pk
         return bool(filled) and not form.cleaned_data.get("DELETE")
 
     @staticmethod
-    def _show(error: ddl.SpecError, kept: list[Any]) -> None:
+    def _show(error: ddl.SpecError, kept: list[Any], *, is_whole: bool) -> None:
+        """``is_whole``: no column was left out, so that what is said of the table holds."""
         forms_of = {form.cleaned_data.get("name"): form for form in kept}
         others = []
         for problem in error.problems:
@@ -60,7 +62,7 @@ class ColumnFormSet(InlineFormSet):
                 form.add_error(problem.field, problem.message)
             else:
                 others.append(str(problem))
-        if others:
+        if others and is_whole:
             raise forms.ValidationError(others)
 
 
@@ -93,6 +95,52 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_default(self) -> str | None:
         return self.cleaned_data["default"] or None
+
+    def clean(self) -> dict[str, Any]:
+        """A default makes a column optional; a renamed column is read from where it was."""
+        found = super().clean() or {}
+        if found.get("default") is not None:
+            found["required"] = False
+        before = self.initial.get("name")
+        is_moved = "path" in self.changed_data or found.get("path")
+        if self.instance.pk and "name" in self.changed_data and not is_moved:
+            found["path"] = before
+        return found
+
+
+def consequences(table: Any, data: Any) -> list[str]:
+    """What a form as it was sent does to columns that stand, where that is not just what it says.
+
+    ``data`` is the POST: the columns' forms are not cleaned yet when this is to be known.
+    """
+    told = []
+    stand = {str(one.pk): one for one in table.columns.all()} if table.pk else {}
+    for number in range(_number(data.get("columns-TOTAL_FORMS"))):
+        column = stand.get(data.get(f"columns-{number}-id", ""))
+        if column is None:
+            continue
+        name = data.get(f"columns-{number}-name", "").strip()
+        if data.get(f"columns-{number}-DELETE"):
+            told.append(_REMOVED.format(name=column.name))
+        elif name and name != column.name:
+            path = data.get(f"columns-{number}-path", "").strip() or column.path or column.name
+            told.append(_RENAMED.format(old=column.name, new=name, path=path))
+    return told
+
+
+_REMOVED = (
+    "Column {name} is not filled any more. In ClickHouse it stays, with the values that it has, "
+    "and SELECT * still shows it; new rows have its type's default there."
+)
+_RENAMED = (
+    "Column {old} becomes {new}: a new column, read from “{path}” in the message. Rows that are "
+    "there have no value in it but its default. Column {old} stays in ClickHouse, with the values "
+    "that it has, and SELECT * still shows it; new rows have its type's default there."
+)
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 5 else 0
 
 
 class ColumnInline(TabularInline):

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
@@ -13,11 +13,12 @@ from django.urls import URLPattern, path
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextareaWidget
 
+from ingestion import hosts
 from ingestion.admin import trying
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Connection, Source
 from tenants.admin import display
-from tenants.admin.base import Button
+from tenants.admin.base import Button, WholeForm
 from tenants.admin.scope import is_operator
 
 #: Fields that are never shown.
@@ -31,7 +32,7 @@ _PEM = "-----BEGIN CERTIFICATE-----"
 _MONO = "font-mono text-xs"
 
 
-class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
+class ConnectionForm(WholeForm):
     """Secrets are written, never shown: an empty field keeps what is stored."""
 
     password = forms.CharField(
@@ -94,6 +95,7 @@ class ConnectionAdmin(RemovableAdmin):
     list_display = ("name", "kind", "owner", "addresses", "security", "login", "source_count")
     list_filter: ClassVar[Any] = ("kind", "tenant")
     list_select_related = ("tenant",)
+    label = ("tenant__slug", "name")
     search_fields = ("name", "addresses", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
     conditional_fields: ClassVar[Any] = dict.fromkeys(
@@ -125,6 +127,13 @@ class ConnectionAdmin(RemovableAdmin):
                 stored = obj is not None and getattr(obj, name)
                 found += [name, f"forget_{name}"] if stored else [name]
         return found
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        places = hosts.brokers(obj.addresses, obj.kind)
+        if unknown := [str(one) for one in places if not hosts.known(one)]:
+            told = f"From here no machine is known by the name in {', '.join(unknown)}."
+            messages.warning(request, f"{told} Correct it, or test the connection once it is.")
 
     # --- Testing it -----------------------------------------------------------------------------
 

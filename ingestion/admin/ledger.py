@@ -9,6 +9,9 @@ from ingestion.models import FoldedBatches, Gap
 from tenants.admin import display
 from tenants.admin.base import ReadOnlyAdmin
 
+_LABEL = ("partition__source__tenant__slug", "partition__source__name")
+_SEARCHED = (*_LABEL, "partition__source__tenant__name")
+
 
 def _offsets(one: FoldedBatches | Gap) -> SafeString:
     return display.code(f"[{one.from_offset:,}, {one.to_offset:,})")
@@ -24,7 +27,8 @@ class FoldedBatchesAdmin(ReadOnlyAdmin):
     list_display = ("partition", "offsets", "batches", "count", "misfits", "bytes_of", "done")
     list_filter: ClassVar[Any] = ("partition__source__tenant",)
     list_select_related = ("partition__source__tenant",)
-    search_fields = ("partition__source__name",)
+    label = _LABEL
+    search_fields = _SEARCHED
     show_full_result_count = False
     fields = (
         *("partition", "from_offset", "to_offset", "batches", "is_reread"),
@@ -62,7 +66,8 @@ class GapAdmin(ReadOnlyAdmin):
     list_display = ("partition", "offsets", "reason", "noted")
     list_filter: ClassVar[Any] = ("reason", "partition__source__tenant")
     list_select_related = ("partition__source__tenant",)
-    search_fields = ("partition__source__name",)
+    label = _LABEL
+    search_fields = _SEARCHED
     fields = ("partition", "from_offset", "to_offset", "reason", "noted_at")
 
     @admin.display(description="Offsets", ordering="from_offset")

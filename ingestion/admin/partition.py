@@ -21,7 +21,8 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
     list_display = ("source", "number", "position", "lag_of", "lease", "landed_count", "misfits")
     list_filter: ClassVar[Any] = ("source__tenant", "source")
     list_select_related = ("source__tenant",)
-    search_fields = ("source__name", "source__tenant__slug")
+    label = ("source__tenant__slug", "source__name")
+    search_fields = ("source__name", "source__tenant__slug", "source__tenant__name")
     fields = (
         *("source", "number", "position", "low_watermark", "high_watermark", "measured_at"),
         *(

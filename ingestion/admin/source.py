@@ -96,6 +96,7 @@ class SourceAdmin(RemovableAdmin):
         *("connection__kind", "tenant", "table"),
     )
     list_select_related = ("tenant", "connection", "table")
+    label = ("tenant__slug", "name")
     search_fields = ("name", "stream", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant", "connection", "table")
     fields = (

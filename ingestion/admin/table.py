@@ -15,15 +15,22 @@ from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
 from ingestion.admin import misfits
-from ingestion.admin.columns import ColumnInline
+from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
 from ingestion.services import tables
 from tenants.admin import display
-from tenants.admin.base import Button
+from tenants.admin.base import Button, WholeForm
 
 
-class TableForm(forms.ModelForm):  # type: ignore[type-arg]
+class Confirmation(forms.CharField):
+    """What was shown before it was confirmed; it is no change of the table's."""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return False
+
+
+class TableForm(WholeForm):
     sorting_key = SimpleArrayField(
         forms.CharField(),
         required=False,
@@ -32,9 +39,22 @@ class TableForm(forms.ModelForm):  # type: ignore[type-arg]
         "first. It can't be changed later.",
     )
 
+    #: What was shown of renamed and removed columns: saved again as it is, that is confirmed.
+    confirmed = Confirmation(required=False, widget=forms.HiddenInput)
+
     class Meta:
         model = Table
         fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
+
+    def clean(self) -> dict[str, Any]:
+        found = super().clean() or {}
+        wanted = consequences(self.instance, self.data)
+        if wanted and self.data.get("confirmed") != " ".join(wanted):
+            again: Any = self.data.copy()  # type: ignore[attr-defined]
+            again["confirmed"] = " ".join(wanted)
+            self.data = again
+            self.add_error(None, [*wanted, "Nothing was saved yet. Save again to do this."])
+        return found
 
 
 def _retry(table: Table) -> str:
@@ -70,6 +90,7 @@ class TableAdmin(RemovableAdmin):
     list_display = ("name", "tenant", "state_badge", "columns_count", "fed_by", "error_line")
     list_filter: ClassVar[Any] = ("state", "tenant")
     list_select_related = ("tenant",)
+    label = ("tenant__slug", "name")
     search_fields = ("name", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingestion import hosts, pem
 from ingestion.errors import Refused
+from ingestion.models import options
 
 if TYPE_CHECKING:
     from ingestion.models.connection import Connection
@@ -123,6 +124,8 @@ def _options(one: Connection) -> Iterator[tuple[str, str]]:
         return
     if "ssl.key.pem" in one.options:
         yield "options", KEY_IN_OPTIONS
+    elif fault := options.fault(one.kind, one.options):
+        yield "options", f"It {fault}"
     for option, field in _FIELDS.items():
         if option in one.options and getattr(one, field) not in {None, ""}:
             text = f"{option} says the same as the field {field}, which is set: leave it out here."

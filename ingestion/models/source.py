@@ -80,6 +80,8 @@ class Source(models.Model):
                 fields=("connection", "stream", "table"),
                 condition=Q(connection__isnull=False),
                 name="source_stream_once_for_a_table",
+                violation_error_message="Another source reads this stream of the connection into "
+                "this table already. Resume or reset that one, or choose another table.",
             ),
             models.CheckConstraint(
                 condition=(Q(connection=None) & Q(stream=""))

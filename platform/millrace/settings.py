@@ -347,6 +347,7 @@ UNFOLD = {
     },
     "SIDEBAR": {
         "show_search": True,
+        "command_search": True,
         "navigation": [
             {"items": [_link("Overview", "monitoring", "admin:index")]},
             {

@@ -28,7 +28,14 @@ class AuditEntryAdmin(ReadOnlyAdmin):
     list_display = ("when", "who", "action", "object_shown", "tenant_slug", "address", "summary")
     list_filter: ClassVar[Any] = ("actor_kind", "object_type", "tenant")
     list_display_links = ("when",)
-    search_fields = ("actor_name", "action", "object_name", "=object_id", "tenant_slug")
+    search_fields = (
+        "actor_name",
+        "action",
+        "object_name",
+        "=object_id",
+        "tenant_slug",
+        "tenant__name",
+    )
     date_hierarchy = "at"
     show_full_result_count = False
     fields = (

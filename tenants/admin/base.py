@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
+from django.db.models import F, Model, Q, QuerySet, Value
+from django.db.models.functions import Coalesce, Concat
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
@@ -59,6 +61,25 @@ class Button:
     page: str = ""
 
 
+class WholeForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Looks at unique names with the fields that can't be changed here, too.
+
+    Django passes over a constraint of which a field is not in the form, and Postgres then refuses
+    the row with an error that nobody has words for.
+    """
+
+    def _get_validation_exclusions(self) -> set[str]:
+        excluded: set[str] = super()._get_validation_exclusions()  # type: ignore[misc]
+        if self.instance.pk is None:
+            return excluded
+        return excluded - {
+            name
+            for one in self.instance._meta.total_unique_constraints
+            for name in one.fields
+            if name not in self.fields
+        }
+
+
 class Admin(Audited, ModelAdmin):
     """One kind of object.
 
@@ -66,9 +87,14 @@ class Admin(Audited, ModelAdmin):
     can't be deleted here and what to do instead; an empty one leaves it to Django's permissions.
     """
 
+    form = WholeForm
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     keep_reason: ClassVar[str] = ""
     intro: ClassVar[str] = ""
+    #: Ways to the slug of an object's tenant and to its name, which it is shown by: shop.orders.
+    label: ClassVar[tuple[str, str] | None] = None
+    #: Whether the search over everything looks here.
+    is_searched: ClassVar[bool] = True
     buttons: ClassVar[tuple[Button, ...]] = ()
 
     list_per_page = 50
@@ -113,6 +139,47 @@ class Admin(Audited, ModelAdmin):
             field.queryset = Tenant.objects.filter(pk__in=made_in)
             field.required = True
         return field
+
+    # --- Finding ------------------------------------------------------------------------------
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """Also by what is shown; for a form's picker only what is of the form's tenant."""
+        if self.label is not None:
+            slug, name = (Coalesce(F(way), Value(none)) for way, none in _ways(self.label))
+            queryset = queryset.annotate(_label=Concat(slug, Value("."), name))
+        return super().get_search_results(request, self._of_chosen(request, queryset), search_term)
+
+    def get_search_fields(self, request: HttpRequest) -> Any:
+        fields = super().get_search_fields(request)
+        return (*fields, "_label") if self.label is not None else fields
+
+    def _of_chosen(self, request: HttpRequest, rows: QuerySet[Any]) -> QuerySet[Any]:
+        match = request.resolver_match
+        chosen = request.GET.get("tenant", "")
+        is_picker = match is not None and match.url_name == "autocomplete"
+        if not is_picker or self.tenant_path in {"", "pk"} or not _is_number(chosen):
+            return rows
+        own = Q(**{self.tenant_path: int(chosen)})
+        shared = Q(**{f"{self.tenant_path}__isnull": True})
+        return rows.filter(own | shared)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        """Where the tenant is fixed, pickers.js reads it from the pickers themselves."""
+        form = super().get_form(request, obj, change, **kwargs)
+        tenant = self.tenant_of(obj) if obj is not None else None
+        for name in self.autocomplete_fields:
+            if tenant is not None and name in form.base_fields:
+                form.base_fields[name].widget.attrs["data-tenant"] = tenant.pk
+        return form
+
+    @property
+    def media(self) -> forms.Media:
+        own = forms.Media(js=["millrace/pickers.js"]) if self.autocomplete_fields else forms.Media()
+        return super().media + own
 
     # --- Buttons --------------------------------------------------------------------------------
 
@@ -204,9 +271,19 @@ class Admin(Audited, ModelAdmin):
         return super().changelist_view(request, {"intro": self.intro, **(extra_context or {})})
 
 
+def _ways(label: tuple[str, str]) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Each way, with what stands for nothing there."""
+    return (label[0], "shared"), (label[1], "")
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 19
+
+
 class ReadOnlyAdmin(Admin):
     """Objects that Millrace itself makes and changes."""
 
+    is_searched = False
     warn_unsaved_form = False
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -24,8 +25,8 @@ from unfold.widgets import (
 
 from tenants import keys, rights
 from tenants.admin import curl, display
-from tenants.admin.base import Admin, Button
-from tenants.models import DEFAULT_SCOPES, APIKey, Scope
+from tenants.admin.base import Admin, Button, WholeForm
+from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
 from tenants.rights import Rights, RightsRefused
 from tenants.tokens.signing import read_public_key
@@ -52,7 +53,7 @@ class NamesField(forms.CharField):
         return bool(self.to_python(data) != (initial or None))
 
 
-class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
+class KeyForm(WholeForm):
     scopes = forms.MultipleChoiceField(
         choices=Scope.choices,
         initial=list(DEFAULT_SCOPES),
@@ -108,22 +109,39 @@ class KeyForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean(self) -> dict[str, Any]:
         found = super().clean() or {}
         tenant = self.instance.tenant if self.instance.pk else found.get("tenant")
-        if tenant is None or self.errors:
-            return found
         self._clean_signing(found)
-        try:
+        if tenant is None:
+            return found
+        own = self._own()
+        for name in (*_RIGHTS, "scopes", "expires_at"):
+            if name in found:
+                self._clean_right(name, replace(own, **{name: self._given(found, name)}), tenant)
+        if not self.errors:
             self.rights = rights.checked(self._wanted(found), tenant)
-        except RightsRefused as error:
-            self.add_error(error.field if error.field in self.fields else None, error.message)
         return found
 
+    def _clean_right(self, name: str, wanted: Rights, tenant: Tenant) -> None:
+        """Each by itself, so that all that is wrong is told at once."""
+        try:
+            rights.checked(wanted, tenant)
+        except RightsRefused as error:
+            field = error.field if error.field in self.fields else None
+            if error.field == name:
+                self.add_error(field, error.message)
+
+    def _own(self) -> Rights:
+        return rights.of(self.instance) if self.instance.pk else Rights()
+
+    @staticmethod
+    def _given(found: dict[str, Any], name: str) -> Any:
+        value = found[name]
+        if name in {"parameters", "row_filters"}:
+            return value or {}
+        return tuple(value) if isinstance(value, list) else value
+
     def _wanted(self, found: dict[str, Any]) -> Rights:
-        own = rights.of(self.instance) if self.instance.pk else Rights()
         names = [name for name in (*_RIGHTS, "scopes", "expires_at") if name in found]
-        given: dict[str, Any] = {name: found[name] for name in names}
-        for name in ("parameters", "row_filters"):
-            given[name] = given.get(name) or {}
-        return rights.of_columns(own.columns() | given)
+        return replace(self._own(), **{name: self._given(found, name) for name in names})
 
     def _clean_signing(self, found: dict[str, Any]) -> None:
         public = found.get("public_key", "")
@@ -197,7 +215,7 @@ class APIKeyAdmin(Admin):
     list_display = ("name", "key_prefix", "tenant", "state_badge", "scopes_text", "used", "created")
     list_filter: ClassVar[Any] = ("tenant", ("revoked_at", admin.EmptyFieldListFilter))
     list_select_related = ("tenant",)
-    search_fields = ("prefix", "name", "tenant__slug")
+    search_fields = ("prefix", "name", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
     actions = ("revoke",)
 

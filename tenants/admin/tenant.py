@@ -224,7 +224,8 @@ class TenantAdmin(Admin):
     def remove_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """What there is, and, once its slug is typed, deleting all of it."""
         tenant = self._own(request, object_id)
-        if request.method == "POST":
+        # The button on the tenant's page sends an empty form: nothing is confirmed by it.
+        if "confirmation" in request.POST:
             found = lifecycle.deleted(tenant, request.POST)
         else:
             found = lifecycle.to_delete(tenant)

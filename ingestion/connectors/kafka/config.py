@@ -7,7 +7,7 @@ from typing import Any
 
 from ingestion import hosts
 from ingestion.errors import BrokerUnreachable, Refused
-from ingestion.models import Connection, SaslMechanism
+from ingestion.models import Connection, SaslMechanism, options
 from ingestion.models.login import KEY_IN_OPTIONS
 
 #: What keeps both cores busy: by default librdkafka pauses a second whenever its queue is full.
@@ -29,36 +29,6 @@ _OURS = {
     # Tells where reading stands behind offsets that hold no message (reader.py).
     "enable.partition.eof": True,
 }
-#: Options that a connection may set. librdkafka has others that load libraries and run commands.
-_ALLOWED = frozenset(
-    {
-        "broker.address.family",
-        "client.id",
-        "client.rack",
-        "enable.ssl.certificate.verification",
-        "fetch.max.bytes",
-        "fetch.message.max.bytes",
-        "fetch.min.bytes",
-        "fetch.wait.max.ms",
-        "group.id",
-        "https.ca.location",
-        "https.ca.pem",
-        "metadata.max.age.ms",
-        "queued.max.messages.kbytes",
-        "queued.min.messages",
-        "receive.message.max.bytes",
-        "sasl.mechanism",
-        "sasl.mechanisms",
-        "sasl.oauthbearer.extensions",
-        "security.protocol",
-        "socket.connection.setup.timeout.ms",
-        "socket.timeout.ms",
-        "ssl.ca.location",
-        "ssl.ca.pem",
-        "ssl.certificate.pem",
-        "ssl.endpoint.identification.algorithm",
-    }
-)
 
 
 def client(connection: Connection) -> dict[str, Any]:
@@ -110,12 +80,8 @@ def _servers(connection: Connection, *, pinned: bool) -> str:
 def _refuse_unknown(connection: Connection) -> None:
     if "ssl.key.pem" in connection.options:
         raise Refused(f"The connection {connection}: {KEY_IN_OPTIONS}")
-    if unknown := sorted(set(connection.options) - _ALLOWED):
-        msg = (
-            f"The connection {connection} sets {', '.join(unknown)}, which a connection may not. "
-            f"Allowed are {', '.join(sorted(_ALLOWED))}."
-        )
-        raise Refused(msg)
+    if fault := options.fault(connection.kind, connection.options):
+        raise Refused(f"The connection {connection} {fault}")
 
 
 def _login(connection: Connection) -> dict[str, Any]:
@@ -169,8 +135,8 @@ def _of_asking(connection: Connection) -> dict[str, Any]:
 
 def consumer(connection: Connection, group: str) -> dict[str, Any]:
     """Of a consumer that commits its positions under ``group``, for other tools to see."""
-    options: dict[str, Any] = connection.options
-    return client(connection) | {"group.id": group} | _FETCH | options | _OURS
+    own: dict[str, Any] = connection.options
+    return client(connection) | {"group.id": group} | _FETCH | own | _OURS
 
 
 #: Partitions from which on a fetch waits for some bytes, for so many milliseconds a partition and

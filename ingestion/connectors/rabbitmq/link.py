@@ -15,7 +15,7 @@ from ingestion import hosts
 from ingestion.connectors import tls
 from ingestion.connectors.rabbitmq.secured import SecuredLink
 from ingestion.errors import BrokerUnreachable, Refused, StreamMissing
-from ingestion.models import Connection
+from ingestion.models import Connection, options
 
 #: Seconds for the connection to be made, and of silence after which, twice, either side gives it
 #: up: so long a half-open connection can hold a queue up.
@@ -23,7 +23,6 @@ TIMEOUT, HEARTBEAT = 5, 15
 #: Seconds in which the broker answers a call, closing included, and takes what is sent. py-amqp
 #: itself waits for ever, as where the network between stands still.
 ANSWER = 20
-_OPTIONS = frozenset({"ssl", "prefetch", "login_method"})
 _REFUSALS = (
     amqp.AccessRefused,
     amqp.NotAllowed,
@@ -35,12 +34,8 @@ _REFUSALS = (
 
 def connect(connection: Connection) -> kombu.Connection:
     """An open connection to the first address that answers; raises ConnectorError."""
-    if unknown := sorted(set(connection.options) - _OPTIONS):
-        msg = (
-            f"The connection {connection} sets {', '.join(unknown)}, which RabbitMQ's has not. "
-            f"Allowed are {', '.join(sorted(_OPTIONS))}."
-        )
-        raise Refused(msg)
+    if fault := options.fault(connection.kind, connection.options):
+        raise Refused(f"The connection {connection} {fault}")
     hosts.brokers(connection.addresses, connection.kind)
     link = SecuredLink(
         ";".join(_url(connection, address) for address in connection.addresses.split(",")),
