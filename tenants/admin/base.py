@@ -23,6 +23,9 @@ from tenants.admin.scope import is_operator, visible
 from tenants.admin.typed import ModelAdmin
 from tenants.models import Tenant
 
+#: jQuery, which the pickers' own scripts bring, must stand before ours.
+_PICKERS = ("admin/js/jquery.init.js", "millrace/pickers.js")
+
 
 class ActRefused(Exception):
     """A button can't do it to this object; the text says why, and nothing was changed."""
@@ -178,7 +181,7 @@ class Admin(Audited, ModelAdmin):
 
     @property
     def media(self) -> forms.Media:
-        own = forms.Media(js=["millrace/pickers.js"]) if self.autocomplete_fields else forms.Media()
+        own = forms.Media(js=_PICKERS) if self.autocomplete_fields else forms.Media()
         return super().media + own
 
     # --- Buttons --------------------------------------------------------------------------------

@@ -51,6 +51,8 @@ class Admin:
         SCREENSHOTS.mkdir(exist_ok=True)
         number = next(self._numbers)
         self.page.screenshot(path=SCREENSHOTS / f"{number:02}-{name}.png", full_page=True)
+        width = self.page.evaluate("document.documentElement.scrollWidth")
+        assert width <= 1440, f"{name} is {width} pixels wide"
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self.url}/admin/{path}")
