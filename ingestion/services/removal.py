@@ -112,7 +112,7 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
             for one in found:
                 _delete_rows(one)
         if isinstance(obj, Table) and _stands(obj):
-            remove_table(spec_of(obj))
+            remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
         remove_with_all_below(obj, lambda: _record(obj, found, with_rows=with_rows))
     return [line for one in found for line in remove_group(one)]
 
