@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion', '0015_first_table_versions'),
+        ('ingestion', '0017_source_stream_message'),
     ]
 
     operations = [
