@@ -175,3 +175,12 @@ def test_many_threads_get_their_own_answers(engine) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+@pytest.mark.parametrize("form", ["JSON", "JSONCompact", "Parquet", "CSV"])
+def test_a_failed_statement_leaves_nothing_in_the_next_result(form: str, engine) -> None:
+    """The one after it on the same connection, which is the one with the same settings."""
+    failing = "SELECT 'mine' AS mine, throwIf(number = 3) FROM numbers(5) SETTINGS max_block_size=1"
+    limit = {"max_result_bytes": 1_000_000, "max_block_size": 4_567}
+    assert engine.http(failing, default_format=form, **limit).status != 200
+    assert engine.http("SELECT 2", default_format="TSV", **limit).body == b"2\n"

@@ -163,7 +163,17 @@ class Connection:
         try:
             return Result(self._raw.query(_bytes(sql), form, params=parameters or {}))
         except RuntimeError as error:
+            self._drain()
             raise translate(error) from None
+
+    def _drain(self) -> None:
+        """Throw away what a failed statement had written of its result.
+
+        chDB 4 keeps it, and would put it before the result of the next statement, which may be
+        another caller's.
+        """
+        with suppress(RuntimeError):
+            self._raw.query(b"SELECT 1", "Null")
 
     def text(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
         """A small result as text (TabSeparated, without the last newline)."""
