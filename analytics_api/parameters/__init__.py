@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from analytics_api.parameters.binding import Parameter, bind, from_query_string, load
-from analytics_api.parameters.errors import ParametersRefused, Problem, TypeRefused
+from analytics_api.parameters.binding import (
+    Parameter,
+    bind,
+    from_query_string,
+    load,
+    may_be_left_out,
+)
+from analytics_api.parameters.errors import Misfit, ParametersRefused, Problem, TypeRefused
 from analytics_api.parameters.types import ParameterType, parse
 
 __all__ = [
+    "Misfit",
     "Parameter",
     "ParameterType",
     "ParametersRefused",
@@ -15,5 +22,6 @@ __all__ = [
     "bind",
     "from_query_string",
     "load",
+    "may_be_left_out",
     "parse",
 ]

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
-from analytics_api.parameters.errors import ParametersRefused, Problem
-from analytics_api.parameters.types import ParameterType, parse
-from analytics_api.parameters.values import Misfit, encode, expected
+from analytics_api.parameters.errors import Misfit, ParametersRefused, Problem
+from analytics_api.parameters.expected import expected
+from analytics_api.parameters.types import IDENTIFIER, ParameterType, names_of, parse
+from analytics_api.parameters.values import encode, sample
 
 #: Characters of a value that an error repeats.
 SHOWN = 60
@@ -16,24 +18,60 @@ SHOWN = 60
 class Parameter:
     """A parameter of a published query.
 
-    ``default`` is the encoded value of one that may be left out, None where it must be given.
+    ``default`` is the encoded value of one that may be left out, None where it must be given: NULL
+    for a Nullable one without a default. ``example`` is the encoded value that its author gave as
+    one that the query takes.
     """
 
     name: str
     type: ParameterType
     default: str | None = None
     description: str = ""
+    example: str | None = None
+
+    @property
+    def is_name(self) -> bool:
+        """Whether it is a name within the SQL, not a value that ClickHouse binds."""
+        return self.type.base == IDENTIFIER
+
+    @property
+    def is_made_up(self) -> bool:
+        """Whether nobody has said of any value that the query takes it."""
+        return self.default is None and self.example is None and not self.is_name
+
+    @property
+    def usual(self) -> str:
+        """What a call would have: the default, else the example, else some value of its type."""
+        if self.default is not None:
+            return self.default
+        return sample(self.type) if self.example is None else self.example
 
 
 def load(stored: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
-    """Parameters as a version stores them, ``[{name, type, default?, description?}]``."""
+    """Parameters as a version stores them, ``[{name, type, default?, description?, …}]``."""
     return tuple(_load(one) for one in stored)
 
 
 def _load(stored: Mapping[str, Any]) -> Parameter:
-    kind = parse(stored["type"])
-    default = encode(kind, stored["default"]) if "default" in stored else None
-    return Parameter(stored["name"], kind, default, stored.get("description", ""))
+    kind = names_of(stored["allowed"]) if "allowed" in stored else parse(stored["type"])
+    default = _encoded(kind, stored, "default")
+    if default is None and kind.is_nullable:
+        default = encode(kind, None)
+    example = _encoded(kind, stored, "example")
+    return Parameter(stored["name"], kind, default, stored.get("description", ""), example)
+
+
+def _encoded(kind: ParameterType, stored: Mapping[str, Any], member: str) -> str | None:
+    """None where it has none, or, of a version from before a rule was, one that does not fit."""
+    try:
+        return encode(kind, stored[member]) if member in stored else None
+    except Misfit:
+        return None
+
+
+def may_be_left_out(stored: Mapping[str, Any]) -> bool:
+    """Whether a parameter, as a version stores it, has a value where the caller gives none."""
+    return _load(stored).default is not None
 
 
 def bind(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, str]:
@@ -85,8 +123,26 @@ def from_query_string(
 
 
 def _misfit(parameter: Parameter, misfit: Misfit, value: Any) -> Problem:
-    msg = f"{parameter.name}: expected {misfit} ({parameter.type}), got {shortened(repr(value))}."
+    reason = f": {misfit.reason}" if misfit.reason else ""
+    got = f"got {shortened(_written(value))}{reason}."
+    msg = f"{parameter.name}: expected {misfit} ({parameter.type}), {got}"
     return Problem(parameter.name, msg)
+
+
+def _written(value: Any) -> str:
+    """A value as it was sent, more or less."""
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value[:SHOWN]))}]"
+    if isinstance(value, dict):
+        pairs = list(value.items())[:SHOWN]
+        return "{" + ", ".join(f"{name!r}: {_written(one)}" for name, one in pairs) + "}"
+    return {True: "true", False: "false", None: "null"}[value] if _is_word(value) else repr(value)
+
+
+def _is_word(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
 
 
 def _missing(parameter: Parameter) -> Problem:

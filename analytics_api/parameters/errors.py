@@ -7,6 +7,21 @@ class TypeRefused(ValueError):
     """A parameter's type that is not known or not allowed; its words say which are."""
 
 
+class Misfit(ValueError):
+    """A value that is not of its type.
+
+    Its text is what was expected; ``reason`` says what is wrong, where that is not plain to see.
+    """
+
+    def __init__(self, expected: str, reason: str = "") -> None:
+        super().__init__(expected)
+        self.reason = reason
+
+
+class Unfit(ValueError):
+    """A value that can't be written as its type. Its text is the reason, or empty."""
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing wrong with a call's parameters, in words for the caller."""

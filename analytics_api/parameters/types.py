@@ -1,12 +1,13 @@
 """Types of parameters: read from ClickHouse's notation into a tree, by allow-list.
 
-``Identifier`` is not among them: it would let a caller choose the table.
+``Identifier`` is not among them: a name is no value, and stands in the SQL (see
+``analytics_api.identifiers``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -28,12 +29,17 @@ _PLAIN = frozenset(
         "IPv6",
     }
 )
-_TOKEN = re.compile(r"\s*(?:([A-Za-z][A-Za-z0-9]*)|('(?:[^'\\]|\\.|'')*')|(-?\d+)|([(),=]))")
+_TOKEN = re.compile(r"\s*(?:([A-Za-z_][A-Za-z0-9_]*)|('(?:[^'\\]|\\.|'')*')|(-?\d+)|([(),=]))")
 _ALLOWED = (
     "Int8 to Int256, UInt8 to UInt256, Float32, Float64, Decimal(P, S), Bool, String, "
     "FixedString(N), Date, Date32, DateTime, DateTime64(P), UUID, IPv4, IPv6, Enum8, Enum16, "
-    "Nullable(T), LowCardinality(T), Array(T), Map(K, V)"
+    "Nullable(T), LowCardinality(T), Array(T), Map(K, V), Tuple(T, …), and Identifier"
 )
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
+#: Types whose values have values in them.
+COMPOSITES = ("Array", "Map", "Tuple")
+#: Of a parameter that is a name in the SQL. ``parse`` does not take it.
+IDENTIFIER = "Identifier"
 MAX_DEPTH = 4
 
 
@@ -43,7 +49,8 @@ class ParameterType:
 
     ``base`` is its name; ``inner`` the types in its brackets; ``numbers`` its integers (precision
     and scale of a Decimal, length of a FixedString, digits of a DateTime64); ``choices`` the names
-    of an Enum; ``zone`` the time zone of a DateTime or DateTime64.
+    of an Enum; ``zone`` the time zone of a DateTime or DateTime64; ``names`` those of a Tuple's
+    elements, where it has some.
     """
 
     base: str
@@ -51,9 +58,21 @@ class ParameterType:
     numbers: tuple[int, ...] = ()
     choices: tuple[tuple[str, int], ...] = ()
     zone: str = ""
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_nullable(self) -> bool:
+        return self.base == "Nullable" or (
+            self.base == "LowCardinality" and self.inner[0].is_nullable
+        )
 
     def __str__(self) -> str:
+        if self.base == IDENTIFIER:
+            return self.base
         arguments = [str(one) for one in (*self.inner, *self.numbers)]
+        if self.names:
+            pairs = zip(self.names, arguments, strict=True)
+            arguments = [f"{name} {kind}" for name, kind in pairs]
         arguments += [f"{_quoted(name)} = {value}" for name, value in self.choices]
         arguments += [_quoted(self.zone)] if self.zone else []
         return f"{self.base}({', '.join(arguments)})" if arguments else self.base
@@ -65,6 +84,11 @@ def _quoted(text: str) -> str:
 
 def _unquoted(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1].replace("''", "\\'"))
+
+
+def names_of(allowed: Iterable[str]) -> ParameterType:
+    """The type of a parameter that is one of these names."""
+    return ParameterType(IDENTIFIER, choices=tuple((name, 0) for name in allowed))
 
 
 @lru_cache(maxsize=4096)
@@ -124,6 +148,7 @@ class _Reader:
             "LowCardinality": self.wrapper,
             "Array": self.wrapper,
             "Map": self.map,
+            "Tuple": self.elements,
             "Decimal": self.decimal,
             "FixedString": self.fixed_string,
             "Enum": self.enum,
@@ -142,7 +167,7 @@ class _Reader:
         self.expect("(")
         inner = self.type(depth + 1)
         self.expect(")")
-        composite = inner.base in ("Array", "Map")
+        composite = inner.base in COMPOSITES
         if (base == "Nullable" and (composite or inner.base in ("Nullable", "LowCardinality"))) or (
             base == "LowCardinality" and (composite or inner.base == "LowCardinality")
         ):
@@ -155,9 +180,24 @@ class _Reader:
         self.expect(",")
         value = self.type(depth + 1)
         self.expect(")")
-        if key.base in ("Array", "Map", "Nullable"):
+        if key.base in COMPOSITES or key.is_nullable:
             raise self.refused()
         return ParameterType(base, (key, value))
+
+    def elements(self, base: str, depth: int) -> ParameterType:
+        """A tuple's: types, or names with types."""
+        self.expect("(")
+        names: list[str] = []
+        inner: list[ParameterType] = []
+        separator = ","
+        while separator == ",":
+            if len(self.tokens) > 1 and _NAME.match(self.tokens[1]):
+                names.append(self.next())
+            inner.append(self.type(depth + 1))
+            separator = self.next()
+        if separator != ")" or (names and len(set(names)) != len(inner)):
+            raise self.refused()
+        return ParameterType(base, tuple(inner), names=tuple(names))
 
     def decimal(self, base: str, _: int) -> ParameterType:
         self.expect("(")

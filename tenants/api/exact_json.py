@@ -1,0 +1,64 @@
+"""JSON as it was written: numbers with all their digits, and no member twice.
+
+Python's own reader makes a double of every number with a point or an exponent, and keeps the last
+of two members of one name, without a word.
+"""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+
+def read(text: str | bytes) -> Any:
+    """The value of ``text``; numbers with a point or an exponent are Decimals.
+
+    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity, a doubled member.
+    """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    try:
+        return json.loads(
+            text, parse_float=_number, parse_constant=_refuse, object_pairs_hook=_members
+        )
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+def _number(text: str) -> Decimal:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        msg = f"the number {text[:60]} is beyond all bounds"
+        raise ValueError(msg) from None
+
+
+def _refuse(constant: str) -> Any:
+    msg = f"{constant} is no JSON"
+    raise ValueError(msg)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        msg = f"the member {twice[:60]!r} stands there twice"
+        raise ValueError(msg)
+    return found
+
+
+def storable(value: Any) -> Any:
+    """``value`` for a reader, or a database, that makes doubles of numbers.
+
+    A number that a double can't hold becomes a text of its digits.
+    """
+    if isinstance(value, Decimal):
+        double = float(value)
+        return double if Decimal(repr(double)) == value else str(value)
+    if isinstance(value, list):
+        return [storable(one) for one in value]
+    if isinstance(value, dict):
+        return {name: storable(one) for name, one in value.items()}
+    return value
