@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -18,14 +18,17 @@ from analytics_api import fitting, problems, restrictions, selectors
 from analytics_api.engine import Account, Answer, Call, NotText, ask
 from analytics_api.engine.answer import CHUNK_BYTES
 from analytics_api.formats import BY_NAME, Format, accepted, compression
-from analytics_api.parameters import ParametersRefused, bind, from_query_string
+from analytics_api.identifiers import filled
+from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
 from analytics_api.selectors import Published
+from analytics_api.trial import Tried, verdict
+from tenants.api import exact_json
 from tenants.api.authentication import Caller
 from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
 from tenants.plans.allowance import Allowance
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 _VARY = "Accept, Accept-Encoding, Authorization"
 PROBLEMS = {
@@ -91,7 +94,7 @@ def _listed(query: Published, caller: Caller) -> dict[str, Any]:
         "version": query.number,
         "url": f"/api/v1/queries/{query.name}",
         "parameters": [
-            {**stored, "required": "default" not in stored}
+            {**stored, "required": not may_be_left_out(stored)}
             for stored in query.stored
             if stored["name"] not in caller.parameters
         ],
@@ -117,25 +120,41 @@ class Running(Endpoint):
         caller = self.caller(request)
         label = f"{caller.tenant_slug}.{query.name}"
         fitting.check(form, query.sql, query.columns)
+        account = account_of(caller, self.allowance)
         try:
             if from_query is not None:
                 restrictions.check_given(caller, from_query)
                 values = from_query_string(query.parameters, from_query)
             given = restrictions.with_fixed(caller, query.parameters, values or {})
             bound = bind(query.parameters, given)
-            filters = restrictions.row_filters(caller, query.sql, label)
-            encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
-            call = _call(query, bound, form, encoding, filters)
-            answer = ask(_account(caller, self.allowance), call)
+            sql, _ = filled(query.sql, query.parameters, bound)
+            filters = restrictions.row_filters(caller, sql, label)
         except ParametersRefused as error:
             raise problems.parameters(error) from None
-        except NotText as error:
-            raise fitting.not_text(form, error.column) from None
         except WarehouseError as error:
-            problem = fitting.refused(error, form)
-            raise problem or problems.warehouse(error, label, self.allowance) from error
+            raise problems.warehouse(error, label, self.allowance) from error
+        encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
+        tried = Tried(account, query.sql, query.parameters, filters)
+        answer = self._ask(tried, bound, form, encoding, label)
         self.did = (1, answer.rows_read, answer.bytes_read, 0, 0)
         return _response(answer, query, form)
+
+    def _ask(
+        self, tried: Tried, bound: Mapping[str, str], form: Format, encoding: str, label: str
+    ) -> Answer:
+        """The result; raises Problem, of a failed query by trying whose fault it is."""
+        sql, put = filled(tried.sql, tried.parameters, bound)
+        try:
+            return ask(tried.account, _call(sql, put, form, encoding, tried.filters))
+        except NotText as error:
+            raise fitting.not_text(form, error.column) from None
+        except StatementFailed as error:
+            if problem := fitting.refused(error, form):
+                raise problem from error
+            judge = partial(verdict, tried, bound)
+            raise problems.failed(error, label, self.allowance, judge) from error
+        except WarehouseError as error:
+            raise problems.warehouse(error, label, self.allowance) from error
 
 
 class QueryView(Running):
@@ -185,11 +204,9 @@ class QueryView(Running):
         return query, chosen_format(request, ending, named)
 
 
-def _call(
-    query: Published, bound: Mapping[str, str], form: Format, encoding: str, filters: str
-) -> Call:
+def _call(sql: str, bound: Mapping[str, str], form: Format, encoding: str, filters: str) -> Call:
     return Call(
-        query.sql,
+        sql,
         bound,
         form.clickhouse,
         encoding,
@@ -200,7 +217,7 @@ def _call(
     )
 
 
-def _account(caller: Caller, granted: Allowance) -> Account:
+def account_of(caller: Caller, granted: Allowance) -> Account:
     return Account(
         caller.database, caller.username, caller.password, granted.query_rows, granted.query_bytes
     )
@@ -213,8 +230,11 @@ def _pairs(request: Request) -> dict[str, list[str]]:
         return {}
     most: int = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
     try:
-        decoded = text.encode("latin-1").decode("utf-8", "replace")  # PEP 3333
-        return parse_qs(decoded, keep_blank_values=True, max_num_fields=most)
+        decoded = text.encode("latin-1").decode("utf-8")  # PEP 3333
+        return parse_qs(decoded, keep_blank_values=True, max_num_fields=most, errors="strict")
+    except UnicodeDecodeError:
+        detail = "The address has bytes that are not UTF-8. Write them as UTF-8, in per cents."
+        raise Problem(400, "parameters", detail) from None
     except ValueError:
         detail = f"The address has more than {most} parameters. Send them in the body, with POST."
         raise Problem(400, "parameters", detail) from None
@@ -248,8 +268,8 @@ def json_body(request: Request) -> dict[str, Any]:
         detail = "Send parameters as a JSON object, with Content-Type: application/json."
         raise Problem(415, "unsupported_media_type", detail)
     try:
-        values = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        values = exact_json.read(body)
+    except ValueError as error:
         raise Problem(400, "json", f"The body is not JSON: {error}.") from None
     if not isinstance(values, dict):
         raise Problem(400, "json", 'The body must be a JSON object: {"parameter": value}.')

@@ -1,18 +1,22 @@
 """What a failure of the warehouse is to the caller of an endpoint.
 
-The engine's own words stay here: they may quote the query, which not every caller may read. They
-go to the log. The name of ClickHouse's error is told, so that a tenant can ask about it.
+The engine's own words stay here: they may quote the query, which not every caller may read, and
+rows. They go to the log. The name of ClickHouse's error is told, so that a tenant can ask about it;
+and of a value of the caller's that it does not take, the sentence about it (see ``trial``).
 """
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Callable, Sequence
 
 from django.conf import settings
 
 from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
+from analytics_api.parameters import Problem as Fault
+from analytics_api.trial import Verdict
 from tenants.api.problem import Problem
 from tenants.plans.allowance import Allowance
 from tenants.warehouse.errors import StatementFailed, WarehouseError
@@ -29,13 +33,17 @@ _LIMITS = {
     307: ("bytes of the result", "MILLRACE_QUERY_RESULT_BYTES"),
     396: ("rows or bytes of the result", "MILLRACE_QUERY_RESULT_ROWS"),
 }
+#: Limits that only ClickHouse has: sizes of arrays, texts, sets and of the statement itself.
+_OWN_LIMITS = frozenset({128, 131, 167, 168, 191, 290, 306})
+#: How it calls one of them where its code is that of any number out of range.
+_MAXIMUM = "greater than the allowed maximum"
 _ROWS, _BYTES = 158, 307
 #: How ClickHouse's message of TOO_MANY_BYTES begins where it is about a result.
 _RESULT = "Limit for result exceeded"
-#: The data or the parameters don't suit the query: conversion, arithmetic, sizes, patterns.
-_DATA = frozenset({6, 27, 38, 41, 43, 53, 69, 70, 72, 128, 131, 153, 190, 321, 349, 395, 407, 427})
-#: Something that the query names is gone or has changed.
-_OUTDATED = frozenset({8, 10, 16, 36, 42, 46, 47, 60, 62, 81, 179, 215, 386, 497})
+#: The engine itself failed: a bug, a disk, a connection of its own.
+_ENGINE = frozenset(
+    {0, 40, 49, 74, 75, 76, 173, 209, 210, 243, 246, 279, 394, 999, 1000, 1001, 1002}
+)
 #: The warehouse is being made, or its limits are being changed.
 _NOT_READY = frozenset({164, 192, 193, 194, 452, 516})
 
@@ -47,16 +55,23 @@ def parameters(error: ParametersRefused) -> Problem:
     return Problem(400, "parameters", detail, errors=errors)
 
 
+def failed(
+    error: StatementFailed, query: str, granted: Allowance, judge: Callable[[], Verdict]
+) -> Problem:
+    """The problem that a query's failure is. ``judge`` finds out whose it is, by asking again."""
+    log.warning("%s: %s", query, error)
+    return _known(error, granted) or _judged(error, judge())
+
+
 def warehouse(error: WarehouseError, query: str, granted: Allowance) -> Problem:
     """The problem that ``error`` is, while ``query`` (tenant.name) was run."""
+    log.warning("%s: %s", query, error)
     if isinstance(error, StatementFailed):
-        return _statement(error, query, granted)
+        return _known(error, granted) or _judged(error, Verdict())
     if isinstance(error, BrokenAnswer):
-        log.warning("%s: %s", query, error)
         return Problem(502, "broken_answer", "The engine failed while it answered. Try again.")
     if isinstance(error, AnswerTooLong):
         return _limit_of(422, "bytes of the result", MAX_BYTES)
-    log.warning("%s: %s", query, error)
     return _unavailable("The analytics engine does not answer. Try again in a moment.")
 
 
@@ -64,10 +79,23 @@ def _unavailable(detail: str, seconds: int = 2) -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(seconds)})
 
 
-def _statement(error: StatementFailed, query: str, granted: Allowance) -> Problem:
-    log.warning("%s: %s", query, error)
+def is_of_the_query(error: StatementFailed) -> bool:
+    """Whether it failed by what it says, not by a limit or by what passes by itself."""
+    passing = {*_LIMITS, 201, 202, *_NOT_READY, *_ENGINE}
+    return error.code not in passing and not _is_own_limit(error)
+
+
+def _is_own_limit(error: StatementFailed) -> bool:
+    return error.code in _OWN_LIMITS or _MAXIMUM in error.message
+
+
+def _known(error: StatementFailed, granted: Allowance) -> Problem | None:
+    """A limit, or what passes by itself."""
     if error.code in _LIMITS:
         return _limit(error, granted)
+    if _is_own_limit(error):
+        detail = f"The query went over a limit of ClickHouse's: {_name(error)}. Ask for less."
+        return Problem(422, "limit", detail, limit=_name(error))
     if error.code == 201:
         detail = "This tenant's quota of queries is used up. Try again in a minute."
         return Problem(429, "quota", detail, headers={"Retry-After": "60"})
@@ -75,7 +103,7 @@ def _statement(error: StatementFailed, query: str, granted: Allowance) -> Proble
         return _unavailable("Too many queries run at this moment. Try again.", 1)
     if error.code in _NOT_READY:
         return _unavailable("This tenant's warehouse is not ready yet. Try again in a moment.", 5)
-    return _failed(error)
+    return None
 
 
 def _limit(error: StatementFailed, granted: Allowance) -> Problem:
@@ -93,13 +121,27 @@ def _limit_of(status: int, name: str, value: int) -> Problem:
     return Problem(status, "limit", detail, limit=name, value=value)
 
 
-def _failed(error: StatementFailed) -> Problem:
+def _name(error: StatementFailed) -> str:
+    """What ClickHouse calls it, such as TOO_MANY_ROWS."""
     found = _NAME.search(error.message)
-    name = found[1] if found else f"code {error.code}"
-    if error.code in _DATA:
-        detail = f"The query can't be run on these parameters and data: {name}."
-        return Problem(422, "query_failed", detail, clickhouse=name)
-    if error.code in _OUTDATED:
+    return found[1] if found else f"code {error.code}"
+
+
+def _judged(error: StatementFailed, verdict: Verdict) -> Problem:
+    name = _name(error)
+    if verdict.faults:
+        return _values(verdict.faults, name)
+    if verdict.is_outdated:
         detail = f"The query no longer fits its tables ({name}). It must be published again."
         return Problem(502, "query_outdated", detail, clickhouse=name)
-    return Problem(502, "query_failed", f"The query failed: {name}.", clickhouse=name)
+    if error.code in _ENGINE:
+        return Problem(502, "query_failed", f"The query failed: {name}.", clickhouse=name)
+    detail = f"The query can't be run on these parameters and data: {name}."
+    return Problem(422, "query_failed", detail, clickhouse=name)
+
+
+def _values(faults: Sequence[Fault], name: str) -> Problem:
+    """ClickHouse's sentence for each value that it does not take."""
+    detail = f"ClickHouse does not take a value. {' '.join(one.message for one in faults)}"
+    errors = [{"name": one.name, "message": one.message} for one in faults if one.name]
+    return Problem(422, "parameters", detail, errors=errors, clickhouse=name)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 from django.db.models import Max
 
-from analytics_api.engine import Account, Call, ask
-from analytics_api.guard import Declared, GuardedQuery, QueryRefused, check, engine, text_of
+from analytics_api.engine import Account
+from analytics_api.guard import QueryRefused, text_of
+from analytics_api.guarded import by_engine, guard_query, readable_tables
 from analytics_api.models import SavedQuery, SavedQueryVersion
-from analytics_api.parameters import binding, values
-from tenants.lifecycle import registry
+from analytics_api.parameters import Parameter, load
+from analytics_api.trial import Tried
 from tenants.models import Tenant
-from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-#: Engines of tables that are there for the way in: nothing can be read from them.
-_NOT_READABLE = ("Null", "MaterializedView")
-_TABLES_SQL = (
-    "SELECT name FROM system.tables WHERE database = {database:String} "
-    "AND engine NOT IN {engines:Array(String)} ORDER BY name"
-)
+__all__ = ["Checked", "Place", "check_query", "place_of", "publish", "readable_tables", "unpublish"]
+
+#: ClickHouse's codes of what no value could mend: names, numbers of arguments, aggregation.
+_BY_ITSELF = frozenset({10, 34, 35, 42, 46, 47, 60, 81, 179, 184, 207, 215, 352})
 
 
 @dataclass(frozen=True)
@@ -45,13 +43,6 @@ class Checked:
     sql: str
     parameters: list[dict[str, Any]]
     columns: list[dict[str, str]]
-
-
-def readable_tables(database: str) -> list[str]:
-    """Names of the tables that a tenant's queries may read; raises WarehouseError."""
-    bound = {"database": database, "engines": list(_NOT_READABLE)}
-    found = [row["name"] for row in client.rows(_TABLES_SQL, bound)]
-    return [name for name in found if not any(is_note(name) for is_note in registry.notes)]
 
 
 def place_of(tenant: Tenant) -> Place:
@@ -74,18 +65,48 @@ def check_query(
 ) -> Checked:
     """Put a statement through the guard and the engine, without publishing it.
 
-    ``described`` says of parameters what SQL can't, by name: {default, description}; ``filters``
-    the row filters that a guarded statement is to be held to; ``place`` where it is checked, the
-    tenant's warehouse by default. Raises QueryRefused, which says what its author must change, and
-    WarehouseError.
+    It is tried with its parameters' defaults and examples. ``described`` says of parameters what
+    SQL can't, by name: {default, example, description, allowed}; ``filters`` gives the row filters
+    that a guarded statement is held to; ``place`` is where it is checked, the tenant's warehouse
+    by default. Raises QueryRefused, which says what its author must change, and WarehouseError.
     """
     place = place or place_of(tenant)
-    tables = readable_tables(place.database)
-    guarded = check(sql, tables=tables, database=place.database)
-    parameters = _parameters(guarded.parameters, described or {})
-    _check_by_engine(guarded, tables, place.database)
-    columns = _describe(place.account, guarded, parameters, filters(guarded.sql))
-    return Checked(guarded.sql, parameters, columns)
+    guarded = guard_query(place.database, sql, described)
+    parameters = load(guarded.parameters)
+    tried = Tried(place.account, guarded.sql, parameters, filters(guarded.sql))
+    try:
+        columns = [tried.columns(bound) for bound in _usual_calls(parameters)]
+    except StatementFailed as error:
+        raise _by_values(error, parameters) from None
+    return Checked(guarded.sql, guarded.parameters, columns[0])
+
+
+def _usual_calls(parameters: Sequence[Parameter]) -> Iterator[dict[str, str]]:
+    """The values of calls as they may come: the usual ones, the examples, each allowed name."""
+    usual = {f"param_{one.name}": one.usual for one in parameters}
+    examples = {f"param_{one.name}": one.example for one in parameters if one.example is not None}
+    names = [one for one in parameters if one.is_name]
+    chosen = itertools.product(*(one.type.choices for one in names))
+    for choice in chosen:
+        allowed = zip(names, choice, strict=True)
+        put_in = {f"param_{one.name}": name for one, (name, _) in allowed}
+        yield usual | put_in
+        if not examples.items() <= usual.items():
+            yield usual | examples | put_in
+
+
+def _by_values(error: StatementFailed, parameters: Sequence[Parameter]) -> QueryRefused:
+    """The refusal where a statement was tried with values, some of which nobody gave."""
+    made_up = [one.name for one in parameters if one.is_made_up]
+    refused = by_engine(error)
+    if not made_up or error.code in _BY_ITSELF:
+        return refused
+    names = ", ".join(made_up)
+    msg = (
+        f"{refused.message} It was tried with made-up values of {names}. If it depends on the "
+        f'value, give an example, such as "{made_up[0]}": {{"example": …}}, among the parameters.'
+    )
+    return QueryRefused("example", msg)
 
 
 def publish(
@@ -173,72 +194,3 @@ def _next_version(query: SavedQuery, checked: Checked, by: User | None) -> Saved
         columns=checked.columns,
         published_by=by,
     )
-
-
-def _parameters(declared: Sequence[Declared], described: Mapping[str, Any]) -> list[dict[str, Any]]:
-    unknown = set(described) - {parameter.name for parameter in declared}
-    if unknown:
-        msg = f"The SQL has no parameter {', '.join(sorted(unknown))}. Write it as {{name:Type}}."
-        raise QueryRefused("parameter", msg)
-    return [_parameter(one, described.get(one.name) or {}) for one in declared]
-
-
-def _parameter(declared: Declared, said: Mapping[str, Any]) -> dict[str, Any]:
-    if not isinstance(said, Mapping) or set(said) - {"default", "description"}:
-        msg = f"{declared.name}: only default and description can be given for a parameter."
-        raise QueryRefused("parameter", msg)
-    stored: dict[str, Any] = {"name": declared.name, "type": str(declared.type)}
-    if "default" in said:
-        try:
-            values.encode(declared.type, said["default"])
-        except values.Misfit as misfit:
-            msg = f"{declared.name}: its default must be {misfit}, not {said['default']!r}."
-            raise QueryRefused("parameter", msg) from None
-        stored["default"] = said["default"]
-    if said.get("description"):
-        stored["description"] = str(said["description"])
-    return stored
-
-
-def _check_by_engine(guarded: GuardedQuery, tables: Sequence[str], database: str) -> None:
-    """Have ClickHouse parse the text, and hold what it reads against the allow-lists."""
-    try:
-        (row,) = client.rows(engine.PARSE_SQL, {"sql": guarded.sql})
-    except StatementFailed as error:
-        if error.code != engine.UNKNOWN_FUNCTION:
-            raise _by_engine(error) from None
-    else:
-        engine.check_json(row["tree"], tables=tables, database=database)
-        return
-    samples = {one.name: values.sample(one.type) for one in guarded.parameters}
-    try:
-        lines = client.rows(f"EXPLAIN AST {guarded.sql}", samples)
-    except StatementFailed as error:
-        raise _by_engine(error) from None
-    names = [str(next(iter(line.values()))) for line in lines]
-    engine.check_explained(names, tables=tables, database=database)
-
-
-def _describe(
-    account: Account, guarded: GuardedQuery, parameters: list[dict[str, Any]], filters: str
-) -> list[dict[str, str]]:
-    """Names and types of the result's columns, as the account gets them.
-
-    Under the row filters: to describe, ClickHouse runs the subqueries that are single values.
-    """
-    bound = {
-        f"param_{one.name}": values.sample(one.type) if one.default is None else one.default
-        for one in binding.load(parameters)
-    }
-    try:
-        call = Call(f"DESCRIBE ({guarded.sql}\n)", bound, "JSONCompact", filters=filters)
-        answer = ask(account, call)
-    except StatementFailed as error:
-        raise _by_engine(error) from None
-    document = json.loads(b"".join(answer.parts()))
-    return [{"name": row[0], "type": row[1]} for row in document["data"]]
-
-
-def _by_engine(error: StatementFailed) -> QueryRefused:
-    message = error.message.removeprefix("Syntax error").split(": In scope ")[0]
-    return QueryRefused(f"clickhouse_{error.code}", f"ClickHouse refuses it: {message}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
+from typing import Any
+
 from django.http.response import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -9,24 +12,27 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from analytics_api import problems, restrictions
-from analytics_api.api import FORMAT, PROBLEMS, Running, chosen_format, json_body
+from analytics_api.api import FORMAT, PROBLEMS, Running, account_of, chosen_format, json_body
 from analytics_api.guard import QueryRefused
-from analytics_api.parameters import load
+from analytics_api.guarded import Guarded, by_engine, guard_query
+from analytics_api.identifiers import chosen_by_caller, filled
+from analytics_api.parameters import ParametersRefused, bind, load
 from analytics_api.selectors import Published
-from analytics_api.services import Checked, check_query
+from analytics_api.services import place_of
+from analytics_api.trial import Tried
 from tenants.api.authentication import Caller
 from tenants.api.body import refuse_unknown
 from tenants.api.fields import Text
 from tenants.api.problem import Problem
 from tenants.api.recent import Recent
 from tenants.models import Scope, Tenant
-from tenants.plans.allowance import Allowance
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: A statement that was checked is not checked again for this many seconds.
 MEMORY_SECONDS = 5.0
 _MEMBERS = ("sql", "parameters")
-_recent: Recent[tuple[object, ...], Checked] = Recent(MEMORY_SECONDS, size=1_000)
+_guarded: Recent[tuple[object, ...], Guarded] = Recent(MEMORY_SECONDS, size=1_000)
+_tried: Recent[tuple[object, ...], list[dict[str, str]]] = Recent(MEMORY_SECONDS, size=1_000)
 
 
 class SQLSerializer(serializers.Serializer):  # type: ignore[type-arg]
@@ -72,34 +78,54 @@ class SQLView(Running):
         if caller.queries is not None:
             detail = "Your key is for certain saved queries, and not for SQL of your own."
             raise Problem(403, "queries_only", detail)
-        checked = _checked(caller, sql, self.allowance)
-        query = Published(
-            "sql",
-            "",
-            0,
-            checked.sql,
-            load(checked.parameters),
-            tuple(checked.parameters),
-            tuple(checked.columns),
-        )
+        query = self._query(caller, sql, values)
         return self.run(request, query, form, values=values)
 
+    def _query(self, caller: Caller, sql: str, values: dict[str, Any]) -> Published:
+        """The statement, checked with the values that it will have; raises Problem."""
+        label = f"{caller.tenant_slug}.sql"
+        try:
+            described = chosen_by_caller(sql, {**values, **caller.parameters})
+            key = (caller.tenant_id, sql, repr(described))
+            guarded = _guarded.get(key, lambda: _guard(caller, sql, described))
+            parameters = load(guarded.parameters)
+            given = restrictions.with_fixed(caller, parameters, values)
+            bound = bind(parameters, given)
+            text, _ = filled(guarded.sql, parameters, bound)
+            filters = restrictions.row_filters(caller, text, label)
+            account = account_of(caller, self.allowance)
+            tried = Tried(account, guarded.sql, parameters, filters)
+            columns = tuple(_columns(caller, tried, bound))
+        except QueryRefused as error:
+            detail, where = error.message, error.position
+            raise Problem(422, "query_refused", detail, reason=error.code, position=where) from None
+        except ParametersRefused as error:
+            raise problems.parameters(error) from None
+        except WarehouseError as error:
+            raise problems.warehouse(error, label, self.allowance) from error
+        stored = tuple(guarded.parameters)
+        return Published("sql", "", 0, guarded.sql, parameters, stored, columns)
 
-def _checked(caller: Caller, sql: str, granted: Allowance) -> Checked:
-    """The statement as the guard lets it pass; raises Problem."""
-    label = f"{caller.tenant_slug}.sql"
-    try:
-        return _recent.get((caller.tenant_id, caller.filters, sql), lambda: _check(caller, sql))
-    except QueryRefused as error:
-        detail, where = error.message, error.position
-        raise Problem(422, "query_refused", detail, reason=error.code, position=where) from None
-    except WarehouseError as error:
-        raise problems.warehouse(error, label, granted) from error
 
-
-def _check(caller: Caller, sql: str) -> Checked:
+def _guard(caller: Caller, sql: str, described: dict[str, Any]) -> Guarded:
     tenant = Tenant.objects.select_related("warehouse").get(pk=caller.tenant_id)
-    label = f"{caller.tenant_slug}.sql"
-    return check_query(
-        tenant, sql, filters=lambda text: restrictions.row_filters(caller, text, label)
-    )
+    return guard_query(place_of(tenant).database, sql, described)
+
+
+def _columns(caller: Caller, tried: Tried, bound: dict[str, str]) -> list[dict[str, str]]:
+    """The result's columns, as ClickHouse has them with these values.
+
+    Raises QueryRefused, in ClickHouse's words.
+    """
+    values = sha256(repr(sorted(bound.items())).encode()).digest()
+    key = (caller.tenant_id, tried.filters, tried.sql, values)
+    return _tried.get(key, lambda: _analysed(tried, bound))
+
+
+def _analysed(tried: Tried, bound: dict[str, str]) -> list[dict[str, str]]:
+    try:
+        return tried.columns(bound)
+    except StatementFailed as error:
+        if problems.is_of_the_query(error):
+            raise by_engine(error) from None
+        raise

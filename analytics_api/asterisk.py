@@ -1,0 +1,265 @@
+"""``*`` stands for a table's own columns, without those that every row brings along.
+
+The seven are there when they are named. In ClickHouse they are columns like any other: workers
+write them and the ledger reads them, so nothing is changed there. Instead `` EXCEPT (…)`` goes
+behind each ``*`` over a table, in the text that the guard then checks and that runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from analytics_api.guard import lexer
+from analytics_api.guard.lexer import Kind, Token
+
+TECHNICAL = (
+    *("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch"),
+    "_ingested_at",
+)
+#: A table that events land in has another of this ending beside it.
+_QUARANTINE = "__quarantine"
+_SET_OPERATORS = ("UNION", "INTERSECT", "EXCEPT")
+_ENDS_SOURCES = (
+    *("SELECT", "WHERE", "PREWHERE", "GROUP", "HAVING", "QUALIFY", "WINDOW", "ORDER", "LIMIT"),
+    *("OFFSET", "FETCH", "SETTINGS"),
+)
+_NO_ALIAS = frozenset(
+    """
+    FINAL SAMPLE JOIN LEFT RIGHT INNER OUTER FULL CROSS ANY ALL ASOF SEMI ANTI GLOBAL LOCAL PASTE
+    NATURAL ON USING ARRAY UNION INTERSECT EXCEPT
+    """.split()  # noqa: SIM905 - twenty quoted words are harder to read
+).union(_ENDS_SOURCES)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What stands behind FROM or JOIN: ``is_table`` where its rows bring the seven along."""
+
+    name: str
+    is_table: bool
+
+
+def own_columns(sql: str, tables: Collection[str]) -> str:
+    """The statement with each ``*`` over one of the tenant's ``tables`` held to its own columns.
+
+    Raises QueryRefused for what can't be read.
+    """
+    landing = {name for name in tables if f"{name}{_QUARANTINE}" in tables}
+    tokens = list(lexer.tokens(sql))
+    if not landing or not any(token.text == "*" for token in tokens):
+        return sql
+    statement = _Statement(tokens, landing)
+    parts: list[str] = []
+    end = 0
+    for position, text in statement.insertions():
+        parts += [sql[end:position], text]
+        end = position
+    return "".join([*parts, sql[end:]])
+
+
+class _Statement:
+    """A statement's tokens, each with the bracket that it stands in."""
+
+    def __init__(self, tokens: Sequence[Token], landing: Collection[str]) -> None:
+        self.tokens = tokens
+        self.landing = landing
+        #: Of each token the index of the bracket around it, -1 outside of all.
+        self.around: list[int] = []
+        #: Of each token the index of the SELECT before it, in its bracket or one around.
+        self.selects: list[int | None] = []
+        #: Of each opening bracket the index of the one that closes it, and the other way round.
+        self.closing: dict[int, int] = {}
+        self.opening: dict[int, int] = {}
+        self._place_all()
+        self.ctes = dict(self._ctes())
+        self.named = [(at, one.name) for at, one in enumerate(tokens) if one.name in TECHNICAL]
+        self._known: dict[tuple[int, str], list[str]] = {}
+
+    def _place_all(self) -> None:
+        opened: list[int] = [-1]
+        selects: list[int | None] = [None]
+        for index, token in enumerate(self.tokens):
+            if token.text in (")", "]") and len(opened) > 1:
+                bracket, _ = opened.pop(), selects.pop()
+                self.closing[bracket], self.opening[index] = index, bracket
+            if token.is_word("SELECT"):
+                selects[-1] = index
+            self.around.append(opened[-1])
+            self.selects.append(selects[-1])
+            if token.text in ("(", "["):
+                opened.append(index)
+                selects.append(selects[-1])
+
+    def insertions(self) -> Iterator[tuple[int, str]]:
+        """Where to put what, from left to right."""
+        for index, token in enumerate(self.tokens):
+            if token.text == "*" and self._is_asterisk(index):
+                hidden = self._hidden(index)
+                if hidden:
+                    yield from self._insertions(index, hidden)
+
+    def _insertions(self, index: int, hidden: Sequence[str]) -> Iterator[tuple[int, str]]:
+        """Into the EXCEPT that is there, or one of its own."""
+        names = ", ".join(hidden)
+        behind = self.tokens[index + 2] if index + 2 < len(self.tokens) else None
+        if behind is None or not self._excludes_names(index + 1):
+            yield self.tokens[index].start + 1, f" EXCEPT ({names})"
+        elif behind.text != "(":
+            yield behind.start, f"({names}, "
+            yield behind.start + len(behind.text), ")"
+        else:
+            there = {one.name for one in self.tokens[index + 3 : self._end_of(index + 2)]}
+            yield behind.start + 1, "".join(f"{one}, " for one in hidden if one not in there)
+
+    def _excludes_names(self, index: int) -> bool:
+        """``EXCEPT a`` and ``EXCEPT (a, b)``; not a pattern, and not a SELECT."""
+        if not self._is_word(index, "EXCEPT") or self._is_set_operator(index):
+            return False
+        first = index + 1 + (self._text(index + 1) == "(")
+        token = self.tokens[first] if first < len(self.tokens) else None
+        is_name = token is not None and token.kind in (Kind.WORD, Kind.QUOTED)
+        return is_name and not self._is_word(first, "STRICT")
+
+    def _text(self, index: int) -> str:
+        return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
+
+    def _is_word(self, index: int, *words: str) -> bool:
+        return 0 <= index < len(self.tokens) and self.tokens[index].is_word(*words)
+
+    # --- Which are asterisks, not times -----------------------------------------------------------
+
+    def _is_asterisk(self, index: int) -> bool:
+        before = index - 1
+        if self._text(before) == "(":
+            is_count = self._text(before - 1).lower() == "count" and self._text(index + 1) == ")"
+            return not is_count
+        if self._text(before) == ")":
+            opening = self.opening.get(before, 0)
+            return self._is_word(opening - 1, "ON") and self._is_word(opening - 2, "DISTINCT")
+        return (
+            self._text(before) in (",", ".", "[")
+            or self._is_word(before, "SELECT", "DISTINCT")
+            or self._is_word(before - 1, "TOP")
+        )
+
+    # --- What they are over -----------------------------------------------------------------------
+
+    def _hidden(self, index: int) -> list[str]:
+        """The names that the asterisk is not to stand for."""
+        select = self.selects[index]
+        if select is None:
+            return []
+        qualifier = self.tokens[index - 2].name if self._text(index - 1) == "." else ""
+        if (select, qualifier) not in self._known:
+            self._known[select, qualifier] = self._hidden_of(select, qualifier)
+        return self._known[select, qualifier]
+
+    def _hidden_of(self, select: int, qualifier: str) -> list[str]:
+        sources = [one for one in self._sources(select) if qualifier in ("", one.name)]
+        if not any(one.is_table for one in sources):
+            return []
+        group = self.around[select]
+        kept = self._named_around(group)
+        if not all(one.is_table for one in sources):
+            kept |= self._named_apart_from(group)
+        return [name for name in TECHNICAL if name not in kept]
+
+    def _sources(self, select: int) -> Iterator[_Source]:
+        start = self._from_of(select)
+        is_expected, is_array = start is not None, False
+        group = self.around[select]
+        for index in range((start or 0) + 1, self._end_of(group) if start is not None else 0):
+            if self.around[index] != group:
+                continue
+            token = self.tokens[index]
+            if token.is_word(*_ENDS_SOURCES) or self._is_set_operator(index):
+                return
+            if token.is_word("JOIN"):
+                is_array = self._is_word(index - 1, "ARRAY")
+                is_expected = not is_array
+            elif token.text == ",":
+                is_expected = not is_array
+            elif is_expected:
+                yield self._source(index)
+                is_expected = False
+
+    def _from_of(self, select: int) -> int | None:
+        """The FROM of a SELECT; ClickHouse takes it in front, too."""
+        group = self.around[select]
+        behind = self._from_among(range(select + 1, self._end_of(group)), group)
+        return self._from_among(range(select - 1, group, -1), group) if behind is None else behind
+
+    def _from_among(self, places: range, group: int) -> int | None:
+        for index in places:
+            if self.around[index] == group:
+                if self._is_set_operator(index):
+                    break
+                if self._is_from(index):
+                    return index
+        return None
+
+    def _is_from(self, index: int) -> bool:
+        is_comparison = self._is_word(index - 1, "DISTINCT") and self._is_word(
+            index - 2, "IS", "NOT"
+        )
+        return self.tokens[index].is_word("FROM") and not is_comparison
+
+    def _is_set_operator(self, index: int) -> bool:
+        """``* EXCEPT (a)`` is none, ``EXCEPT (SELECT …)`` and ``EXCEPT SELECT`` are."""
+        if not self.tokens[index].is_word(*_SET_OPERATORS):
+            return False
+        behind = index + 1
+        while self._text(behind) == "(":
+            behind += 1
+        return self._is_word(behind, "SELECT", "WITH", "FROM", "ALL", "DISTINCT")
+
+    def _end_of(self, group: int) -> int:
+        return self.closing.get(group, len(self.tokens))
+
+    def _source(self, index: int) -> _Source:
+        token = self.tokens[index]
+        if token.text == "(":
+            return _Source(self._alias(self.closing.get(index, index) + 1), is_table=False)
+        name = token.name
+        if self._text(index + 1) == "." and index + 2 < len(self.tokens):
+            index += 2
+            name = self.tokens[index].name
+        if self._text(index + 1) == "(":
+            end = self.closing.get(index + 1, index + 1)
+            return _Source(self._alias(end + 1), is_table=False)
+        is_table = token.kind is Kind.PARAMETER or (name in self.landing and not self._cte(index))
+        return _Source(self._alias(index + 1) or name, is_table)
+
+    def _alias(self, index: int) -> str:
+        index += self._is_word(index, "AS")
+        token = self.tokens[index] if index < len(self.tokens) else None
+        if token is None or token.kind not in (Kind.WORD, Kind.QUOTED):
+            return ""
+        return "" if token.is_word(*_NO_ALIAS) else token.name
+
+    # --- Names of common table expressions, and of the seven --------------------------------------
+
+    def _ctes(self) -> Iterator[tuple[str, int]]:
+        """``name AS (SELECT …)``: the name, and where its bracket opens."""
+        for index, token in enumerate(self.tokens):
+            if token.text == "(" and self._is_word(index + 1, "SELECT", "WITH", "FROM"):
+                before = index - 1
+                if self._is_word(before, "MATERIALIZED"):
+                    before -= 1
+                if self._is_word(before, "AS") and before > 0:
+                    yield self.tokens[before - 1].name, index
+
+    def _cte(self, index: int) -> bool:
+        """Whether the name at ``index`` is that of a common table expression, outside of it."""
+        opening = self.ctes.get(self.tokens[index].name)
+        return opening is not None and not opening < index < self.closing.get(opening, index)
+
+    def _named_around(self, group: int) -> set[str]:
+        """Which of the seven the statement around a subquery names: it must have them."""
+        inside = range(group, self._end_of(group))
+        return {name for at, name in self.named if group >= 0 and at not in inside}
+
+    def _named_apart_from(self, group: int) -> set[str]:
+        """Which of the seven other SELECTs name."""
+        return {name for at, name in self.named if self.around[at] != group}

@@ -1,0 +1,116 @@
+"""Statements tried with values, without being run: ClickHouse analyses them, as the tenant's user.
+
+Analysis looks at constants, and parameters are constants by then. So what fails here fails by the
+statement or by the values, and its message can't quote a row, except out of a subquery that is a
+single value, which ClickHouse computes to analyse; row filters hold for that, too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from analytics_api.engine import Account, Call, ask
+from analytics_api.identifiers import filled
+from analytics_api.parameters import Parameter, Problem
+from tenants.warehouse.errors import StatementFailed, WarehouseError
+
+#: Most values of a failed call that are tried each by itself, and for how many seconds.
+MOST_TRIED = 8
+PATIENCE_SECONDS = 5.0
+#: Where a message goes on about the statement instead of the value.
+_INTERNALS = re.compile(
+    r":? (?:while (?:executing|converting|processing)|In scope|Cannot parse \w+ from String)\b.*"
+    r"|[.:,] (?:Note: |Look at |Maybe you meant|maybe you meant|Please note|You can ).*"
+    r"|\s*\([A-Z][A-Z0-9_]+\)\s*\Z",
+    re.DOTALL,
+)
+_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|`[^`]*`|\"[^\"]*\"")
+
+
+@dataclass(frozen=True)
+class Tried:
+    """A statement with ``{name:Type}`` in it, and under what it is tried."""
+
+    account: Account
+    sql: str
+    parameters: Sequence[Parameter]
+    filters: str = ""
+
+    def columns(self, bound: Mapping[str, str]) -> list[dict[str, str]]:
+        """Names and types of the result's columns; raises WarehouseError."""
+        sql, values = filled(self.sql, self.parameters, bound)
+        call = Call(f"DESCRIBE ({sql}\n)", values, "JSONCompact", filters=self.filters)
+        document = json.loads(b"".join(ask(self.account, call).parts()))
+        return [{"name": row[0], "type": row[1]} for row in document["data"]]
+
+    def usual(self) -> dict[str, str]:
+        """The values that a call would have: see ``Parameter.usual``."""
+        return {f"param_{one.name}": one.usual for one in self.parameters}
+
+    def failure(self, bound: Mapping[str, str]) -> StatementFailed | None:
+        """What ClickHouse says against these values."""
+        try:
+            self.columns(bound)
+        except StatementFailed as error:
+            return error
+        return None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whose error a failed call is.
+
+    ``faults``: of the caller's values, each with ClickHouse's sentence; ``is_outdated``: of the
+    query, which fails on its usual values too. Neither: of the rows that it met.
+    """
+
+    faults: tuple[Problem, ...] = ()
+    is_outdated: bool = False
+
+
+def verdict(tried: Tried, bound: Mapping[str, str]) -> Verdict:
+    """Find out by trying, after a call with the values ``bound`` has failed."""
+    try:
+        failure = tried.failure(bound)
+        if failure is None:
+            return Verdict()
+        usual = _with_names(tried, bound)
+        if tried.failure(usual) is not None:
+            return Verdict(is_outdated=True)
+        faults = tuple(_faults(tried, usual, bound))
+        return Verdict(faults or (Problem("", sentence(failure, tried, bound)),))
+    except WarehouseError:
+        return Verdict()
+
+
+def _with_names(tried: Tried, bound: Mapping[str, str]) -> dict[str, str]:
+    """The usual values, in the statement that the caller's names make."""
+    names = {f"param_{one.name}" for one in tried.parameters if one.is_name}
+    return tried.usual() | {key: text for key, text in bound.items() if key in names}
+
+
+def _faults(tried: Tried, usual: dict[str, str], bound: Mapping[str, str]) -> Iterator[Problem]:
+    """Of each value that fails where all others are as usual."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    other = [key for key, text in bound.items() if usual.get(key) != text]
+    for key in other[:MOST_TRIED]:
+        if time.monotonic() > until:
+            return
+        failure = tried.failure({**usual, key: bound[key]})
+        if failure is not None:
+            name = key.removeprefix("param_")
+            yield Problem(name, f"{name}: {sentence(failure, tried, bound)}")
+
+
+def sentence(error: StatementFailed, tried: Tried, bound: Mapping[str, str]) -> str:
+    """ClickHouse's words about a value, and nothing else that they quote."""
+    words = _INTERNALS.sub("", _INTERNALS.sub("", error.message)).strip().rstrip(".:")
+    known = set(bound.values())
+    words = _QUOTED.sub(lambda one: one[0] if one[0][1:-1] in known else "'…'", words)
+    if tried.account.database in words or not words:
+        return f"ClickHouse can't use this value (code {error.code})."
+    return f"{words[:300]}."
