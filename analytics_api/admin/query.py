@@ -45,7 +45,8 @@ class SavedQueryForm(WholeForm):
         try:
             services.check_query(tenant, found["sql"], found["parameters"])
         except QueryRefused as error:
-            self.add_error("parameters" if error.code == "parameter" else "sql", str(error))
+            is_about_values = error.code in ("parameter", "example")
+            self.add_error("parameters" if is_about_values else "sql", str(error))
         except WarehouseError as error:
             self.add_error(None, f"It can't be checked now: {error} Save it as a draft.")
         return found

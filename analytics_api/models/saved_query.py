@@ -4,6 +4,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 
+from tenants.api import exact_json
 from tenants.models import Tenant
 from tenants.scoping import ScopedManager
 
@@ -30,8 +31,11 @@ class SavedQuery(models.Model):
     parameters = models.JSONField(
         default=dict,
         blank=True,
+        decoder=exact_json.Decoder,
         help_text='What the SQL can\'t say of a parameter, by its name: {"day": {"default": '
-        '"2013-01-01", "description": "The first day"}}.',
+        '"2013-01-01", "example": "2013-12-24", "description": "The first day"}}. An example is '
+        "tried before the query is published. {by:Identifier} needs the names that it may be: "
+        '{"by": {"allowed": ["country", "city"]}}.',
     )
     published = models.ForeignKey(
         "SavedQueryVersion",
@@ -69,7 +73,8 @@ class SavedQueryVersion(models.Model):
     number = models.PositiveIntegerField()
     sql = models.TextField(verbose_name="SQL")
     parameters = models.JSONField(
-        default=list, help_text="[{name, type, default?, description?}], in the SQL's order."
+        default=list,
+        help_text="[{name, type, default?, example?, allowed?, description?}], in the SQL's order.",
     )
     columns = models.JSONField(default=list, help_text="[{name, type}] of the result.")
     published_at = models.DateTimeField(auto_now_add=True)

@@ -26,6 +26,7 @@ from unfold.widgets import (
 from tenants import keys, rights
 from tenants.admin import curl, display
 from tenants.admin.base import Admin, Button, WholeForm
+from tenants.api import exact_json
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
 from tenants.rights import Rights, RightsRefused
@@ -102,6 +103,12 @@ class KeyForm(WholeForm):
             *("tenant", "name", "scopes", "expires_at", *_RIGHTS),
             *("signing", "public_key", "token_seconds"),
         )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fixed: Any = self.fields.get("parameters")
+        if fixed is not None:
+            fixed.decoder = exact_json.Decoder
 
     def clean_token_seconds(self) -> int:
         return self.cleaned_data["token_seconds"] or TOKEN_SECONDS

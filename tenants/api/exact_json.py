@@ -7,6 +7,7 @@ of two members of one name, without a word.
 from __future__ import annotations
 
 import json
+import math
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -56,9 +57,20 @@ def storable(value: Any) -> Any:
     """
     if isinstance(value, Decimal):
         double = float(value)
-        return double if Decimal(repr(double)) == value else str(value)
+        is_exact = math.isfinite(double) and Decimal(repr(double)) == value
+        return double if is_exact else str(value)
     if isinstance(value, list):
         return [storable(one) for one in value]
     if isinstance(value, dict):
         return {name: storable(one) for name, one in value.items()}
     return value
+
+
+class Decoder(json.JSONDecoder):
+    """For fields of forms and of models: what is read is ``storable``."""
+
+    def decode(self, s: str, *_: Any) -> Any:
+        try:
+            return storable(read(s))
+        except ValueError as error:
+            raise json.JSONDecodeError(str(error), s, 0) from None

@@ -286,6 +286,61 @@ def test_no_rehearsal_stays_behind(file: Path, slug: str, monkeypatch: pytest.Mo
     client.execute([f"DROP DATABASE {young} SYNC"])
 
 
+PARAMETERS = """\
+      - name: strict
+        sql: |
+          SELECT *, {by:Identifier} AS by, toStartOfDay(time, {tz:String}) AS day FROM orders
+          WHERE amount > {least:Decimal(18, 2)}
+        parameters:
+          by: {allowed: [country, note], default: country}
+          tz: {example: Europe/Zurich}
+          least: {default: 9007199254740993.11}
+"""
+
+
+def test_parameters_have_examples_names_and_all_their_digits(
+    file: Path, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.write_text(file.read_text() + PARAMETERS)
+    apply(file)
+    query = SavedQuery.objects.select_related("published").get(tenant__slug=slug, name="strict")
+    assert query.published is not None
+    assert query.published.parameters == [
+        {"name": "by", "type": "Identifier", "allowed": ["country", "note"], "default": "country"},
+        {"name": "tz", "type": "String", "example": "Europe/Zurich"},
+        {"name": "least", "type": "Decimal(18, 2)", "default": "9007199254740993.11"},
+    ]
+    names = [one["name"] for one in query.published.columns]
+    assert names == ["time", "amount", "country", "note", "by", "day"]
+    out = io.StringIO()
+    call_command("export", slug, stdout=out)
+    again = file.with_name("again.yaml")
+    again.write_text(out.getvalue())
+    monkeypatch.setenv(f"{slug}_BROKER_PASSWORD".upper(), "s3cret")
+    assert "Nothing to do" in apply(again)
+    query.refresh_from_db()
+    assert query.published.number == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("{example: Europe/Zurich}", "{}", "give an example"),
+        ("{example: Europe/Zurich}", "{example: Mars/X}", "Mars/X"),
+        ("[country, note]", "[country, nothing]", "nothing"),
+        ("[country, note]", '["country, note"]', "Use a plain name"),
+        ("{allowed: [country, note], default: country}", "{}", "needs the names"),
+        ("{example: Europe/Zurich}", "{exmaple: UTC}", "Did you mean 'example'"),
+    ],
+)
+def test_parameters_that_can_not_be_published_are_refused(
+    before: str, after: str, message: str, file: Path, slug: str
+) -> None:
+    file.write_text(file.read_text() + PARAMETERS.replace(before, after))
+    assert message in refused(file)
+    assert not Tenant.objects.filter(slug=slug).exists()
+
+
 def test_sources_are_paused_and_resumed_by_file(file: Path, slug: str) -> None:
     apply(file)
     file.write_text(file.read_text().replace("active: false", "active: true"))

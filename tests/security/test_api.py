@@ -288,3 +288,22 @@ def test_a_parameter_is_a_value_and_never_sql(cast: Cast, tally: Tally) -> None:
                 leaked = leaked or "rows"
         tally.note("parameters", attack, leaked)
     assert not tally.at("parameters")
+
+
+def test_a_parameter_that_is_a_name_is_one_of_its_list(cast: Cast, tally: Tally) -> None:
+    described = {"v": {"allowed": ["n"]}}
+    cast.mine.publish("by_name", "SELECT {v:Identifier} AS x FROM events", parameters=described)
+    selectors.forget()
+    for attack in attacks.of("parameters"):
+        given = cast.filled(attack.text.partition(" | ")[2])
+        body = {"sql": "SELECT {v:Identifier} AS x FROM events", "parameters": {"v": given}}
+        calls = [("/api/v1/queries/by_name", {"v": given}), ("/api/v1/sql", body)]
+        leaked = ""
+        for path, sent in calls:
+            answer = cast.client.post(
+                path, json.dumps(sent), content_type="application/json", headers=_bearer(cast.key)
+            )
+            leaked = leaked or cast.leak(attack, answer)
+            leaked = leaked or ("rows" if answer.status_code == 200 else "")
+        tally.note("names", attack, leaked)
+    assert not tally.at("names")

@@ -6,6 +6,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from millrace.configuration.errors import ConfigurationError, Mistake, Place
+from tenants.api import exact_json
 
 SCHEMA = Path(__file__).with_name("millrace.schema.json")
 
@@ -100,11 +102,21 @@ def _scalar(file: str, node: yaml.Node, mistakes: list[Mistake]) -> Any:
     # A date stays the text that was written: JSON, and ClickHouse, know none.
     if node.tag == "tag:yaml.org,2002:timestamp":
         return node.value
+    if node.tag == "tag:yaml.org,2002:float":
+        return _float(node)
     try:
         return yaml.SafeLoader("").construct_object(node)
     except yaml.YAMLError:
         mistakes.append(Mistake(_start(file, node), f"{node.value!r} can't be read as {node.tag}."))
         return None
+
+
+def _float(node: yaml.Node) -> Any:
+    """A text of its digits where a double has not all of them."""
+    try:
+        return exact_json.storable(Decimal(node.value.replace("_", "")))
+    except (InvalidOperation, ValueError):  # .inf, .nan and 1:30.5
+        return yaml.SafeLoader("").construct_object(node)
 
 
 def _start(file: str, node: yaml.Node) -> Place:

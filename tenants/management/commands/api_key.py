@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from datetime import timedelta
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from tenants import keys, rights
+from tenants.api import exact_json
 from tenants.audit.command import ChangingCommand
 from tenants.management.commands.create_key import moment
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
@@ -26,7 +26,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        return exact_json.storable(exact_json.read(text))
     except ValueError:
         return text
 
