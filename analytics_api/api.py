@@ -22,8 +22,8 @@ from analytics_api.identifiers import filled
 from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
 from analytics_api.selectors import Published
 from analytics_api.trial import Tried, verdict
-from tenants.api import exact_json
 from tenants.api.authentication import Caller
+from tenants.api.body import document
 from tenants.api.endpoint import Endpoint
 from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
@@ -260,19 +260,15 @@ def chosen_format(request: Request, ending: str, given: Sequence[str]) -> Format
 
 
 def json_body(request: Request) -> dict[str, Any]:
-    body = request._request.body  # noqa: SLF001 - DRF has no other way to the bytes
-    if not body:
+    if not request._request.body:  # noqa: SLF001 - DRF has no other way to the bytes
         return {}
     content_type = request.content_type.partition(";")[0].strip().lower()
     if content_type != "application/json":
         detail = "Send parameters as a JSON object, with Content-Type: application/json."
         raise Problem(415, "unsupported_media_type", detail)
-    try:
-        values = exact_json.read(body)
-    except ValueError as error:
-        raise Problem(400, "json", f"The body is not JSON: {error}.") from None
+    values = document(request)
     if not isinstance(values, dict):
-        raise Problem(400, "json", 'The body must be a JSON object: {"parameter": value}.')
+        raise Problem(400, "parameter_invalid", 'The body must be a JSON object: {"parameter": value}.')
     return values
 
 

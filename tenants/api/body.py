@@ -6,14 +6,13 @@ Were it ignored, ``{"to": "start", "preveiw": true}`` would do what was only to 
 from __future__ import annotations
 
 import difflib
-import json
-from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from rest_framework import serializers
 from rest_framework.request import Request
 
+from tenants.api import exact_json
 from tenants.api.problem import Problem
 
 #: Characters of a sender's own words that an answer repeats.
@@ -67,21 +66,20 @@ def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str = "memb
         raise Problem(400, f"unknown_{what}", detail)
 
 
-def _document(request: Request) -> Any:
+def document(request: Request) -> Any:
+    """The body's JSON, an empty one as ``{}``, with all digits of its numbers; raises Problem."""
     body = request._request.body  # noqa: SLF001 - DRF would take the last of two members
     try:
-        return json.loads(body or b"{}", object_pairs_hook=_once)
-    except (ValueError, RecursionError):
-        raise Problem(400, "body_unreadable", "The body is no JSON.") from None
+        return exact_json.read(body or b"{}")
+    except exact_json.Doubled as error:
+        detail = f"The member {error.name!r} stands there twice. Send it once."
+        raise Problem(400, "doubled_member", detail) from None
+    except ValueError as error:
+        raise Problem(400, "body_unreadable", f"The body is not JSON: {error}.") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        (name, _), *_ = Counter(one for one, _ in pairs).most_common(1)
-        detail = f"The member {name[:_SHOWN]!r} stands there twice. Send it once."
-        raise Problem(400, "doubled_member", detail)
-    return made
+def _document(request: Request) -> Any:
+    return exact_json.storable(document(request))
 
 
 def _first(words: Any) -> str:

@@ -12,10 +12,18 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 
+class Doubled(ValueError):
+    """A member stands there twice. ``name``: which."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the member {name!r} stands there twice")
+        self.name = name
+
+
 def read(text: str | bytes) -> Any:
     """The value of ``text``; numbers with a point or an exponent are Decimals.
 
-    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity, a doubled member.
+    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity; or Doubled.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
@@ -45,8 +53,7 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        msg = f"the member {twice[:60]!r} stands there twice"
-        raise ValueError(msg)
+        raise Doubled(twice[:60])
     return found
 
 
