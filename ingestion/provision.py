@@ -110,7 +110,8 @@ def _bring(table: Table) -> None:
     ddl.check(spec, stands=True)
     number, is_new = versions.next_number(table, spec.columns)
     spec = ddl.at_version(spec, number, spec.columns)
-    client.execute(ddl.alter(spec, existing(spec), is_new=is_new))
+    statements = ddl.alter(spec, existing(spec), is_new=is_new)
+    client.execute(statements, ddl.STATEMENT_SETTINGS)
     versions.note_applied(table, number, spec.columns)
 
 

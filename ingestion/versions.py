@@ -114,5 +114,6 @@ def restore(table: Table, spec: ddl.TableSpec, number: int) -> None:
     """
     version = table.versions.filter(number=number).exclude(dropped_at=None).first()
     if version is not None:
-        client.execute(ddl.pipeline(ddl.at_version(spec, number, read(version))))
+        statements = ddl.pipeline(ddl.at_version(spec, number, read(version)))
+        client.execute(statements, ddl.STATEMENT_SETTINGS)
         TableVersion.across_tenants.filter(pk=version.pk).update(dropped_at=None)

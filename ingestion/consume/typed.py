@@ -20,7 +20,7 @@ import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
 from ingestion.ddl import rows as ddl
-from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec
+from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
@@ -30,15 +30,13 @@ _TYPED = ("batch", "offset", "fits", "row", "fitting")
 _STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
 #: What few rows would take longer to be spread over threads for: a tenth of such an insert.
 _ONE_THREAD = {"max_threads": 1, "input_format_parallel_parsing": 0}
-#: Values are read as an insert reads them; of many columns the SELECT is longer than 256 KiB.
+#: Values are read as an insert reads them.
 _OPTIONS = {
     **{name: value for name, value in INSERT_SETTINGS.items() if name.startswith("input_format_")},
     # No table to read less of: it takes a third of a query of 50 messages. One of 3,000 it makes
     # four times as long, as it merges the steps, and what they share is computed for each use.
     "query_plan_enable_optimizations": 0,
-    "max_query_size": 16 << 20,
-    "max_ast_elements": 1_000_000,
-    "max_expanded_ast_elements": 5_000_000,
+    **STATEMENT_SETTINGS,
 }
 
 

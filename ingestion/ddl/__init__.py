@@ -18,9 +18,10 @@ from ingestion.ddl.alter import Existing, alter, read_existing, refusals
 from ingestion.ddl.check import check
 from ingestion.ddl.create import create, drop, drop_pipeline, pipeline
 from ingestion.ddl.errors import CannotAlter, Problem, SpecError
-from ingestion.ddl.spec import ColumnSpec, TableSpec, at_version
+from ingestion.ddl.spec import STATEMENT_SETTINGS, ColumnSpec, TableSpec, at_version
 
 __all__ = [
+    "STATEMENT_SETTINGS",
     "CannotAlter",
     "ColumnSpec",
     "Existing",

@@ -37,7 +37,7 @@ def fits(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int
         inner = fits(kind.inner, f"{name}.2", is_marked, quoted=quoted, depth=depth + 1)
         return f"(startsWith({raw}, '{{') AND arrayAll({name} -> {inner}, {_pairs(raw)}))"
     good = f"isNotNull({_scalar(kind, raw, is_marked, quoted=quoted)})"
-    return f"({good} OR {raw} = 'null')" if kind.is_nullable else good
+    return f"({good} OR {raw} IN ('null'))" if kind.is_nullable else good
 
 
 def value(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int = 0) -> str:

@@ -118,7 +118,7 @@ def is_object(parsed: Sequence[ParsedColumn]) -> str:
         checks.append(f"({_any_given(parsed)} OR isValidJSON(raw))")
     for path in _parents(parsed):
         below = [one for one in parsed if one.spec.keys[: len(path)] == path]
-        is_object = f"position(raw, '[') = 0 AND ({_any_given(below)})"
+        is_object = f"NOT position(raw, '[') AND ({_any_given(below)})"
         checks.append(f"({is_object} OR {_parent_fits(path)})")
     return f"({' AND '.join(checks)})"
 

@@ -23,7 +23,7 @@ _MILLISECONDS_FROM = 100_000_000_000
 
 def date(kind: ColumnType, value: Value) -> str:
     read = f"toDate32OrNull({value.text})"
-    good = f"length({value.text}) = 10 AND toString({read}) = {value.text}"
+    good = f"toString({read}) = {value.text}"
     if kind.name == "Date32":
         return f"if({good}, {read}, NULL)"
     good += f" AND {read} BETWEEN toDate32('1970-01-01') AND toDate32('2149-06-06')"
@@ -103,7 +103,7 @@ def _range(kind: ColumnType) -> tuple[int, int]:
 def _from_integer(kind: ColumnType, number: str) -> str:
     zone, digits, (first, last) = _zone(kind), _digits(kind), _range(kind)
     scaled = f"({number} * if(abs({number}) < {_MILLISECONDS_FROM}, 1000, 1))"
-    whole = "" if digits >= 3 else f" AND {scaled} % {10 ** (3 - digits)} = 0"
+    whole = "" if digits >= 3 else f" AND NOT {scaled} % {10 ** (3 - digits)}"
     good = f"{scaled} BETWEEN {first * 1000} AND {last * 1000 + 999}{whole}"
     milliseconds = f"fromUnixTimestamp64Milli({_or_zero(good, scaled)}, {zone})"
     return f"if({good}, {_as(kind, f'toDateTime64({milliseconds}, {digits}, {zone})')}, NULL)"

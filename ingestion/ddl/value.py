@@ -104,10 +104,10 @@ class ColumnValue:
         number = f"if(match({found}, {_NUMBER}), {found}, NULL)"
         exact = f"if(match({again}, {_ZERO}), '0', {again})"
         return (
-            {only: self._after_key(f"{is_unsure} AND position(raw, {text(chr(92))}) = 0")},
+            {only: self._after_key(f"{is_unsure} AND NOT position(raw, {text(chr(92))})")},
             {
                 again: f"if(length({only}) = 1, {only}[1], "
-                f"substring({self._marked(f'{is_unsure} AND length({only}) != 1')}, 2))",
+                f"substring({self._marked(f'{is_unsure} AND length({only}) NOT IN (1)')}, 2))",
                 big: self._big(found),
             },
             {self._name("text"): self._text(found, big), held: number if self.quoted else big},

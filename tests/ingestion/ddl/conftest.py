@@ -16,7 +16,7 @@ from ingestion.consume import inbox as inbox_
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
-from ingestion.ddl import ColumnSpec, TableSpec, check, create, names
+from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec, check, create, names
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ class Inbox:
     def make(self, spec: TableSpec) -> TableSpec:
         check(spec)
         for statement in create(spec):
-            self.engine.command(statement)
+            self.engine.command(statement, settings=STATEMENT_SETTINGS)
         self.columns[spec.name] = spec.columns
         return spec
 
