@@ -233,7 +233,7 @@ def test_a_restriction_that_can_not_be_is_refused_with_its_field(
 def test_a_body_that_a_reader_would_change_is_refused(fixed: str, owner: Caller) -> None:
     body = f'{{"name": "x", "scopes": ["manage"], "parameters": {fixed}}}'
     answer = owner.call("post", "keys", body)
-    assert (answer.status_code, answer.json()["code"]) == (400, "json")
+    assert (answer.status_code, answer.json()["code"]) == (400, "body_unreadable")
     assert APIKey.objects.filter(tenant=owner.row.tenant).count() == 1
 
 

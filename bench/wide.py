@@ -1,0 +1,122 @@
+"""Tables of many columns: rows a second by their number, and what one event more or less costs.
+
+Much of a small batch is the analysis of the typing SELECT, which should take as long as there are
+columns. Timed is a batch of ``ROWS`` through the inbox and its views, and one event both ways: by
+the views, and by the query that small batches are typed by; and one that does not fit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from bench import cpu
+from bench.installation import Installation
+from bench.report import Result
+
+WIDTHS = (10, 20, 50, 200, 500)
+ROWS, TIMES = 2_000, 3
+#: Types that tables have, each with a value in JSON; ``%d`` is the number of the message.
+KINDS = (
+    ("UInt32", "%d"),
+    ("String", '"text %d"'),
+    ("Float64", "%d.5"),
+    ("Decimal(18, 4)", "%d.25"),
+    ("DateTime64(3)", '"2026-01-01T00:00:00.%03dZ"'),
+    ("Nullable(Int64)", "%d"),
+    ("Bool", "true"),
+    ("LowCardinality(String)", '"c%d"'),
+    ("Date", '"2026-01-02"'),
+    ("UInt64", "%d"),
+)
+
+
+def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
+    return [one for columns in WIDTHS for one in _of(installation, columns)]
+
+
+def _of(installation: Installation, columns: int) -> Iterator[Result]:
+    from ingestion.consume import inbox, typed
+
+    to = _table(columns)
+    few, many = [_message(columns, 1)], [_message(columns, number) for number in range(ROWS)]
+    broken = [few[0].replace(b'"c0":1,', b'"c0":"x",')]
+    title = f"{columns} columns"
+
+    def views(bodies: list[bytes]) -> Callable[[], object]:
+        return lambda: inbox.insert(to, 1, _cut(bodies))
+
+    def query() -> object:
+        cut = _cut(few)
+        (rows,) = typed.type_all(inbox.table_of(1, cut), to.columns).values()
+        return typed.land(to.place, rows, str(cut.intent.token))
+
+    yield _measured(installation, f"{title}: {ROWS} rows, views", views(many), ROWS)
+    yield _measured(installation, f"{title}: one event, views", views(few))
+    yield _measured(installation, f"{title}: one event, query", query)
+    yield _measured(installation, f"{title}: one event that does not fit", views(broken))
+
+
+def _measured(
+    installation: Installation, name: str, step: Callable[[], object], rows: int = 0
+) -> Result:
+    step()
+    meter = cpu.Meter(installation.pids("clickhouse"))
+    began = time.perf_counter()
+    for _ in range(TIMES):
+        step()
+    seconds = (time.perf_counter() - began) / TIMES
+    if rows:
+        return Result(name, rows / seconds, "rows/s", cpu=meter.spent(TIMES * rows))
+    return Result(name, seconds * 1000, "ms", cpu=meter.spent(TIMES))
+
+
+def _table(columns: int) -> Any:
+    """Where a table of so many columns stands; it is made in a database of its own."""
+    from ingestion import ddl
+    from ingestion.consume.inbox import Address
+    from ingestion.ddl import names
+    from tenants.warehouse import client
+
+    specs = tuple(
+        ddl.ColumnSpec(f"c{place}", kind, required=not kind.startswith("Nullable"))
+        for place, kind in enumerate(_cycled(columns, 0))
+    )
+    spec = ddl.TableSpec("bench_wide", f"t{columns}", specs)
+    client.execute(["CREATE DATABASE IF NOT EXISTS bench_wide"])
+    client.execute(ddl.create(spec), ddl.STATEMENT_SETTINGS)
+    place = f"bench_wide.t{columns}"
+    return Address(
+        inbox=f"bench_wide.{names.inbox(spec.name, spec.version)}",
+        table=place,
+        quarantine=f"bench_wide.{names.quarantine(spec.name)}",
+        leftovers=f"bench_wide.{names.leftovers(spec.name)}",
+        columns=specs,
+    )
+
+
+def _cycled(columns: int, part: int) -> Iterator[str]:
+    return (KINDS[place % len(KINDS)][part] for place in range(columns))
+
+
+def _message(columns: int, number: int) -> bytes:
+    values = (one % number if "%" in one else one for one in _cycled(columns, 1))
+    return ("{" + ",".join(f'"c{place}":{one}' for place, one in enumerate(values)) + "}").encode()
+
+
+def _cut(bodies: list[bytes]) -> Any:
+    from ingestion.connectors.chunk import chunk
+    from ingestion.consume.intent import Intent
+    from ingestion.consume.lane import Cut
+    from ingestion.consume.lease import Lease
+
+    count = len(bodies)
+    made = chunk(0, range(count), [0] * count, bodies)
+    lease = Lease(partition_id=0, source_id=1, number=0, owner="", epoch=0)
+    intent = Intent(lease, uuid.uuid4(), 0, count, count, made.bytes, 0)
+    return Cut(intent, pa.Table.from_batches([made.rows]))

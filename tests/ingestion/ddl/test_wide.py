@@ -1,0 +1,70 @@
+"""Tables of many columns: they can be made, and messages land in them by both ways."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from ingestion.consume import typed
+from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec
+from ingestion.ddl.rows import quick_rows, typed_rows
+from ingestion.ddl.spec import INSERT_SETTINGS
+
+#: Types, each with a value in JSON and how ClickHouse writes it.
+KINDS = (
+    ("UInt32", "7", "7"),
+    ("String", '"a"', "a"),
+    ("Decimal(18, 4)", "1.25", "1.25"),
+    ("Date", '"2026-01-02"', "2026-01-02"),
+    ("DateTime64(3)", '"2026-01-01T00:00:00.5Z"', "2026-01-01 00:00:00.500"),
+    ("Nullable(Int64)", "5", "5"),
+    ("Map(String, Nullable(Float64))", '{"a": null}', "{'a':NULL}"),
+    ("Array(String)", '["a"]', "['a']"),
+)
+#: A constant compared within an AND or OR, which has the analyzer hash all that is below.
+COMPARED = re.compile(
+    r"(?:(?:AND|OR) \(?\w+\([^()]*\)|OR [\w.]+) !?= (?:'|[0-9])|[^<>]= [0-9]+ (?:AND|OR) "
+)
+
+
+def _columns(count: int) -> tuple[ColumnSpec, ...]:
+    kinds = (KINDS[place % len(KINDS)][0] for place in range(count))
+    return tuple(
+        ColumnSpec(f"c{place}", kind, required=not kind.startswith("Nullable"))
+        for place, kind in enumerate(kinds)
+    )
+
+
+def _message(count: int, **values: str) -> bytes:
+    members = {f"c{place}": KINDS[place % len(KINDS)][1] for place in range(count)} | values
+    return ("{" + ", ".join(f'"{name}": {value}' for name, value in members.items()) + "}").encode()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [500, 1_000])
+def test_a_wide_table_takes_what_fits_and_says_what_does_not(count: int, inbox: Any) -> None:
+    columns = _columns(count)
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    last = max(place for place in range(count) if columns[place].type == "UInt32")
+    inbox.insert("t", [_message(count), _message(count, **{f"c{last}": '"x"'})])
+    values = ", ".join(f"toString({one.name})" for one in columns)
+    (row,) = inbox.rows(f"SELECT {values} FROM {inbox.database}.t")
+    assert list(row) == [KINDS[place % len(KINDS)][2] for place in range(count)]
+    found = inbox.rows(f"SELECT reason, `column` FROM {inbox.database}.t__quarantine")
+    assert found == [("wrong_type", f"c{last}")]
+
+
+def test_no_statement_compares_a_constant_within_a_chain() -> None:
+    columns = (*_columns(16), ColumnSpec("u", "DateTime('Europe/Vienna')", path="p.u"))
+    for sql in (
+        quick_rows(columns, "m"),
+        typed_rows(columns, "m", frozenset(range(len(columns)))),
+    ):
+        assert COMPARED.search(sql) is None
+
+
+def test_every_statement_that_types_is_spared_the_passes_that_hash_chains() -> None:
+    for settings in (INSERT_SETTINGS, typed._OPTIONS):
+        assert STATEMENT_SETTINGS.items() <= settings.items()
