@@ -6,13 +6,16 @@ are whatever the user wrote, so only those of a plain shape are understood, and 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from millrace.embedded.clickhouse.engine import Connection
 from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.literals import tab_separated
 
 _LINE = re.compile(r"(?P<depth> *)(?P<kind>[A-Za-z]+)(?: (?P<rest>.*))?\Z")
 _TAIL = re.compile(r"(?: \(alias [^()]*\))?(?: \(children \d+\))?\Z")
@@ -28,6 +31,8 @@ _TABLE_FUNCTIONS = frozenset(
         "generateseries",
         "generate_series",
         "values",
+        "sqlstandardvalues",
+        "primes",
         "null",
         "view",
         "generaterandom",
@@ -41,6 +46,8 @@ _READING_FUNCTIONS = re.compile(
     r"generateserialid|currentqueryid|getmacro|hostname|fqdn|servername|buildid|tcpport|"
     r"server\w+|zookeeper\w*|logtrace|connectionid|mergetree\w*|evalmlmethod)\Z"
 )
+#: Functions that call the one whose name is their first argument.
+_HIGHER_ORDER = re.compile(r"(?:array|map)[A-Z]")
 _IN = re.compile(r"(?:global)?(?:not)?(?:null)?in(?:ignoreset)?\Z|(?:global)?(?:not)?nullin\w*\Z")
 #: Tables of the system that say nothing about other users.
 _SYSTEM = frozenset(
@@ -130,11 +137,22 @@ def judge(ast: str, rules: Rules) -> None:
                 raise _denied(f"the function {node.name}")
             elif _IN.match(name):
                 _check_in(nodes, at, rules)
+            else:
+                _check_handed_on(nodes, at)
 
 
 def _check_table_function(name: str) -> None:
     if name not in _TABLE_FUNCTIONS:
         raise _denied(f"the table function {name}")
+
+
+def _check_handed_on(nodes: list[Node], at: int) -> None:
+    """``arrayMap(file, paths)`` calls ``file``, of which the tree has but an identifier."""
+    if not _HIGHER_ORDER.match(nodes[at].name):
+        return
+    first = next(iter(nodes[at + 2 : at + 3]), nodes[at])
+    if first.kind == "Identifier" and _READING_FUNCTIONS.match(first.name.lower()):
+        raise _denied(f"the function {first.name}")
 
 
 def _check_in(nodes: list[Node], at: int, rules: Rules) -> None:
@@ -189,4 +207,34 @@ class _Source:
         if count == 1 and kind != "READ_ONLY":
             raise refuse(497, "Not enough privileges. This user may only read.")
         tree = self._connection.run(f"EXPLAIN AST {self._sql}", "TSVRaw", self._bound)
-        return bytes(tree.data).decode("utf-8", "replace")
+        text = bytes(tree.data).decode("utf-8", "replace")
+        return text + self._applied() if "ColumnsApplyTransformer" in text else text
+
+    def _applied(self) -> str:
+        """What ``APPLY`` calls, in the form of EXPLAIN AST, which leaves it out."""
+        bound = {"sql": tab_separated(self._sql)}
+        found = self._connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)
+        tree = json.loads(bytes(found.data).decode("utf-8", "replace"))
+        lines = [line for one in _transformers(tree) for line in _lines(one, 0)]
+        return "\n" + "\n".join(lines)
+
+
+def _transformers(tree: Any) -> Iterator[dict[str, Any]]:
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    if isinstance(tree, dict) and tree.get("type") == "ColumnsApplyTransformer":
+        yield {"type": "Function", "name": tree.get("func_name", "lambda"), "below": tree}
+    for child in children:
+        yield from _transformers(child)
+
+
+def _lines(tree: Any, depth: int) -> Iterator[str]:
+    """A tree of ``parseQueryToJSON`` in the form of EXPLAIN AST: kinds, names and depth."""
+    if isinstance(tree, list):
+        for child in tree:
+            yield from _lines(child, depth)
+    elif isinstance(tree, dict):
+        if "type" in tree:
+            name = re.sub(r"\s", "?", str(tree.get("name", "")))
+            yield f"{' ' * depth}{tree['type']} {name}"
+        for child in tree.values():
+            yield from _lines(child, depth + 1)

@@ -13,6 +13,13 @@ def string(text: str) -> str:
     return f"'{escaped}'"
 
 
+def tab_separated(text: str) -> str:
+    """``text`` as the value of a query parameter, which ClickHouse reads as TabSeparated."""
+    for sign, written in (("\\", "\\\\"), ("\t", "\\t"), ("\n", "\\n"), ("\r", "\\r")):
+        text = text.replace(sign, written)
+    return text
+
+
 def identifier(name: str) -> str:
     """``name`` as a quoted ClickHouse identifier."""
     escaped = name.replace("\\", "\\\\").replace("`", "\\`")

@@ -18,8 +18,9 @@ _TOKEN = re.compile(
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
+# A column or table may be called format, too: then one of these words, and no format, comes last.
 _FORMAT_TAIL = re.compile(
-    r"""\bFORMAT\s+(?P<name>[A-Za-z][A-Za-z0-9]*)
+    r"""(?<![.`"])\bFORMAT\s+(?!(?:ASC|DESC|END|FINAL)\b)(?P<name>[A-Za-z][A-Za-z0-9]*)
     (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
