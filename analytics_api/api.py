@@ -134,7 +134,7 @@ class Running(Endpoint):
         except WarehouseError as error:
             raise problems.warehouse(error, label, self.allowance) from error
         encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
-        tried = Tried(account, query.sql, query.parameters, filters)
+        tried = Tried(account, query.sql, query.parameters, filters, query.settings)
         answer = self._ask(tried, bound, form, encoding, label)
         self.did = (1, answer.rows_read, answer.bytes_read, 0, 0)
         return _response(answer, query, form)
@@ -145,7 +145,7 @@ class Running(Endpoint):
         """The result; raises Problem, of a failed query by trying whose fault it is."""
         sql, put = filled(tried.sql, tried.parameters, bound)
         try:
-            return ask(tried.account, _call(sql, put, form, encoding, tried.filters))
+            return ask(tried.account, _call(tried, sql, put, form, encoding))
         except NotText as error:
             raise fitting.not_text(form, error.column) from None
         except StatementFailed as error:
@@ -204,13 +204,14 @@ class QueryView(Running):
         return query, chosen_format(request, ending, named)
 
 
-def _call(sql: str, bound: Mapping[str, str], form: Format, encoding: str, filters: str) -> Call:
+def _call(tried: Tried, sql: str, bound: Mapping[str, str], form: Format, encoding: str) -> Call:
     return Call(
         sql,
         bound,
         form.clickhouse,
         encoding,
-        filters,
+        tried.filters,
+        tried.settings,
         form.settings,
         form.is_text,
         form.replaces,
@@ -268,7 +269,9 @@ def json_body(request: Request) -> dict[str, Any]:
         raise Problem(415, "unsupported_media_type", detail)
     values = document(request)
     if not isinstance(values, dict):
-        raise Problem(400, "parameter_invalid", 'The body must be a JSON object: {"parameter": value}.')
+        raise Problem(
+            400, "parameter_invalid", 'The body must be a JSON object: {"parameter": value}.'
+        )
     return values
 
 

@@ -40,13 +40,13 @@ class _Source:
     is_table: bool
 
 
-def own_columns(sql: str, tables: Collection[str]) -> str:
+def own_columns(sql: str, tables: Collection[str], *, is_written: bool = False) -> str:
     """The statement with each ``*`` over one of the tenant's ``tables`` held to its own columns.
 
-    Raises QueryRefused for what can't be read.
+    ``is_written``: ClickHouse has written it. Raises QueryRefused for what can't be read.
     """
     landing = {name for name in tables if f"{name}{_QUARANTINE}" in tables}
-    tokens = list(lexer.tokens(sql))
+    tokens = list((lexer.written_tokens if is_written else lexer.tokens)(sql))
     if not landing or not any(token.text == "*" for token in tokens):
         return sql
     statement = _Statement(tokens, landing)

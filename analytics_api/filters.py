@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 
-from analytics_api.guard import QueryRefused, lexer, statement
+from analytics_api import guard
+from analytics_api.guard import QueryRefused
 from analytics_api.guard.filters import columns_of
 from tenants.api.recent import Recent
 from tenants.filters import EVERY, FilterRefused
@@ -43,7 +44,8 @@ def forget() -> None:
 def setting(filters: Filters, database: str, sql: str) -> str:
     """ClickHouse's setting under which ``sql``, which the guard let pass, may run.
 
-    Raises FilterMissing, and WarehouseError where the tables can't be looked up.
+    Raises FilterMissing, and WarehouseError where the engine can't be asked of the tables, or of
+    what the text says. Both are remembered, the latter for as long as the tables stay as they are.
     """
     if not filters:
         return ""
@@ -58,14 +60,13 @@ def _look_up(database: str) -> Columns:
 @lru_cache(maxsize=10_000)
 def _setting(filters: Filters, database: str, sql: str, known: Columns) -> str:
     columns = dict(known)
-    if any(token.is_word("PREWHERE") for token in lexer.tokens(sql)):
-        raise FilterMissing("PREWHERE sees rows before a row filter does. Write WHERE.")
     try:
-        tree = statement.parse(sql)
-        tables = statement.tables_of(tree, tables=columns, database=database)
+        guarded = guard.check(sql, tables=columns, database=database, ask=client.rows)
     except QueryRefused as error:
         raise FilterMissing(error.message) from None
-    found = {table: _condition(dict(filters), table, columns[table]) for table in tables}
+    if guarded.has_prewhere:
+        raise FilterMissing("PREWHERE sees rows before a row filter does. Write WHERE.")
+    found = {table: _condition(dict(filters), table, columns[table]) for table in guarded.tables}
     return _map({f"{database}.{table}": condition for table, condition in found.items()})
 
 

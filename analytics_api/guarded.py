@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from analytics_api import asterisk, identifiers
-from analytics_api.guard import Declared, QueryRefused, check, engine, text_of
+from analytics_api.guard import Declared, QueryRefused, check, check_as_written, text_of
 from analytics_api.parameters import Misfit, ParameterType, values
 from analytics_api.parameters.types import IDENTIFIER, names_of
 from tenants.lifecycle import registry
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 
+#: Whether a statement has parameters that are names.
+_HAS_NAMES = re.compile(r"\{\s*\w+\s*:\s*Identifier\s*\}")
 #: What can be said of a parameter that SQL can't say; ``allowed`` of an Identifier alone.
 _SAID = ("default", "example", "description", "allowed")
 #: Engines of tables that are there for the way in: nothing can be read from them.
@@ -26,10 +30,14 @@ _TABLES_SQL = (
 
 @dataclass(frozen=True)
 class Guarded:
-    """A statement that the guard and ClickHouse's parser let pass, and its parameters."""
+    """A statement that the guard and ClickHouse's parser let pass, and its parameters.
+
+    ``settings`` are ClickHouse's that it asks for; they are sent beside its text.
+    """
 
     sql: str
     parameters: list[dict[str, Any]]
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def readable_tables(database: str) -> list[str]:
@@ -45,6 +53,22 @@ def guard_query(database: str, sql: str, described: Mapping[str, Any] | None = N
     Its tables are those of ``database``. Raises QueryRefused and WarehouseError.
     """
     said, tables = _said(described or {}), readable_tables(database)
+    if _HAS_NAMES.search(sql):
+        return _with_names(database, sql, said, tables)
+    found = check(sql, tables=tables, database=database, ask=client.rows)
+    starred = asterisk.own_columns(found.sql, tables, is_written=True)
+    if starred != found.sql:
+        with suppress(QueryRefused):
+            again = check(starred, tables=tables, database=database, ask=client.rows)
+            found = replace(found, sql=again.sql)
+    return Guarded(found.sql, _parameters(found.parameters, said), found.settings)
+
+
+def _with_names(database: str, sql: str, said: Mapping[str, Any], tables: Sequence[str]) -> Guarded:
+    """Of a statement with ``{name:Identifier}``, each statement that it can become is checked.
+
+    Names are put into the author's own text, so it is that text that is checked and runs.
+    """
     bare = text_of(sql)
     choices = {one: identifiers.allowed(one, said.get(one)) for one in identifiers.names_in(bare)}
     declared = {name: names_of(choices[name]) for name in choices}
@@ -53,7 +77,7 @@ def guard_query(database: str, sql: str, described: Mapping[str, Any] | None = N
         declared |= _values_among(found, choices)
     text = _own_columns(bare, choices, tables, database)
     for statement in identifiers.statements(text, choices):
-        _check_by_engine(statement, declared, tables, database)
+        check_as_written(statement, tables=tables, database=database, ask=client.rows)
     in_order = [Declared(name, declared[name]) for name in identifiers.order(bare)]
     return Guarded(text, _parameters(in_order, said))
 
@@ -121,27 +145,6 @@ def _check_value(declared: Declared, member: str, value: Any) -> None:
         reason = f": {misfit.reason}" if misfit.reason else ""
         msg = f"{declared.name}: its {member} must be {misfit}, not {value!r}{reason}."
         raise QueryRefused("parameter", msg) from None
-
-
-def _check_by_engine(
-    sql: str, declared: Mapping[str, ParameterType], tables: Sequence[str], database: str
-) -> None:
-    """Have ClickHouse parse the text, and hold what it reads against the allow-lists."""
-    try:
-        (row,) = client.rows(engine.PARSE_SQL, {"sql": sql})
-    except StatementFailed as error:
-        if error.code != engine.UNKNOWN_FUNCTION:
-            raise by_engine(error) from None
-    else:
-        engine.check_json(row["tree"], tables=tables, database=database)
-        return
-    samples = {name: values.sample(kind) for name, kind in declared.items()}
-    try:
-        lines = client.rows(f"EXPLAIN AST {sql}", samples)
-    except StatementFailed as error:
-        raise by_engine(error) from None
-    names = [str(next(iter(line.values()))) for line in lines]
-    engine.check_explained(names, tables=tables, database=database)
 
 
 def by_engine(error: StatementFailed) -> QueryRefused:

@@ -16,7 +16,10 @@ MEMORY_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Published:
-    """A published query, ready to be run. ``stored`` are its parameters as the version has them."""
+    """A published query, ready to be run.
+
+    ``stored`` are its parameters as the version has them; ``settings`` ClickHouse's.
+    """
 
     name: str
     description: str
@@ -25,6 +28,7 @@ class Published:
     parameters: tuple[Parameter, ...]
     stored: tuple[dict[str, Any], ...]
     columns: tuple[dict[str, str], ...]
+    settings: tuple[tuple[str, str], ...] = ()
 
 
 _recent: Recent[tuple[int, str], Published | None] = Recent(MEMORY_SECONDS)
@@ -61,6 +65,7 @@ def _load(queries: Iterable[SavedQuery]) -> list[Published]:
             parameters=load(query.published.parameters),
             stored=tuple(query.published.parameters),
             columns=tuple(query.published.columns),
+            settings=tuple(query.published.engine_settings.items()),
         )
         for query in queries
         if query.published is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -38,11 +38,15 @@ class Place:
 
 @dataclass(frozen=True)
 class Checked:
-    """A query that may be published: its text, parameters and the columns of its result."""
+    """A query that may be published: its text, parameters and the columns of its result.
+
+    ``settings`` are ClickHouse's that it asks for; they are sent beside its text.
+    """
 
     sql: str
     parameters: list[dict[str, Any]]
     columns: list[dict[str, str]]
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def place_of(tenant: Tenant) -> Place:
@@ -73,12 +77,13 @@ def check_query(
     place = place or place_of(tenant)
     guarded = guard_query(place.database, sql, described)
     parameters = load(guarded.parameters)
-    tried = Tried(place.account, guarded.sql, parameters, filters(guarded.sql))
+    asked = tuple(guarded.settings.items())
+    tried = Tried(place.account, guarded.sql, parameters, filters(guarded.sql), asked)
     try:
         columns = [tried.columns(bound) for bound in _usual_calls(parameters)]
     except StatementFailed as error:
         raise _by_values(error, parameters) from None
-    return Checked(guarded.sql, guarded.parameters, columns[0])
+    return Checked(guarded.sql, guarded.parameters, columns[0], dict(guarded.settings))
 
 
 def _usual_calls(parameters: Sequence[Parameter]) -> Iterator[dict[str, str]]:
@@ -139,18 +144,28 @@ def has_draft(query: SavedQuery) -> bool:
     version = query.published
     if version is None:
         return True
+    said = (_bare(query.sql), _said(query.parameters))
+    return said != (_bare(written(version)), described(version))
+
+
+def _bare(sql: str) -> str:
+    """Without comments, which change nothing, where the text can be read at all."""
     try:
-        text = text_of(query.sql)
+        return text_of(sql)
     except QueryRefused:
-        return True
-    return (text, _said(query.parameters)) != (version.sql, described(version))
+        return sql.strip()
+
+
+def written(version: SavedQueryVersion) -> str:
+    """A version's SQL as its author wrote it."""
+    return version.text or version.sql
 
 
 def discard_draft(query: SavedQuery) -> None:
     """Take the query back to the version that answers."""
     if query.published is None:
         return
-    query.sql, query.parameters = query.published.sql, described(query.published)
+    query.sql, query.parameters = written(query.published), described(query.published)
     query.save(update_fields=["sql", "parameters", "updated_at"])
 
 
@@ -177,10 +192,11 @@ def _said(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _same(version: SavedQueryVersion, checked: Checked) -> bool:
-    return (version.sql, version.parameters, version.columns) == (
+    return (version.sql, version.parameters, version.columns, version.engine_settings) == (
         checked.sql,
         checked.parameters,
         checked.columns,
+        checked.settings,
     )
 
 
@@ -190,7 +206,9 @@ def _next_version(query: SavedQuery, checked: Checked, by: User | None) -> Saved
         query=query,
         number=last + 1,
         sql=checked.sql,
+        text=query.sql,
         parameters=checked.parameters,
         columns=checked.columns,
+        engine_settings=checked.settings,
         published_by=by,
     )

@@ -94,7 +94,8 @@ class SQLView(Running):
             text, _ = filled(guarded.sql, parameters, bound)
             filters = restrictions.row_filters(caller, text, label)
             account = account_of(caller, self.allowance)
-            tried = Tried(account, guarded.sql, parameters, filters)
+            asked = tuple(guarded.settings.items())
+            tried = Tried(account, guarded.sql, parameters, filters, asked)
             columns = tuple(_columns(caller, tried, bound))
         except QueryRefused as error:
             detail, where = error.message, error.position
@@ -104,7 +105,7 @@ class SQLView(Running):
         except WarehouseError as error:
             raise problems.warehouse(error, label, self.allowance) from error
         stored = tuple(guarded.parameters)
-        return Published("sql", "", 0, guarded.sql, parameters, stored, columns)
+        return Published("sql", "", 0, guarded.sql, parameters, stored, columns, asked)
 
 
 def _guard(caller: Caller, sql: str, described: dict[str, Any]) -> Guarded:
@@ -118,7 +119,7 @@ def _columns(caller: Caller, tried: Tried, bound: dict[str, str]) -> list[dict[s
     Raises QueryRefused, in ClickHouse's words.
     """
     values = sha256(repr(sorted(bound.items())).encode()).digest()
-    key = (caller.tenant_id, tried.filters, tried.sql, values)
+    key = (caller.tenant_id, tried.filters, tried.settings, tried.sql, values)
     return _tried.get(key, lambda: _analysed(tried, bound))
 
 

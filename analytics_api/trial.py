@@ -39,11 +39,13 @@ class Tried:
     sql: str
     parameters: Sequence[Parameter]
     filters: str = ""
+    settings: tuple[tuple[str, str], ...] = ()
 
     def columns(self, bound: Mapping[str, str]) -> list[dict[str, str]]:
         """Names and types of the result's columns; raises WarehouseError."""
         sql, values = filled(self.sql, self.parameters, bound)
-        call = Call(f"DESCRIBE ({sql}\n)", values, "JSONCompact", filters=self.filters)
+        text = f"DESCRIBE ({sql}\n)"
+        call = Call(text, values, "JSONCompact", filters=self.filters, settings=self.settings)
         document = json.loads(b"".join(ask(self.account, call).parts()))
         return [{"name": row[0], "type": row[1]} for row in document["data"]]
 

@@ -39,7 +39,7 @@ def reconcile() -> None:
     """Queue every warehouse whose wish is not applied and whose time has come.
 
     Where an operator has changed the limits of queries, or those of a plan, that is a wish of every
-    warehouse concerned.
+    warehouse concerned; so is a new version of ours that lets queries ask for other settings.
     """
     from tenants.warehouse.provision import limits_of
 

@@ -15,7 +15,7 @@ from analytics_api.engine.connections import Broken, Pool, Response, pool
 from analytics_api.engine.text import TextWatch, culprit
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
 from tenants.warehouse.provision import limits
-from tenants.warehouse.statements import ROW_FILTERS
+from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
 
 #: Longest parameters in an address (http_max_uri_size is 1 MiB); longer ones go as a form.
 MAX_URL = 16 * 1024
@@ -48,8 +48,10 @@ class Call(NamedTuple):
     """A statement with its ``param_*`` and the ClickHouse format of the result.
 
     ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
-    is ClickHouse's map of row filters by table, or ''. ``settings`` are those of the format.
-    ``is_text``: the result must be UTF-8; ``replaces``: ClickHouse replaces what is not.
+    is ClickHouse's map of row filters by table, or ''. ``settings`` are those that the query asks
+    for; what is not among ``QUERY_SETTINGS`` is left out, whoever wrote it there.
+    ``format_settings`` are those of the format. ``is_text``: the result must be UTF-8;
+    ``replaces``: ClickHouse replaces what is not.
     """
 
     sql: str
@@ -58,6 +60,7 @@ class Call(NamedTuple):
     encoding: str = ""
     filters: str = ""
     settings: tuple[tuple[str, str], ...] = ()
+    format_settings: tuple[tuple[str, str], ...] = ()
     is_text: bool = False
     replaces: bool = False
 
@@ -78,7 +81,7 @@ def ask(account: Account, call: Call) -> Answer:
 
 def _find_culprit(account: Account, call: Call, answer: Answer) -> None:
     """Raise NotText, unless a U+FFFD stood in the data: a second look tells it from another."""
-    again = call._replace(format="JSONEachRow", encoding="", settings=(), is_text=False)
+    again = call._replace(format="JSONEachRow", encoding="", format_settings=(), is_text=False)
     column = culprit(_ask(account, again, None).parts())
     if column is None and call.replaces:
         return
@@ -116,10 +119,13 @@ def _note(response: Response) -> None:
 def _request(connections: Pool, account: Account, call: Call) -> bytes:
     session = _session(account.database, call.format, account.rows, account.bytes)
     address = f"{session}&query_id={os.urandom(16).hex()}"
-    if call.settings:
-        address = f"{address}&{urlencode(call.settings)}"
+    if call.format_settings:
+        address = f"{address}&{urlencode(call.format_settings)}"
     if call.filters:
         address = f"{address}&{urlencode({ROW_FILTERS: call.filters})}"
+    if call.settings:
+        known = [pair for pair in call.settings if pair[0] in QUERY_SETTINGS]
+        address = f"{address}&{urlencode(known)}"
     body, content_type = call.sql.encode(), "text/plain; charset=utf-8"
     bound = urlencode(call.parameters) if call.parameters else ""
     if len(bound) > MAX_URL:

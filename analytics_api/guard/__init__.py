@@ -1,35 +1,52 @@
 """Wall three: what SQL a tenant may publish.
 
-A statement passes when its tokens, its tree as sqlglot reads it, and (at publishing, see
-``engine``) its tree as ClickHouse itself reads it all name nothing but the tenant's tables and
-what the allow-lists have. Nothing is rewritten: the text that was checked is the text that runs,
-with its comments blanked out.
+A statement passes when its tree, as ClickHouse's own parser reads it, and its tokens name nothing
+but the tenant's tables and what the allow-lists have. What is checked is the statement as
+ClickHouse writes it anew, and that text, to the letter, is what runs (see ``engine``).
+
+A server before 26.8 can't write its tree. There the author's own text is checked, with its comments
+blanked out: its tokens, its tree as sqlglot reads it, and what ``EXPLAIN AST`` names. That reader
+knows less of ClickHouse's SQL, so some honest queries are refused there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
-from analytics_api.guard import calls, declared, lexer, statement
+from analytics_api.guard import (
+    calls,
+    declared,
+    engine,
+    generators,
+    lexer,
+    places,
+    settings,
+    statement,
+    tree,
+)
 from analytics_api.guard.declared import Declared
 from analytics_api.guard.errors import QueryRefused
+from analytics_api.parameters import values
 
-__all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "text_of"]
+__all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "check_as_written", "text_of"]
 
 
 @dataclass(frozen=True)
 class GuardedQuery:
     """SQL that passed, and what it uses.
 
-    ``sql`` is the author's text without comments and a last semicolon; ``tables`` the tenant's
-    tables that it reads; ``functions`` the names it calls; ``parameters`` in the text's order.
+    ``sql`` is the text that may run; ``tables`` the tenant's tables that it reads; ``functions``
+    the names it calls; ``parameters`` in the text's order; ``settings`` what it asks for beside the
+    text; ``has_prewhere`` whether it looks at rows before any row filter does.
     """
 
     sql: str
     tables: frozenset[str]
     functions: frozenset[str]
     parameters: tuple[Declared, ...]
+    settings: Mapping[str, str] = field(default_factory=dict)
+    has_prewhere: bool = False
 
 
 def text_of(sql: str) -> str:
@@ -38,22 +55,105 @@ def text_of(sql: str) -> str:
     return text.removesuffix(";").rstrip()
 
 
-def check(sql: str, *, tables: Collection[str], database: str) -> GuardedQuery:
+def check(
+    sql: str, *, tables: Collection[str], database: str, ask: engine.Ask | None = None
+) -> GuardedQuery:
     """Guard one statement of the tenant whose warehouse is ``database`` with these ``tables``.
 
-    Raises QueryRefused, which says what is not allowed and where.
+    ``ask`` runs a query of ours on the tenant's ClickHouse; without it sqlglot alone reads. Raises
+    QueryRefused, which says what is not allowed and where, and, by ``ask``, WarehouseError.
     """
+    lexer.check_text(sql)
+    if not sql.strip(" \t\r\n;"):
+        raise QueryRefused("empty", "The query is empty. Write a SELECT.")
+    if ask is None:
+        return _by_sqlglot(sql, tables, database)
+    try:
+        written = engine.write(sql, ask)
+        if written is not None:
+            return _by_engine(sql, written, tables, database, ask)
+    except RecursionError:
+        raise QueryRefused("too_deep", "The query is nested too deeply.") from None
+    return check_as_written(sql, tables=tables, database=database, ask=ask)
+
+
+def check_as_written(
+    sql: str, *, tables: Collection[str], database: str, ask: engine.Ask
+) -> GuardedQuery:
+    """The same, where the text that runs must be the author's own; it takes fewer statements."""
+    lexer.check_text(sql)
+    guarded = _by_sqlglot(sql, tables, database)
+    samples = {one.name: values.sample(one.type) for one in guarded.parameters}
+    engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
+    return guarded
+
+
+def _by_engine(
+    sql: str,
+    written: engine.Written,
+    tables: Collection[str],
+    database: str,
+    ask: engine.Ask,
+) -> GuardedQuery:
+    asked, written = _without_settings(written, ask)
+    written = _without_zeros(written, ask)
+    try:
+        tokens = list(lexer.written_tokens(written.text))
+        functions = calls.check(tokens, named=tree.named(written.tree), clauses=False)
+        parameters = declared.find(tokens)
+    except QueryRefused as refused:
+        if refused.position is not None:
+            refused.position = places.carried(sql, written.text, refused.position)
+        raise
+    reading = tree.read(written.tree, tables=tables, database=database)
+    return GuardedQuery(
+        sql=written.text,
+        tables=frozenset(reading.tables),
+        functions=functions,
+        parameters=parameters,
+        settings=asked,
+        has_prewhere=reading.has_prewhere,
+    )
+
+
+def _without_settings(
+    written: engine.Written, ask: engine.Ask
+) -> tuple[dict[str, str], engine.Written]:
+    """The statement's SETTINGS, and the statement without: its text is written and read again."""
+    asked, rest = settings.take(written.tree)
+    if not asked:
+        return {}, written
+    bare = engine.write(settings.without(written.text), ask)
+    if bare is None or bare.tree != rest:
+        raise QueryRefused("clause_settings", "SETTINGS may stand at the end of a query alone.")
+    return asked, bare
+
+
+def _without_zeros(written: engine.Written, ask: engine.Ask) -> engine.Written:
+    """The statement by what its user may call: changed, it is written and read again."""
+    tokens = list(lexer.written_tokens(written.text))
+    text = generators.replaced(written.text, tokens, tree.named(written.tree))
+    if text == written.text:
+        return written
+    again = engine.write(text, ask)
+    if again is None:
+        raise QueryRefused("table_function", "zeros can't be used like that. Use numbers.")
+    return again
+
+
+def _by_sqlglot(sql: str, tables: Collection[str], database: str) -> GuardedQuery:
     text = text_of(sql)
     if not text:
         raise QueryRefused("empty", "The query is empty. Write a SELECT.")
     tokens = list(lexer.tokens(text))
     functions = calls.check(tokens)
     parameters = declared.find(tokens)
-    tree = statement.parse(text)
-    statement.check_classes(tree)
+    parsed = statement.parse(text)
+    statement.check_classes(parsed)
     return GuardedQuery(
         sql=text,
-        tables=statement.tables_of(tree, tables=tables, database=database),
+        tables=statement.tables_of(parsed, tables=tables, database=database),
         functions=functions,
         parameters=parameters,
+        has_prewhere=any(token.is_word("PREWHERE") for token in tokens),
     )

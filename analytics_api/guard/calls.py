@@ -1,42 +1,47 @@
 """The calls of a statement, read from its tokens: no parser's opinion stands between.
 
-In ClickHouse a call is a name followed by a bracket, and ``APPLY`` may take a name without one. So
-every name before a bracket must be known: an allowed function, table function or type, or one of
-the keywords that a bracket may follow.
+In ClickHouse a call is a name followed by a bracket; ``APPLY`` may take a name without one, and so
+may a function that calls another, as in ``arrayMap(lower, tags)``. So each such name must be known:
+an allowed function, table function or type, or one of the keywords that a bracket may follow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from analytics_api.guard import names
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Kind, Token
+from analytics_api.guard.verdicts import higher_order
 
 _BEFORE_BRACKET = frozenset(
     """
     ALL AND ANTI ANY APPLY ARRAY AS ASOF BETWEEN BY CASE COLUMNS CUBE DISTINCT DIV ELSE EXCEPT
     EXISTS FILTER FROM GROUPING HAVING ILIKE IN INTERPOLATE INTERSECT INTERVAL IS JOIN LIKE
-    LIMIT MOD NOT OFFSET ON OR OVER PREWHERE QUALIFY REGEXP REPLACE ROLLUP SELECT SEMI SETS
-    STEP THEN TO UNION USING VALUES WHEN WHERE WITH
+    LIMIT MATERIALIZED MOD NOT OFFSET ON OR OVER PREWHERE QUALIFY REGEXP REPLACE ROLLUP SELECT
+    SEMI SETS STALENESS STEP STRICT THEN TO UNION USING VALUES WHEN WHERE WITH
     """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
-_AGGREGATE_BY_NAME = frozenset({"arrayreduce", "arrayreduceinranges", "initializeaggregation"})
+#: Functions whose first argument is a text that names what they work with.
+_BY_NAME = {
+    "arrayreduce": "the name of an allowed aggregate",
+    "arrayreduceinranges": "the name of an allowed aggregate",
+    "initializeaggregation": "the name of an allowed aggregate",
+    "formatrow": "a format of one row that needs no schema, such as 'JSONEachRow'",
+    "formatrownonewline": "a format of one row that needs no schema, such as 'JSONEachRow'",
+}
 _TAKES_CLAUSE = {
     "SETTINGS": "A query may not change settings: leave out SETTINGS.",
     "OUTFILE": "A query may not write files: leave out INTO OUTFILE.",
 }
-_SESSION = frozenset(
-    {
-        "CURRENT_USER",
-        "CURRENTUSER",
-        "SESSION_USER",
-        "CURRENT_DATABASE",
-        "CURRENTDATABASE",
-        "CURRENT_SCHEMAS",
-    }
-)
+_SESSION = frozenset({"CURRENT_USER", "CURRENTUSER", "SESSION_USER"})
+#: Functions that ClickHouse also calls without a bracket, where no column has the name. Those that
+#: tell the tenant its own user are let through: the name can't be told from a column's.
+_WITHOUT_BRACKET = frozenset({"currenthandler", "currentrequesturl"})
+_NUMBER_FIRST = re.compile(r"(?i)partial|topk|bottomk")
+_STATE = re.compile(r"(?i)AggregateFunction\s*\(")
 MAX_DEPTH = 100
 MAX_TOKENS = 20_000
 
@@ -54,8 +59,14 @@ class _At:
         return self.before is not None and self.before.text == "."
 
 
-def check(tokens: Sequence[Token]) -> frozenset[str]:
-    """Names of the functions called; raises QueryRefused for one that is not allowed."""
+def check(
+    tokens: Sequence[Token], *, named: Collection[str] = (), clauses: bool = True
+) -> frozenset[str]:
+    """Names of the functions called; raises QueryRefused for one that is not allowed.
+
+    ``named``: lambdas, common table expressions and aliases that a bracket may follow. ``clauses``:
+    look for SETTINGS, FORMAT and the like, too, where nobody else has looked for them.
+    """
     _check_size(tokens)
     called: set[str] = set()
     for index, token in enumerate(tokens):
@@ -64,18 +75,45 @@ def check(tokens: Sequence[Token]) -> frozenset[str]:
             tokens[index - 1] if index else None,
             tokens[index + 1] if index + 1 < len(tokens) else None,
         )
-        if token.text == ";":
-            msg = "A saved query is one statement: leave out the semicolon."
-            raise QueryRefused("one_statement", msg, token.start)
-        _check_keyword(at)
-        if _is_call(at) or _is_applied(tokens, index):
-            _check_call(at)
-            if token.is_word("IN"):
-                _check_operator(tokens, index)
-            elif names.is_function(token.name) or names.is_table_function(token.name):
+        if clauses:
+            _check_clause(at)
+        if token.kind in (Kind.WORD, Kind.QUOTED) and not at.is_column():
+            check_bare(token.name, token.start)
+        applied = _is_applied(tokens, index)
+        if (_is_call(at) or applied) and not _is_named(token, named):
+            _check_call(at, applied=applied)
+            _check_arguments(tokens, index, named)
+            if _is_callable(token):
                 called.add(token.name)
-            _check_aggregate_by_name(tokens, index)
     return frozenset(called)
+
+
+def _check_clause(at: _At) -> None:
+    token = at.token
+    if token.text == ";":
+        msg = "A saved query is one statement: leave out the semicolon."
+        raise QueryRefused("one_statement", msg, token.start)
+    _check_keyword(at)
+    if token.kind is Kind.STRING and _STATE.search(token.text):
+        msg = "The type AggregateFunction may not be named in a saved query."
+        raise QueryRefused("type", msg, token.start)
+
+
+def _check_arguments(tokens: Sequence[Token], index: int, named: Collection[str]) -> None:
+    if tokens[index].is_word("IN"):
+        _check_operator(tokens, index)
+    _check_by_name(tokens, index)
+    _check_handed_on(tokens, index, named)
+
+
+def _is_callable(token: Token) -> bool:
+    known = names.is_function(token.name) or names.is_table_function(token.name)
+    return known and not token.is_word("AND", "OR", "NOT", "IN")
+
+
+def _is_named(token: Token, named: Collection[str]) -> bool:
+    """Never a name of the engine's own: where it means which, only its parser knows."""
+    return token.name in named and not names.is_known(token.name)
 
 
 def _check_size(tokens: Sequence[Token]) -> None:
@@ -106,6 +144,13 @@ def _check_keyword(at: _At) -> None:
         raise QueryRefused("function", msg, token.start)
 
 
+def check_bare(name: str, position: int | None = None) -> None:
+    """Raise QueryRefused for a name that is a call by itself, unless a table stands before it."""
+    if name.lower() in _WITHOUT_BRACKET:
+        msg = f"{name} is not allowed. (A column of that name needs its table: t.{name}.)"
+        raise QueryRefused("function", msg, position)
+
+
 def _is_call(at: _At) -> bool:
     if at.token.kind not in (Kind.WORD, Kind.QUOTED):
         return False
@@ -121,20 +166,24 @@ def _is_applied(tokens: Sequence[Token], index: int) -> bool:
     return bool(before) and before[-1].is_word("APPLY") and not lambda_
 
 
-def _check_call(at: _At) -> None:
+def _check_call(at: _At, *, applied: bool) -> None:
     token = at.token
-    if at.is_column():
+    if at.is_column() and not token.is_word("COLUMNS"):
         msg = f"{token.text} stands behind a dot and before a bracket. Functions have no prefix."
         raise QueryRefused("function", msg, token.start)
     if names.is_function(token.name):
         return
     plain = token.kind is Kind.WORD
-    if plain and (token.text.upper() in _BEFORE_BRACKET or names.is_type(token.text)):
+    if plain and not applied and _may_stand_before_a_bracket(token.text):
         return
-    if plain and names.is_table_function(token.text):
+    if names.is_table_function(token.name):
         return
     msg = f"The function {token.text} is not allowed in a saved query."
     raise QueryRefused("function", msg, token.start)
+
+
+def _may_stand_before_a_bracket(word: str) -> bool:
+    return word.upper() in _BEFORE_BRACKET or names.is_type(word)
 
 
 def _check_operator(tokens: Sequence[Token], index: int) -> None:
@@ -153,17 +202,54 @@ def _ends_a_value(token: Token) -> bool:
     return token.kind is not Kind.WORD or token.text.upper() not in _BEFORE_BRACKET
 
 
-def _is_aggregates_name(token: Token) -> bool:
-    name = token.text[1:-1].partition("(")[0]
-    return token.kind is Kind.STRING and names.is_aggregate(name)
+def is_by_name(function: str) -> bool:
+    """Whether a function works with what its first argument names in a text."""
+    return function.lower() in _BY_NAME
 
 
-def _check_aggregate_by_name(tokens: Sequence[Token], index: int) -> None:
-    """``arrayReduce('sum', ...)`` names its aggregate in a string, which must be an allowed one."""
-    if tokens[index].name.lower() not in _AGGREGATE_BY_NAME:
+def check_first(function: str, text: str | None, position: int | None = None) -> None:
+    """Hold what the first argument of such a function names to the lists; None: it is no text."""
+    if "format" in function.lower():
+        fine = text is not None and names.is_row_format(text)
+    else:
+        fine = text is not None and names.is_aggregate(text.partition("(")[0])
+    if not fine:
+        what = _BY_NAME[function.lower()]
+        msg = f"The first argument of {function} must be {what}, in quotes."
+        raise QueryRefused("function", msg, position)
+
+
+def _check_by_name(tokens: Sequence[Token], index: int) -> None:
+    """``arrayReduce('sum', ...)`` names its aggregate in a string, and nothing may follow that."""
+    if not is_by_name(tokens[index].name):
         return
-    named = tokens[index + 2] if index + 2 < len(tokens) else None
-    if named is not None and _is_aggregates_name(named):
+    text, behind = ([*tokens[index + 2 : index + 4], None, None])[:2]
+    plain = text is not None and text.kind is Kind.STRING
+    alone = behind is not None and behind.text in (",", ")")
+    first = text.text[1:-1] if text is not None and plain and alone else None
+    check_first(tokens[index].name, first, tokens[index].start)
+
+
+def _check_handed_on(tokens: Sequence[Token], index: int, named: Collection[str]) -> None:
+    """``arrayMap(file, paths)`` calls ``file``: a function's bare name stands for a lambda."""
+    if tokens[index].name.lower() not in higher_order():
         return
-    msg = f"The first argument of {tokens[index].text} must be the name of an allowed aggregate."
-    raise QueryRefused("function", msg, tokens[index].start)
+    first = index + 2
+    while first < len(tokens) and tokens[first].text == "(":
+        first += 1
+    closing = first + 1 + first - (index + 2)
+    if closing >= len(tokens) or tokens[closing].text != ",":
+        return
+    closed = all(token.text == ")" for token in tokens[first + 1 : closing])
+    token = tokens[first]
+    if closed and token.kind in (Kind.WORD, Kind.QUOTED) and not _is_named(token, named):
+        check_handed_on(tokens[index].name, token.name, token.start)
+
+
+def check_handed_on(function: str, name: str, position: int | None = None) -> None:
+    """Raise QueryRefused where ``function`` is handed the name of one that is not allowed."""
+    # Some take a number first, which may be a column; that is none that has a function's name.
+    number = _NUMBER_FIRST.search(function) is not None and not names.is_known(name)
+    if not names.is_function(name) and not number:
+        msg = f"{function} would call {name}, which is not allowed in a saved query."
+        raise QueryRefused("function", msg, position)

@@ -1,137 +1,148 @@
-"""The statement as ClickHouse's own parser reads it, held against the same allow-lists.
+"""The statement as ClickHouse itself reads and writes it.
 
-``parseQueryToJSON`` (ClickHouse 26) gives the tree as JSON. An older server is asked for
-``EXPLAIN AST``, whose lines name every node; what they don't name (the function of ``APPLY``) the
-tokens have shown already.
+ClickHouse writes the author's text anew (``formatQuerySingleLine``: no comments, heredocs or other
+ways to say the same), gives the tree of what it wrote (``parseQueryToJSON``, since 26.8), and
+writes that tree once more. Where both texts are the same, the tree has all that the text says; so
+the text that runs is exactly what was checked. The author's text is bound as a value, never
+spliced, and none of these functions runs it.
+
+An older server is asked for ``EXPLAIN AST``, whose lines name every node, after sqlglot has read
+the text; what they don't name (the function of ``APPLY``) the tokens have shown already.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator
+from base64 import b64decode
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from analytics_api.guard import names
+from analytics_api.guard import names, tree
 from analytics_api.guard.errors import QueryRefused
+from tenants.warehouse.errors import StatementFailed
 
-#: Both take the text of the statement, and neither runs it.
-PARSE_SQL = "SELECT parseQueryToJSON({sql:String}) AS tree"
-#: ClickHouse's code for a function that this server doesn't have.
-UNKNOWN_FUNCTION = 46
+#: Runs a query of ours with bound values; raises WarehouseError.
+Ask = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
 
-_NODES = frozenset(
-    {
-        "SelectWithUnionQuery",
-        "SelectIntersectExceptQuery",
-        "SelectQuery",
-        "Subquery",
-        "ExpressionList",
-        "WithElement",
-        "Literal",
-        "Identifier",
-        "Function",
-        "QueryParameter",
-        "Asterisk",
-        "QualifiedAsterisk",
-        "ColumnsRegexpMatcher",
-        "ColumnsListMatcher",
-        "QualifiedColumnsRegexpMatcher",
-        "QualifiedColumnsListMatcher",
-        "ColumnsTransformerList",
-        "ColumnsExceptTransformer",
-        "ColumnsReplaceTransformer",
-        "ColumnsReplaceTransformerReplacement",
-        "ColumnsReplaceTransformer::Replacement",
-        "ColumnsApplyTransformer",
-        "TablesInSelectQuery",
-        "TablesInSelectQueryElement",
-        "TableExpression",
-        "TableIdentifier",
-        "TableJoin",
-        "ArrayJoin",
-        "SampleRatio",
-        "OrderByElement",
-        "InterpolateElement",
-        "WindowDefinition",
-        "WindowListElement",
-        "DataType",
-        "NameTypePair",
-    }
+# As base64, since a string in the query may hold bytes that are no UTF-8.
+WRITE_SQL = (
+    "WITH formatQuerySingleLine({sql:String}) AS written, parseQueryToJSON(written) AS tree "
+    "SELECT base64Encode(written) AS text, base64Encode(tree) AS json, "
+    "formatQueryFromJSON(tree) = written AS whole"
 )
-_IN = frozenset(
-    f"{place}{word}" for place in ("", "global") for word in ("In", "NotIn", "NullIn", "NotNullIn")
+_PARSE_SQL = "SELECT base64Encode(parseQueryToJSON({sql:String})) AS json"
+#: ClickHouse's codes for a function that this server doesn't have, and for bad arguments.
+UNKNOWN_FUNCTION, _BAD_ARGUMENTS, _SYNTAX = 46, 36, 62
+_POSITION = re.compile(
+    r"failed at position (\d+) \((.*?)\)(?: \(line \d+, col \d+\))?: ", re.DOTALL
 )
-_OPERATORS = frozenset({"lambda", "exists", "casewithexpression"}) | {name.lower() for name in _IN}
-_CLAUSES = ("out_file", "settings", "settings_ast", "format_ast", "format")
+_EXPECTED = re.compile(r"\. (Expected (?:one of: )?.*?)\.?\Z", re.DOTALL)
+_MOST_EXPECTED = 80
 
 
-def check_json(text: str, *, tables: Collection[str], database: str) -> None:
-    """Hold a tree from ``parseQueryToJSON`` against the allow-lists; raises QueryRefused."""
-    tree = json.loads(text)
-    nodes = list(_walk(tree, ""))
-    if tree.get("type") != "SelectWithUnionQuery":
-        raise _refused(f"ClickHouse reads it as {tree.get('type')}, not as a SELECT.")
-    ctes = {node["name"] for _, node in nodes if node["type"] == "WithElement"}
-    for place, node in nodes:
-        _check_node(node, place)
-        _check_names(node, tables={*tables, *ctes}, own=tables, database=database)
+@dataclass(frozen=True)
+class Written:
+    """A statement in ClickHouse's own words, and its tree."""
+
+    text: str
+    tree: dict[str, Any]
 
 
-def _walk(node: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every node, with the key under which it stands."""
-    if isinstance(node, dict):
-        if "type" in node:
-            yield place, node
-        for key, child in node.items():
-            yield from _walk(child, key)
-    elif isinstance(node, list):
-        for child in node:
-            yield from _walk(child, place)
+def write(sql: str, ask: Ask) -> Written | None:
+    """``sql`` as ClickHouse writes it; None where this server can't give text and tree as one.
+
+    Raises QueryRefused for what ClickHouse can't parse, and WarehouseError.
+    """
+    row = _row(sql, WRITE_SQL, ask)
+    if row is None or not row["whole"]:
+        return None
+    raw = b64decode(row["text"])
+    text = raw.decode("utf-8", "backslashreplace")
+    if text.encode() != raw:
+        # Bytes stand in quotes alone, where \xff says the same; that it does is asked again.
+        again = _row(text, WRITE_SQL, ask)
+        if again is None or not again["whole"] or b64decode(again["text"]) != raw:
+            return None
+        row = again
+    return Written(text, _tree(row))
 
 
-def _check_node(node: dict[str, Any], place: str) -> None:
-    if node["type"] not in _NODES:
-        raise _refused(f"ClickHouse reads {node['type']} in it, which is not allowed.")
-    for clause in _CLAUSES:
-        if node.get(clause):
-            raise _refused(f"ClickHouse reads a clause in it that is not allowed ({clause}).")
-    if node["type"] == "Function":
-        _check_function(node["name"], table=place == "table_function")
-    if "func_name" in node:
-        _check_function(node["func_name"], table=False)
-    if node.get("param_type") == "Identifier":
-        raise _refused("A parameter may be a value, never a name.")
+def _tree(row: Mapping[str, Any]) -> dict[str, Any]:
+    read: dict[str, Any] = json.loads(b64decode(row["json"]).decode("utf-8", "replace"))
+    return read
+
+
+def _row(sql: str, question: str, ask: Ask) -> dict[str, Any] | None:
+    try:
+        (row,) = ask(question, {"sql": sql})
+    except StatementFailed as error:
+        if error.code == UNKNOWN_FUNCTION:
+            return None
+        raise refusal(sql, error) from None
+    return row
+
+
+def refusal(sql: str, error: StatementFailed) -> QueryRefused:
+    """Why ClickHouse can't parse ``sql``, for its author."""
+    found = _POSITION.search(error.message)
+    if error.code == _SYNTAX and "Multi-statements" in error.message:
+        msg = "A saved query is one statement: leave out the semicolon."
+        return QueryRefused("one_statement", msg)
+    if error.code == _SYNTAX and found is not None:
+        at = len(sql.encode()[: int(found[1]) - 1].decode("utf-8", "ignore"))
+        near = found[2][:60]
+        expected = _EXPECTED.search(error.message)
+        told = f" {expected[1]}." if expected and len(expected[1]) < _MOST_EXPECTED else ""
+        line = sql.count("\n", 0, at) + 1
+        return QueryRefused("syntax", f"Syntax error in line {line} near {near!r}.{told}", at)
+    if error.code == _BAD_ARGUMENTS:
+        return QueryRefused("not_select", "A saved query is one SELECT, and nothing else.")
+    return QueryRefused("syntax", f"ClickHouse can't parse it: {error.message[:200]}")
+
+
+def confirm(
+    sql: str, samples: Mapping[str, str], ask: Ask, *, tables: Collection[str], database: str
+) -> None:
+    """Hold what ClickHouse reads in ``sql``, which sqlglot has read, to the lists."""
+    row = _row(sql, _PARSE_SQL, ask)
+    if row is not None:
+        tree.read(_tree(row), tables=tables, database=database)
+        return
+    try:
+        lines = ask(f"EXPLAIN AST {sql}", samples)
+    except StatementFailed as error:
+        raise refusal(sql, error) from None
+    texts = [str(next(iter(line.values()))) for line in lines]
+    check_explained(texts, tables=tables, database=database)
+
+
+_LINE = re.compile(r" *(?P<kind>[A-Za-z:]+)(?: (?P<name>[^ ]+))?")
+#: What EXPLAIN AST names besides.
+_EXPLAINED = tree.NODES | {"DataType", "NameTypePair"}
+
+
+def check_explained(lines: Collection[str], *, tables: Collection[str], database: str) -> None:
+    """Hold the lines of ``EXPLAIN AST`` against the allow-lists; raises QueryRefused."""
+    nodes = [(found["kind"], found["name"] or "") for found in map(_LINE.match, lines) if found]
+    ctes = {name for kind, name in nodes if kind == "WithElement"}
+    inside_table = False
+    for kind, name in nodes:
+        if kind not in _EXPLAINED:
+            raise _refused(f"ClickHouse reads {kind} in it, which is not allowed.")
+        if kind == "Function":
+            _check_function(name, table=inside_table)
+        if kind == "TableIdentifier":
+            _check_table(name.split("."), tables={*tables, *ctes}, own=tables, database=database)
+        inside_table = kind == "TableExpression"
 
 
 def _check_function(name: str, *, table: bool) -> None:
-    fine = (
-        names.is_table_function(name)
-        if table
-        else names.is_function(name) or name.lower() in _OPERATORS
-    )
-    if not fine:
+    value = names.is_function(name) or name.lower() in tree.OPERATORS
+    if not (names.is_table_function(name) if table else value):
         kind = "table function" if table else "function"
         raise _refused(f"ClickHouse reads the {kind} {name} in it, which is not allowed.")
-
-
-def _check_names(
-    node: dict[str, Any],
-    *,
-    tables: Collection[str],
-    own: Collection[str],
-    database: str,
-) -> None:
-    if node["type"] == "TableIdentifier":
-        _check_table(_parts(node), tables=tables, own=own, database=database)
-    if node["type"] == "Function" and node["name"].lower() in {name.lower() for name in _IN}:
-        right = node["arguments"]["children"][1]
-        if right["type"] == "Identifier" and len(_parts(right)) > 1:
-            _check_table(_parts(right), tables=tables, own=own, database=database)
-
-
-def _parts(node: dict[str, Any]) -> list[str]:
-    return list(node.get("name_parts") or [node["name"]])
 
 
 def _check_table(
@@ -142,25 +153,6 @@ def _check_table(
     )
     if not known:
         raise _refused(f"ClickHouse reads the table {'.'.join(parts)} in it.")
-
-
-_LINE = re.compile(r" *(?P<kind>[A-Za-z:]+)(?: (?P<name>[^ ]+))?")
-
-
-def check_explained(lines: Collection[str], *, tables: Collection[str], database: str) -> None:
-    """Hold the lines of ``EXPLAIN AST`` against the allow-lists; raises QueryRefused."""
-    nodes = [(found["kind"], found["name"] or "") for found in map(_LINE.match, lines) if found]
-    ctes = {name for kind, name in nodes if kind == "WithElement"}
-    inside_table = False
-    for kind, name in nodes:
-        if kind not in _NODES:
-            raise _refused(f"ClickHouse reads {kind} in it, which is not allowed.")
-        if kind == "Function":
-            _check_function(name, table=inside_table)
-        if kind == "TableIdentifier":
-            parts = name.split(".")
-            _check_table(parts, tables={*tables, *ctes}, own=tables, database=database)
-        inside_table = kind == "TableExpression"
 
 
 def _refused(message: str) -> QueryRefused:

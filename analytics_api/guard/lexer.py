@@ -5,6 +5,9 @@ sqlglot, is refused here, so that both parsers behind see one and the same state
 blanked out (only ClickHouse ends ``/* /* */`` at the first ``*/``), and ``#`` and ``//`` comments,
 heredocs, ``$``, ``@``, ``&``, a lone ``|``, letters glued to a string or a number, characters
 other than ASCII outside of quotes, and control characters have no place in a query.
+
+Text that ClickHouse itself has written, its ``formatQuerySingleLine``, needs none of that:
+``written_tokens`` reads it as it stands.
 """
 
 from __future__ import annotations
@@ -60,8 +63,20 @@ _GRAMMAR = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_WRITTEN = re.compile(
+    r"""
+      (?P<space>[ \n]+)
+    | (?P<parameter>\{[ ]*[A-Za-z_][A-Za-z0-9_]*[ ]*:[^{}]*\})
+    | (?P<string>'(?:[^'\\]|\\.)*')
+    | (?P<quoted>`(?:[^`\\]|\\.)+`)
+    | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
+    | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
+    | (?P<symbol>->|::|<=>|<=|>=|<>|!=|==|\|\||.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
 _GLUED = re.compile(r"[A-Za-z0-9_'\"`$]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _KINDS = {
     "word": Kind.WORD,
     "quoted": Kind.QUOTED,
@@ -85,11 +100,16 @@ def tokens(sql: str) -> Iterator[Token]:
         position = found.end()
 
 
-def without_comments(sql: str) -> str:
-    """``sql`` with each comment replaced by spaces, so that every offset stays what it was.
+def written_tokens(sql: str) -> Iterator[Token]:
+    """The tokens of ``sql``, a statement as ClickHouse writes it."""
+    for found in _WRITTEN.finditer(sql):
+        kind = _KINDS.get(found.lastgroup or "")
+        if kind is not None:
+            yield Token(kind, found[0], found.start())
 
-    Raises QueryRefused where the text is too long or has characters that no query needs.
-    """
+
+def check_text(sql: str) -> None:
+    """Raise QueryRefused where ``sql`` is too long or has characters that no query needs."""
     if len(sql) > MAX_LENGTH:
         msg = f"The query has {len(sql):,} characters; {MAX_LENGTH:,} are the most."
         raise QueryRefused("too_long", msg)
@@ -97,6 +117,14 @@ def without_comments(sql: str) -> str:
     if control is not None:
         msg = f"The character U+{ord(control[0]):04X} may not stand in a query. Remove it."
         raise QueryRefused("character", msg, control.start())
+
+
+def without_comments(sql: str) -> str:
+    """``sql`` with each comment replaced by spaces, so that every offset stays what it was.
+
+    Raises QueryRefused where the text is too long or has characters that no query needs.
+    """
+    check_text(sql)
     kept: list[str] = []
     position = 0
     while position < len(sql):

@@ -1,63 +1,84 @@
-"""The names that a saved query may call, read from ``allowed.txt`` beside this module."""
+"""The names that a saved query may call, by the verdicts of ``verdicts.tsv``.
+
+Names are compared without regard to case; a test proves that no name with another verdict differs
+by case alone. What has no verdict is refused.
+"""
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
-#: Suffixes that turn one aggregate function into another (system.aggregate_function_combinators).
-COMBINATORS = (
-    "if",
-    "array",
-    "map",
-    "distinct",
-    "ordefault",
-    "ornull",
-    "state",
-    "merge",
-    "simplestate",
-    "foreach",
-    "resample",
-    "argmin",
-    "argmax",
-    "tuple",
+from analytics_api.guard.verdicts import names
+
+#: Types with arguments that a query may name. States of aggregates are none of them: cast to one,
+#: bytes of the caller's become the engine's own structures.
+_TYPES = frozenset(
+    """
+    array datetime datetime32 datetime64 decimal decimal128 decimal256 decimal32 decimal64 dynamic
+    enum enum16 enum8 fixedstring json lowcardinality map nested nullable time64 tuple variant
+    """.split()  # noqa: SIM905 - quoted one by one they are harder to read
+)
+#: Formats of one row that read and write no schema file; in lower case.
+_ROW_FORMATS = frozenset(
+    """
+    csv csvwithnames csvwithnamesandtypes tsv tsvraw tsvrawwithnames tsvwithnames
+    tsvwithnamesandtypes tabseparated tabseparatedraw tabseparatedwithnames
+    tabseparatedwithnamesandtypes tskv values jsoneachrow jsonlines ndjson jsoncompacteachrow
+    jsoncompactstringseachrow jsonstringseachrow markdown vertical xml rowbinary lineasstring
+    rawblob sqlinsert customseparated customseparatedignorespaces bsoneachrow msgpack
+    """.split()  # noqa: SIM905 - quoted one by one they are harder to read
 )
 
 
+def allowed_tables() -> frozenset[str]:
+    """Table functions that make rows from nothing."""
+    return names("table", "allowed")
+
+
 @cache
-def allowed(section: str) -> frozenset[str]:
-    """Lower-case names of a section: ``aggregates``, ``functions``, ``tables`` or ``types``."""
-    text = (Path(__file__).parent / "allowed.txt").read_text(encoding="ascii")
-    names: set[str] = set()
-    here = False
-    for line in text.splitlines():
-        if line.startswith("["):
-            here = line.strip("[]").partition(":")[0] == section
-        elif here and not line.startswith("#"):
-            names.update(line.lower().split())
-    return frozenset(names)
+def _combinators() -> frozenset[str]:
+    return names("combinator", "allowed")
 
 
 @cache
 def is_aggregate(name: str) -> bool:
     """Whether ``name`` is an allowed aggregate function, with any combinators behind it."""
     lower = name.lower()
-    if lower in allowed("aggregates"):
+    if lower in names("aggregate", "allowed"):
         return True
     return any(
-        is_aggregate(lower.removesuffix(suffix)) for suffix in COMBINATORS if lower.endswith(suffix)
+        is_aggregate(lower.removesuffix(suffix))
+        for suffix in _combinators()
+        if lower.endswith(suffix)
     )
 
 
+@cache
 def is_function(name: str) -> bool:
     """Whether a query may call ``name`` where a value may stand."""
-    return name.lower() in allowed("functions") or is_aggregate(name)
+    lower = name.lower()
+    scalar = lower in names("function", "allowed") or lower in names("syntax", "allowed")
+    return scalar or is_aggregate(name)
+
+
+@cache
+def is_known(name: str) -> bool:
+    """Whether the engine has a function or table function of this name, whatever the verdict."""
+    lower = name.lower()
+    kinds = ("function", "aggregate", "table", "syntax")
+    verdicts = ("allowed", "refused", "open")
+    return is_aggregate(name) or any(lower in names(k, v) for k in kinds for v in verdicts)
 
 
 def is_table_function(name: str) -> bool:
-    return name.lower() in allowed("tables")
+    return name.lower() in allowed_tables()
 
 
 def is_type(name: str) -> bool:
     """Whether ``name`` is a type that takes arguments."""
-    return name.lower() in allowed("types")
+    return name.lower() in _TYPES
+
+
+def is_row_format(name: str) -> bool:
+    """Whether ``formatRow`` may be given this format."""
+    return name.lower() in _ROW_FORMATS

@@ -12,6 +12,7 @@ from sqlglot.errors import SqlglotError
 from analytics_api.guard import names
 from analytics_api.guard.dialect import Dialect
 from analytics_api.guard.errors import QueryRefused
+from analytics_api.guard.tree import is_hidden
 
 #: Every class of node, besides functions and operators, that a query may be made of.
 _CLASSES: tuple[type[exp.Expr], ...] = (
@@ -88,8 +89,6 @@ _REFUSED: tuple[type[exp.Expr], ...] = (
     exp.SessionParameter,
     exp.CurrentUser,
     exp.SessionUser,
-    exp.CurrentDatabase,
-    exp.CurrentSchema,
     exp.CurrentCatalog,
 )
 _NOT_ALLOWED_CLAUSES = {
@@ -183,6 +182,9 @@ def _check_clauses(node: exp.Expr) -> None:
 
 def tables_of(tree: exp.Expr, *, tables: Collection[str], database: str) -> frozenset[str]:
     """Names of the tenant's tables that the query reads; raises QueryRefused for any other."""
+    for cte in tree.find_all(exp.CTE):
+        if is_hidden(cte.alias, tables):
+            raise QueryRefused("name", f"{cte.alias} may be a table of ours. Name it otherwise.")
     found = {_table(node, tables, database) for node in tree.find_all(exp.Table)}
     found |= {_operand(node, tree, tables, database) for node in tree.find_all(exp.In)}
     return frozenset(name for name in found if name)
@@ -204,7 +206,7 @@ def _table(node: exp.Table, tables: Collection[str], database: str) -> str:
 def _check_table_function(source: exp.Expr) -> None:
     name = source.name if isinstance(source, exp.Anonymous) else source.key
     if not names.is_table_function(name):
-        known = ", ".join(sorted(names.allowed("tables")))
+        known = ", ".join(sorted(names.allowed_tables()))
         msg = f"The table function {name} is not allowed. These are: {known}."
         raise QueryRefused("table_function", msg)
 
@@ -262,7 +264,7 @@ def _operand(node: exp.In, tree: exp.Expr, tables: Collection[str], database: st
         return ""
     if isinstance(right, exp.Column) and not right.args.get("db"):
         own = right.table == database and right.name in tables
-        if not right.table or own:
+        if (not right.table and not is_hidden(right.name, tables)) or own:
             return str(right.name) if right.name in tables else ""
     msg = (
         f"{right.sql(dialect='clickhouse')} on the right of IN may be another database's table. "

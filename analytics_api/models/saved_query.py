@@ -71,12 +71,23 @@ class SavedQueryVersion(models.Model):
 
     query = models.ForeignKey(SavedQuery, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
-    sql = models.TextField(verbose_name="SQL")
+    sql = models.TextField(verbose_name="SQL", help_text="As it runs.")
+    text = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="As its author wrote it, comments included. Empty: of an earlier release.",
+    )
     parameters = models.JSONField(
         default=list,
         help_text="[{name, type, default?, example?, allowed?, description?}], in the SQL's order.",
     )
     columns = models.JSONField(default=list, help_text="[{name, type}] of the result.")
+    engine_settings = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="ClickHouse's settings that the query asks for, by name.",
+    )
     published_at = models.DateTimeField(auto_now_add=True)
     published_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True

@@ -52,6 +52,8 @@ _DOUBLES = (
     "as after a crash, it can't always be told from a new one, and may be there twice. Have the "
     "sender set message_id."
 )
+
+
 def _is_paused(source: Source) -> bool:
     return not source.active and not source.is_archived
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 #: Days that rows can be kept at the most. ClickHouse's DateTime ends in 2106: a TTL beyond it wraps
@@ -18,6 +20,38 @@ MOST_DAYS = 18_250
 #: A setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
 #: the guard lets no SETTINGS through.
 ROW_FILTERS = "additional_table_filters"
+_SWITCH = ("0", "1")
+_MODES = ("", "ALL", "DISTINCT")
+#: The settings that a query may ask for, and their values: all change what a query means, none what
+#: a row filter's condition does, nor what the engine may use.
+QUERY_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "aggregate_functions_null_for_empty": _SWITCH,
+    "any_join_distinct_right_table_keys": _SWITCH,
+    "asterisk_include_alias_columns": _SWITCH,
+    "asterisk_include_materialized_columns": _SWITCH,
+    "count_distinct_implementation": (
+        "uniq",
+        "uniqCombined",
+        "uniqCombined64",
+        "uniqExact",
+        "uniqHLL12",
+    ),
+    "enable_positional_arguments": _SWITCH,
+    "except_default_mode": _MODES,
+    "final": _SWITCH,
+    "group_by_use_nulls": _SWITCH,
+    "intersect_default_mode": _MODES,
+    "join_default_strictness": ("", "ALL", "ANY"),
+    "join_use_nulls": _SWITCH,
+    "prefer_column_name_to_alias": _SWITCH,
+    "totals_mode": (
+        "after_having_auto",
+        "after_having_exclusive",
+        "after_having_inclusive",
+        "before_having",
+    ),
+    "union_default_mode": _MODES,
+}
 
 #: How JSON writes numbers that many a reader would round, or does not have: in quotes or not. A
 #: call may choose; nothing of what may be read hangs on them.
@@ -57,12 +91,13 @@ class Limits:
             "cancel_http_readonly_queries_on_client_close": 1,
         }
 
-    def applied(self) -> dict[str, int | str]:
+    def applied(self) -> dict[str, Any]:
         """All that the user's profile sets beside what is the same in every release of Millrace.
 
         Where a warehouse has other ones, its profile is made anew.
         """
-        return self.settings() | dict.fromkeys(QUOTING, 0)
+        quoting = dict.fromkeys(QUOTING, 0)
+        return {**self.settings(), **quoting, "may_bring": sorted(QUERY_SETTINGS)}
 
     def profile(self) -> tuple[Assignment, ...]:
         """The settings profile of a tenant's user: all of ``settings()``, each nailed down.
@@ -76,7 +111,8 @@ class Limits:
             for name, value in (self.settings() | own).items()
         )
         quoting = (Assignment(name, 0, changeable=True) for name in QUOTING)
-        return (*fixed, *quoting, Assignment(ROW_FILTERS, None, changeable=True))
+        free = (Assignment(name, None, changeable=True) for name in (ROW_FILTERS, *QUERY_SETTINGS))
+        return (*fixed, *quoting, *free)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from tenants.warehouse.errors import StatementFailed, clean
 from tenants.warehouse.statements import Limits, grants
 from tests.security import users_xml
 from tests.security.cast import CANARY, MINE, PREPARED
@@ -131,6 +133,26 @@ def opened(
         yield engine
     finally:
         engine.close()
+
+
+def ask_of(engine: EngineAlone) -> Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]:
+    """The engine as the guard asks it: one row by name, StatementFailed for an error."""
+
+    def ask(sql: str, bound: Mapping[str, Any]) -> list[dict[str, Any]]:
+        values = {name: _escaped(str(value)) for name, value in bound.items()}
+        outcome = engine.run(f"SELECT * FROM ({sql}) FORMAT JSONEachRow", values)
+        if outcome.error or outcome.crashed:
+            raise StatementFailed(*clean(outcome.error))
+        return [json.loads(line) for line in outcome.result.splitlines()]
+
+    return ask
+
+
+def _escaped(value: str) -> str:
+    """A value as the text of a parameter (TabSeparated)."""
+    for sign, written in (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):
+        value = value.replace(sign, written)
+    return value
 
 
 def leak(outcome: Outcome) -> str:
