@@ -11,16 +11,24 @@ PYTEST := $(RUN) python -m pytest
 # Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup packages demo up down status env test test-fast test-slow test-chaos chaos-short \
+.PHONY: help writable setup packages demo up down status env test test-fast test-slow test-chaos chaos-short \
 	test-security test-api-description test-browser lint locked audit format bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-.tools/bin/uv:
+# Before anything is fetched: the folder of the project is where all of it goes.
+writable:
+	@for folder in . .tools .venv .millrace; do \
+		[ ! -e $$folder ] || [ -w $$folder ] || { \
+			echo "$$PWD can't be written by $$(id -un): use a checkout of your own, in a folder that you may write." >&2; \
+			exit 1; }; \
+	done
+
+.tools/bin/uv: | writable
 	@sh tools/get-uv.sh
 
-setup: $(UV) ## Get uv if it is missing, and all that uv.lock names
+setup: writable $(UV) ## Get uv if it is missing, and all that uv.lock names
 	@$(UV) sync --locked --quiet --all-extras --all-groups || \
 		{ echo "uv could not install what uv.lock names: see the lines above." >&2; exit 1; }
 

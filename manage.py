@@ -17,7 +17,13 @@ def main() -> None:
             "Couldn't import Django. Are you sure it's installed and available on your "
             "PYTHONPATH environment variable? Did you forget to activate a virtual environment?"
         ) from exc
-    execute_from_command_line(sys.argv)
+    from millrace.embedded.errors import EmbeddedError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except EmbeddedError as error:
+        # Of the settings, which need a folder for what they make.
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

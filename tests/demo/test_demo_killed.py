@@ -48,10 +48,7 @@ class Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    folder = tmp_path_factory.mktemp("demo")
-    for one in (folder, folder.parent, folder.parent.parent):
-        one.chmod(0o711)
-    made = Demo(folder / "home")
+    made = Demo(tmp_path_factory.mktemp("demo") / "home")
     yield made
     if made.process.poll() is None:
         made.process.kill()

@@ -29,16 +29,6 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def _open_to_postgres(folder: Path) -> Path:
-    """Root's temporary folders are closed to the user that PostgreSQL runs as."""
-    for one in (folder, *folder.parents):
-        if one.owner() == folder.owner() and one != Path("/"):
-            one.chmod(one.stat().st_mode | 0o011)
-        else:
-            break
-    return folder
-
-
 def _available(home: Path) -> tuple[str, ...]:
     missing = RabbitMQ(home).why_unavailable() is not None
     return tuple(name for name in SERVICES if not (name == "rabbitmq" and missing))
@@ -46,9 +36,8 @@ def _available(home: Path) -> tuple[str, ...]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[Path]:
-    made = _open_to_postgres(tmp_path)
-    yield made
-    Stack(made).stop()
+    yield tmp_path
+    Stack(tmp_path).stop()
 
 
 class Data:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -11,12 +12,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from millrace.embedded.errors import Unavailable
+
+#: What the system says of a folder that is closed to this user, or mounted for reading alone.
+_CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Raises Unavailable, in one line, where the block can't write to ``path``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CLOSED:
+            raise
+        raise Unavailable(
+            f"{path} can't be written ({error.strerror}). Run it as the folder's owner, or set "
+            "MILLRACE_HOME to a folder that may be written."
+        ) from error
+
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on ``path`` among all processes; it ends with the process at most."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a")
+    with handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
@@ -37,9 +59,11 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 def write_text(path: Path, content: str) -> None:
     """Replace ``path`` in one step, readable by its owner alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp makes the file 0600 from the start.
-    number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(number, "w") as handle:
-        handle.write(content)
+    with written(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # mkstemp makes the file 0600 from the start.
+        number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(number, "wb") as handle:
+        # Paths as the file system has them, whatever the locale is.
+        handle.write(os.fsencode(content))
     Path(name).replace(path)

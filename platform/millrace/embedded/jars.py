@@ -29,9 +29,12 @@ def paths() -> list[Path]:
     Raises Altered when one is not the locked one, Unavailable when one can't be had.
     """
     cache = addresses.cache() / "jars"
-    context = _context(cache)
+    context, wanted = _context(cache), LockFile.load(LOCK).dependencies
+    # What another user has downloaded can be read, though nothing can be added to it.
+    if all(_is_there(context, locked) for locked in wanted):
+        return expected()
     with files.locked(cache / ".lock"):
-        return [_fetch(context, locked) for locked in LockFile.load(LOCK).dependencies]
+        return [_fetch(context, locked) for locked in wanted]
 
 
 def expected(cache: Path | None = None) -> list[Path]:
@@ -50,9 +53,14 @@ def _cached(context: MavenContext, locked: LockedDependency) -> Path:
     return Path(context.repo_cache / component.path_prefix / artifact.filename)
 
 
+def _is_there(context: MavenContext, locked: LockedDependency) -> bool:
+    path = _cached(context, locked)
+    return path.exists() and bool(compute_sha256(path) == locked.sha256)
+
+
 def _fetch(context: MavenContext, locked: LockedDependency) -> Path:
     path = _cached(context, locked)
-    if path.exists() and compute_sha256(path) == locked.sha256:
+    if _is_there(context, locked):
         return path
     # What an interrupted download left behind.
     path.unlink(missing_ok=True)

@@ -31,7 +31,7 @@ advertised.listeners=PLAINTEXT://{host}:{port}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
-log.dirs={data}
+log.dirs=data
 num.partitions=3
 log.retention.ms=-1
 log.index.size.max.bytes=262144
@@ -49,6 +49,9 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 """
+
+#: The JVM names files in the locale's letters, and in the plain one has no others than ASCII.
+_LOCALE = {"LC_ALL": "C.UTF-8"}
 
 
 class Kafka(Component):
@@ -73,7 +76,6 @@ class Kafka(Component):
             host=addresses.HOST,
             port=self.port,
             controller=ports.read(self.home)["kafka_controller"],
-            data=self._data,
         )
         files.write_text(self._config, text)
         if not (self._data / "meta.properties").exists():
@@ -85,6 +87,8 @@ class Kafka(Component):
             [*command, f"--cluster-id={_cluster_id()}", f"--config={self._config}"],
             capture_output=True,
             text=True,
+            cwd=self.folder,
+            env=os.environ | _LOCALE,
             check=False,
         )
         if done.returncode:
@@ -93,7 +97,7 @@ class Kafka(Component):
     def programs(self) -> tuple[Program, ...]:
         """The JVM."""
         command = (*_java(), "kafka.Kafka", str(self._config))
-        return (Program("kafka", command, self.folder, stop_seconds=20),)
+        return (Program("kafka", command, self.folder, _LOCALE, stop_seconds=20),)
 
     def check(self) -> None:
         """Tell the topics."""

@@ -36,9 +36,15 @@ class RabbitMQ(Component):
 
     def why_unavailable(self) -> str | None:
         """RabbitMQ is Debian's to bring."""
-        if SERVER.exists() and shutil.which("epmd"):
-            return None
-        return f"RabbitMQ is not on this machine. As root, get it with: {HOW_TO_GET_IT}"
+        if not (SERVER.exists() and shutil.which("epmd")):
+            return f"RabbitMQ is not on this machine. As root, get it with: {HOW_TO_GET_IT}"
+        # It hands its paths to a shell and to Erlang's parser, in quotation marks.
+        if any(mark in str(self.folder) for mark in "'\"\\"):
+            return (
+                f"RabbitMQ does not start in {self.folder}: there is a quotation mark or a "
+                "backslash in the path. Use another folder, or set MILLRACE_HOME to one."
+            )
+        return None
 
     def prepare(self) -> None:
         """Write the configuration."""

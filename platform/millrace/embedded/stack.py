@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from millrace.embedded import addresses, files, ports, processes, unprivileged
+from millrace.embedded import addresses, files, ports, processes
 from millrace.embedded.clickhouse_process import ClickHouse
 from millrace.embedded.component import Component, NotReady
 from millrace.embedded.errors import DidNotStart, Unavailable
@@ -95,10 +95,9 @@ class Stack:
                 self._in_parallel(tasks)
 
     def _make_home(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        if unprivileged.is_root():
-            # PostgreSQL's user must pass; the files with secrets are readable by root alone.
-            self.home.chmod(0o711)
+        # PostgreSQL's user may pass where root starts it; files with secrets are closed to it.
+        with files.written(self.home):
+            self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     @staticmethod
     def _refuse_unavailable(components: Iterable[Component]) -> None:

@@ -19,12 +19,14 @@ from millrace.embedded import addresses, credentials, files, ports, processes
 from millrace.embedded.component import Program, connect
 from millrace.embedded.errors import DidNotStart
 
+# No path but relative to the home, where supervisord runs: its file has a comment at every " #" and
+# an expansion at every "%", and ends a value at every quotation mark. A folder may be called so.
 _DAEMON = """\
 [supervisord]
-logfile={home}/logs/supervisord.log
+logfile=logs/supervisord.log
 logfile_maxbytes=5MB
 logfile_backups=1
-pidfile={home}/run/supervisord.pid
+pidfile=run/supervisord.pid
 identifier=millrace
 minfds=4096
 {user}
@@ -39,9 +41,7 @@ supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
 
 _PROGRAM = """
 [program:{name}]
-command={command}
-directory={directory}
-environment={environment}
+command=/bin/sh run/{name}.sh
 priority={priority}
 autostart=false
 autorestart=true
@@ -51,9 +51,14 @@ stopsignal={stop_signal}
 stopwaitsecs={stop_seconds}
 killasgroup=true
 redirect_stderr=true
-stdout_logfile={home}/logs/{name}.log
+stdout_logfile=logs/{name}.log
 stdout_logfile_maxbytes=10MB
 stdout_logfile_backups=2
+"""
+
+_SCRIPT = """\
+cd -- {directory} || exit
+exec env -- {assignments} {command}
 """
 
 #: What a call can fail with while supervisord comes, goes, or is killed.
@@ -87,11 +92,9 @@ class Supervisor:
 
     def configure(self, programs: Iterable[Program]) -> None:
         """Write the configuration; a supervisord that runs takes over what it does not run now."""
-        home, port = str(self.home), ports.read(self.home)["supervisor"]
         daemon = _DAEMON.format(
-            home=_escape(home),
             host=addresses.HOST,
-            port=port,
+            port=ports.read(self.home)["supervisor"],
             password=credentials.read(self.home)["supervisor"],
             user="user=root\n" if os.geteuid() == 0 else "",
         )
@@ -102,16 +105,20 @@ class Supervisor:
             self._reload()
 
     def _section(self, program: Program, priority: int) -> str:
-        environment = {**program.environment, processes.MARK: str(self.home)}
+        """The program's section; what it runs stands in a script, quoted as the shell reads it."""
+        script = _SCRIPT.format(
+            directory=shlex.quote(str(program.directory)),
+            assignments=shlex.join(
+                f"{name}={value}" for name, value in program.environment.items()
+            ),
+            command=shlex.join(program.command),
+        )
+        files.write_text(self.home / "run" / f"{program.name}.sh", script)
         return _PROGRAM.format(
             name=program.name,
-            command=_escape(shlex.join(program.command)),
-            directory=_escape(str(program.directory)),
-            environment=",".join(f'{key}="{_escape(v)}"' for key, v in environment.items()),
             priority=priority,
             stop_signal=program.stop_signal,
             stop_seconds=program.stop_seconds,
-            home=_escape(str(self.home)),
         )
 
     def _reload(self) -> None:
@@ -182,11 +189,6 @@ def _reap(pid: int) -> None:
     # When it is our own child; otherwise its parent does it.
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
-
-
-def _escape(text: str) -> str:
-    # supervisor expands %(name)s everywhere.
-    return text.replace("%", "%%")
 
 
 def tail(path: Path, lines: int = 15) -> str:

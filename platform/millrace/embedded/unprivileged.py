@@ -46,7 +46,10 @@ def prefix(program: Path, folder: Path) -> tuple[str, ...]:
     capability = _capability(program, folder)
     if capability is None:
         return command
-    return (*command, f"--inh-caps=+{capability}", f"--ambient-caps=+{capability}")
+    # PostgreSQL looks for its own programs by access(2), which leaves capabilities aside for
+    # everyone but root, unless this bit is set. What the process keeps is the one capability.
+    passing = ("--securebits=+no_setuid_fixup", f"--inh-caps=+{capability}")
+    return (*command, *passing, f"--ambient-caps=+{capability}")
 
 
 def _group() -> str:
@@ -54,9 +57,10 @@ def _group() -> str:
 
 
 def _capability(program: Path, folder: Path) -> str | None:
-    if not _reachable(program) or not _others_may(program, _READ):
+    """The least that is needed; in many containers root has no ``dac_read_search`` to hand on."""
+    if not _others_may(program, _READ):
         return "dac_override"
-    if _reachable(folder):
+    if _reachable(program) and _reachable(folder):
         return None
     return "dac_read_search" if _has_capability(_CAP_DAC_READ_SEARCH) else "dac_override"
 

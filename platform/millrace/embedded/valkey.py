@@ -8,11 +8,12 @@ from millrace.embedded import addresses, files
 from millrace.embedded.component import Component, NotReady, Program
 
 # noeviction: a broker must not forget a task. What the cache holds ends by its time to live.
+# The folder is where it is started: a quoted path could have a quotation mark of its own.
 # The title stays as it is, because writing it would overwrite the environment in /proc.
 _CONFIG = """\
 bind {host}
 port {port}
-dir "{folder}"
+dir .
 requirepass {password}
 appendonly yes
 appendfsync everysec
@@ -32,9 +33,7 @@ class Valkey(Component):
     def prepare(self) -> None:
         """Write the configuration."""
         super().prepare()
-        text = _CONFIG.format(
-            host=addresses.HOST, port=self.port, folder=self.folder, password=self.password
-        )
+        text = _CONFIG.format(host=addresses.HOST, port=self.port, password=self.password)
         files.write_text(self.folder / "valkey.conf", text)
 
     def programs(self) -> tuple[Program, ...]:
