@@ -114,8 +114,12 @@ def test_postgres_starts_from_programs_in_a_closed_folder(
 ) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o700)
-    programs = shutil.copytree(postgres._binary("initdb").parents[1], closed / "programs")
-    monkeypatch.setattr(postgres, "_binary", lambda name: programs / "bin" / name)
+    package = postgres._binary("initdb").parents[2]
+    # Its libraries are beside it, and found from there.
+    for one in (package, package.with_name(f"{package.name}.libs")):
+        shutil.copytree(one, closed / one.name)
+    programs = closed / package.name / "pginstall" / "bin"
+    monkeypatch.setattr(postgres, "_binary", lambda name: programs / name)
     with Stack(closed / "home", ("postgres",)) as stack:
         assert stack.states()["postgres"] == "RUNNING"
     assert closed.stat().st_mode & 0o777 == 0o700
