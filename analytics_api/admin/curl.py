@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from analytics_api.models import SavedQueryVersion
 from analytics_api.parameters.types import ParameterType, parse
-from analytics_api.parameters.values import sample
+from analytics_api.parameters.values import sample_value
 
 
 def line(address: str, version: SavedQueryVersion) -> str:
@@ -29,7 +29,7 @@ def _value(stored: Mapping[str, Any]) -> Any:
     if stored.get("allowed"):
         return stored["allowed"][0]
     kind = _filled(parse(stored["type"]))
-    return kind.choices[0][0] if kind.choices else sample(kind)
+    return sample_value(kind)
 
 
 def _filled(kind: ParameterType) -> ParameterType:

@@ -173,7 +173,8 @@ def test_a_form_is_recorded_by_the_names_of_its_fields(operator: Client, tenant:
     assert entry.action == "connection.change"
     assert {"Addresses", "password"} <= set(entry.detail["changed"])
     assert "new-secret" not in json.dumps(entry.detail)
-    operator.post(reverse("admin:ingestion_connection_delete", args=[made.pk]), {"post": "yes"})
+    confirmed = {"confirmation": made.name, "rows": "keep"}
+    operator.post(reverse("admin:ingestion_connection_delete", args=[made.pk]), confirmed)
     assert (last().action, last().object_name) == ("connection.delete", "shop.kafka")
 
 
@@ -332,9 +333,17 @@ def test_a_published_query_is_recorded_once(
     tenant = tenant_factory()
     table_factory(tenant, [{"name": "n", "type": "UInt32"}], sorting_key=["n"])
     form = {"tenant": tenant.pk, "name": "q", "description": "", "parameters": "{}"}
-    more = {"sql": "SELECT n FROM events", "publish": "on"}
+    more = {"sql": "SELECT n FROM events"}
     inline = {"versions-TOTAL_FORMS": "0", "versions-INITIAL_FORMS": "0"}
     answer = operator.post(reverse("admin:analytics_api_savedquery_add"), form | more | inline)
     assert answer.status_code == 302
-    assert SavedQuery.objects.get().is_published
-    assert [one.action for one in AuditEntry.objects.filter(tenant=tenant)] == ["query.create"]
+    query = SavedQuery.objects.get()
+    assert not query.is_published
+    publish = reverse("admin:analytics_api_savedquery_act", args=[query.pk, "publish"])
+    assert operator.post(publish, {"confirmed": "yes"}).status_code == 302
+    query.refresh_from_db()
+    assert query.is_published
+    actions = (
+        AuditEntry.objects.filter(tenant=tenant).order_by("pk").values_list("action", flat=True)
+    )
+    assert list(actions) == ["query.create", "query.publish"]
