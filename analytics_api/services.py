@@ -127,7 +127,7 @@ def publish(
         locked = SavedQuery.across_tenants.select_for_update().get(pk=query.pk)
         current = locked.published
         if current is None or not _same(current, checked):
-            current = _next_version(locked, checked, by)
+            current = _next_version(query, checked, by)
             SavedQuery.across_tenants.filter(pk=query.pk).update(published=current)
     query.published = current
     return current

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from django.core.management import CommandError, call_command
 from secured_brokers.certificates import Authority
 
@@ -255,6 +256,26 @@ def test_a_query_may_read_a_column_that_the_same_file_adds(file: Path, slug: str
     assert [one["name"] for one in published.columns] == ["country", "size", "amount"]
     assert client.rows(f"SELECT max(size) AS s FROM t_{slug}.orders") == [{"s": 0}]
     assert "Nothing to do" in apply(file)
+
+
+def test_a_draft_beside_the_published_query_is_exported_as_one(
+    file: Path, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that could not be published: the file of what answers stays good."""
+    apply(file)
+    query = SavedQuery.objects.get(tenant__slug=slug)
+    answers, query.sql = query.sql, "SELECT nosuch(country) AS c FROM orders"
+    query.parameters = {}
+    query.save()
+    (written,) = yaml.safe_load(exported(slug))["tenants"][0]["queries"]
+    assert (written["sql"], written["published"]) == (answers, True)
+    assert written["draft"] == {"sql": "SELECT nosuch(country) AS c FROM orders"}
+    again = tmp_path / "again.yaml"
+    again.write_text(exported(slug))
+    monkeypatch.setenv(f"{slug}_BROKER_PASSWORD".upper(), "s3cret")
+    assert "Nothing to do" in apply(again)
+    again.write_text(again.read_text().replace("published: true", "published: false"))
+    assert "A query that is not published is a draft itself" in refused(again)
 
 
 def test_where_clickhouse_does_not_answer_nothing_is_changed(

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from analytics_api import services
 from analytics_api.models import SavedQuery
 from ingestion.models import Column, Connection, Source, Table
 from millrace.configuration.objects import is_nullable
@@ -43,7 +44,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
         "connections": [_connection(one) for one in tenant.connections.all()],
         "tables": [_table(one) for one in tenant.tables.all()],
         "sources": [_source(one) for one in tenant.sources.select_related("connection", "table")],
-        "queries": [_query(one) for one in tenant.saved_queries.all()],
+        "queries": [_query(one) for one in tenant.saved_queries.select_related("published")],
     }
     return found | {key: value for key, value in parts.items() if value}
 
@@ -110,7 +111,12 @@ def _query(row: SavedQuery) -> dict[str, Any]:
     found: dict[str, Any] = {"name": row.name}
     if row.description:
         found["description"] = row.description
-    found["sql"] = row.sql
-    if row.parameters:
-        found["parameters"] = row.parameters
-    return found | {"published": row.is_published}
+    draft = _said(row.sql, row.parameters)
+    if row.published is None or not services.has_draft(row):
+        return found | draft | {"published": row.is_published}
+    answers = _said(services.written(row.published), services.described(row.published))
+    return found | answers | {"draft": draft, "published": True}
+
+
+def _said(sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"sql": sql} | ({"parameters": parameters} if parameters else {})

@@ -196,14 +196,17 @@ def _found(part: Part, field: str, among: Any) -> Any:
 
 
 def query(part: Part, owner: Tenant) -> list[Change]:
-    """Save a query; it is published after the transaction, when its tables stand."""
+    """Save what is to be edited of a query: its draft, or what is published as well."""
     name = part["name"]
     row = SavedQuery.objects.filter(tenant=owner, name=name).first()
     row = row or SavedQuery(tenant=owner, name=name)
+    if "draft" in part and not part.get("published", True):
+        part.mistake(("draft",), "A query that is not published is a draft itself: give its sql.")
+    edited = part.get("draft", part.values)
     wanted = {
         "description": part.get("description", "").strip(),
-        "sql": part["sql"].strip(),
-        "parameters": part.get("parameters", {}),
+        "sql": edited["sql"].strip(),
+        "parameters": edited.get("parameters", {}),
     }
     return _save(part, row, "query", f"{owner.slug}.{name}", wanted)
 

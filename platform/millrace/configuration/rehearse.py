@@ -93,6 +93,8 @@ def _endpoints(part: Part, owner: Tenant, place: Place | None) -> Iterator[Chang
     for inner in part.parts("queries"):
         row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
         row.tenant = owner
+        # What answers; the row keeps the draft beside it, where the file has one.
+        row.sql, row.parameters = inner["sql"].strip(), inner.get("parameters", {})
         before = row.published_id
         try:
             _bring_endpoint(row, place, published=inner.get("published", True))
