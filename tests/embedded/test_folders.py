@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from millrace.embedded import postgres
@@ -121,5 +122,6 @@ def test_postgres_starts_from_programs_in_a_closed_folder(
     programs = closed / package.name / "pginstall" / "bin"
     monkeypatch.setattr(postgres, "_binary", lambda name: programs / name)
     with Stack(closed / "home", ("postgres",)) as stack:
-        assert stack.states()["postgres"] == "RUNNING"
+        with psycopg.connect(stack.urls["DATABASE_URL"]) as link:
+            assert link.execute("SELECT 1").fetchone() == (1,)
     assert closed.stat().st_mode & 0o777 == 0o700
