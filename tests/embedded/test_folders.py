@@ -121,7 +121,9 @@ def test_postgres_starts_from_programs_in_a_closed_folder(
         shutil.copytree(one, closed / one.name)
     programs = closed / package.name / "pginstall" / "bin"
     monkeypatch.setattr(postgres, "_binary", lambda name: programs / name)
-    with Stack(closed / "home", ("postgres",)) as stack:
-        with psycopg.connect(stack.urls["DATABASE_URL"]) as link:
-            assert link.execute("SELECT 1").fetchone() == (1,)
+    with (
+        Stack(closed / "home", ("postgres",)) as stack,
+        psycopg.connect(stack.urls["DATABASE_URL"]) as link,
+    ):
+        assert link.execute("SELECT 1").fetchone() == (1,)
     assert closed.stat().st_mode & 0o777 == 0o700

@@ -94,7 +94,7 @@ def _set_extra(table: Table, *, required: bool, default: str | None) -> None:
     from ingestion.models import Column
 
     fields = {"type": "String", "required": required, "default": default, "position": 99}
-    Column.objects.update_or_create(table=table, name=_EXTRA, defaults=fields)
+    Column.across_tenants.update_or_create(table=table, name=_EXTRA, defaults=fields)
 
 
 def _save(table: Table) -> None:

@@ -154,10 +154,17 @@ def _edited(grounds: Grounds, table: str) -> Callable[[float], None]:
     """How long it is to last says which edit it is, so that a seed repeats it."""
 
     def strike(seconds: float) -> None:
-        with suppress(AssertionError):  # what it needs may be the one that is away
+        try:
             edit_columns(grounds, table, int(seconds * 1_000_000))
+        except AssertionError as error:
+            if not any(one in str(error) for one in _AWAY):
+                raise
 
     return strike
+
+
+#: What an edit says where the service that it needs is the one that is away, or is full.
+_AWAY = ("OperationalError", "InterfaceError", "does not answer", "No space left", "DiskFull")
 
 
 def _full_disk(grounds: Grounds, service: str) -> Fault:
