@@ -13,13 +13,14 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F, Max
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from ingestion import ddl
 from ingestion.ddl.spec import PIPELINE_FORM
 from ingestion.errors import TableNotReady
 from ingestion.models import BackfillChunk, Batch, BatchState, Table, TableVersion
 from tenants.warehouse import client
+from tenants.warehouse.errors import WarehouseError
 
 #: A pipeline that is superseded stays for so long at the least: an announcement that began before
 #: its successor was applied may end after it.
@@ -81,10 +82,10 @@ def outdated() -> Iterator[Table]:
 
 def superseded(table: Table) -> list[TableVersion]:
     """Versions with a pipeline that no batch needs any more."""
-    standing = table.versions.filter(dropped_at=None, number__lt=table.version)
-    current = table.versions.filter(number=table.version).first()
-    if current is None or timezone.now() - current.applied_at < STAYS:
+    long_since = table.versions.filter(number=table.version, applied_at__lt=Now() - STAYS)
+    if not long_since.exists():
         return []
+    standing = table.versions.filter(dropped_at=None, number__lt=table.version)
     return [one for one in standing if not _is_needed(one)]
 
 
@@ -101,19 +102,16 @@ def _is_needed(version: TableVersion) -> bool:
 
 
 def drop_superseded(table: Table, spec: ddl.TableSpec) -> None:
-    """Drop the pipelines that no batch needs any more; raises WarehouseError. Safe to repeat."""
-    for version in superseded(table):
-        client.execute(ddl.drop_pipeline(ddl.at_version(spec, version.number, read(version))))
-        TableVersion.across_tenants.filter(pk=version.pk).update(dropped_at=timezone.now())
+    """Drop the pipelines that no batch needs any more; raises WarehouseError. Safe to repeat.
 
-
-def restore(table: Table, spec: ddl.TableSpec, number: int) -> None:
-    """Make a version's pipeline again where it was dropped, for a batch that names it after all.
-
-    Raises WarehouseError.
+    None is ever made again: views that are made anew don't know the tokens of those before them. A
+    batch that names a version without a pipeline is inserted past the views (``inbox.insert``).
     """
-    version = table.versions.filter(number=number).exclude(dropped_at=None).first()
-    if version is not None:
-        statements = ddl.pipeline(ddl.at_version(spec, number, read(version)))
-        client.execute(statements, ddl.STATEMENT_SETTINGS)
-        TableVersion.across_tenants.filter(pk=version.pk).update(dropped_at=None)
+    for version in superseded(table):
+        rows = TableVersion.across_tenants.filter(pk=version.pk)
+        rows.update(dropped_at=Now())
+        try:
+            client.execute(ddl.drop_pipeline(ddl.at_version(spec, version.number, read(version))))
+        except WarehouseError:
+            rows.update(dropped_at=None)
+            raise

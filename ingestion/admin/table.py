@@ -20,7 +20,8 @@ from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
 from ingestion.services import tables
 from tenants.admin import display
-from tenants.admin.base import Button, WholeForm
+from tenants.admin.base import ActRefused, Button, WholeForm
+from tenants.warehouse.errors import WarehouseError
 
 
 class Confirmation(forms.CharField):
@@ -63,7 +64,11 @@ def _retry(table: Table) -> str:
 
 
 def _take_back(table: Table) -> str:
-    tables.take_back(table)
+    try:
+        tables.take_back(table)
+    except WarehouseError as error:
+        msg = f"Nothing was changed: {error}"
+        raise ActRefused(msg) from error
     return f"The columns of {table} are those again that its messages are typed by."
 
 

@@ -169,7 +169,7 @@ def _land(
     if is_new:
         inbox.insert(at, NO_SOURCE, cut_)
     else:
-        remembered = is_remembered(table, row.opened_at)
+        remembered = bool(at.inbox) and is_remembered(table, row.opened_at)
         complete(at, NO_SOURCE, cut_, remembered=remembered)
     quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
     with transaction.atomic():

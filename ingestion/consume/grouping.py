@@ -34,5 +34,5 @@ def _by_kind(pairs: Iterable[Pair]) -> dict[object, list[Pair]]:
     found: dict[object, list[Pair]] = {}
     for feed, lane in sorted(pairs, key=lambda one: one[1].since):
         is_small = lane.is_small(SMALL, SMALL_BYTES)
-        found.setdefault(feed.address.columns if is_small else id(lane), []).append((feed, lane))
+        found.setdefault(feed.address.form if is_small else id(lane), []).append((feed, lane))
     return found

@@ -54,6 +54,11 @@ class Address:
     stored: tuple[str, ...] = ()
 
     @property
+    def form(self) -> tuple[object, ...]:
+        """The same for tables whose rows can be typed together."""
+        return self.columns, self.stored
+
+    @property
     def place(self) -> Place:
         """Where rows go past the views."""
         return Place(self.table, self.quarantine, self.columns, self.stored)
@@ -72,22 +77,29 @@ def place_of(table: Table) -> Address:
 
 
 def address(table: Table) -> Address:
-    """The way in by the version that ClickHouse has applied; raises TableNotReady."""
+    """The way in by the version that ClickHouse has applied.
+
+    Raises TableNotReady, and WarehouseError while the table is being altered.
+    """
+    if table.applied != table.generation:
+        return address_of_version(table, table.version)
     return replace(place_of(table), columns=versions.columns_of(table))
 
 
 def address_of_version(table: Table, number: int) -> Address:
-    """The way in of a batch that was announced for a version; raises WarehouseError.
+    """The way in of a batch that was announced for a version.
 
-    What a later version has widened is stored as the table has it by now.
+    What a later version has widened is stored as the table has it by now. There is no inbox where
+    the version's pipeline is gone, as after an upgrade from a release that dropped it first; then
+    nothing can arrive by it any more. Raises TableNotReady, WarehouseError.
     """
     spec = spec_of(table)
-    versions.restore(table, spec, number)
     columns = versions.columns_of(table, number)
-    database = names.quoted(spec.database)
+    inbox = f"{names.quoted(spec.database)}.{names.quoted(names.inbox(table.name, number))}"
+    stands = client.rows(f"EXISTS TABLE {inbox}")[0]["result"]
     return replace(
         place_of(table),
-        inbox=f"{database}.{names.quoted(names.inbox(table.name, number))}",
+        inbox=inbox if stands else "",
         columns=columns,
         version=number,
         stored=_stored(spec, columns),
@@ -117,12 +129,16 @@ def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None
     Raises WarehouseError, and then nobody knows what of it landed. One of offsets that hold no
     message has nothing to insert.
 
-    ``token`` defaults to the batch's own. The engine drops a block whose token it has seen.
+    ``token`` defaults to the batch's own. The engine drops a block whose token it has seen. Without
+    an inbox all of it is typed by the query, as what the views leave over; pass only what the table
+    has not, since what came by the views had other tokens.
     """
     if not cut.rows.num_rows:
         return 0
-    token = token or cut.intent.token
     messages = table_of(source_id, cut)
+    if not to.inbox:
+        return _insert_rest(to, messages, cut.intent.token)
+    token = token or cut.intent.token
     options = INSERT_SETTINGS | {"insert_deduplication_token": str(token)}
     # Any buffer is sent as it is; the annotation knows only bytes.
     body = cast("bytes", typed.stream(messages))

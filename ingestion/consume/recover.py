@@ -100,7 +100,9 @@ def _completed(
     if intent.is_reread:
         return repair.fill(at, source.pk, Cut(intent, _again(connector, source, intent)))
     held = inbox.held(at, intent.token)
-    remembered = repair.is_remembered(source.table, batch.opened_at)
+    # What came by views that are gone is known by no token that could be repeated.
+    is_repeatable = bool(at.inbox) or intent.past_views
+    remembered = is_repeatable and repair.is_remembered(source.table, batch.opened_at)
     if len(held) == intent.rows and not remembered:
         return intent
     try:

@@ -14,7 +14,7 @@ A query types the others, and what fits of them goes to the table, what doesn't 
 Pure functions from a TableSpec to statements; nothing here talks to the engine.
 """
 
-from ingestion.ddl.alter import Existing, alter, read_existing, refusals
+from ingestion.ddl.alter import Existing, alter, is_wider, read_existing, refusals
 from ingestion.ddl.check import check
 from ingestion.ddl.create import create, drop, drop_pipeline, pipeline
 from ingestion.ddl.errors import CannotAlter, Problem, SpecError
@@ -34,6 +34,7 @@ __all__ = [
     "create",
     "drop",
     "drop_pipeline",
+    "is_wider",
     "pipeline",
     "read_existing",
     "refusals",

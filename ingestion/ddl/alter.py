@@ -164,6 +164,12 @@ def widens(stands: ColumnType, wanted: ColumnType) -> bool:
     return grows is not None and before.name == after.name and grows(before, after)
 
 
+def is_wider(before: str, after: str) -> bool:
+    """Whether ``after`` is another type, which holds every value of ``before``."""
+    kinds = parse(before), parse(after)
+    return not _same(*kinds) and widens(*kinds)
+
+
 def _digits_grow(before: ColumnType, after: ColumnType) -> bool:
     digits, scale = (int(str(one)) for one in before.args)
     new_digits, new_scale = (int(str(one)) for one in after.args)

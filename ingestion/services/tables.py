@@ -86,15 +86,24 @@ def _against_wish(
 def take_back(table: Table) -> None:
     """Wish for what ClickHouse has applied, in place of what it refuses.
 
-    Raises TableNotReady where it has applied nothing.
+    A column that it has widened already stays wide. Raises TableNotReady where it has applied
+    nothing, and WarehouseError.
     """
-    applied = versions.columns_of(table)
+    stands = existing(spec_of(table))
+    types = stands.columns if stands else {}
+    applied = [_as_wide(one, types.get(one.name)) for one in versions.columns_of(table)]
     with transaction.atomic():
         table.columns.all().delete()
         Column.objects.bulk_create(
             Column(table=table, position=place, **asdict(one)) for place, one in enumerate(applied)
         )
         request_table(table)
+
+
+def _as_wide(column: ddl.ColumnSpec, stands: str | None) -> ddl.ColumnSpec:
+    if stands is None or not ddl.is_wider(column.type, stands):
+        return column
+    return replace(column, type=stands)
 
 
 def delete_table(table: Table) -> None:

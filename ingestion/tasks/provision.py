@@ -41,10 +41,10 @@ def reconcile() -> None:
         table.request()
     for table in versions.outdated():
         table.request()
-    _tidy()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
         send(provision_table, pk)
+    _tidy()
 
 
 def _tidy() -> None:
@@ -52,6 +52,8 @@ def _tidy() -> None:
     standing = TableVersion.across_tenants.filter(dropped_at=None, number__lt=F("table__version"))
     for table in Table.across_tenants.filter(pk__in=standing.values("table")):
         if versions.superseded(table):
-            tidy_table(table)
+            # Another may delete it meanwhile.
+            with suppress(Table.DoesNotExist):
+                tidy_table(table)
     with suppress(WarehouseError):
         rehearsal.drop_left()

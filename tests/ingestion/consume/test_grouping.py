@@ -18,7 +18,7 @@ LEASE: Any = None
 def pair(since: float, columns: str = "n", rows: int = 1) -> tuple[Any, Lane]:
     lane = Lane(LEASE, position=0, high=0)
     lane.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
-    return SimpleNamespace(address=SimpleNamespace(columns=columns)), lane
+    return SimpleNamespace(address=SimpleNamespace(form=columns)), lane
 
 
 def since(found: Any) -> list[list[float]]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion import versions
+from ingestion import ddl, versions
 from ingestion.consume import inbox, intent, lease, recover, together
 from ingestion.consume.intent import Intent
 from ingestion.consume.lane import Cut
@@ -19,7 +19,7 @@ from ingestion.consume.lease import Lease
 from ingestion.consume.together import Member
 from ingestion.errors import TableNotReady
 from ingestion.models import Batch, Column, Source, StreamPartition, Table, TableVersion
-from ingestion.provision import provision_table, tidy_table
+from ingestion.provision import provision_table, spec_of, tidy_table
 from ingestion.services import tables
 from tenants.models import ProvisionState, Tenant
 from tenants.warehouse import client
@@ -186,20 +186,44 @@ def test_a_former_pipeline_stays_until_no_batch_needs_it(
     assert has_table(wide, "events__inbox_2")
 
 
-def test_a_pipeline_that_was_dropped_too_early_is_made_again(
-    topic: Any, wide: Table, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("landed", [0, 7, 20])
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_batch_whose_pipeline_is_gone_is_brought_to_its_end(
+    landed: int, is_known: bool, topic: Any, wide: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Dropped too early, or by an earlier release, which knew no versions: ``is_known``."""
     kafka = topic()
     source = kafka.source(wide)
     kafka.send(MESSAGES)
-    crash_at_insert(source, monkeypatch, lambda rows: rows.slice(0, 7))
+    crash_at_insert(source, monkeypatch, lambda rows: rows.slice(0, landed))
     demand_s(wide)
-    monkeypatch.setattr(versions, "_is_needed", lambda _: False)
-    monkeypatch.setattr(versions, "STAYS", timedelta(0))
-    tidy_table(wide)
+    if is_known:
+        monkeypatch.setattr(versions, "_is_needed", lambda _: False)
+        monkeypatch.setattr(versions, "STAYS", timedelta(0))
+        tidy_table(wide)
+    else:
+        spec = ddl.at_version(spec_of(wide), 1, versions.columns_of(wide, 1))
+        client.execute(ddl.drop_pipeline(spec))
+        TableVersion.objects.filter(table=wide, number=1).delete()
     assert not has_table(wide, "events__inbox")
-    consume_until(source, lambda: len(numbers(wide)) == len(MESSAGES))
-    assert (misfits(wide), error(source)) == ([], "")
+    consume_until(source, lambda: len(numbers(wide)) + len(misfits(wide)) == len(MESSAGES))
+    assert error(source) == ""
+    if is_known:
+        assert misfits(wide) == []
+    balance(source)
+    kafka.send([b'{"n": 100, "s": "x"}'])
+    consume_until(source, lambda: 100 in numbers(wide))
+
+
+def test_a_widened_column_stays_wide_when_a_wish_is_taken_back(wide: Table) -> None:
+    database = wide.tenant.warehouse.database
+    client.execute([f"ALTER TABLE {database}.events MODIFY COLUMN u UInt16"])
+    change(wide, "n", type="String")
+    tables.take_back(wide)
+    provision_table(wide)
+    wide.refresh_from_db()
+    assert (wide.state, wide.version) == (ProvisionState.READY, 2), wide.error
+    assert wide.columns.get(name="u").type == "UInt16"
 
 
 def test_a_table_that_clickhouse_has_never_applied_is_not_guessed_at(
