@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from analytics_api import fitting, problems, restrictions, selectors
 from analytics_api.engine import Account, Answer, Call, NotText, ask
 from analytics_api.engine.answer import CHUNK_BYTES
-from analytics_api.formats import BY_NAME, Format, accepted, compression
+from analytics_api.formats import BY_NAME, FORMATS, Format, accepted, compression
 from analytics_api.identifiers import filled
 from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
 from analytics_api.selectors import Published
@@ -31,6 +31,8 @@ from tenants.plans.allowance import Allowance
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 _VARY = "Accept, Accept-Encoding, Authorization"
+#: A result, in each of the media types in which one can be had.
+RESULTS = {(200, form.content_type.partition(";")[0]): OpenApiTypes.BINARY for form in FORMATS}
 PROBLEMS = {
     status: OpenApiResponse(OpenApiTypes.OBJECT, description=words)
     for status, words in {
@@ -169,7 +171,7 @@ class QueryView(Running):
         description="Every other name in the query string is a parameter of the query. "
         "An array is given by repeating its name, or as JSON.",
         parameters=[_PATH, FORMAT],
-        responses={200: OpenApiTypes.BINARY, **PROBLEMS},
+        responses={**RESULTS, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> HttpResponseBase:
         pairs = _pairs(request)
@@ -181,7 +183,7 @@ class QueryView(Running):
         summary="Run a published query, its parameters in a JSON object",
         parameters=[_PATH, FORMAT],
         request=OpenApiTypes.OBJECT,
-        responses={200: OpenApiTypes.BINARY, 415: OpenApiTypes.OBJECT, **PROBLEMS},
+        responses={**RESULTS, 415: OpenApiTypes.OBJECT, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> HttpResponseBase:
         pairs = _pairs(request)

@@ -12,7 +12,15 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from analytics_api import problems, restrictions
-from analytics_api.api import FORMAT, PROBLEMS, Running, account_of, chosen_format, json_body
+from analytics_api.api import (
+    FORMAT,
+    PROBLEMS,
+    RESULTS,
+    Running,
+    account_of,
+    chosen_format,
+    json_body,
+)
 from analytics_api.guard import QueryRefused
 from analytics_api.guarded import Guarded, by_engine, guard_query
 from analytics_api.identifiers import chosen_by_caller, filled
@@ -53,7 +61,7 @@ class SQLView(Running):
         parameters=[FORMAT],
         request=SQLSerializer,
         responses={
-            200: OpenApiTypes.BINARY,
+            **RESULTS,
             415: OpenApiTypes.OBJECT,
             **PROBLEMS,
             400: OpenApiResponse(

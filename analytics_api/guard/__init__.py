@@ -11,6 +11,7 @@ knows less of ClickHouse's SQL, so some honest queries are refused there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -28,6 +29,8 @@ from analytics_api.guard import (
 from analytics_api.guard.declared import Declared
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.parameters import values
+
+_SELECT = re.compile(r"\bSELECT\b", re.IGNORECASE)
 
 __all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "check_as_written", "text_of"]
 
@@ -66,6 +69,9 @@ def check(
     lexer.check_text(sql)
     if not sql.strip(" \t\r\n;"):
         raise QueryRefused("empty", "The query is empty. Write a SELECT.")
+    if _SELECT.search(sql) is None:
+        # ClickHouse takes a bare expression for one.
+        raise QueryRefused("not_select", "A saved query is one SELECT, and nothing else.")
     if ask is None:
         return _by_sqlglot(sql, tables, database)
     try:

@@ -50,6 +50,14 @@ def test_an_attack_is_refused(attack: attacks.Attack, guard: Guard) -> None:
     assert "__table" not in refused.value.message
 
 
+@pytest.mark.parametrize("sql", ["0", "delay + 1", "1, 2", "'a'"])
+def test_an_expression_is_no_query(sql: str, guard: Guard) -> None:
+    """ClickHouse takes a bare one for a SELECT of it."""
+    with pytest.raises(QueryRefused) as refused:
+        guard(sql)
+    assert refused.value.code == "not_select"
+
+
 @pytest.mark.parametrize(
     ("sql", "text"),
     [
