@@ -167,9 +167,22 @@ class SavedQueryAdmin(Admin):
     autocomplete_fields = ("tenant",)
     fields = ("tenant", "name", "description", "sql", "parameters")
 
-    @admin.action(description="Save and publish …", permissions=["act"])
+    @admin.action(description="Save and publish …")
     def then_publish(self, request: HttpRequest, obj: Any) -> None:
         """What the button is called; where it leads is said by ``_after``."""
+
+    def get_actions_submit_line(self, request: HttpRequest, object_id: Any = None) -> Any:
+        """The page that it leads to asks again who may publish this very query."""
+        unfold: Any = self  # which has no types
+        names = self.actions_submit_line if self.has_act_permission(request) else ()
+        return [unfold.get_unfold_action(name) for name in names]
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """Unfold has such buttons for what is there already, and not for what is added."""
+        buttons = {"actions_submit_line": self.get_actions_submit_line(request)}
+        return super().add_view(request, form_url, buttons | (extra_context or {}))
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: Any = None

@@ -80,6 +80,7 @@ class TableAdmin(RemovableAdmin):
     )
     form = TableForm
     fixed_fields = ("tenant", "name", "sorting_key", "partition_key")
+    fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
     inlines = (ColumnInline,)
     buttons = (
         Button("retry", "Make it again now", "refresh", _retry, lambda table: bool(table.error)),
