@@ -83,7 +83,7 @@ def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
     edits = ["demand", "widen", "forced", "leave out", "refused", "offer", "demand", "leave out"]
     with case(made, "columns edited, workers killed", *ALL) as one:
         tables = itertools.cycle(one.tables)
-        for number, kind in enumerate(edits * 2):
+        for number, kind in enumerate(edits):
             worker = made.workers[number % len(made.workers)]
             edit_columns(made, next(tables), number, kind)
             time.sleep(chance.uniform(0.0, 1.0))
