@@ -7,6 +7,8 @@ behind each ``*`` over a table, in the text that the guard then checks and that 
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -66,6 +68,8 @@ class _Statement:
         self.landing = landing
         #: Of each token the index of the bracket around it, -1 outside of all.
         self.around: list[int] = []
+        #: Of each bracket the indices of the tokens right in it.
+        self.inside: defaultdict[int, list[int]] = defaultdict(list)
         #: Of each token the index of the SELECT before it, in its bracket or one around.
         self.selects: list[int | None] = []
         #: Of each opening bracket the index of the one that closes it, and the other way round.
@@ -73,7 +77,16 @@ class _Statement:
         self.opening: dict[int, int] = {}
         self._place_all()
         self.ctes = dict(self._ctes())
-        self.named = [(at, one.name) for at, one in enumerate(tokens) if one.name in TECHNICAL]
+        #: Of each of the seven the indices of where it is named, and how often in which bracket.
+        self.named: dict[str, list[int]] = {name: [] for name in TECHNICAL}
+        for at, one in enumerate(tokens):
+            if one.name in self.named:
+                self.named[one.name].append(at)
+        self.named_in = Counter(
+            (name, self.around[at]) for name, places in self.named.items() for at in places
+        )
+        #: Of each SELECT its sources by name, '' for all; a statement may have thousands of stars.
+        self._by_name: dict[int, dict[str, list[_Source]]] = {}
         self._known: dict[tuple[int, str], list[str]] = {}
 
     def _place_all(self) -> None:
@@ -85,6 +98,7 @@ class _Statement:
                 self.closing[bracket], self.opening[index] = index, bracket
             if token.is_word("SELECT"):
                 selects[-1] = index
+            self.inside[opened[-1]].append(index)
             self.around.append(opened[-1])
             self.selects.append(selects[-1])
             if token.text in ("(", "["):
@@ -156,7 +170,9 @@ class _Statement:
         return self._known[select, qualifier]
 
     def _hidden_of(self, select: int, qualifier: str) -> list[str]:
-        sources = [one for one in self._sources(select) if qualifier in ("", one.name)]
+        if select not in self._by_name:
+            self._by_name[select] = self._sources_by_name(select)
+        sources = self._by_name[select].get(qualifier, [])
         if not any(one.is_table for one in sources):
             return []
         group = self.around[select]
@@ -165,13 +181,20 @@ class _Statement:
             kept |= self._named_apart_from(group)
         return [name for name in TECHNICAL if name not in kept]
 
+    def _sources_by_name(self, select: int) -> dict[str, list[_Source]]:
+        sources = list(self._sources(select))
+        by_name: dict[str, list[_Source]] = {"": sources}
+        for one in sources:
+            if one.name:
+                by_name.setdefault(one.name, []).append(one)
+        return by_name
+
     def _sources(self, select: int) -> Iterator[_Source]:
         start = self._from_of(select)
-        is_expected, is_array = start is not None, False
-        group = self.around[select]
-        for index in range((start or 0) + 1, self._end_of(group) if start is not None else 0):
-            if self.around[index] != group:
-                continue
+        if start is None:
+            return
+        is_expected, is_array = True, False
+        for index in self._behind(start):
             token = self.tokens[index]
             if token.is_word(*_ENDS_SOURCES) or self._is_set_operator(index):
                 return
@@ -186,18 +209,26 @@ class _Statement:
 
     def _from_of(self, select: int) -> int | None:
         """The FROM of a SELECT; ClickHouse takes it in front, too."""
-        group = self.around[select]
-        behind = self._from_among(range(select + 1, self._end_of(group)), group)
-        return self._from_among(range(select - 1, group, -1), group) if behind is None else behind
+        behind = self._from_among(self._behind(select))
+        return self._from_among(self._before(select)) if behind is None else behind
 
-    def _from_among(self, places: range, group: int) -> int | None:
+    def _from_among(self, places: Iterator[int]) -> int | None:
         for index in places:
-            if self.around[index] == group:
-                if self._is_set_operator(index):
-                    break
-                if self._is_from(index):
-                    return index
+            if self._is_set_operator(index):
+                break
+            if self._is_from(index):
+                return index
         return None
+
+    def _behind(self, index: int) -> Iterator[int]:
+        """Of the tokens in the same bracket those behind it; others are never looked at."""
+        beside = self.inside[self.around[index]]
+        return (beside[at] for at in range(bisect_left(beside, index) + 1, len(beside)))
+
+    def _before(self, index: int) -> Iterator[int]:
+        """Those before it, the nearest first."""
+        beside = self.inside[self.around[index]]
+        return (beside[at] for at in range(bisect_left(beside, index) - 1, -1, -1))
 
     def _is_from(self, index: int) -> bool:
         is_comparison = self._is_word(index - 1, "DISTINCT") and self._is_word(
@@ -257,9 +288,17 @@ class _Statement:
 
     def _named_around(self, group: int) -> set[str]:
         """Which of the seven the statement around a subquery names: it must have them."""
-        inside = range(group, self._end_of(group))
-        return {name for at, name in self.named if group >= 0 and at not in inside}
+        if group < 0:
+            return set()
+        end = self._end_of(group)
+        return {
+            name
+            for name, places in self.named.items()
+            if bisect_left(places, end) - bisect_left(places, group) < len(places)
+        }
 
     def _named_apart_from(self, group: int) -> set[str]:
         """Which of the seven other SELECTs name."""
-        return {name for at, name in self.named if self.around[at] != group}
+        return {
+            name for name, places in self.named.items() if self.named_in[name, group] < len(places)
+        }
