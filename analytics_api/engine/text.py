@@ -7,12 +7,16 @@ U+FFFD in the place of those that are not UTF-8.
 from __future__ import annotations
 
 import codecs
+import io
 import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import zstandard
 
+#: A compressed result is looked at in pieces of so many bytes, however little it was sent as.
+STEP_BYTES = 256 * 1024
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
 #: What ``surrogateescape`` makes of a byte that is no UTF-8.
 _FIRST, _LAST = "\udc80", "\udcff"
@@ -28,29 +32,66 @@ class TextWatch:
         self.replaced = replaced
         self.is_suspect = False
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self._unpack: Callable[[bytes], bytes] = bytes
+        self._unpack: Callable[[bytes], object] = self._look
         self._tail = b""
 
     def begin(self, encoding: str) -> None:
         """The result comes compressed like this, or with '' plain."""
         if encoding == "gzip":
-            self._unpack = zlib.decompressobj(wbits=31).decompress
+            self._unpack = _Gunzip(self._look)
         elif encoding == "zstd":
-            unpacker = zstandard.ZstdDecompressor().decompressobj(read_across_frames=True)
-            self._unpack = unpacker.decompress
+            sink = _Sink(self._look)
+            unpacker = zstandard.ZstdDecompressor()
+            self._unpack = unpacker.stream_writer(sink, write_size=STEP_BYTES, closefd=False).write
 
     def feed(self, part: bytes, *, last: bool = False) -> None:
+        if part and not self.is_suspect:
+            self._unpack(part)
+        if last and not self.is_suspect and not self.replaced:
+            self._decode(b"", last=True)
+
+    def _look(self, plain: bytes) -> None:
         if self.is_suspect:
             return
-        plain = self._unpack(part) if part else b""
         if self.replaced:
             self.is_suspect = _REPLACED in self._tail + plain
-            self._tail = plain[-2:]
-            return
+            self._tail = (self._tail + plain[-2:])[-2:]
+        else:
+            self._decode(plain)
+
+    def _decode(self, plain: bytes, *, last: bool = False) -> None:
         try:
             self._decoder.decode(plain, last)
         except UnicodeDecodeError:
             self.is_suspect = True
+
+
+class _Gunzip:
+    """Unpacks gzip in steps: a few bytes of it may stand for many millions."""
+
+    def __init__(self, look: Callable[[bytes], None]) -> None:
+        self._look = look
+        self._stream = zlib.decompressobj(wbits=31)
+
+    def __call__(self, part: bytes) -> None:
+        plain = self._stream.decompress(part, STEP_BYTES)
+        self._look(plain)
+        # A full step may have left something in the stream's own buffer, too.
+        while self._stream.unconsumed_tail or len(plain) == STEP_BYTES:
+            plain = self._stream.decompress(self._stream.unconsumed_tail, STEP_BYTES)
+            self._look(plain)
+
+
+class _Sink(io.BytesIO):
+    """What zstandard writes its steps to."""
+
+    def __init__(self, look: Callable[[bytes], None]) -> None:
+        super().__init__()
+        self._look = look
+
+    def write(self, plain: Any) -> int:
+        self._look(bytes(plain))
+        return len(plain)
 
 
 def culprit(parts: Iterable[bytes]) -> str | None:
