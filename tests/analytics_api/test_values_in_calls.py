@@ -186,6 +186,14 @@ def test_sql_of_the_callers_own_may_have_names(api: Any) -> None:
     assert (foreign.status_code, foreign.json()["reason"]) == (422, "unknown_table")
 
 
+@pytest.mark.parametrize(
+    "sql", ["SELECT 1_000_000", "SELECT $$a$$", "SELECT x'41'", "SELECT 1 # c"]
+)
+def test_a_callers_own_statement_is_read_by_clickhouse(sql: str, api: Any) -> None:
+    answer = run_sql(api, sql)
+    assert answer.status_code == 200, answer.content
+
+
 # --- A star -----------------------------------------------------------------------------------
 
 
