@@ -119,7 +119,8 @@ def publish(
 ) -> SavedQueryVersion:
     """Make the query's present state its endpoint; ``place`` is as for ``check_query``.
 
-    Returns the version that now answers: a new one, or the one before where nothing has changed.
+    Returns the version that now answers: a new one, or the one before where nothing has changed
+    but its author's blanks and comments.
     Raises QueryRefused and WarehouseError, and then the endpoint stays as it was.
     """
     checked = check_query(query.tenant, query.sql, query.parameters, place=place)
@@ -129,6 +130,9 @@ def publish(
         if current is None or not _same(current, checked):
             current = _next_version(query, checked, by)
             SavedQuery.across_tenants.filter(pk=query.pk).update(published=current)
+        elif current.text != query.sql:  # other blanks or comments, and the same statement
+            current.text = query.sql
+            SavedQueryVersion.across_tenants.filter(pk=current.pk).update(text=query.sql)
     query.published = current
     return current
 

@@ -67,7 +67,10 @@ class SavedQuery(models.Model):
 
 
 class SavedQueryVersion(models.Model):
-    """One published state of a saved query. It is never changed, only followed by the next."""
+    """One published state of a saved query.
+
+    Its SQL as it runs never changes, a next version follows it; ``text`` follows the author's.
+    """
 
     query = models.ForeignKey(SavedQuery, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
