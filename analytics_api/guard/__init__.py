@@ -12,7 +12,8 @@ knows less of ClickHouse's SQL, so some honest queries are refused there.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from analytics_api.guard import (
@@ -70,14 +71,12 @@ def check(
     lexer.check_text(sql)
     if not sql.strip(" \t\r\n;"):
         raise QueryRefused("empty", "The query is empty. Write a SELECT.")
-    if ask is None:
-        return _by_sqlglot(sql, tables, database)
-    try:
+    with _refusing_depth():
+        if ask is None:
+            return _by_sqlglot(sql, tables, database)
         written = engine.write(sql, ask)
         if written is not None:
             return _by_engine(sql, written, tables, database, ask)
-    except RecursionError:
-        raise QueryRefused("too_deep", "The query is nested too deeply.") from None
     return check_as_written(sql, tables=tables, database=database, ask=ask)
 
 
@@ -86,10 +85,20 @@ def check_as_written(
 ) -> GuardedQuery:
     """The same, where the text that runs must be the author's own; it takes fewer statements."""
     lexer.check_text(sql)
-    guarded = _by_sqlglot(sql, tables, database)
-    samples = {one.name: values.sample(one.type) for one in guarded.parameters}
-    engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
+    with _refusing_depth():
+        guarded = _by_sqlglot(sql, tables, database)
+        samples = {one.name: values.sample(one.type) for one in guarded.parameters}
+        engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
     return guarded
+
+
+@contextmanager
+def _refusing_depth() -> Iterator[None]:
+    """What is nested deeper than a tree can be walked is refused, whoever has read it."""
+    try:
+        yield
+    except RecursionError:
+        raise QueryRefused("too_deep", "The query is nested too deeply.") from None
 
 
 def _by_engine(

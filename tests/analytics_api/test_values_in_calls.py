@@ -194,6 +194,13 @@ def test_a_callers_own_statement_is_read_by_clickhouse(sql: str, api: Any) -> No
     assert answer.status_code == 200, answer.content
 
 
+@pytest.mark.parametrize("terms", [300, 1_500])
+def test_a_statement_that_is_nested_too_deeply_is_refused(terms: int, api: Any) -> None:
+    answer = run_sql(api, f"SELECT {{c:Identifier}}{' + 1' * terms} AS s FROM events", c="n")
+    assert (answer.status_code, answer.json()["code"]) == (422, "query_refused")
+    assert "too deep" in answer.json()["detail"]
+
+
 # --- A star -----------------------------------------------------------------------------------
 
 
