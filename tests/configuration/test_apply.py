@@ -226,6 +226,31 @@ def test_one_thing_that_clickhouse_refuses_takes_all_back(
     assert standing(slug) == []
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT orders.nosuch FROM orders",
+        "SELECT country FROM orders GROUP BY time",
+        "SELECT amount FROM orders ARRAY JOIN note",
+    ],
+)
+def test_the_stages_name_is_not_said(sql: str, file: Path, slug: str) -> None:
+    query = f'      - {{name: bad, sql: "{sql}"}}\n'
+    file.write_text(file.read_text() + query)
+    said = refused(file)
+    assert "acme.yaml:29:21: " in said
+    assert "millrace_rehearsal" not in said
+
+
+def test_a_query_that_names_its_database_is_told_to_leave_it_out(file: Path, slug: str) -> None:
+    apply(file)
+    text = file.read_text().replace("FROM orders\n", f"FROM t_{slug}.orders\n")
+    file.write_text(text)
+    apply(file)  # no table changes
+    file.write_text(text.replace("ttl: time + INTERVAL 1 YEAR", "ttl: time + INTERVAL 2 YEAR"))
+    assert f"acme.yaml:24:9: Leave out the database's name, t_{slug}: " in refused(file)
+
+
 def test_a_change_that_clickhouse_refuses_changes_nothing_anywhere(file: Path, slug: str) -> None:
     apply(file)
     before, columns = exported(slug), standing(slug)

@@ -7,6 +7,7 @@ the tenant, since the tables themselves are made after the transaction.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -99,11 +100,26 @@ def _endpoints(part: Part, owner: Tenant, place: Place | None) -> Iterator[Chang
         try:
             _bring_endpoint(row, place, published=inner.get("published", True))
         except (QueryRefused, StatementFailed) as error:
-            inner.mistake(("sql",), str(error))
+            inner.mistake(("sql",), _refusal(error, row.sql, owner, place))
             continue
         if row.published_id != before:
             version = row.published.number if row.published else None
             yield Change("endpoint", str(row), before is None, {"version": (None, version)}, row)
+
+
+def _refusal(
+    error: QueryRefused | StatementFailed, sql: str, owner: Tenant, place: Place | None
+) -> str:
+    """What is said of a query, in the tenant's own terms: the stage has a name of the day."""
+    if place is None:
+        return str(error)
+    own = owner.warehouse.database
+    if error.code == "unknown_table" and re.search(rf"\b{re.escape(own)}[`\"]?\s*\.", sql):
+        return (
+            f"Leave out the database's name, {own}: where tables change, a query is tried in "
+            "another database first."
+        )
+    return str(error).replace(place.database, own)
 
 
 def _bring_endpoint(row: SavedQuery, place: Place | None, *, published: bool) -> None:
