@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from django.conf import settings
 
+from analytics_api.blame import ENGINE, NOT_READY, is_own_limit
 from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
 from analytics_api.parameters import Problem as Fault
@@ -33,19 +34,9 @@ _LIMITS = {
     307: ("bytes of the result", "MILLRACE_QUERY_RESULT_BYTES"),
     396: ("rows or bytes of the result", "MILLRACE_QUERY_RESULT_ROWS"),
 }
-#: Limits that only ClickHouse has: sizes of arrays, texts, sets and of the statement itself.
-_OWN_LIMITS = frozenset({128, 131, 167, 168, 191, 290, 306})
-#: How it calls one of them where its code is that of any number out of range.
-_MAXIMUM = "greater than the allowed maximum"
 _ROWS, _BYTES = 158, 307
 #: How ClickHouse's message of TOO_MANY_BYTES begins where it is about a result.
 _RESULT = "Limit for result exceeded"
-#: The engine itself failed: a bug, a disk, a connection of its own.
-_ENGINE = frozenset(
-    {0, 40, 49, 74, 75, 76, 173, 209, 210, 243, 246, 279, 394, 999, 1000, 1001, 1002}
-)
-#: The warehouse is being made, or its limits are being changed.
-_NOT_READY = frozenset({164, 192, 193, 194, 452, 516})
 
 
 def parameters(error: ParametersRefused) -> Problem:
@@ -79,21 +70,11 @@ def _unavailable(detail: str, seconds: int = 2) -> Problem:
     return Problem(503, "unavailable", detail, headers={"Retry-After": str(seconds)})
 
 
-def is_of_the_query(error: StatementFailed) -> bool:
-    """Whether it failed by what it says, not by a limit or by what passes by itself."""
-    passing = {*_LIMITS, 201, 202, *_NOT_READY, *_ENGINE}
-    return error.code not in passing and not _is_own_limit(error)
-
-
-def _is_own_limit(error: StatementFailed) -> bool:
-    return error.code in _OWN_LIMITS or _MAXIMUM in error.message
-
-
 def _known(error: StatementFailed, granted: Allowance) -> Problem | None:
     """A limit, or what passes by itself."""
     if error.code in _LIMITS:
         return _limit(error, granted)
-    if _is_own_limit(error):
+    if is_own_limit(error):
         detail = f"The query went over a limit of ClickHouse's: {_name(error)}. Ask for less."
         return Problem(422, "limit", detail, limit=_name(error))
     if error.code == 201:
@@ -101,7 +82,7 @@ def _known(error: StatementFailed, granted: Allowance) -> Problem | None:
         return Problem(429, "quota", detail, headers={"Retry-After": "60"})
     if error.code == 202:
         return _unavailable("Too many queries run at this moment. Try again.", 1)
-    if error.code in _NOT_READY:
+    if error.code in NOT_READY:
         return _unavailable("This tenant's warehouse is not ready yet. Try again in a moment.", 5)
     return None
 
@@ -134,7 +115,7 @@ def _judged(error: StatementFailed, verdict: Verdict) -> Problem:
     if verdict.is_outdated:
         detail = f"The query no longer fits its tables ({name}). It must be published again."
         return Problem(502, "query_outdated", detail, clickhouse=name)
-    if error.code in _ENGINE:
+    if error.code in ENGINE:
         return Problem(502, "query_failed", f"The query failed: {name}.", clickhouse=name)
     detail = f"The query can't be run on these parameters and data: {name}."
     return Problem(422, "query_failed", detail, clickhouse=name)

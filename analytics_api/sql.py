@@ -21,6 +21,7 @@ from analytics_api.api import (
     chosen_format,
     json_body,
 )
+from analytics_api.blame import is_of_the_query
 from analytics_api.guard import QueryRefused
 from analytics_api.guarded import Guarded, by_engine, guard_query
 from analytics_api.identifiers import chosen_by_caller, filled
@@ -135,6 +136,6 @@ def _analysed(tried: Tried, bound: dict[str, str]) -> list[dict[str, str]]:
     try:
         return tried.columns(bound)
     except StatementFailed as error:
-        if problems.is_of_the_query(error):
+        if is_of_the_query(error):
             raise by_engine(error) from None
         raise

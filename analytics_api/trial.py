@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from analytics_api.blame import is_of_the_query
 from analytics_api.engine import Account, Call, ask
 from analytics_api.identifiers import filled
 from analytics_api.parameters import Parameter, Problem
@@ -54,10 +55,12 @@ class Tried:
         return {f"param_{one.name}": one.usual for one in self.parameters}
 
     def failure(self, bound: Mapping[str, str]) -> StatementFailed | None:
-        """What ClickHouse says against these values."""
+        """What ClickHouse says against these values; raises WarehouseError for all else."""
         try:
             self.columns(bound)
         except StatementFailed as error:
+            if not is_of_the_query(error):
+                raise  # a busy server or a limit says nothing of the values
             return error
         return None
 

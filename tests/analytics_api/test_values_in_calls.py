@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from analytics_api import blame, problems
 from analytics_api.asterisk import TECHNICAL
 from analytics_api.engine import Account
 from analytics_api.guard import QueryRefused
 from analytics_api.services import check_query
-from analytics_api.trial import Tried, sentence
+from analytics_api.trial import Tried, Verdict, sentence, verdict
 from tenants.keys import create_key
 from tenants.models import Scope
 from tenants.warehouse.errors import StatementFailed
@@ -399,3 +400,22 @@ def test_a_limit_that_is_reached_is_called_a_limit(sql: str, api: Any) -> None:
     answers.append(run_sql(api, sql.replace("{n:UInt64}", "100000000000")))
     for answer in answers:
         assert answer.status_code == 200 or answer.json()["code"] == "limit", answer.content
+
+
+@pytest.mark.parametrize("code", [158, 159, 164, 201, 202, 241])
+@pytest.mark.parametrize("passing", [0, 1])
+def test_a_busy_server_blames_neither_value_nor_query(
+    code: int, passing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [StatementFailed(62, "first"), StatementFailed(62, "usual")][:passing]
+
+    def columns(self: Tried, bound: Any) -> Any:
+        raise answers.pop(0) if answers else StatementFailed(code, "Not now")
+
+    monkeypatch.setattr(Tried, "columns", columns)
+    tried = Tried(Account("t_a", "t_a", ""), "SELECT {d:Date}", [])
+    assert verdict(tried, {"param_d": "2026-01-01"}) == Verdict()
+
+
+def test_each_limit_with_a_problem_is_known_as_one() -> None:
+    assert frozenset(problems._LIMITS) == blame.LIMITS
