@@ -85,7 +85,7 @@ def statements(sql: str, choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
         yield put_in(sql, tuple(zip(names, one, strict=True)))
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=256)  # each holds two whole texts
 def put_in(sql: str, chosen: tuple[tuple[str, str], ...]) -> str:
     """``sql`` with the chosen names, in backticks, in place of the parameters."""
     names = dict(chosen)
