@@ -56,7 +56,7 @@ def guard_query(database: str, sql: str, described: Mapping[str, Any] | None = N
     if _HAS_NAMES.search(sql):
         return _with_names(database, sql, said, tables)
     found = check(sql, tables=tables, database=database, ask=client.rows)
-    starred = asterisk.own_columns(found.sql, tables, is_written=True)
+    starred = asterisk.own_columns(found.sql, tables, is_written=found.is_written)
     if starred != found.sql:
         with suppress(QueryRefused):
             again = check(starred, tables=tables, database=database, ask=client.rows)
@@ -70,6 +70,9 @@ def _with_names(database: str, sql: str, said: Mapping[str, Any], tables: Sequen
     Names are put into the author's own text, so it is that text that is checked and runs.
     """
     bare = text_of(sql)
+    if text_of(bare) != bare:
+        msg = "A saved query is one statement: leave out the semicolons at its end."
+        raise QueryRefused("one_statement", msg)
     choices = {one: identifiers.allowed(one, said.get(one)) for one in identifiers.names_in(bare)}
     declared = {name: names_of(choices[name]) for name in choices}
     for statement in identifiers.statements(bare, choices):

@@ -43,7 +43,8 @@ class GuardedQuery:
 
     ``sql`` is the text that may run; ``tables`` the tenant's tables that it reads; ``functions``
     the names it calls; ``parameters`` in the text's order; ``settings`` what it asks for beside the
-    text; ``has_prewhere`` whether it looks at rows before any row filter does.
+    text; ``has_prewhere`` whether it looks at rows before any row filter does; ``is_written``
+    whether the text is as ClickHouse writes it, not as its author did.
     """
 
     sql: str
@@ -52,6 +53,7 @@ class GuardedQuery:
     parameters: tuple[Declared, ...]
     settings: Mapping[str, str] = field(default_factory=dict)
     has_prewhere: bool = False
+    is_written: bool = False
 
 
 def text_of(sql: str) -> str:
@@ -129,6 +131,7 @@ def _by_engine(
         parameters=parameters,
         settings=asked,
         has_prewhere=reading.has_prewhere,
+        is_written=True,
     )
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from analytics_api import asterisk
 from analytics_api.asterisk import own_columns
+from analytics_api.guard import engine
+from analytics_api.services import check_query
 
 TABLES = ("events", "events__quarantine")
 HIDDEN = f" EXCEPT ({', '.join(asterisk.TECHNICAL)})"
@@ -42,3 +44,20 @@ def test_many_qualifiers_read_the_sources_once(monkeypatch: pytest.MonkeyPatch) 
 def test_what_others_name_is_kept(sql: str, kept: set[str]) -> None:
     hidden = ", ".join(name for name in asterisk.TECHNICAL if name not in kept)
     assert own_columns(sql, TABLES) == sql.replace("*", f"* EXCEPT ({hidden})")
+
+
+def test_a_text_that_clickhouse_has_not_written_is_read_as_its_authors(
+    api: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sql = "SELECT *, 'it''s ) FROM numbers(1) AS (' AS s FROM events -- it's"
+    monkeypatch.setattr(engine, "write", lambda _sql, _ask: None)  # an older server
+    read: list[bool] = []
+    own = asterisk.own_columns
+
+    def seen(text: str, tables: Any, *, is_written: bool = False) -> str:
+        read.append(is_written)
+        return own(text, tables, is_written=is_written)
+
+    monkeypatch.setattr(asterisk, "own_columns", seen)
+    names = [one["name"] for one in check_query(api.tenant, sql).columns]
+    assert (names, read) == (["n", "who", "price", "s"], [False])

@@ -202,6 +202,13 @@ def test_a_statement_that_is_nested_too_deeply_is_refused(terms: int, api: Any) 
     assert "too deep" in answer.json()["detail"]
 
 
+def test_semicolons_behind_a_statement_with_names_are_refused(api: Any) -> None:
+    for end in (";;", "; ;", ";--c\n;"):
+        answer = run_sql(api, f"SELECT 1 AS one FROM {{t:Identifier}}{end}", t="events")
+        assert (answer.status_code, answer.json()["reason"]) == (422, "one_statement")
+    assert run_sql(api, "SELECT 1 AS one FROM {t:Identifier};", t="events").status_code == 200
+
+
 # --- A star -----------------------------------------------------------------------------------
 
 
