@@ -18,7 +18,7 @@ from ingestion.ddl.names import quoted
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 
-_PREFIX = "millrace_rehearsal_"
+PREFIX = "millrace_rehearsal_"
 _ENGINE = (
     "SELECT engine FROM system.tables WHERE database = {database:String} AND name = {name:String}"
 )
@@ -29,7 +29,7 @@ _LEFT_AFTER = 3600
 @contextmanager
 def stage() -> Iterator[str]:
     """The name of an empty database, which is dropped after it; raises WarehouseError."""
-    name = f"{_PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
+    name = f"{PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
     client.execute([f"CREATE DATABASE {quoted(name)}"])
     try:
         yield name
@@ -68,10 +68,10 @@ def drop_left() -> None:
     """Drop what rehearsals have left whose process died; raises WarehouseError."""
     found = client.rows(
         "SELECT name FROM system.databases WHERE startsWith(name, {prefix:String})",
-        {"prefix": _PREFIX},
+        {"prefix": PREFIX},
     )
     for row in found:
-        began = row["name"].removeprefix(_PREFIX).split("_")[0]
+        began = row["name"].removeprefix(PREFIX).split("_")[0]
         if began.isdecimal() and time.time() - int(began) > _LEFT_AFTER:
             client.execute([_drop(row["name"])])
 

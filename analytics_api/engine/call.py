@@ -142,7 +142,7 @@ def _request(connections: Pool, account: Account, call: Call) -> bytes:
         f"Content-Type: {content_type}\r\n"
         f"Content-Length: {len(body)}\r\n\r\n"
     )
-    return head.encode("ascii") + body
+    return head.encode() + body
 
 
 def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:

@@ -317,15 +317,25 @@ def test_where_clickhouse_does_not_answer_nothing_is_changed(
     assert not Tenant.objects.filter(slug=slug).exists()
 
 
+def test_a_stage_that_clickhouse_refuses_is_a_mistake_of_the_file(
+    file: Path, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "PREFIX", "millrace_rehearsal_" + "x" * 300)  # too long a name
+    said = refused(file)
+    assert "ClickHouse refuses to try this: " in said
+    assert "Nothing was changed." in said
+    assert "xxx" not in said
+
+
 def test_no_rehearsal_stays_behind(file: Path, slug: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rehearsal, "_PREFIX", f"millrace_rehearsal_{slug}_")
+    monkeypatch.setattr(rehearsal, "PREFIX", f"millrace_rehearsal_{slug}_")
     apply(file)
     file.write_text(file.read_text() + BAD_QUERY)
     refused(file)
     sql = "SELECT name FROM system.databases WHERE name LIKE {like:String}"
     mine = {"like": f"millrace_rehearsal_{slug}_%"}
     assert client.rows(sql, mine) == []
-    left, young = f"{rehearsal._PREFIX}1000_ab", f"{rehearsal._PREFIX}9999999999_ab"
+    left, young = f"{rehearsal.PREFIX}1000_ab", f"{rehearsal.PREFIX}9999999999_ab"
     client.execute([f"CREATE DATABASE {left}", f"CREATE DATABASE {young}"])
     rehearsal.drop_left()
     assert client.rows(sql, mine) == [{"name": young}]

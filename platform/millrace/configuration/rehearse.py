@@ -45,7 +45,9 @@ def rehearse(part: Part) -> list[Change]:
         return list(_endpoints(part, owner, None))
     except WarehouseUnreachable:
         part.mistake((), _NOT_CHECKED)
-        return []
+    except StatementFailed as error:  # of the stage itself, or of a twin on it
+        part.mistake((), f"ClickHouse refuses to try this: {_without_stage(error)}")
+    return []
 
 
 def _changes_tables(part: Part, owner: Tenant) -> bool:
@@ -120,6 +122,10 @@ def _refusal(
             "another database first."
         )
     return str(error).replace(place.database, own)
+
+
+def _without_stage(error: StatementFailed) -> str:
+    return re.sub(rf"`?{rehearsal.PREFIX}\w+`?\.?", "", str(error))
 
 
 def _bring_endpoint(row: SavedQuery, place: Place | None, *, published: bool) -> None:
