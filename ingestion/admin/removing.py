@@ -85,6 +85,8 @@ class RemovableAdmin(Admin):
             left = removal.delete(
                 obj, data["confirmation"].strip(), with_rows=data.get("rows") == "delete"
             )
+        except removal.StoppedHalfWay as error:
+            return None, str(error)
         except (IngestionError, WarehouseError) as error:
             return None, f"It was not deleted: {error}"
         self.log_deletions(request, [obj])

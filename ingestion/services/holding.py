@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 
 from ingestion.consume import lease
 from ingestion.consume.lease import Lease
@@ -21,30 +22,57 @@ class StillRead(IngestionError):
     """A worker has not let go of the source in time; nothing was changed."""
 
 
+@dataclass(slots=True)
+class Hold:
+    """What is held. ``half_way``: why the sources stay paused where the block fails from now on.
+
+    While it is empty, a block that fails has changed nothing, and the sources go on.
+    """
+
+    leases: list[Lease] = field(default_factory=list)
+    half_way: str = ""
+
+
 @contextmanager
 def held(
     wanted: Collection[Source], reason: str, *, patience: float | None = None
-) -> Iterator[list[Lease]]:
+) -> Iterator[Hold]:
     """All leases of the sources, which are paused meanwhile, for ``reason``.
 
     A worker that reads one lands what it has under way, and lets go at its next heartbeat; the
     other sources of its slice go on. Afterwards those go on that were not paused before, if they
-    are still there. Raises StillRead.
+    are still there; all stay paused where the block fails half-way (``Hold``). Raises StillRead.
     """
     active, owner = [one for one in wanted if one.active], lease.new_owner()
-    for one in active:
-        sources.pause(one, reason)
-    leases: list[Lease] = []
+    hold = Hold()
     try:
+        for one in active:
+            sources.pause(one, reason)
         deadline = time.monotonic() + (PATIENCE if patience is None else patience)
         for one in wanted:
-            leases += _taken(one, owner, deadline)
-        yield leases
-    finally:
-        lease.release(owner, [one.partition_id for one in leases])
-        for one in active:
-            if Source.across_tenants.filter(pk=one.pk, archived_at=None).exists():
-                sources.resume(one)
+            hold.leases += _taken(one, owner, deadline)
+        yield hold
+    except BaseException:
+        _let_go(owner, hold)
+        if hold.half_way:
+            for one in wanted:
+                sources.pause(one, hold.half_way)
+        else:
+            _resume(active)
+        raise
+    _let_go(owner, hold)
+    _resume(active)
+
+
+def _let_go(owner: str, hold: Hold) -> None:
+    lease.release(owner, [one.partition_id for one in hold.leases])
+
+
+def _resume(active: Collection[Source]) -> None:
+    for one in active:
+        # It was deleted, or has gone to the archive meanwhile.
+        with suppress(Source.DoesNotExist, sources.Archived):
+            sources.resume(one)
 
 
 def _taken(source: Source, owner: str, deadline: float) -> list[Lease]:

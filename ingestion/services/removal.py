@@ -1,17 +1,20 @@
 """Deleting sources, tables and connections: what would go, what would stay, and doing it.
 
 Workers let go of what is deleted before anything of it goes (``holding``). ClickHouse comes first:
-where it can't do its part, everything is as it was. Postgres' rows follow, in one transaction;
-Kafka's consumer groups are last, since a broker that is away must not hold a deletion up.
+where it does not answer, everything is as it was. Where it fails after it has begun, or Postgres
+does, rows may be gone already: the sources stay paused, and the deletion is to be repeated.
+Postgres' rows follow, in one transaction; Kafka's consumer groups are last, since a broker that is
+away must not hold a deletion up.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from django.conf import settings
+from django.db import IntegrityError, OperationalError
 from django.db.models import Sum
 
 from ingestion.consume import inbox
@@ -21,19 +24,32 @@ from ingestion.lifecycle.broker import remove_group
 from ingestion.models import Connection, Source, SpooledEvents, Table
 from ingestion.provision import remove_table, spec_of
 from ingestion.services import holding, sources
+from ingestion.services.holding import Hold
 from tenants.audit import record, record_once
+from tenants.lifecycle.mutation import delete_rows
 from tenants.lifecycle.rows import below, remove_with_all_below
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
 Removable = Source | Table | Connection
 
-_DELETING = "It is being deleted."
+#: A process that dies meanwhile leaves it so.
+_DELETING = "It is being deleted. If that has stopped half-way, delete it again."
+_HALF_WAY = "Its deletion stopped half-way: delete it again."
+_STAYS_PAUSED = "Some of it may be gone, and its sources stay paused. Delete it again."
 _AGAIN = "A source that reads the same stream later begins at its own start, not where this one was"
 
 
 class NotConfirmed(IngestionError):
     """The name that was typed is not the object's."""
+
+
+class NotDeleted(IngestionError):
+    """Postgres could not delete it, since others were at its rows; nothing was deleted."""
+
+
+class StoppedHalfWay(IngestionError):
+    """Rows may be gone already; the sources stay paused until it is deleted again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,21 +116,47 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
     """Delete it and the sources that can't be without it; ``confirmation`` is its name.
 
     ``with_rows``: what the sources have landed goes too; a table goes with its rows in any case.
-    Returns what had to be left, and what to do about it. Raises NotConfirmed, StillRead and
-    WarehouseError; then nothing was deleted, and it is safe to repeat.
+    Returns what had to be left, and what to do about it. Raises NotConfirmed, StillRead, NotDeleted
+    and WarehouseError; then nothing was deleted. Raises StoppedHalfWay where some of it may be
+    gone: the sources stay paused then. It is safe to repeat in any case.
     """
     if confirmation != obj.name:
         msg = f"To delete {obj}, type its name: {obj.name}. Nothing was deleted."
         raise NotConfirmed(msg)
     found = sources_of(obj)
-    with holding.held(found, _DELETING):
-        if with_rows and not isinstance(obj, Table):
+    with holding.held(found, _DELETING) as hold, _told(obj, hold):
+        if isinstance(obj, Table) and _stands(obj):
+            _touch(hold)
+            remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
+        elif with_rows and any(_stands(one.table) for one in found):
+            _touch(hold)
             for one in found:
                 _delete_rows(one)
-        if isinstance(obj, Table) and _stands(obj):
-            remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
         remove_with_all_below(obj, lambda: _record(obj, found, with_rows=with_rows))
     return [line for one in found for line in remove_group(one)]
+
+
+def _touch(hold: Hold) -> None:
+    """From now on rows may be gone; raises WarehouseError where ClickHouse does not answer."""
+    client.rows("SELECT 1")
+    hold.half_way = _HALF_WAY
+
+
+@contextmanager
+def _told(obj: Removable, hold: Hold) -> Iterator[None]:
+    """Say of what fails whether something may be deleted already."""
+    try:
+        yield
+    except (WarehouseError, IntegrityError, OperationalError) as error:
+        is_of_clickhouse = isinstance(error, WarehouseError)
+        why = str(error) if is_of_clickhouse else "Postgres could not delete its rows."
+        if hold.half_way:
+            msg = f"The deletion of {obj} stopped half-way: {why} {_STAYS_PAUSED}"
+            raise StoppedHalfWay(msg) from error
+        if is_of_clickhouse:
+            raise
+        msg = f"{why} Nothing was deleted. Try again in a moment."
+        raise NotDeleted(msg) from error
 
 
 def _record(obj: Removable, found: Sequence[Source], *, with_rows: bool) -> None:
@@ -136,7 +178,7 @@ def _rows_of(found: Sequence[Source]) -> list[Rows]:
     for one in found:
         if not _stands(one.table):
             continue
-        at, condition = inbox.address(one.table), f"_source = {one.pk:d}"
+        at, condition = inbox.place_of(one.table), f"_source = {one.pk:d}"
         shown = names.quarantine(one.table.name)
         counted.append(Rows(f"rows of {one} in {one.table}", _count(at.table, condition)))
         counted.append(Rows(f"messages of {one} in {shown}", _count(at.quarantine, condition)))
@@ -146,7 +188,7 @@ def _rows_of(found: Sequence[Source]) -> list[Rows]:
 def _rows_of_table(table: Table) -> list[Rows]:
     if not _stands(table):
         return []
-    at = inbox.address(table)
+    at = inbox.place_of(table)
     return [
         Rows(f"rows of {table}", _count(at.table, "1")),
         Rows("messages in its quarantine", _count(at.quarantine, "1")),
@@ -162,17 +204,12 @@ def _count(at: str, condition: str) -> int | None:
 
 
 def _delete_rows(source: Source) -> None:
-    """Rewrite the parts that hold rows of the source; returns when every replica has done so."""
-    if not _stands(source.table):
+    """From the table and its quarantine; returns when every replica has done so."""
+    table = source.table
+    if not _stands(table):
         return
-    at = inbox.address(source.table)
-    cluster = settings.CLICKHOUSE_CLUSTER
-    on = f" ON CLUSTER {names.quoted(cluster)}" if cluster else ""
-    statements = [
-        f"ALTER TABLE {one}{on} DELETE WHERE _source = {source.pk:d}"
-        for one in (at.table, at.quarantine)
-    ]
-    client.execute(statements, {"mutations_sync": 2, "max_execution_time": 0})
+    for name in (table.name, names.quarantine(table.name)):
+        delete_rows(table.tenant.warehouse.database, name, f"_source = {source.pk:d}")
 
 
 # --- What to tell -------------------------------------------------------------------------------

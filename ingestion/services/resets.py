@@ -94,10 +94,10 @@ def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move
     """
     connector = connect(source.connection)
     try:
-        with holding.held([source], _REASON, patience=PATIENCE) as leases:
-            _end_batches(connector, source, leases)
+        with holding.held([source], _REASON, patience=PATIENCE) as hold:
+            _end_batches(connector, source, hold.leases)
             moves = _moves(connector, source, target)
-            _apply(source, leases, moves, doubles=doubles)
+            _apply(source, hold.leases, moves, doubles=doubles)
             if target.partition is None:
                 incarnation.retire(source, [one.number for one in moves])
             return moves

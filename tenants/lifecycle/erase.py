@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from django.conf import settings
-
 from tenants.audit import record
 from tenants.lifecycle import registry, rollups
 from tenants.lifecycle.errors import Refused
+from tenants.lifecycle.mutation import delete_rows
 from tenants.lifecycle.registry import Place
 from tenants.lifecycle.rollups import types_of
 from tenants.lifecycle.sql import cast, quoted, text
@@ -114,13 +113,8 @@ def _erased(database: str, place: Place, value: str, *, preview: bool) -> Erased
     before = _count(at, place, value)
     if preview or not before:
         return Erased(place.table, place.kind, before, before)
-    on = f" ON CLUSTER {quoted(settings.CLICKHOUSE_CLUSTER)}" if settings.CLICKHOUSE_CLUSTER else ""
     condition = place.condition.replace("{value:String}", text(value))
-    client.execute(
-        [f"ALTER TABLE {at}{on} DELETE WHERE {condition}"],
-        # The statement returns when every replica has rewritten its parts.
-        {"mutations_sync": 2, "max_execution_time": 0},
-    )
+    delete_rows(database, place.table, condition)
     return Erased(place.table, place.kind, before, _count(at, place, value))
 
 

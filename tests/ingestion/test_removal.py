@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from django.db import OperationalError
 from django.db import connection as database
 
 from ingestion.api.spool import accept
@@ -29,7 +30,7 @@ from ingestion.tasks.consume import consume_slice, measure_connection
 from tenants.api.problem import Problem
 from tenants.models import AuditEntry
 from tenants.warehouse import client
-from tenants.warehouse.errors import WarehouseUnreachable
+from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
 from tests.ingestion.running import consume, consume_until, misfits, numbers
 
 
@@ -123,7 +124,7 @@ def test_what_clickhouse_can_not_do_leaves_all_as_it_was(
         raise WarehouseUnreachable("ClickHouse does not answer.")
 
     with monkeypatch.context() as patch:
-        patch.setattr(client, "execute", away)
+        patch.setattr(client, "admin", away)
         for obj in (http, http.table):
             with pytest.raises(WarehouseUnreachable):
                 removal.delete(obj, obj.name, with_rows=True)
@@ -133,6 +134,80 @@ def test_what_clickhouse_can_not_do_leaves_all_as_it_was(
     accept(http, [b'{"n": 4}'])
     consume(http)
     assert numbers(http.table) == [1, 2, 3, 4]
+
+
+class Failing:
+    """In place of ``client.execute``: the statement of a number (from 1) is the last that ends."""
+
+    def __init__(self, after: int) -> None:
+        self._left, self._execute = after, client.execute
+
+    def __call__(self, statements: Sequence[str], options: Any = None) -> None:
+        for statement in statements:
+            if not self._left:
+                raise StatementFailed(60, "ClickHouse refuses.")
+            self._left -= 1
+            self._execute([statement], options)
+
+
+def _postgres_fails(*_: Any) -> None:
+    raise OperationalError("deadlock detected, of process 4711")
+
+
+@pytest.mark.parametrize("kind", ["source", "table"])
+@pytest.mark.parametrize("place", ["second statement", "Postgres"])
+def test_a_deletion_that_stops_half_way_leaves_the_sources_paused_and_can_be_repeated(
+    http: Source, other: Source, monkeypatch: pytest.MonkeyPatch, kind: str, place: str
+) -> None:
+    obj = http if kind == "source" else http.table
+    with monkeypatch.context() as patch:
+        if place == "Postgres":
+            patch.setattr(removal, "remove_with_all_below", _postgres_fails)
+        else:
+            patch.setattr(client, "execute", Failing(after=1))
+        with pytest.raises(removal.StoppedHalfWay, match="stay paused") as failed:
+            removal.delete(obj, obj.name, with_rows=True)
+    assert "4711" not in str(failed.value)
+    halted = Source.objects.filter(active=False, paused_reason__startswith="Its deletion stopped")
+    assert set(halted) == {http} if kind == "source" else {http, other}
+    assert not StreamPartition.objects.exclude(lease_owner="").exists()
+    removal.delete(obj, obj.name, with_rows=True)
+    assert not type(obj).objects.filter(pk=obj.pk).exists()
+    if kind == "source":
+        assert numbers(other.table) == [9]
+        other.refresh_from_db()
+        assert (other.active, other.paused_reason) == (True, "")
+
+
+def test_without_rows_a_failure_of_postgres_leaves_all_as_it_was(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "remove_with_all_below", _postgres_fails)
+        with pytest.raises(removal.NotDeleted, match="Nothing was deleted"):
+            removal.delete(http, "http", with_rows=False)
+    source = Source.objects.get()
+    assert (source.active, source.paused_reason) == (True, "")
+
+
+def test_a_mutation_that_outlasts_the_connection_is_waited_for(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = inbox.address(http.table)
+    execute = client.execute
+
+    def timed_out(statements: Sequence[str], _: Any = None) -> None:
+        execute(statements)  # which goes on after it
+        raise WarehouseUnreachable("ClickHouse does not answer.")
+
+    client.execute([f"SYSTEM STOP MERGES {at.table}"])
+    later = threading.Timer(2, client.execute, [[f"SYSTEM START MERGES {at.table}"]])
+    later.start()
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "execute", timed_out)
+        removal.delete(http, "http", with_rows=True)
+    later.join()
+    assert (numbers(http.table), misfits(http.table)) == ([], [])
 
 
 def test_a_source_that_a_worker_holds_is_not_deleted_under_it(

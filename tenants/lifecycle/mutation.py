@@ -1,0 +1,66 @@
+"""Deleting rows of a table by a mutation, however long ClickHouse takes to rewrite its parts."""
+
+from __future__ import annotations
+
+import time
+
+from django.conf import settings
+
+from tenants.lifecycle.sql import quoted, text
+from tenants.warehouse import client
+from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseUnreachable, clean
+
+#: ClickHouse's codes for a mutation that it goes on with, while nobody waits for it any more.
+_GOES_ON = {159, 341}  # TIMEOUT_EXCEEDED, UNFINISHED
+_POLL = 1.0
+_NOW = "SELECT toUnixTimestamp(now()) AS now"
+
+
+def delete_rows(database: str, table: str, condition: str) -> None:
+    """Rewrite the parts that hold such rows; returns when every replica has done so.
+
+    Where an answer takes longer than a connection waits for it, ClickHouse is asked how far it is.
+    Raises WarehouseError; the deletion may go on after it, and is safe to repeat.
+    """
+    cluster = settings.CLICKHOUSE_CLUSTER
+    on = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
+    statement = f"ALTER TABLE {quoted(database)}.{quoted(table)}{on} DELETE WHERE {condition}"
+    began = int(client.rows(_NOW)[0]["now"])
+    try:
+        client.execute([statement], {"mutations_sync": 2, "max_execution_time": 0})
+    except WarehouseError as error:
+        if not _may_go_on(error):
+            raise
+        _wait(database, table, began, error)
+
+
+def _may_go_on(error: WarehouseError) -> bool:
+    is_timeout = isinstance(error, StatementFailed) and error.code in _GOES_ON
+    return is_timeout or isinstance(error, WarehouseUnreachable)
+
+
+def _wait(database: str, table: str, began: int, error: WarehouseError) -> None:
+    """Until the mutations since then are done; raises ``error`` where none was accepted."""
+    while True:
+        found = _since(database, table, began)
+        if not found:
+            raise error
+        under_way = [one for one in found if not one["is_done"]]
+        if not under_way:
+            return
+        if reasons := [str(one["reason"]) for one in under_way if one["reason"]]:
+            raise StatementFailed(*clean(reasons[0])) from error
+        time.sleep(_POLL)
+
+
+def _since(database: str, table: str, began: int) -> list[dict[str, object]]:
+    cluster = settings.CLICKHOUSE_CLUSTER
+    of_all = "system.mutations"
+    if cluster:
+        of_all = f"clusterAllReplicas({text(cluster)}, system.mutations)"
+    return client.rows(
+        f"SELECT is_done, latest_fail_reason AS reason FROM {of_all} "  # noqa: S608 - quoted
+        "WHERE database = {database:String} AND table = {table:String} "
+        "AND toUnixTimestamp(create_time) >= {began:UInt32}",
+        {"database": database, "table": table, "began": began},
+    )
