@@ -8,7 +8,7 @@ next owner would begin with it anew, and none would ever come through.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -19,15 +19,20 @@ from ingestion.consume import lease
 log = logging.getLogger(__name__)
 
 
+_Renewal = Callable[[str, Collection[int]], object]
+
+
 @contextmanager
-def kept(owner: str, partitions: Collection[int]) -> Iterator[None]:
+def kept(owner: str, partitions: Collection[int], renew: _Renewal = lease.renew) -> Iterator[None]:
     """Renew the leases of ``owner`` on ``partitions`` by a thread, for as long as the block takes.
 
     What was given back or has gone to another stays as it is; the owner finds out as ever. Each
     step of what it is busy with must have a time limit of its own, or nobody else gets its turn.
     """
     over = Event()
-    thread = Thread(target=_renew, args=(owner, partitions, over), name="leases", daemon=True)
+    thread = Thread(
+        target=_renew, args=(owner, partitions, renew, over), name="leases", daemon=True
+    )
     thread.start()
     try:
         yield
@@ -36,11 +41,11 @@ def kept(owner: str, partitions: Collection[int]) -> Iterator[None]:
         thread.join()
 
 
-def _renew(owner: str, partitions: Collection[int], over: Event) -> None:
+def _renew(owner: str, partitions: Collection[int], renew: _Renewal, over: Event) -> None:
     try:
         while not over.wait(lease.BEAT):
             try:
-                lease.renew(owner, partitions)
+                renew(owner, partitions)
             except Error as error:
                 log.warning("Leases of %s could not be renewed: %s", owner, error)
                 connection.close()

@@ -167,6 +167,18 @@ def renew(owner: str, partitions: Collection[int]) -> set[int]:
     return kept
 
 
+def extend(owner: str, partitions: Collection[int]) -> None:
+    """Renew those that are still the owner's, of paused sources too: what ``take_all`` has taken.
+
+    A row that is locked is left for the next time: nobody else can take it meanwhile.
+    """
+    own = StreamPartition.across_tenants.filter(lease_owner=owner, pk__in=list(partitions))
+    with transaction.atomic():
+        free_rows = own.select_for_update(skip_locked=True, of=("self",), no_key=True)
+        found = list(free_rows.order_by("pk").values_list("pk", flat=True))
+        StreamPartition.across_tenants.filter(pk__in=found).update(lease_expires_at=_expiry())
+
+
 def release(owner: str, partitions: Collection[int]) -> None:
     """Give back what is still the owner's, for the next one to take at once.
 

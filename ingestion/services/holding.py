@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from ingestion.consume import lease
+from ingestion.consume.keeping import kept
 from ingestion.consume.lease import Lease
 from ingestion.errors import IngestionError
 from ingestion.models import Source
@@ -39,19 +40,23 @@ def held(
 ) -> Iterator[Hold]:
     """All leases of the sources, which are paused meanwhile, for ``reason``.
 
-    A worker that reads one lands what it has under way, and lets go at its next heartbeat; the
-    other sources of its slice go on. Afterwards those go on that were not paused before, if they
-    are still there; all stay paused where the block fails half-way (``Hold``). Raises StillRead.
+    The leases are renewed for as long as the block takes, so that nobody reads a source that is
+    resumed by hand meanwhile. A worker that reads one lands what it has under way, and lets go at
+    its next heartbeat; the other sources of its slice go on. Afterwards those go on that were not
+    paused before, if they are still there; all stay paused where the block fails half-way
+    (``Hold``). Raises StillRead.
     """
     active, owner = [one for one in wanted if one.active], lease.new_owner()
-    hold = Hold()
+    hold, taken = Hold(), list[int]()
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     try:
         for one in active:
             sources.pause(one, reason)
-        deadline = time.monotonic() + (PATIENCE if patience is None else patience)
-        for one in wanted:
-            hold.leases += _taken(one, owner, deadline)
-        yield hold
+        with kept(owner, taken, lease.extend):
+            for one in wanted:
+                hold.leases += _taken(one, owner, deadline)
+                taken[:] = [each.partition_id for each in hold.leases]
+            yield hold
     except BaseException:
         _let_go(owner, hold)
         if hold.half_way:
