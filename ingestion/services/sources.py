@@ -24,19 +24,23 @@ def pause(source: Source, reason: str = "") -> None:
     if source.is_archived:
         return
     changed = {"active": False, "paused_reason": reason}
-    Source.across_tenants.filter(pk=source.pk).update(**changed)
+    Source.across_tenants.filter(pk=source.pk, archived_at=None).update(**changed)
     source.active, source.paused_reason = False, reason
 
 
 def resume(source: Source) -> None:
     """Go on where it was paused; towards its limit, misfits count from now on. Raises Archived."""
-    if source.is_archived:
-        msg = f"{source} is archived. Take it out of the archive first, on its page in the admin."
-        raise Archived(msg)
     with transaction.atomic():
-        Source.across_tenants.filter(pk=source.pk).update(
+        # What stands counts: another may have archived it since it was read.
+        changed = Source.across_tenants.filter(pk=source.pk, archived_at=None).update(
             active=True, paused_reason="", counted_from=Now()
         )
+        source.refresh_from_db(fields=["archived_at"])
+        if not changed:
+            msg = (
+                f"{source} is archived. Take it out of the archive first, on its page in the admin."
+            )
+            raise Archived(msg)
         retry(source)
     source.refresh_from_db(fields=["active", "paused_reason", "counted_from"])
 
@@ -49,11 +53,10 @@ def retry(source: Source) -> None:
 
 def archive(source: Source) -> None:
     """Read it no more, and keep all that it has landed. To repeat it changes nothing."""
-    if source.is_archived:
-        return
-    pause(source, _ARCHIVED)
-    Source.across_tenants.filter(pk=source.pk).update(archived_at=Now())
-    source.refresh_from_db(fields=["archived_at"])
+    Source.across_tenants.filter(pk=source.pk, archived_at=None).update(
+        active=False, paused_reason=_ARCHIVED, archived_at=Now()
+    )
+    source.refresh_from_db(fields=["active", "paused_reason", "archived_at"])
 
 
 def restore(source: Source) -> None:
