@@ -148,7 +148,7 @@ def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[Backfill
         fits = row.done_at is not None or row.table_version == version
         return (row if fits else None), False
     with transaction.atomic():
-        table = Table.across_tenants.select_for_update().get(pk=backfill.table_id)
+        table = Table.across_tenants.select_for_update(no_key=True).get(pk=backfill.table_id)
         if table.version != version:
             return None, False
         row = BackfillChunk.across_tenants.create(

@@ -21,6 +21,10 @@ from tenants.warehouse.errors import WarehouseError
 # A partition that is there later than the source belongs to it from its first message on, wherever
 # the source began; the others begin when they are read first.
 _STORE = """
+-- A source that was deleted meanwhile must not fail the others: one that is being deleted is
+-- waited for. Who deletes locks sources in this order too, and before their partitions.
+WITH s AS MATERIALIZED (SELECT id FROM ingestion_source WHERE id = ANY(%(sources)s::bigint[])
+                        ORDER BY id FOR KEY SHARE)
 INSERT INTO ingestion_streampartition AS p
     (source_id, number, low_watermark, high_watermark, measured_at, lease_owner, lease_expires_at,
      epoch, landed, quarantined, bytes, lost, spooled_bytes, stream_id, position)
@@ -30,13 +34,11 @@ SELECT m.source_id, m.number, m.low, m.high, statement_timestamp(), '', statemen
                          WHERE o.source_id = m.source_id AND o.position IS NOT NULL) THEN m.low END
 FROM unnest(%(sources)s::bigint[], %(numbers)s::int[], %(low)s::bigint[], %(high)s::bigint[],
             %(ids)s::text[]) AS m(source_id, number, low, high, stream_id)
--- A source that was deleted meanwhile must not fail the others: one that is being deleted is
--- waited for.
-JOIN ingestion_source s ON s.id = m.source_id
+JOIN s ON s.id = m.source_id
 LEFT JOIN ingestion_streampartition known
     ON known.source_id = m.source_id AND known.number = m.number
 -- Partitions are locked in the order in which everybody locks them.
-ORDER BY known.id, m.source_id, m.number FOR KEY SHARE OF s
+ORDER BY known.id, m.source_id, m.number
 ON CONFLICT (source_id, number) DO UPDATE
 SET low_watermark = excluded.low_watermark, high_watermark = excluded.high_watermark,
     measured_at = excluded.measured_at,

@@ -8,7 +8,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db.models import SET_NULL, CharField, ForeignKey, Model, QuerySet
 from django.db.models.functions import Cast
 
@@ -56,19 +56,24 @@ def below(obj: Model) -> dict[type[Model], int]:
     return {model: number for model, number in counted.items() if number}
 
 
-def remove_with_all_below(obj: Model, note: Callable[[], None]) -> None:
+def remove_with_all_below(
+    obj: Model, note: Callable[[], None], lock: Callable[[], None] = lambda: None
+) -> None:
     """Delete an object's row and all that belong to it; ``note`` is part of the transaction.
 
-    What comes in between, by a task that was under way, is deleted by the next attempt.
+    ``lock`` comes first in it, and locks rows in the order in which others do. What comes in
+    between, by a task that was under way, is deleted by the next attempt; so is what was given up
+    because another waited in a circle.
     """
     for last in range(_ATTEMPTS):
         try:
             with transaction.atomic():
+                lock()
                 for model, path in paths(type(obj)):
                     _delete(model._base_manager.filter(**{path: obj.pk}).order_by())
                 _delete(type(obj)._base_manager.filter(pk=obj.pk))
                 note()
-        except IntegrityError:
+        except (IntegrityError, OperationalError):
             if last == _ATTEMPTS - 1:
                 raise
         else:
@@ -95,8 +100,9 @@ class PostgresRows:
         for last in range(_ATTEMPTS):
             try:
                 self._remove(doomed)
-            except IntegrityError:
-                # An event was accepted in between, by a process that still had the key in memory.
+            except (IntegrityError, OperationalError):
+                # An event was accepted in between, by a process that still had the key in memory;
+                # or another waited in a circle.
                 if last == _ATTEMPTS - 1:
                     raise
             else:
