@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,13 @@ from tenants.warehouse.statements import MOST_DAYS
 log = logging.getLogger(__name__)
 
 _NO_WAREHOUSE = "The tenant's warehouse is not ready yet; the table is made after it."
+
+
+_POLL = 0.1
+
+
+class TableBusy(IngestionError):
+    """Another process makes or alters the table; nothing was changed."""
 
 
 def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> ddl.TableSpec:
@@ -102,6 +110,21 @@ def _alone(table: Table) -> Iterator[bool]:
                 cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
+@contextmanager
+def held(table: Table, patience: float = 30.0) -> Iterator[None]:
+    """Hold the table against those who make or alter it; raises TableBusy after some seconds."""
+    deadline = time.monotonic() + patience
+    while True:
+        with _alone(table) as alone:
+            if alone:
+                yield
+                return
+        if time.monotonic() > deadline:
+            msg = f"{table} is being made or altered by another process. Try again in a moment."
+            raise TableBusy(msg)
+        time.sleep(_POLL)
+
+
 def _bring(table: Table) -> None:
     warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
     if warehouse is None or not warehouse.applied:
@@ -134,8 +157,9 @@ def existing(spec: ddl.TableSpec) -> ddl.Existing | None:
 def remove_table(spec: ddl.TableSpec, numbers: Collection[int]) -> None:
     """Drop the table with its rows, and all beside it of the versions of these numbers.
 
-    Raises WarehouseError. Safe to repeat.
+    So is what a failed attempt has left of the next one. Call it with the table ``held``. Raises
+    WarehouseError. Safe to repeat.
     """
-    for number in numbers:
+    for number in {1, *numbers, max(numbers, default=1) + 1}:
         client.execute(ddl.drop_pipeline(ddl.at_version(spec, number, spec.columns)))
     client.execute(ddl.drop(spec))

@@ -10,18 +10,19 @@ away must not hold a deletion up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from django.db import IntegrityError, OperationalError
 from django.db.models import Sum
 
-from ingestion.consume import inbox
+from ingestion import provision
+from ingestion.consume import inbox, lease
 from ingestion.ddl import names
 from ingestion.errors import IngestionError
 from ingestion.lifecycle.broker import remove_group
-from ingestion.models import Connection, Source, SpooledEvents, Table
+from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
 from ingestion.provision import remove_table, spec_of
 from ingestion.services import holding, sources
 from ingestion.services.holding import Hold
@@ -116,24 +117,41 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
     """Delete it and the sources that can't be without it; ``confirmation`` is its name.
 
     ``with_rows``: what the sources have landed goes too; a table goes with its rows in any case.
-    Returns what had to be left, and what to do about it. Raises NotConfirmed, StillRead, NotDeleted
-    and WarehouseError; then nothing was deleted. Raises StoppedHalfWay where some of it may be
-    gone: the sources stay paused then. It is safe to repeat in any case.
+    Returns what had to be left, and what to do about it. Raises NotConfirmed, StillRead, TableBusy,
+    NotDeleted and WarehouseError; then nothing was deleted. Raises StoppedHalfWay where some of it
+    may be gone: the sources stay paused then. It is safe to repeat in any case.
     """
     if confirmation != obj.name:
         msg = f"To delete {obj}, type its name: {obj.name}. Nothing was deleted."
         raise NotConfirmed(msg)
     found = sources_of(obj)
-    with holding.held(found, _DELETING) as hold, _told(obj, hold):
-        if isinstance(obj, Table) and _stands(obj):
+    with holding.held(found, _DELETING) as hold, _against_makers(obj), _told(obj, hold):
+        if isinstance(obj, Table) and _may_have_parts(obj):
             _touch(hold)
             remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
         elif with_rows and any(_stands(one.table) for one in found):
             _touch(hold)
             for one in found:
                 _delete_rows(one)
-        remove_with_all_below(obj, lambda: _record(obj, found, with_rows=with_rows))
+        remove_with_all_below(
+            obj, lambda: _record(obj, found, with_rows=with_rows), lambda: _lock(obj)
+        )
     return [line for one in found for line in remove_group(one)]
+
+
+def _against_makers(obj: Removable) -> AbstractContextManager[None]:
+    """Nobody makes a table, or a part of it, that is gone already."""
+    return provision.held(obj) if isinstance(obj, Table) else nullcontext()
+
+
+def _lock(obj: Removable) -> None:
+    """Sources before their partitions, as those who measure do, and each in the order of keys."""
+    list(type(obj).across_tenants.select_for_update(of=("self",)).filter(pk=obj.pk))
+    of_them = [one.pk for one in sources_of(obj)]
+    rows = Source.across_tenants.filter(pk__in=of_them).order_by("pk")
+    list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
+    partitions = StreamPartition.across_tenants.filter(source__in=of_them)
+    list(lease.locking(partitions).values_list("pk", flat=True))
 
 
 def _touch(hold: Hold) -> None:
@@ -170,6 +188,11 @@ def _record(obj: Removable, found: Sequence[Source], *, with_rows: bool) -> None
 
 def _stands(table: Table) -> bool:
     return table.applied > 0 and hasattr(table.tenant, "warehouse")
+
+
+def _may_have_parts(table: Table) -> bool:
+    """Also where it was never made as a whole: an attempt that failed has left what it came to."""
+    return hasattr(table.tenant, "warehouse") and table.tenant.warehouse.applied > 0
 
 
 def _rows_of(found: Sequence[Source]) -> list[Rows]:

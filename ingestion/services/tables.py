@@ -10,7 +10,7 @@ from django.db.models import ProtectedError
 from ingestion import ddl, rehearsal, versions
 from ingestion.errors import IngestionError
 from ingestion.models import Column, Table
-from ingestion.provision import existing, remove_table, spec_of
+from ingestion.provision import existing, held, remove_table, spec_of
 from tenants.tasks import send
 
 
@@ -76,7 +76,8 @@ def _against_wish(
     table: Table, spec: ddl.TableSpec, stands: ddl.Existing | None
 ) -> list[ddl.Problem]:
     """Problems with a change that was saved and is not applied yet; locks the table's row."""
-    saved = Table.across_tenants.select_for_update().filter(pk=table.pk).first()
+    rows = Table.across_tenants.select_for_update(no_key=True)
+    saved = rows.filter(pk=table.pk).first()
     if saved is None or saved.error or saved.applied == saved.generation or stands is None:
         return []
     wished = {one.name: one.type for one in spec_of(saved).columns}
@@ -109,12 +110,12 @@ def _as_wide(column: ddl.ColumnSpec, stands: str | None) -> ddl.ColumnSpec:
 def delete_table(table: Table) -> None:
     """Delete the table and its rows in ClickHouse.
 
-    Raises TableInUse while sources feed it, and WarehouseError where ClickHouse could not do it;
-    then the table stays.
+    Raises TableInUse while sources feed it, TableBusy while another process alters it, and
+    WarehouseError where ClickHouse could not do it; then the table stays.
     """
     spec = spec_of(table)
     numbers = set(table.versions.values_list("number", flat=True))
-    with transaction.atomic():
+    with held(table), transaction.atomic():
         try:
             table.delete()
         except ProtectedError as error:

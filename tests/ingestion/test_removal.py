@@ -12,9 +12,11 @@ import pytest
 from django.db import OperationalError
 from django.db import connection as database
 
+from ingestion import ddl, provision
 from ingestion.api.spool import accept
 from ingestion.consume import inbox, lease, measure
 from ingestion.consume.slice import Slice
+from ingestion.ddl import names
 from ingestion.models import (
     Batch,
     Column,
@@ -25,6 +27,7 @@ from ingestion.models import (
     StreamPartition,
     Table,
 )
+from ingestion.provision import spec_of
 from ingestion.services import holding, removal, sources
 from ingestion.tasks.consume import consume_slice, measure_connection
 from tenants.api.problem import Problem
@@ -108,6 +111,64 @@ def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
     assert not Source.objects.exists()
     left = client.rows("SHOW TABLES FROM " + at.table.split(".", maxsplit=1)[0])
     assert left == []
+
+
+def test_what_a_failed_change_has_left_of_the_next_version_goes_too(table: Table) -> None:
+    spec = ddl.at_version(spec_of(table), table.version + 1, spec_of(table).columns)
+    client.execute(ddl.pipeline(spec), ddl.STATEMENT_SETTINGS)
+    removal.delete(table, table.name, with_rows=False)
+    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec.database)}") == []
+
+
+def test_what_there_is_of_a_table_that_was_never_made_as_a_whole_goes_too(table: Table) -> None:
+    Table.objects.filter(pk=table.pk).update(applied=0, version=0)
+    table.versions.all().delete()
+    removal.delete(Table.objects.get(), table.name, with_rows=False)
+    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec_of(table).database)}") == []
+
+
+def test_a_table_is_not_deleted_while_another_process_alters_it(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = Source.objects.create(tenant=table.tenant, name="http", table=table)
+    begun, over = threading.Event(), threading.Event()
+
+    def alter() -> None:
+        try:
+            with provision.held(table):
+                begun.set()
+                over.wait(30)
+        finally:
+            database.close()
+
+    altering = threading.Thread(target=alter)
+    altering.start()
+    assert begun.wait(30)
+    held = provision.held
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(provision, "held", lambda table: held(table, 0.3))
+            with pytest.raises(provision.TableBusy, match="Try again in a moment"):
+                removal.delete(table, table.name, with_rows=False)
+    finally:
+        over.set()
+        altering.join()
+    source.refresh_from_db()
+    assert (source.active, source.paused_reason) == (True, "")
+    removal.delete(table, table.name, with_rows=False)
+    assert not Table.objects.exists()
+
+
+def test_a_table_without_a_version_is_previewed_and_deleted(http: Source) -> None:
+    table = http.table
+    table.versions.all().delete()
+    Table.objects.filter(pk=table.pk).update(version=0)
+    for obj in (Source.objects.get(), Table.objects.get()):
+        assert {one.count for one in removal.preview(obj).rows} == {3, 1}
+    removal.delete(Source.objects.get(), "http", with_rows=True)
+    assert numbers(table) == []
+    removal.delete(Table.objects.get(), table.name, with_rows=False)
+    assert not Table.objects.exists()
 
 
 def test_nothing_is_deleted_without_the_name(http: Source) -> None:
@@ -208,6 +269,20 @@ def test_a_mutation_that_outlasts_the_connection_is_waited_for(
         removal.delete(http, "http", with_rows=True)
     later.join()
     assert (numbers(http.table), misfits(http.table)) == ([], [])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_leases_are_renewed_while_a_source_is_held_and_resumed_by_hand(
+    http: Source, settings: Any
+) -> None:
+    settings.MILLRACE_LEASE_SECONDS = 2
+    with holding.held([http], "It is held.") as hold:
+        sources.resume(Source.objects.get(pk=http.pk))
+        time.sleep(3.5)
+        assert lease.take(None, "worker", 16) == []
+        part = StreamPartition.objects.get(source=http)
+        assert part.lease_owner == hold.leases[0].owner
+    assert len(lease.take(None, "worker", 16)) == 1
 
 
 def test_a_source_that_a_worker_holds_is_not_deleted_under_it(
@@ -371,6 +446,60 @@ def test_a_source_that_goes_while_it_is_measured_fails_no_other(
     assert refused.value.status_code == 404
 
 
+@pytest.mark.django_db(transaction=True)
+def test_sources_that_are_measured_all_the_time_are_deleted_without_a_deadlock(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [
+        Source.objects.create(tenant=table.tenant, name=f"s{number}", table=table)
+        for number in range(20)
+    ]
+    # The last source has the first partition.
+    marks = {one.pk: {0: measure.Watermarks(0, 5)} for one in reversed(made)}
+    measure._store(marks)
+    over, errors, retries = threading.Event(), list[Exception](), list[int]()
+
+    def measured() -> None:
+        try:
+            while not over.is_set():
+                measure._store(marks)
+        except Exception as error:  # noqa: BLE001 - the test tells of it
+            errors.append(error)
+        finally:
+            database.close()
+
+    monkeypatch.setattr(removal, "_record", lambda *_, **__: retries.append(1))
+    threads = [threading.Thread(target=measured) for _ in range(2)]
+    for one in threads:
+        one.start()
+    try:
+        for one in made:
+            removal.delete(one, one.name, with_rows=False)
+    finally:
+        over.set()
+        for one in threads:
+            one.join()
+    assert errors == []
+    assert len(retries) == len(made)
+    assert not Source.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_deadlock_is_tried_again(http: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    left, record = [1, 2], removal._record
+
+    def late(*given: Any, **options: Any) -> None:
+        if left:
+            left.pop()
+            raise OperationalError("deadlock detected")
+        record(*given, **options)
+
+    monkeypatch.setattr(removal, "_record", late)
+    removal.delete(http, "http", with_rows=False)
+    assert not Source.objects.exists()
+    assert AuditEntry.objects.filter(action="source.delete").count() == 1
+
+
 # --- The archive --------------------------------------------------------------------------------
 
 
@@ -392,6 +521,17 @@ def test_an_archived_source_keeps_its_rows_and_is_read_no_more(http: Source) -> 
     sources.resume(http)
     consume(http)
     assert numbers(http.table) == [1, 2, 3, 4]
+
+
+def test_who_resumes_or_pauses_what_another_has_archived_takes_nothing_out(http: Source) -> None:
+    stale, another = (Source.objects.get(pk=http.pk) for _ in range(2))
+    sources.archive(http)
+    with pytest.raises(sources.Archived):
+        sources.resume(stale)
+    sources.pause(another, "It is moved.")
+    stands = Source.objects.get(pk=http.pk)
+    assert (stands.is_archived, stands.active) == (True, False)
+    assert stands.paused_reason.startswith("It is archived")
 
 
 def test_an_archived_source_can_be_deleted(http: Source) -> None:
