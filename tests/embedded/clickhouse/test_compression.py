@@ -8,6 +8,7 @@ import lzma
 import zlib
 from collections.abc import Callable
 
+import brotli
 import lz4.frame
 import pytest
 import zstandard
@@ -39,7 +40,6 @@ def test_a_body_is_refused_wherever_it_is_cut(coding: str, pack: Callable[[bytes
 
 
 def test_a_body_of_brotli_is_refused_wherever_it_is_cut() -> None:
-    brotli = pytest.importorskip("brotli")
     packed = brotli.compress(BODY)
     assert b"".join(decode("br", [packed[:9], packed[9:]])) == BODY
     for end in range(1, len(packed)):
