@@ -38,7 +38,10 @@ def columns_of(table: Table, number: int | None = None) -> tuple[ddl.ColumnSpec,
     version = found.get(table.version if number is None else number) or found.get(table.version)
     if version is None:
         why = f" ClickHouse says: {table.error}" if table.error else ""
-        msg = f"Table {table.name} does not stand in ClickHouse yet.{why}"
+        msg = (
+            f"ClickHouse has not applied the columns of table {table.name} yet, so nothing is read "
+            f"for it.{why} Its page says how it stands; reading goes on by itself afterwards."
+        )
         raise TableNotReady(msg)
     return read(version)
 

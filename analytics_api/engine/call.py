@@ -49,7 +49,7 @@ class Call(NamedTuple):
 
     ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
     is ClickHouse's map of row filters by table, or ''. ``settings`` are those that the query asks
-    for; what is not among ``QUERY_SETTINGS`` is left out, whoever wrote it there.
+    for; what is not among ``QUERY_SETTINGS`` is left out.
     ``format_settings`` are those of the format. ``is_text``: the result must be UTF-8;
     ``replaces``: ClickHouse replaces what is not.
     """

@@ -19,7 +19,7 @@ from ingestion.models import Backfill
 
 #: What ``_source`` says of rows that came by no source.
 NO_SOURCE = 0
-#: Per cent of misfits beyond which a backfill stops, where nobody says anything.
+#: Per cent of misfits beyond which a backfill stops by default.
 QUARANTINE_LIMIT = 50
 #: Rows that are tried out before any is inserted, and below which a share says nothing after it.
 TRIED = 1_000

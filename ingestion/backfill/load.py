@@ -106,7 +106,7 @@ def _load(
     backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
 ) -> None:
     """Read the file once, and anew where its rows are typed by another version from some row on."""
-    told = -1
+    reported = -1
     while True:
         table = Table.across_tenants.select_related("tenant__warehouse").get(pk=backfill.table_id)
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
@@ -121,12 +121,12 @@ def _load(
             if row.done_at is None:
                 misfits = _land(backfill, table, row, chunk, is_new=is_new)
                 gauge.count(backfill, len(chunk.messages), misfits)
-            if chunk.from_row > told:
+            if chunk.from_row > reported:
                 advance(chunk)
-                told = chunk.from_row
+                reported = chunk.from_row
         else:
             break
-    if told < 0:
+    if reported < 0:
         msg = f"{file.shown}: it has no rows."
         raise FileUnreadable(msg)
 

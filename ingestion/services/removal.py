@@ -125,7 +125,7 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
         msg = f"To delete {obj}, type its name: {obj.name}. Nothing was deleted."
         raise NotConfirmed(msg)
     found = sources_of(obj)
-    with holding.held(found, _DELETING) as hold, _against_makers(obj), _told(obj, hold):
+    with holding.held(found, _DELETING) as hold, _against_makers(obj), _explained(obj, hold):
         if isinstance(obj, Table) and _may_have_parts(obj):
             _touch(hold)
             remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
@@ -161,7 +161,7 @@ def _touch(hold: Hold) -> None:
 
 
 @contextmanager
-def _told(obj: Removable, hold: Hold) -> Iterator[None]:
+def _explained(obj: Removable, hold: Hold) -> Iterator[None]:
     """Say of what fails whether something may be deleted already."""
     try:
         yield
@@ -239,12 +239,12 @@ def _delete_rows(source: Source) -> None:
 
 
 def _goes(obj: Removable, found: Sequence[Source]) -> list[str]:
-    told = {
+    sentences = {
         Source: "Its settings, its position, and its books: batches, ledger, gaps and history.",
         Table: "The table in ClickHouse with its rows, its quarantine and its views; its columns.",
         Connection: "Its addresses, its login and its certificates.",
     }
-    lines = [told[type(obj)]]
+    lines = [sentences[type(obj)]]
     if not isinstance(obj, Source) and found:
         listed = ", ".join(map(str, found))
         lines.append(f"The sources {listed}, with their positions and books.")

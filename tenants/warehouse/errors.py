@@ -52,11 +52,11 @@ def clean(text: str) -> tuple[int, str]:
     """ClickHouse's code and message out of the text of an error."""
     found = _MESSAGE.search(text)
     if found is None:
-        return 0, _told(text)
-    return int(found[1]), _told(found[2])
+        return 0, _sentence(text)
+    return int(found[1]), _sentence(found[2])
 
 
-def _told(text: str) -> str:
+def _sentence(text: str) -> str:
     return _INTERNALS.sub("", _TAIL.sub("", text)).strip()
 
 

@@ -19,13 +19,6 @@ PASSWORD = "hunter2-very-secret"
 
 
 @pytest.fixture
-def operator(db: None) -> Client:
-    made = Client()
-    made.force_login(User.objects.create_superuser("operator"))
-    return made
-
-
-@pytest.fixture
 def looker(connection: Connection) -> Client:
     staff = User.objects.create_user("staff", is_staff=True)
     assert connection.tenant is not None

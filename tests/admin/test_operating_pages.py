@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -20,13 +19,6 @@ from tenants.models import Tenant
 
 pytestmark = pytest.mark.usefixtures("within_a_minute")
 EVIL = b'{"n": "</td><script>alert(1)</script>"}'
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    made = Client()
-    made.force_login(User.objects.create_superuser("operator"))
-    return made
 
 
 @pytest.fixture

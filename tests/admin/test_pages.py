@@ -40,13 +40,6 @@ def _name(model: Any, page: str) -> str:
 
 
 @pytest.fixture
-def operator(db: None) -> Client:
-    made = Client()
-    made.force_login(User.objects.create_superuser("operator"))
-    return made
-
-
-@pytest.fixture
 def filled(tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]) -> Table:
     """One of everything, the source failing."""
     columns = [{"name": "n", "type": "UInt32"}]

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -24,13 +23,6 @@ ADD = "admin:analytics_api_savedquery_add"
 LIST = "admin:analytics_api_savedquery_changelist"
 INLINE = {"versions-TOTAL_FORMS": "0", "versions-INITIAL_FORMS": "0"}
 COLUMNS = [{"name": "n", "type": "UInt32"}, {"name": "t", "type": "DateTime64(3)"}]
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    made = Client()
-    made.force_login(User.objects.create_superuser("operator"))
-    return made
 
 
 @pytest.fixture

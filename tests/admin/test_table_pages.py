@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
@@ -21,13 +20,6 @@ COLUMNS = [
     {"name": "price", "type": "Decimal(10, 2)"},
     {"name": "status", "type": "Enum8('new' = 1, 'done' = 2)"},
 ]
-
-
-@pytest.fixture
-def operator(db: None) -> Client:
-    made = Client()
-    made.force_login(User.objects.create_superuser("operator"))
-    return made
 
 
 @pytest.fixture

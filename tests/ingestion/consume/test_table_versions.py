@@ -237,7 +237,7 @@ def test_a_table_that_clickhouse_has_never_applied_is_not_guessed_at(
     with pytest.raises(TableNotReady):
         inbox.address(Table.objects.get(pk=wide.pk))
     consume(source)
-    assert "does not stand in ClickHouse yet" in error(source)
+    assert "has not applied the columns of table events yet" in error(source)
     assert numbers(wide) == []
     tables.request_table(wide)
     provision_table(wide)
