@@ -54,7 +54,7 @@ def _of(installation: Installation, columns: int) -> Iterator[Result]:
     def query() -> object:
         cut = _cut(few)
         (rows,) = typed.type_all(inbox.table_of(1, cut), to.columns).values()
-        return typed.land(to.place, rows, str(cut.intent.token))
+        return typed.land(to.place, rows, cut.intent.token)
 
     yield _measured(installation, f"{title}: {ROWS} rows, views", views(many), ROWS)
     yield _measured(installation, f"{title}: one event, views", views(few))

@@ -25,6 +25,7 @@ from ingestion.consume.caution import CRASHES
 from ingestion.consume.inbox import REASON, Address
 from ingestion.consume.lane import Cut, Lane
 from ingestion.consume.lease import Lease
+from ingestion.consume.query_ids import await_inserts
 from ingestion.consume.recover import intent_of
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
 from ingestion.models import Batch, BatchState, Caution, Source, StreamPartition
@@ -51,6 +52,7 @@ def judge(connector: Connector, source: Source, at: Address, lease: Lease) -> No
     caution = Caution.across_tenants.filter(partition=lease.partition_id).first()
     if caution is None and lease.crashes < CRASHES:
         return
+    await_inserts(batch.token)
     held = len(inbox.held(at, batch.token))
     if held == batch.rows and not batch.is_reread:
         # All of it landed, so that it is not sent once more.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,6 +23,7 @@ from ingestion import versions
 from ingestion.consume import typed
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
+from ingestion.consume.query_ids import Target, query_id
 from ingestion.consume.typed import Place
 from ingestion.ddl import names
 from ingestion.ddl.spec import INSERT_SETTINGS, ColumnSpec, TableSpec
@@ -137,15 +139,18 @@ def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None
         return 0
     messages = table_of(source_id, cut)
     if not to.inbox:
-        return _insert_rest(to, messages, cut.intent.token)
+        return _insert_rest(to, messages, cut.intent.token, cut.intent.token)
     token = token or cut.intent.token
-    options = INSERT_SETTINGS | {"insert_deduplication_token": str(token)}
+    options = INSERT_SETTINGS | {
+        "insert_deduplication_token": str(token),
+        "query_id": query_id(cut.intent.token, Target.INBOX),
+    }
     # Any buffer is sent as it is; the annotation knows only bytes.
     body = cast("bytes", typed.stream(messages))
     with translated():
         client.admin().raw_insert(to.inbox, insert_block=body, settings=options, fmt="ArrowStream")
     rest = _left_over(to, cut.intent.token, messages)
-    return _insert_rest(to, rest, token) if rest.num_rows else 0
+    return _insert_rest(to, rest, cut.intent.token, token) if rest.num_rows else 0
 
 
 def _left_over(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
@@ -155,9 +160,9 @@ def _left_over(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
     return messages.filter(pc.is_in(messages["_offset"], value_set=pa.array(offsets, pa.int64())))
 
 
-def _insert_rest(to: Address, rest: pa.Table, token: uuid.UUID) -> int:
+def _insert_rest(to: Address, rest: pa.Table, batch: uuid.UUID, token: uuid.UUID) -> int:
     (rows,) = typed.type_rest(rest, to.columns, stored=to.stored).values()
-    typed.land(to.place, rows, str(token_of(token, rest)))
+    typed.land(to.place, rows, batch, token_of(token, rest))
     return len(rows.misfits)
 
 
@@ -175,7 +180,10 @@ def put_aside(to: Address, source_id: int, cut: Cut) -> None:
     intent = cut.intent
     if held_between(to, intent.lease, intent.from_offset, intent.to_offset):
         return
-    options = INSERT_SETTINGS | {"insert_deduplication_token": str(intent.token)}
+    options = INSERT_SETTINGS | {
+        "insert_deduplication_token": str(intent.token),
+        "query_id": query_id(intent.token, Target.QUARANTINE),
+    }
     problem = {name: pa.scalar("") for name in ("column", "expected", "value")}
     body = cast("bytes", block(source_id, cut, problem | {"reason": pa.scalar(REASON)}))
     with translated():
@@ -240,6 +248,15 @@ def held(of: Address, batch: uuid.UUID) -> list[int]:
     """The offsets that the table and the quarantine hold of a batch, once a row."""
     sql = _everywhere(of, "_offset", "_batch = {batch:UUID}")
     return [row["_offset"] for row in client.rows(sql, {"batch": batch})]
+
+
+def counts(of: Address, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """Rows that the table and the quarantine hold of each batch; those without any are left out."""
+    sql = _everywhere(of, "_batch, count() AS rows", "_batch IN {batches:Array(UUID)} GROUP BY 1")
+    found: Counter[uuid.UUID] = Counter()
+    for row in client.rows(sql, {"batches": list(batches)}):
+        found[row["_batch"]] += row["rows"]
+    return found
 
 
 def held_between(of: Address, lease: Lease, start: int, end: int) -> list[int]:

@@ -22,6 +22,7 @@ from ingestion.consume.inbox import Address
 from ingestion.consume.intent import Intent, finish
 from ingestion.consume.lane import Cut
 from ingestion.consume.lease import Lease
+from ingestion.consume.query_ids import await_inserts
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
 from ingestion.models import Batch, BatchState, ConnectionKind, Source, StreamPartition
 
@@ -50,6 +51,7 @@ def abandon(source: Source, at: Address, lease: Lease) -> None:
     """
     opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
+        await_inserts(batch.token)
         held = len(inbox.held(at, batch.token))
         log.error("Batch %s of %s: %d of %d rows", batch.token, source, held, batch.rows)
         if not finish(lease.owner, [replace(intent_of(batch, lease), rows=held)]):
@@ -98,6 +100,7 @@ def _completed(
 ) -> Intent:
     """The intent with the rows that the table holds of it in the end."""
     if intent.is_reread:
+        await_inserts(intent.token)
         return repair.fill(at, source.pk, Cut(intent, _again(connector, source, intent)))
     held = inbox.held(at, intent.token)
     # What came by views that are gone is known by no token that could be repeated.
@@ -109,7 +112,11 @@ def _completed(
         rows = _again(connector, source, intent)
     except CannotRepeat:
         # The rest of it is delivered again, and becomes part of a new batch.
-        return replace(intent, rows=len(held))
+        await_inserts(intent.token)
+        return replace(intent, rows=len(inbox.held(at, intent.token)))
+    if not remembered:
+        # An insert that comes late would not be known by its token any more.
+        await_inserts(intent.token)
     landed = repair.complete(at, source.pk, Cut(intent, rows), remembered=remembered)
     return replace(intent, rows=landed)
 

@@ -16,20 +16,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 
 from ingestion.consume import inbox
 from ingestion.consume.inbox import Address
-from ingestion.models import Batch, BatchState, Source
+from ingestion.models import Batch, BatchState, ConnectionKind, Source
 from tenants.warehouse.errors import WarehouseError
 
 _SETTLE = """
 WITH counted AS (
-    SELECT token, quarantined, ages::int[] AS ages
-    FROM unnest(%(tokens)s::uuid[], %(quarantined)s::bigint[], %(ages)s::text[])
-        AS c(token, quarantined, ages)
+    SELECT token, rows, quarantined, ages::int[] AS ages
+    FROM unnest(%(tokens)s::uuid[], %(rows)s::bigint[], %(quarantined)s::bigint[], %(ages)s::text[])
+        AS c(token, rows, quarantined, ages)
 ), settled AS (
-    UPDATE ingestion_batch b SET state = 'settled', quarantined = c.quarantined
+    UPDATE ingestion_batch b
+    SET state = 'settled', rows = coalesce(c.rows, b.rows), quarantined = c.quarantined
     FROM counted c WHERE b.token = c.token AND b.state = 'done'
     RETURNING b.partition_id, b.rows, b.bytes, b.quarantined, b.done_at, c.ages,
               -- A queue's batch that landed in part has fewer rows than were announced.
@@ -95,21 +97,43 @@ LEFT_AFTER = timedelta(minutes=1)
 class Done:
     """A batch that is in the table. ``ages``: its rows by age (ages.count), or none where nobody
     knows them any more; then they count in everything but freshness. ``misfits``: its rows that did
-    not fit; None where the table must be asked.
+    not fit; None where the table must be asked. ``rows``: all that the table has of it, where that
+    was asked too.
     """
 
     ages: Sequence[int] = ()
     misfits: int | None = None
+    rows: int | None = None
 
 
 def counted(at: Address, batches: Mapping[uuid.UUID, Done]) -> dict[uuid.UUID, Done]:
     """The same, with what of them did not fit. Raises WarehouseError."""
     unknown = [token for token, one in batches.items() if one.misfits is None]
-    found = inbox.quarantined(at, unknown) if unknown else {}
-    return {
-        token: one if one.misfits is not None else Done(one.ages, found.get(token, 0))
-        for token, one in batches.items()
+    if not unknown:
+        return dict(batches)
+    short = _ended_short(unknown)
+    held = inbox.counts(at, short) if short else {}
+    found = inbox.quarantined(at, unknown)
+    asked = {
+        token: Done(
+            batches[token].ages, found.get(token, 0), held.get(token, 0) if token in short else None
+        )
+        for token in unknown
     }
+    return {**batches, **asked}
+
+
+def _ended_short(tokens: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Batches of queues that ended with fewer rows than were announced.
+
+    A worker that was held up for longer than its lease may have inserted the rest after that.
+    """
+    short = Batch.across_tenants.filter(
+        token__in=tokens,
+        rows__lt=F("to_offset") - F("from_offset"),
+        partition__source__connection__kind=ConnectionKind.RABBITMQ,
+    )
+    return set(short.values_list("token", flat=True))
 
 
 def close(batches: Mapping[uuid.UUID, Done]) -> None:
@@ -121,6 +145,7 @@ def close(batches: Mapping[uuid.UUID, Done]) -> None:
             _SETTLE,
             {
                 "tokens": list(batches),
+                "rows": [one.rows for one in batches.values()],
                 "quarantined": [one.misfits or 0 for one in batches.values()],
                 "ages": [f"{{{','.join(map(str, one.ages))}}}" for one in batches.values()],
             },

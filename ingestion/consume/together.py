@@ -56,7 +56,7 @@ def insert_one(member: Member) -> int:
 
 def _landed(member: Member, rows: Rows) -> int | WarehouseError:
     try:
-        typed.land(member.to.place, rows, token(member))
+        typed.land(member.to.place, rows, member.cut.intent.token)
     except WarehouseError as error:
         return error
     return len(rows.misfits)

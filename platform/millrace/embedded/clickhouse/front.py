@@ -95,8 +95,9 @@ class Front:
         call = Call(request, response, user, parameters, process)
         spool = Spool(self._budget)
         try:
-            call.read(spool)
+            # From its first byte on: what a client has sent may be carried out after it is gone.
             with self.processes.running(process):
+                call.read(spool)
                 self._carry_out(call, spool)
         finally:
             spool.release()
