@@ -7,12 +7,14 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 export UV_PYTHON_PREFERENCE ?= managed
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) python -m pytest
+# What fails is run once more, alone, after all others: see tests/flaky.py.
+FLAKY := $(RUN) python -m tests.flaky
 
 # Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help writable setup packages demo up down status env test test-fast test-slow test-chaos chaos-short \
-	test-security test-api-description test-browser lint locked audit format bench clean
+.PHONY: help writable setup packages demo up down status env test test-fast quick slow test-chaos chaos-short \
+	security browser test-security test-api-description test-browser lint locked audit format bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -52,17 +54,25 @@ env: ## Print where it answers, for a shell: eval "$$(make -s env)"
 
 test: setup ## Run linters and every test: the core, then chaos, security and browser
 	@sh tools/debian-packages.sh rabbitmq-server chromium
-	@$(MAKE) --no-print-directory lint test-fast test-slow chaos-short
-	@$(MAKE) --no-print-directory -j2 --output-sync=target test-security test-browser
+	@$(FLAKY) forget
+	@$(MAKE) --no-print-directory lint quick slow chaos-short
+	@$(MAKE) --no-print-directory -j2 --output-sync=target security browser
+	@CHAOS_FAULTS=$(SHORT) $(FLAKY) judge
 
 test-fast: setup ## Run the quick core of the tests
-	$(PYTEST) -q -n 4 -m "not slow and not chaos and not security and not browser"
+	@$(FLAKY) forget
+	@$(MAKE) --no-print-directory quick
+	@$(FLAKY) judge
 
-test-slow:
-	$(PYTEST) -q -n 4 -m "slow and not chaos and not security and not browser"
+quick:
+	@$(FLAKY) run quick -q -n 4 --durations=20 -m "not slow and not chaos and not security and not browser"
+
+slow:
+	@$(FLAKY) run slow -q -n 4 --durations=20 -m "slow and not chaos and not security and not browser"
 
 # Faults of the storm; CHAOS_SEED repeats one, CHAOS_KINDS="kafka killed,worker paused" narrows it.
 CHAOS_FAULTS ?= 200
+SHORT := 10
 # For so long ClickHouse is down in the case of that name.
 CHAOS_OUTAGE_SECONDS ?= 600
 
@@ -71,7 +81,13 @@ test-chaos: setup packages ## Kill, pause, cut and fill whatever there is, and c
 
 # Nothing else runs meanwhile: leases are short there, and their owners must get to renew them.
 chaos-short:
-	CHAOS_FAULTS=10 $(PYTEST) -q -s -m "chaos and not long"
+	@CHAOS_FAULTS=$(SHORT) $(FLAKY) run chaos -q -s -m "chaos and not long"
+
+security:
+	@$(FLAKY) run security -q -n 2 --durations=20 -m "security and not browser"
+
+browser:
+	@$(FLAKY) run browser -q --durations=20 -m browser
 
 test-security: setup ## Attack the walls between tenants
 	$(PYTEST) -q -n 2 -m "security and not browser"

@@ -18,6 +18,7 @@ import pytest
 
 from millrace.embedded.pytest_plugin import HOME
 from millrace.embedded.stack import Stack
+from tests.flaky import pytest_runtest_logreport, pytest_runtest_makereport
 from tests.security.told import (
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -25,7 +26,13 @@ from tests.security.told import (
 )
 
 # Hooks, which xdist's first process knows from here alone.
-__all__ = ["pytest_sessionfinish", "pytest_terminal_summary", "pytest_testnodedown"]
+__all__ = [
+    "pytest_runtest_logreport",
+    "pytest_runtest_makereport",
+    "pytest_sessionfinish",
+    "pytest_terminal_summary",
+    "pytest_testnodedown",
+]
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

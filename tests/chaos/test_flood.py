@@ -52,7 +52,8 @@ def test_a_flood_of_one_tenant_does_not_delay_the_others(installation: Any) -> N
             f"\n  one tenant at 100 times its share: {flood.total:,} events; p95 of the others "
             f"{quiet:.2f} s without, {flooded:.2f} s with it"
         )
-        assert flooded <= max(2 * quiet, FLOOR)
+        if flooded > max(2 * quiet, FLOOR):
+            pytest.fail("The others' p95 has more than doubled.")
 
 
 def _passed() -> tuple[float, float]:

@@ -100,7 +100,8 @@ def await_landed(running: Any, name: str, count: int, seconds: float = 240) -> N
         now = status(running, name)
         if now["landed"] + now["quarantined"] >= count:
             return
-        assert time.monotonic() < deadline, now
+        if time.monotonic() > deadline:
+            pytest.fail(f"{name}: {now} after {seconds} s")
         time.sleep(0.5)
 
 

@@ -1,0 +1,164 @@
+"""A test that fails is run once more, alone, after all others.
+
+`make test` is several runs of pytest. Each notes its failures (``run``); after the last run these
+are repeated (``judge``). If all pass then, the tests have passed, and a table names them as flaky,
+so that they get mended. More than MOST of them, or one that fails again, is a failure.
+
+A failed assertion of a chaos or a security test is never repeated in the hope of better luck: it
+says that messages were lost, doubled, or seen by another tenant. What such a test has waited for in
+vain (``pytest.fail``) may be.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pytest
+
+#: Flaky tests that one run may have.
+MOST = 3
+#: Where runs note what failed; one file each.
+NOTES = Path(".pytest_cache", "failed").resolve()
+_FILE = "MILLRACE_FAILED_TESTS"
+_UNSAFE = "unsafe"
+_MARKS = ("chaos", "security")
+#: pytest's exit status when tests have failed, and nothing worse.
+_TESTS_FAILED = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test that failed: its id, the first line of why, and whether it may be run again."""
+
+    test: str
+    reason: str
+    is_unsafe: bool
+
+
+# --- As a plugin: hooks that tests/conftest.py hands to pytest -----------------------------------
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
+    """Mark the reports of failures that no second run excuses."""
+    report = yield
+    is_guarding = any(item.get_closest_marker(mark) for mark in _MARKS)
+    if is_guarding and call.excinfo and call.excinfo.errisinstance(AssertionError):
+        report.user_properties.append((_UNSAFE, True))
+    return report
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note a failure, in the process that all of xdist's report to."""
+    path = os.environ.get(_FILE)
+    if not report.failed or not path or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    is_unsafe = (_UNSAFE, True) in map(tuple, report.user_properties)
+    failure = Failure(report.nodeid, _reason(report), is_unsafe)
+    with Path(path).open("a") as file:
+        file.write(json.dumps(asdict(failure)) + "\n")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    text = crash.message if crash else str(report.longrepr)
+    return (text.splitlines() or [""])[0]
+
+
+# --- As a command ------------------------------------------------------------------------------
+
+
+def run(name: str, arguments: list[str]) -> int:
+    """Run pytest; returns 0 where all passed, or where what failed may be repeated later."""
+    NOTES.mkdir(parents=True, exist_ok=True)
+    path = NOTES / name
+    path.unlink(missing_ok=True)
+    status = _pytest(arguments, path)
+    if status != _TESTS_FAILED:
+        return status
+    if not may_be_repeated(noted()):
+        return status
+    print(f"\nRun once more, alone, after all others: {', '.join(tests_of(read(path)))}\n")
+    return 0
+
+
+def judge() -> int:
+    """Repeat what failed; returns 0 where all of it passes."""
+    failures = noted()
+    if not failures:
+        return 0
+    if not may_be_repeated(failures):
+        print(_table("failed", failures))
+        return _TESTS_FAILED
+    again = NOTES / "again"
+    status = _pytest(["-q", "-p", "no:randomly", *tests_of(failures)], again)
+    twice = read(again)
+    again.unlink(missing_ok=True)
+    if status:
+        print(_table("failed twice", twice or failures))
+        return status
+    print(_table("flaky: failed once, passed alone; mend them", failures))
+    return 0
+
+
+def may_be_repeated(failures: list[Failure]) -> bool:
+    """Whether so few have failed, and none of them by what must never happen."""
+    return len(tests_of(failures)) <= MOST and not any(one.is_unsafe for one in failures)
+
+
+def tests_of(failures: list[Failure]) -> list[str]:
+    """Each test once: it may have failed in its set-up and after it."""
+    return list(dict.fromkeys(one.test for one in failures))
+
+
+def noted() -> list[Failure]:
+    """What the runs so far have noted."""
+    return [one for path in sorted(NOTES.glob("*")) for one in read(path)]
+
+
+def read(path: Path) -> list[Failure]:
+    """The failures of one run."""
+    if not path.exists():
+        return []
+    return [Failure(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _pytest(arguments: list[str], path: Path) -> int:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, env=os.environ | {_FILE: str(path)}, check=False).returncode
+
+
+def _table(title: str, failures: list[Failure]) -> str:
+    lines = [f"  {one.test}\n      {one.reason[:160]}" for one in failures]
+    return "\n".join([f"\n{len(tests_of(failures))} {title}", *lines])
+
+
+def main(arguments: list[str]) -> int:
+    """``run NAME pytest's arguments…``, ``judge``, or ``forget`` what earlier runs noted."""
+    parser = argparse.ArgumentParser(prog="python -m tests.flaky", description=main.__doc__)
+    parser.add_argument("step", choices=["run", "judge", "forget"])
+    parser.add_argument("rest", nargs=argparse.REMAINDER, metavar="name and arguments")
+    given = parser.parse_args(arguments)
+    if given.step == "run":
+        began = time.monotonic()
+        name, *rest = given.rest
+        status = run(name, rest)
+        print(f"{name}: {time.monotonic() - began:.0f} s")
+        return status
+    if given.step == "judge":
+        return judge()
+    for path in NOTES.glob("*"):
+        path.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
