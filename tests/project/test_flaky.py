@@ -40,10 +40,12 @@ class Runs:
         self.has(name, ONCE.format(name=name, mark=mark, failure=failure))
 
     def _do(self, *arguments: str) -> tuple[int, str]:
+        # Of this run, which may be one of xdist's processes, it knows nothing.
+        clean = {name: one for name, one in os.environ.items() if not name.startswith("PYTEST_")}
         done = subprocess.run(
             [sys.executable, "-m", "tests.flaky", *arguments],
             cwd=self.folder,
-            env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+            env=clean | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
             capture_output=True,
             text=True,
             check=False,
