@@ -9,6 +9,9 @@ class AnalyticsAPIConfig(AppConfig):
 
     def ready(self) -> None:
         from analytics_api.filters import Checker
+        from analytics_api.readers import readers
         from tenants import filters
+        from tenants.lifecycle import registry
 
         filters.register(Checker())
+        registry.readers.append(readers)

@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from ingestion.errors import IngestionError
-from ingestion.models import Source, Table
+from ingestion.models import Table
 from ingestion.services import removal
 from ingestion.services.removal import Removable
 from tenants.admin.base import Admin, Button, Question
@@ -66,6 +66,7 @@ class RemovableAdmin(Admin):
             done, trouble = self._deleted(request, obj, form.cleaned_data)
             if done is not None:
                 return done
+        found = removal.preview(obj)
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "title": f"Delete {obj}",
@@ -73,7 +74,8 @@ class RemovableAdmin(Admin):
             "page": self.page_of(obj),
             "form": form,
             "trouble": trouble,
-            "found": removal.preview(obj),
+            "found": found,
+            "queries": removal.some_of(found.queries),
         }
         return TemplateResponse(request, "millrace/remove.html", context)
 
@@ -105,27 +107,17 @@ class RemovableAdmin(Admin):
 # --- The archive --------------------------------------------------------------------------------
 
 
-def _reading(obj: Removable) -> list[Source]:
-    return [one for one in removal.sources_of(obj) if not one.is_archived]
-
-
 def _ask(obj: Removable) -> Question:
-    listed = ", ".join(map(str, _reading(obj)))
-    return Question(
-        (
-            f"Nothing more is read of {listed}. What is under way lands.",
-            "Rows, quarantine, position and books stay, and can be queried as before.",
-            "What was not read stays at the broker; events sent over HTTP are refused.",
-            "It can be taken out of the archive again.",
-        )
-    )
+    return Question(removal.archive_preview(obj).consequences)
 
 
 def _archive(obj: Removable) -> str:
-    count = removal.archive(obj)
+    count = len(removal.archive(obj).sources)
     return f"{count} {'source is' if count == 1 else 'sources are'} archived: all rows stay."
 
 
-ARCHIVE = Button(
-    "archive", "Archive", "archive", _archive, lambda obj: bool(_reading(obj)), ask=_ask
-)
+def _is_read(obj: Removable) -> bool:
+    return bool(removal.archive_preview(obj).sources)
+
+
+ARCHIVE = Button("archive", "Archive", "archive", _archive, _is_read, ask=_ask)

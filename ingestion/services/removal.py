@@ -1,4 +1,4 @@
-"""Deleting sources, tables and connections: what would go, what would stay, and doing it.
+"""Deleting and archiving sources, tables and connections: what goes, what stays, and doing it.
 
 Workers let go of what is deleted before anything of it goes (``holding``). ClickHouse comes first:
 where it does not answer, everything is as it was. Where it fails after it has begun, or Postgres
@@ -27,6 +27,7 @@ from ingestion.provision import remove_table, spec_of
 from ingestion.services import holding, sources
 from ingestion.services.holding import Hold
 from tenants.audit import record, record_once
+from tenants.lifecycle import registry
 from tenants.lifecycle.mutation import delete_rows
 from tenants.lifecycle.rows import below, remove_with_all_below
 from tenants.warehouse import client
@@ -34,10 +35,17 @@ from tenants.warehouse.errors import WarehouseError
 
 Removable = Source | Table | Connection
 
+#: Names of saved queries that a preview shows.
+SHOWN_QUERIES = 20
 #: A process that dies meanwhile leaves it so.
 _DELETING = "It is being deleted. If that has stopped half-way, delete it again."
 _HALF_WAY = "Its deletion stopped half-way: delete it again."
 _STAYS_PAUSED = "Some of it may be gone, and its sources stay paused. Delete it again."
+_ARCHIVED = (
+    "Rows, quarantine, position and books stay, and can be queried as before.",
+    "What was not read stays at the broker; events sent over HTTP are refused.",
+    "It can be taken out of the archive again.",
+)
 _AGAIN = "A source that reads the same stream later begins at its own start, not where this one was"
 
 
@@ -65,7 +73,8 @@ class Rows:
 class Preview:
     """``sources``: those that go along. ``rows``: what they landed. ``books``: in Postgres.
 
-    ``goes`` and ``stays`` are sentences for whoever deletes.
+    ``goes`` and ``stays`` are sentences for whoever deletes; ``queries`` the names of the saved
+    queries that answer with an error afterwards.
     """
 
     sources: tuple[Source, ...]
@@ -73,6 +82,15 @@ class Preview:
     books: dict[str, int]
     goes: tuple[str, ...]
     stays: tuple[str, ...]
+    queries: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivePreview:
+    """``sources``: those that are archived with it. ``consequences``: what that means."""
+
+    sources: tuple[Source, ...]
+    consequences: tuple[str, ...]
 
 
 def sources_of(obj: Removable) -> list[Source]:
@@ -98,19 +116,39 @@ def preview(obj: Removable) -> Preview:
         {str(name): count for name, count in books.items()},
         tuple(_goes(obj, found)),
         tuple(_stays(obj, found)),
+        tuple(_queries(obj)),
     )
 
 
-def archive(obj: Removable) -> int:
+def some_of(queries: Sequence[str]) -> str:
+    """Their names, of which ``SHOWN_QUERIES`` are told at the most: ``a, b and 3 more``."""
+    more = len(queries) - SHOWN_QUERIES
+    shown = ", ".join(queries[:SHOWN_QUERIES])
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def archive_preview(obj: Removable) -> ArchivePreview:
+    """What ``archive`` would do; changes nothing."""
+    reading = tuple(one for one in sources_of(obj) if not one.is_archived)
+    if not reading:
+        return ArchivePreview((), ("Nothing changes: none of its sources is outside the archive.",))
+    listed = ", ".join(map(str, reading))
+    stops = f"Nothing more is read of {listed}. What is under way lands."
+    return ArchivePreview(reading, (stops, *_ARCHIVED))
+
+
+def archive(obj: Removable) -> ArchivePreview:
     """Stop reading, keep everything: the source, or all that feed the table or use the connection.
 
-    Returns how many were archived now.
+    Returns what was done: the sources that were archived now.
     """
-    reading = [one for one in sources_of(obj) if not one.is_archived]
-    for one in reading:
+    done = archive_preview(obj)
+    for one in done.sources:
         sources.archive(one)
         record_once("source.archive", one, tenant=one.tenant)
-    return len(reading)
+    if done.sources:
+        record_once(f"{obj._meta.model_name}.archive", obj, tenant=obj.tenant)
+    return done
 
 
 def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
@@ -260,12 +298,18 @@ def _stays(obj: Removable, found: Sequence[Source]) -> list[str]:
     lines = []
     if any(one.connection_id for one in found):
         lines.append(f"The broker's own messages. {_AGAIN}, so that rows which stay can double.")
-    if isinstance(obj, Table):
-        lines.append("Saved queries that read the table; they answer with an error from then on.")
-    else:
+    if not isinstance(obj, Table):
         lines.append("Rollups of your own that views fill: they keep what they have counted.")
     lines.append("The audit log. A file for `apply` that still names it would make it anew.")
     return lines
+
+
+def _queries(obj: Removable) -> list[str]:
+    """Names of saved queries that can't be answered without it."""
+    if not isinstance(obj, Table):
+        return []
+    gone = (obj.name, names.quarantine(obj.name))
+    return sorted({name for read in registry.readers for name in read(obj.tenant, gone)})
 
 
 def _spooled(found: Sequence[Source]) -> int:

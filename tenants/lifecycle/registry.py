@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,11 +59,14 @@ Rows = Callable[[Tenant], Iterable[Mapping[str, Any]]]
 Finder = Callable[[Tenant, str, str], list[Place]]
 #: What an erasure can't reach, as sentences for its report.
 Remark = Callable[[Tenant], list[str]]
+#: Names of what answers a tenant's callers from any of these ClickHouse tables.
+Reader = Callable[[Tenant, Collection[str]], list[str]]
 
 stores: list[Store] = []
 definitions: dict[str, Definition] = {}
 rows: dict[str, Rows] = {}
 finders: list[Finder] = []
 remarks: list[Remark] = []
+readers: list[Reader] = []
 #: Whether a table of that name is a note of the app's own that holds nothing of a tenant's.
 notes: list[Callable[[str], bool]] = []

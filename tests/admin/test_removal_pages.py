@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from walking.cast import Cast, make, rows_of
 
+from analytics_api.models import SavedQuery, SavedQueryVersion
 from ingestion.models import Connection, Source, Table
 from tenants.models import AuditEntry
 
@@ -67,6 +68,24 @@ def test_who_may_delete_does_so_after_its_name_is_typed(
         action=f"{model._meta.model_name}.delete", object_id=str(obj.pk)
     )
     assert entry.actor_name == who
+
+
+def test_the_page_of_a_table_names_the_saved_queries_that_fail_then(
+    as_: Callable[[str], Client], cast: Cast
+) -> None:
+    table = rows_of(cast.own, Table).get()
+    client, at = as_("editor"), address(table, "delete")
+    assert "Fails then" not in client.get(at).content.decode()
+    for number in range(22):
+        query = SavedQuery.objects.create(
+            tenant=cast.own, name=f"reads_{number:02}", sql=f"SELECT n FROM {table.name}"
+        )
+        query.published = SavedQueryVersion.objects.create(query=query, number=1, sql=query.sql)
+        query.save()
+    page = client.get(at).content.decode()
+    assert "Fails then" in page
+    assert "reads_00, reads_01" in page
+    assert "reads_19 and 2 more." in page
 
 
 def test_a_viewer_may_not_and_nobody_another_tenants(

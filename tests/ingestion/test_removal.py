@@ -12,6 +12,8 @@ import pytest
 from django.db import OperationalError
 from django.db import connection as database
 
+from analytics_api.models import SavedQuery
+from analytics_api.services import publish
 from ingestion import ddl, provision
 from ingestion.api.spool import accept
 from ingestion.consume import inbox, lease, measure
@@ -76,6 +78,25 @@ def test_a_preview_says_what_goes_and_changes_nothing(http: Source) -> None:
     assert {"stream partitions", "batches", "gaps"} <= set(found.books)
     assert Source.objects.get(pk=http.pk).active
     assert StreamPartition.objects.filter(source=http).exists()
+
+
+def test_a_preview_of_a_table_names_the_queries_that_fail_then(http: Source) -> None:
+    database = http.tenant.warehouse.database
+    client.execute([f"CREATE TABLE {database}.lasting (n UInt32) ENGINE = MergeTree ORDER BY n"])
+    for name, sql in (
+        ("sums", "SELECT sum(n) AS n FROM events"),
+        ("misfits", "SELECT raw FROM events__quarantine"),
+        ("stays", "SELECT n FROM lasting"),
+    ):
+        publish(SavedQuery.objects.create(tenant=http.tenant, name=name, sql=sql))
+    assert removal.preview(http.table).queries == ("misfits", "sums")
+    assert removal.preview(http).queries == ()
+
+
+def test_of_many_queries_twenty_are_named() -> None:
+    many = [f"q{number}" for number in range(23)]
+    assert removal.some_of(many).endswith("q18, q19 and 3 more")
+    assert removal.some_of(many[:20]).endswith("q18, q19")
 
 
 def test_a_source_that_has_read_goes_with_its_books_and_its_rows_stay(
@@ -504,8 +525,11 @@ def test_a_deadlock_is_tried_again(http: Source, monkeypatch: pytest.MonkeyPatch
 
 
 def test_an_archived_source_keeps_its_rows_and_is_read_no_more(http: Source) -> None:
-    assert removal.archive(http.table) == 1
-    assert removal.archive(http.table) == 0
+    told = removal.archive_preview(http.table)
+    assert told.sources == (http,)
+    assert not Source.objects.get().is_archived
+    assert removal.archive(http.table) == told
+    assert removal.archive(http.table).sources == ()
     http.refresh_from_db()
     assert http.is_archived
     accept(http, [b'{"n": 4}'])
