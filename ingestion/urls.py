@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+from ingestion.api.removal import (
+    ArchiveConnectionView,
+    ArchiveSourceView,
+    ArchiveTableView,
+    DeleteConnectionView,
+    DeleteSourceView,
+    DeleteTableView,
+    RestoreSourceView,
+)
 from ingestion.api.reset import ResetView
 from ingestion.api.sources import PauseView, QuarantineView, ResumeView, SourcesView, SourceView
 from ingestion.api.views import EventsView
@@ -16,4 +25,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sources/<str:name>/resume", ResumeView.as_view(), name="resume-source"),
     path("sources/<str:name>/reset", ResetView.as_view(), name="reset-source"),
     path("sources/<str:name>/quarantine", QuarantineView.as_view(), name="source-quarantine"),
+    path("sources/<str:name>/archive", ArchiveSourceView.as_view(), name="archive-source"),
+    path("sources/<str:name>/restore", RestoreSourceView.as_view(), name="restore-source"),
+    path("sources/<str:name>/delete", DeleteSourceView.as_view(), name="delete-source"),
+    path("tables/<str:name>/archive", ArchiveTableView.as_view(), name="archive-table"),
+    path("tables/<str:name>/delete", DeleteTableView.as_view(), name="delete-table"),
+    path(
+        "connections/<str:name>/archive",
+        ArchiveConnectionView.as_view(),
+        name="archive-connection",
+    ),
+    path("connections/<str:name>/delete", DeleteConnectionView.as_view(), name="delete-connection"),
 ]

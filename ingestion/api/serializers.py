@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from ingestion.consume.status import SourceState
 from ingestion.services.resets import Where
-from tenants.api.fields import Flag, Whole
+from tenants.api.fields import Flag, Text, Whole
 
 
 class SourceSerializer(serializers.Serializer[Any]):
@@ -192,3 +192,73 @@ class QuarantineSerializer(serializers.Serializer[Any]):
         help_text="Days for which messages that did not fit are kept."
     )
     groups = GroupSerializer(many=True)
+
+
+# --- Deleting and archiving ---------------------------------------------------------------------
+
+
+class ArchiveRequestSerializer(serializers.Serializer[Any]):
+    closed = True
+
+    preview = Flag(default=False, help_text="Only tell what would be archived.")
+
+
+class ArchiveSerializer(serializers.Serializer[Any]):
+    """Of a ``removal.ArchivePreview``."""
+
+    done = serializers.BooleanField(help_text="False: it was a preview.")
+    sources = serializers.ListField(
+        child=serializers.CharField(), help_text="Those that are archived now, by name."
+    )
+    consequences = serializers.ListField(child=serializers.CharField())
+
+
+class TableRemovalRequestSerializer(serializers.Serializer[Any]):
+    """A table goes with its rows in any case."""
+
+    closed = True
+
+    confirm = Text(
+        max_length=100, allow_blank=True, default="", help_text="Its name, unless it is a preview."
+    )
+    preview = Flag(default=False, help_text="Only tell what would go, and what stays.")
+
+
+class RemovalRequestSerializer(TableRemovalRequestSerializer):
+    rows = serializers.ChoiceField(
+        ["keep", "delete"],
+        default="keep",
+        help_text="Whether the rows that its sources landed go too, also from the quarantine.",
+    )
+
+
+class RowsSerializer(serializers.Serializer[Any]):
+    """Of ``removal.Rows``."""
+
+    what = serializers.CharField()
+    count = serializers.IntegerField(
+        allow_null=True, help_text="null: the engine does not answer, so that nobody can say."
+    )
+
+
+class RemovalSerializer(serializers.Serializer[Any]):
+    """Of a ``removal.Preview``, as it was before anything went."""
+
+    done = serializers.BooleanField(help_text="False: it was a preview.")
+    sources = serializers.ListField(
+        child=serializers.CharField(), help_text="Those that go, by name: itself, or with it."
+    )
+    goes = serializers.ListField(child=serializers.CharField())
+    rows = RowsSerializer(many=True, help_text="What its sources have landed; of a table, all.")
+    books = serializers.DictField(
+        child=serializers.IntegerField(), help_text="What is kept of it in Postgres, by what it is."
+    )
+    stays = serializers.ListField(child=serializers.CharField())
+    failing_queries = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Saved queries that read the table and answer with an error then; 20 at most.",
+    )
+    further_failing_queries = serializers.IntegerField(help_text="How many more.")
+    left = serializers.ListField(
+        child=serializers.CharField(), help_text="What had to be left, and what to do about it."
+    )

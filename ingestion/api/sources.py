@@ -38,7 +38,7 @@ _REFUSED = {
     ),
 }
 PROBLEMS = _REFUSED | {
-    (404, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The tenant has no source of that name."),
+    (404, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The tenant has nothing of that name."),
 }
 
 
@@ -73,7 +73,7 @@ class SourceView(Endpoint):
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> HttpResponse:
-        return _detail(own_source(self.caller(request), name))
+        return told_of_source(own_source(self.caller(request), name))
 
 
 class PauseView(Endpoint):
@@ -93,7 +93,7 @@ class PauseView(Endpoint):
         if source.active:
             sources.pause(source)
             record("source.pause", source, tenant=source.tenant)
-        return _detail(source)
+        return told_of_source(source)
 
 
 class ResumeView(Endpoint):
@@ -120,7 +120,7 @@ class ResumeView(Endpoint):
             except sources.Archived as error:
                 raise Problem(409, "source_archived", str(error)) from error
             record("source.resume", source, tenant=source.tenant)
-        return _detail(source)
+        return told_of_source(source)
 
 
 class QuarantineView(Endpoint):
@@ -169,7 +169,8 @@ def own_source(caller: Caller, name: str) -> Source:
     return source
 
 
-def _detail(source: Source) -> HttpResponse:
+def told_of_source(source: Source) -> HttpResponse:
+    """How it is, with its partitions."""
     (status,) = source_status(Source.objects.filter(tenant=source.tenant_id, pk=source.pk))
     found: dict[str, Any] = asdict(status) | {
         "quarantine_limit": source.quarantine_limit,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from django.core.management.base import CommandError
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
-from ingestion.models import Connection, Source
+from ingestion.models import Connection, Source, Table
 
 
 def named_source(text: str) -> Source:
@@ -21,6 +22,18 @@ def named_source(text: str) -> Source:
     )
     if found is None:
         msg = f"There is no source {text}. Write TENANT.SOURCE; `manage.py status` lists them all."
+        raise CommandError(msg)
+    return found
+
+
+def named_table(text: str) -> Table:
+    """The table that ``TENANT.TABLE`` names; raises CommandError."""
+    tenant, _, name = text.partition(".")
+    tables = Table.across_tenants.select_related("tenant__warehouse")
+    found = tables.filter(tenant__slug=tenant, name=name).first()
+    if found is None:
+        known = ", ".join(map(str, tables.order_by("tenant__slug", "name")[:20])) or "none yet"
+        msg = f"There is no table {text!r}. Give TENANT.TABLE. There are: {known}."
         raise CommandError(msg)
     return found
 
@@ -40,6 +53,20 @@ def named_connection(text: str) -> Connection:
         )
         raise CommandError(msg)
     return one
+
+
+#: What can be deleted and archived, and who finds it by its name.
+_FINDERS: dict[str, Callable[[str], Source | Table | Connection]] = {
+    "source": named_source,
+    "table": named_table,
+    "connection": named_connection,
+}
+KINDS = tuple(_FINDERS)
+
+
+def named(kind: str, text: str) -> Source | Table | Connection:
+    """What ``text`` names among the objects of one of the ``KINDS``; raises CommandError."""
+    return _FINDERS[kind](text)
 
 
 def time_of(text: str) -> datetime | None:

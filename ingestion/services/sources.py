@@ -37,9 +37,7 @@ def resume(source: Source) -> None:
         )
         source.refresh_from_db(fields=["archived_at"])
         if not changed:
-            msg = (
-                f"{source} is archived. Take it out of the archive first, on its page in the admin."
-            )
+            msg = f"{source} is archived. Take it out of the archive first: restore it."
             raise Archived(msg)
         retry(source)
     source.refresh_from_db(fields=["active", "paused_reason", "counted_from"])
@@ -60,6 +58,10 @@ def archive(source: Source) -> None:
 
 
 def restore(source: Source) -> None:
-    """Take it out of the archive. It stays paused, at the position where it was."""
-    Source.across_tenants.filter(pk=source.pk).update(archived_at=None, paused_reason="")
-    source.archived_at, source.paused_reason = None, ""
+    """Take it out of the archive. It stays paused, at the position where it was.
+
+    To repeat it changes nothing.
+    """
+    archived = Source.across_tenants.filter(pk=source.pk, archived_at__isnull=False)
+    archived.update(archived_at=None, paused_reason="")
+    source.refresh_from_db(fields=["active", "paused_reason", "archived_at"])

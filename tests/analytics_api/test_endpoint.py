@@ -402,6 +402,13 @@ def test_openapi_describes_every_address(api: Any) -> None:
         "/api/v1/sources/{name}/resume",
         "/api/v1/sources/{name}/reset",
         "/api/v1/sources/{name}/quarantine",
+        "/api/v1/sources/{name}/archive",
+        "/api/v1/sources/{name}/restore",
+        "/api/v1/sources/{name}/delete",
+        "/api/v1/tables/{name}/archive",
+        "/api/v1/tables/{name}/delete",
+        "/api/v1/connections/{name}/archive",
+        "/api/v1/connections/{name}/delete",
     }
     scheme = next(iter(document["components"]["securitySchemes"].values()))
     assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")

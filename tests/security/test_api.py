@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics_api import selectors
-from ingestion.models import Source
+from ingestion.models import Connection, Source
 from ingestion.models.spool import SpooledEvents
 from tenants import keys
 from tenants.models import Scope, TenantStatus
@@ -43,6 +43,16 @@ class Cast:
             who.publish("above", "SELECT who FROM events WHERE n > {least:UInt32}")
             table = who.tenant.tables.get(name="events")
             Source.objects.create(tenant=who.tenant, name=source, table=table)
+        on = Connection.objects.create(
+            tenant=other.tenant, name="wire", kind="kafka", addresses=f"{CANARY}:9092"
+        )
+        Source.objects.create(
+            tenant=other.tenant,
+            name=f"{CANARY}_topic",
+            connection=on,
+            stream=CANARY,
+            table=other.tenant.tables.get(name="events"),
+        )
         mine.publish("own", "SELECT n FROM events")
         other.publish("secret", f"SELECT who, '{CANARY}' AS c FROM events", description=CANARY)
         database = other.tenant.warehouse.database
@@ -95,7 +105,13 @@ class Cast:
         database = self.other.tenant.warehouse.database
         return (
             warehouse.rows(f"SELECT count() AS c, sum(n) AS s FROM {database}.events"),
-            list(Source.objects.filter(tenant=self.other.tenant).values_list("active", "error")),
+            list(
+                Source.objects.filter(tenant=self.other.tenant).values(
+                    "active", "archived_at", "error"
+                )
+            ),
+            self.other.tenant.tables.count(),
+            Connection.objects.filter(tenant=self.other.tenant).count(),
             SpooledEvents.objects.filter(partition__source__tenant=self.other.tenant).count(),
             self.other.tenant.saved_queries.count(),
         )

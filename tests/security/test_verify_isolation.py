@@ -15,8 +15,8 @@ from django.urls import path
 
 from analytics_api import selectors
 from analytics_api.models import SavedQuery
-from ingestion.api import sources
-from ingestion.models import Source, Table
+from ingestion.api import removal, sources
+from ingestion.models import Connection, Source, Table
 from millrace.embedded.pytest_plugin import HOME
 from millrace.isolation import routes as isolation_routes
 from millrace.management.commands import verify_isolation
@@ -26,7 +26,7 @@ from tenants.warehouse import client
 
 pytestmark = [pytest.mark.security, pytest.mark.django_db]
 
-_COUNTED = (Tenant, Warehouse, Table, Source, SavedQuery, APIKey)
+_COUNTED = (Tenant, Warehouse, Connection, Table, Source, SavedQuery, APIKey)
 
 
 @pytest.fixture(autouse=True)
@@ -110,6 +110,16 @@ def _source_of_anybody(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(sources, "own_source", own_source)
 
 
+def _table_of_anybody(patched: pytest.MonkeyPatch) -> None:
+    def own(model: Any, _: Any, name: str) -> Any:
+        found = model.across_tenants.filter(name=name).order_by("-pk").first()
+        if found is None:
+            raise sources.not_found(f"There is no {model._meta.verbose_name} of that name.")
+        return found
+
+    patched.setattr(removal, "_own", own)
+
+
 def _cache_by_name_alone(patched: pytest.MonkeyPatch) -> None:
     get = selectors._recent.get
     patched.setattr(selectors._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
@@ -143,6 +153,8 @@ def _suspended_tenants_that_are_served(patched: pytest.MonkeyPatch) -> None:
         (_query_of_anybody, "query", "GET /api/v1/queries/<str:name>"),
         (_list_of_everybody, "queries", "GET /api/v1/queries"),
         (_source_of_anybody, "source", "/api/v1/sources/<str:name>"),
+        (_table_of_anybody, "delete-table", "/api/v1/tables/<str:name>/delete"),
+        (_table_of_anybody, "archive-connection", "/api/v1/connections/<str:name>/archive"),
         (_cache_by_name_alone, "query", "/api/v1/queries/<str:name>"),
         (_another_word_for_what_is_anothers, "query", "tells that another tenant has something"),
         (_expired_keys_that_open, "queries", "an expired key"),

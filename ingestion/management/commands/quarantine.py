@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table as Lines
 
 from ingestion import quarantine
+from ingestion.management.named import named_table
 from ingestion.models import Source, Table
 from ingestion.quarantine import Group
 from tenants.warehouse.errors import WarehouseError
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON array.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        table = _table(options["table"])
+        table = named_table(options["table"])
         source = _source(table, options["source"]) if options["source"] else None
         try:
             found = quarantine.groups(table, source=source)
@@ -46,17 +47,6 @@ class Command(BaseCommand):
         width = None if self.stdout.isatty() else 200
         Console(file=self.stdout, width=width).print(_lines(found))  # type: ignore[arg-type]
         self.stdout.write(f"Messages are kept for {days}.")
-
-
-def _table(text: str) -> Table:
-    tenant, _, name = text.partition(".")
-    tables = Table.across_tenants.select_related("tenant__warehouse")
-    found = tables.filter(tenant__slug=tenant, name=name).first()
-    if found is None:
-        known = ", ".join(map(str, tables.order_by("tenant__slug", "name")[:20])) or "none yet"
-        msg = f"There is no table {text!r}. Give TENANT.TABLE. There are: {known}."
-        raise CommandError(msg)
-    return found
 
 
 def _source(table: Table, name: str) -> Source:

@@ -10,7 +10,7 @@ from string import Template
 
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from ingestion.models import Column, Source, Table
+from ingestion.models import Column, Connection, Source, Table
 from ingestion.provision import provision_table
 from ingestion.services.tables import delete_table
 from tenants.models import APIKey, Tenant, TenantStatus, Warehouse
@@ -31,8 +31,9 @@ class CannotPlant(Exception):
 class Planted:
     """One tenant and what it was given; ``word`` stands in each of its ``count`` rows.
 
-    ``shared`` is the name of a query, and ``stream`` that of a source, that every tenant has;
-    ``own_query`` and ``own_source`` are names that it alone has, all of one length.
+    ``shared`` is the name of a query, a table and a connection, and ``stream`` that of a source,
+    that every tenant has; ``own_query``, ``own_source``, ``own_table`` and ``own_connection`` are
+    names that it alone has, all of one length.
     """
 
     tenant: Tenant
@@ -42,6 +43,8 @@ class Planted:
     stream: str
     own_query: str
     own_source: str
+    own_table: str
+    own_connection: str
     keys: list[APIKey] = field(default_factory=list)
 
     @property
@@ -54,6 +57,8 @@ class Planted:
             self.word,
             self.own_query,
             self.own_source,
+            self.own_table,
+            self.own_connection,
             self.warehouse.database,
             self.warehouse.password,
             *(key.prefix for key in self.keys),
@@ -75,6 +80,8 @@ def planted(tenants: Sequence[Tenant]) -> Iterator[list[Planted]]:
                 stream=f"isolation_{run}",
                 own_query=f"isolation_{run}_q{number}",
                 own_source=f"isolation_{run}_s{number}",
+                own_table=f"isolation_{run}_t{number}",
+                own_connection=f"isolation_{run}_c{number}",
             )
             made.append(one)
             _plant(one)
@@ -85,13 +92,13 @@ def planted(tenants: Sequence[Tenant]) -> Iterator[list[Planted]]:
 
 
 def _plant(one: Planted) -> None:
-    table = Table.objects.create(tenant=one.tenant, name=one.shared)
-    Column.objects.create(table=table, name="word", type="String")
-    provision_table(table)
-    table.refresh_from_db()
-    if not table.applied:
-        msg = f"The table of the check could not be made in {one.warehouse}: {table.error}"
-        raise CannotPlant(msg)
+    table = _table(one, one.shared)
+    _table(one, one.own_table)
+    for name in (one.shared, one.own_connection):
+        # Nothing is read from it, so that nobody ever goes there.
+        Connection.objects.create(
+            tenant=one.tenant, name=name, kind="kafka", addresses="isolation.invalid:9092"
+        )
     with translated():
         client.admin().insert(
             one.shared,
@@ -109,12 +116,25 @@ def _plant(one: Planted) -> None:
         publish(query)
 
 
+def _table(one: Planted, name: str) -> Table:
+    table = Table.objects.create(tenant=one.tenant, name=name)
+    Column.objects.create(table=table, name="word", type="String")
+    provision_table(table)
+    table.refresh_from_db()
+    if not table.applied:
+        msg = f"The table of the check could not be made in {one.warehouse}: {table.error}"
+        raise CannotPlant(msg)
+    return table
+
+
 def _take_away(one: Planted) -> None:
     APIKey.objects.filter(tenant=one.tenant, pk__in=[key.pk for key in one.keys]).delete()
     names = [one.shared, one.own_query]
     SavedQuery.objects.filter(tenant=one.tenant, name__in=names).delete()
     Source.objects.filter(tenant=one.tenant, name__in=[one.stream, one.own_source]).delete()
-    for table in Table.objects.filter(tenant=one.tenant, name=one.shared):
+    connections = [one.shared, one.own_connection]
+    Connection.objects.filter(tenant=one.tenant, name__in=connections).delete()
+    for table in Table.objects.filter(tenant=one.tenant, name__in=[one.shared, one.own_table]):
         delete_table(table)
 
 

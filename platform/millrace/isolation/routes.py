@@ -46,6 +46,10 @@ class Route:
             return (one.keys[0].prefix,)
         if self.parameters == ("slug",):
             return (one.tenant.slug,)
+        if self.pattern.startswith("api/v1/tables/"):
+            return (one.own_table,)
+        if self.pattern.startswith("api/v1/connections/"):
+            return (one.own_connection,)
         return (one.own_query, one.own_source) if self.parameters else ()
 
     def shared(self, one: Planted) -> str:

@@ -272,6 +272,7 @@ def test_a_key_without_the_scope_sees_no_usage_and_one_of_another_tenant_none_of
     [
         *(("post", one) for one in ("events/events", "queries/all", "sources/events/reset")),
         *(("post", one) for one in ("sources/events/pause", "sources/events/resume")),
+        *(("post", one) for one in ("sources/events/archive", "tables/events/delete")),
         ("get", "usage"),
     ],
 )
