@@ -37,7 +37,10 @@ def resume(source: Source) -> None:
         )
         source.refresh_from_db(fields=["archived_at"])
         if not changed:
-            msg = f"{source} is archived. Take it out of the archive first: restore it."
+            msg = (
+                f"{source} is archived. Take it out of the archive first: on its page in the "
+                f"admin, by the API, or by manage.py restore {source}."
+            )
             raise Archived(msg)
         retry(source)
     source.refresh_from_db(fields=["active", "paused_reason", "counted_from"])

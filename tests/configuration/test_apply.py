@@ -15,7 +15,8 @@ from secured_brokers.certificates import Authority
 from analytics_api.models import SavedQuery
 from ingestion import rehearsal
 from ingestion.models import Connection, Source, Table
-from tenants.models import Tenant
+from ingestion.services import sources
+from tenants.models import AuditEntry, Tenant
 from tenants.warehouse import client
 from tenants.warehouse.provision import remove
 
@@ -193,6 +194,83 @@ def test_a_query_that_clickhouse_refuses_is_said_at_its_line(file: Path, slug: s
     file.write_text(FILE.format(slug=slug))
     apply(file)
     assert SavedQuery.objects.get(tenant__slug=slug).is_published
+
+
+# --- An archived source -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def archived(file: Path, slug: str) -> Source:
+    apply(file)
+    source = Source.objects.get(tenant__slug=slug, name="orders")
+    sources.archive(source)
+    return source
+
+
+RUNNING = "stream: orders, table: orders, active: true}"
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_file_resumes_no_archived_source_and_then_changes_nothing_else(
+    dry_run: bool, archived: Source, file: Path, slug: str
+) -> None:
+    text = file.read_text().replace("stream: orders, table: orders}", RUNNING)
+    file.write_text(text.replace("Acme Inc.", "Acme Ltd."))
+    said = refused(file, dry_run=dry_run)
+    assert f"acme.yaml:20:75: {slug}.orders is archived. Take it out of the archive first" in said
+    assert f"manage.py restore {slug}.orders" in said
+    assert "Nothing was changed." in said
+    archived.refresh_from_db()
+    assert (archived.is_archived, archived.active) == (True, False)
+    assert Tenant.objects.get(slug=slug).name == "Acme Inc."
+    assert not AuditEntry.objects.filter(action="tenant.change").exists()
+    call_command("restore", str(archived), stdout=io.StringIO())
+    assert "active: False → True" in apply(file, dry_run=dry_run)
+    archived.refresh_from_db()
+    assert (archived.is_archived, archived.active) == (False, not dry_run)
+
+
+@pytest.mark.parametrize("active", ["", ", active: false"])
+def test_a_file_that_does_not_resume_it_may_name_and_change_it(
+    active: str, archived: Source, file: Path, slug: str
+) -> None:
+    written = "stream: orders, table: orders"
+    text = file.read_text().replace(f"{written}}}", f"{written}{active}}}")
+    file.write_text(text)
+    assert "Nothing to do" in apply(file)
+    file.write_text(text.replace(f"{written}{active}", f"{written}{active}, quarantine_limit: 7"))
+    assert "quarantine_limit: 50 → 7" in apply(file)
+    archived.refresh_from_db()
+    assert (archived.is_archived, archived.active) == (True, False)
+    assert archived.quarantine_limit == 7
+
+
+def test_a_tenant_with_an_archived_source_is_exported_and_applied_without_a_change(
+    archived: Source, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = tmp_path / "again.yaml"
+    again.write_text(exported(slug))
+    monkeypatch.setenv(f"{slug}_BROKER_PASSWORD".upper(), "s3cret")
+    assert "Nothing to do" in apply(again)
+    archived.refresh_from_db()
+    assert archived.is_archived
+
+
+def test_a_source_that_is_archived_while_a_file_is_applied_is_refused_too(
+    archived: Source, file: Path, slug: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources.restore(archived)
+    resume = sources.resume
+
+    def too_late(source: Source) -> None:
+        sources.archive(Source.objects.get(pk=source.pk))
+        resume(source)
+
+    monkeypatch.setattr(sources, "resume", too_late)
+    text = file.read_text().replace("stream: orders, table: orders}", RUNNING)
+    file.write_text(text.replace("Acme Inc.", "Acme Ltd."))
+    assert f"{slug}.orders is archived" in refused(file)
+    assert Tenant.objects.get(slug=slug).name == "Acme Inc."
 
 
 # --- All or nothing -----------------------------------------------------------------------------

@@ -163,11 +163,12 @@ def source(part: Part, owner: Tenant) -> list[Change]:
     if wanted["table"] is None or ("connection" in part and wanted["connection"] is None):
         return []
     changes = _save(part, row, "source", f"{owner.slug}.{name}", wanted)
-    if row.is_archived and part.get("active", False):
-        part.mistake(("active",), "It is archived: take it out of the archive in the admin first.")
-        return []
     if row.pk and "active" in part and row.active != part["active"]:
-        (sources.resume if part["active"] else sources.pause)(row)
+        try:
+            (sources.resume if part["active"] else sources.pause)(row)
+        except sources.Archived as error:
+            part.mistake(("active",), str(error))
+            return []
         change = {"active": (not part["active"], part["active"])}
         changes.append(Change("source", f"{owner.slug}.{name}", False, change, row))
     return changes
