@@ -15,8 +15,10 @@ from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
 
-def readers(tenant: Tenant, tables: Collection[str]) -> list[str]:
+def readers(tenant: Tenant, tables: Collection[str], word: str = "") -> list[str]:
     """Names of the tenant's published queries that read any of these tables, in order.
+
+    Given a ``word``, such as a column's name, only those that say it.
 
     The guard tells it from the statement's tree. Of a statement that it can't read (of an earlier
     release, or because ClickHouse does not answer), a table's name in the text is enough: rather
@@ -26,7 +28,11 @@ def readers(tenant: Tenant, tables: Collection[str]) -> list[str]:
     versions = {
         one.name: one.published for one in rows.select_related("published").order_by("name")
     }
-    named = {name: one for name, one in versions.items() if one and _names_any(one, tables)}
+    named = {
+        name: one
+        for name, one in versions.items()
+        if one and _says(one, tables) and _says(one, [word])
+    }
     if not named or not hasattr(tenant, "warehouse"):
         return list(named)
     database, known, ask = tenant.warehouse.database, tables, None
@@ -35,10 +41,10 @@ def readers(tenant: Tenant, tables: Collection[str]) -> list[str]:
     return [name for name, one in named.items() if _reads(one, tables, known, database, ask)]
 
 
-def _names_any(version: SavedQueryVersion, tables: Collection[str]) -> bool:
-    """Whether the text, or what may be put into it, has a table's name anywhere."""
+def _says(version: SavedQueryVersion, names: Collection[str]) -> bool:
+    """Whether the text, or what may be put into it, has one of the names anywhere."""
     texts = [version.sql, *(name for one in version.parameters for name in one.get("allowed", ()))]
-    return any(table in text for table in tables for text in texts)
+    return any(name in text for name in names for text in texts)
 
 
 def _reads(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+from ingestion.api.kept_columns import KeptColumnsView
 from ingestion.api.removal import (
     ArchiveConnectionView,
     ArchiveSourceView,
@@ -29,6 +30,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sources/<str:name>/restore", RestoreSourceView.as_view(), name="restore-source"),
     path("sources/<str:name>/delete", DeleteSourceView.as_view(), name="delete-source"),
     path("tables/<str:name>/archive", ArchiveTableView.as_view(), name="archive-table"),
+    path("tables/<str:name>/kept-columns", KeptColumnsView.as_view(), name="kept-columns"),
     path("tables/<str:name>/delete", DeleteTableView.as_view(), name="delete-table"),
     path(
         "connections/<str:name>/archive",

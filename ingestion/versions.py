@@ -104,6 +104,16 @@ def _is_needed(version: TableVersion) -> bool:
     return batches.exists() or chunks.exists()
 
 
+def may_type_into(table: Table, column: str) -> bool:
+    """Whether a batch is open, or may yet be announced, for a version that has the column.
+
+    Of a version whose pipeline was dropped nothing can be announced any more (``superseded``); a
+    batch that names it all the same would be inserted past the views.
+    """
+    having = (one for one in table.versions.all() if column in {each.name for each in read(one)})
+    return any(one.dropped_at is None or _is_needed(one) for one in having)
+
+
 def drop_superseded(table: Table, spec: ddl.TableSpec) -> None:
     """Drop the pipelines that no batch needs any more; raises WarehouseError. Safe to repeat.
 

@@ -6,15 +6,17 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.postgres.forms import SimpleArrayField
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
-from ingestion.admin import misfits
+from ingestion.admin import keeping, misfits
 from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
@@ -122,9 +124,16 @@ class TableAdmin(RemovableAdmin):
     # --- The quarantine -------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.quarantine_view)
-        route = path("<path:object_id>/quarantine/", view, name="ingestion_table_quarantine")
-        return [route, *super().get_urls()]
+        pages = {"quarantine": self.quarantine_view, "kept": self.kept_view}
+        routes = [
+            path(
+                f"<path:object_id>/{name}/",
+                self.admin_site.admin_view(view),
+                name=f"ingestion_table_{name}",
+            )
+            for name, view in pages.items()
+        ]
+        return [*routes, *super().get_urls()]
 
     def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """The messages that did not fit, by reason and column, of one source or all."""
@@ -141,6 +150,33 @@ class TableAdmin(RemovableAdmin):
         }
         return TemplateResponse(request, "millrace/quarantine.html", context)
 
+    def kept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """The columns that are not described any more; one of them is dropped after a question."""
+        table = self.get_object(request, unquote(object_id))
+        if table is None or not self.has_view_permission(request, table):
+            raise Http404
+        may_drop, trouble = self.has_delete_permission(request, table), ""
+        here = reverse("admin:ingestion_table_kept", args=[table.pk])
+        if request.method == "POST":
+            if not may_drop:
+                raise PermissionDenied
+            told, trouble = keeping.done(table, request.POST.get("column", ""))
+            if told:
+                messages.success(request, told)
+                self.log_act(request, table, "drop_column", told)
+                return redirect(here)
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"Columns that {table} keeps",
+            "table": table,
+            "page": self.page_of(table),
+            "here": here,
+            "may_drop": may_drop,
+            "trouble": trouble,
+            **keeping.context(table, request.GET.get("column", "") if may_drop else ""),
+        }
+        return TemplateResponse(request, "millrace/kept_columns.html", context)
+
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         address = reverse("admin:ingestion_table_quarantine", args=[obj.pk])
         return {
@@ -153,6 +189,7 @@ class TableAdmin(RemovableAdmin):
                 ),
                 ("Did not fit", display.linked(address, "See the quarantine")),
                 ("Kept there for", f"{obj.quarantine_days} days"),
+                *_kept(obj),
             ],
             "trouble": obj.error,
             "remarks": checks.remarks(obj),
@@ -173,6 +210,14 @@ class TableAdmin(RemovableAdmin):
     @admin.display(description="Last error")
     def error_line(self, table: Table) -> SafeString:
         return display.trouble(table.error)
+
+
+def _kept(table: Table) -> list[tuple[str, Any]]:
+    """Columns that stand in ClickHouse and are not described any more, where there are some."""
+    if not (names := keeping.names(table)):
+        return []
+    address = reverse("admin:ingestion_table_kept", args=[table.pk])
+    return [("Columns without a description", display.linked(address, names))]
 
 
 def _version(table: Table) -> str:

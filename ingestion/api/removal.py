@@ -8,7 +8,7 @@ nothing, since rows and counts go beyond what it may see.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -29,7 +29,7 @@ from ingestion.api.sources import PROBLEM, PROBLEMS, own_source, told_of_source
 from ingestion.errors import IngestionError
 from ingestion.models import Connection, Table
 from ingestion.services import removal, sources
-from ingestion.services.removal import Preview, Removable
+from ingestion.services.removal import Removable
 from tenants.api.authentication import Caller
 from tenants.api.body import read, read_nothing
 from tenants.api.endpoint import Endpoint
@@ -92,20 +92,17 @@ class _Delete(Endpoint):
                     "rows": found.rows,
                     "books": found.books,
                     "stays": found.stays,
-                    **_failing(found, caller),
+                    **failing(found.queries, caller),
                     "left": left,
                 }
             ).data
         )
 
 
-def _failing(found: Preview, caller: Caller) -> dict[str, Any]:
+def failing(queries: Sequence[str], caller: Caller) -> dict[str, Any]:
     """By name those that the key may run; the others are counted."""
-    shown = [name for name in found.queries if caller.may_run(name)][: removal.SHOWN_QUERIES]
-    return {
-        "failing_queries": shown,
-        "further_failing_queries": len(found.queries) - len(shown),
-    }
+    shown = [name for name in queries if caller.may_run(name)][: removal.SHOWN_QUERIES]
+    return {"failing_queries": shown, "further_failing_queries": len(queries) - len(shown)}
 
 
 @contextmanager
@@ -117,17 +114,18 @@ def _translated() -> Iterator[None]:
     except removal.StoppedHalfWay as error:
         log.warning("%s", error)
         detail = "It stopped half-way: some of it may be gone, and its sources stay paused. "
-        raise _later("stopped_half_way", f"{detail}Delete it again.", 5) from error
+        raise later("stopped_half_way", f"{detail}Delete it again.") from error
     except IngestionError as error:
-        raise _later("busy", str(error), 5) from error
+        raise later("busy", str(error)) from error
     except WarehouseError as error:
         log.warning("Deletion: %s", error)
         detail = "The engine does not answer, or has refused. Nothing was deleted. Try again later."
-        raise _later("unavailable", detail, 5) from error
+        raise later("unavailable", detail) from error
 
 
-def _later(code: str, detail: str, seconds: int) -> Problem:
-    return Problem(503, code, detail, headers={"Retry-After": str(seconds)})
+def later(code: str, detail: str) -> Problem:
+    """What may be tried again in a moment."""
+    return Problem(503, code, detail, headers={"Retry-After": "5"})
 
 
 # --- Sources ------------------------------------------------------------------------------------
@@ -196,7 +194,7 @@ class ArchiveTableView(_Archive):
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Preview it, or do it."""
-        return self.archived(request, _own(Table, self.caller(request), name))
+        return self.archived(request, own(Table, self.caller(request), name))
 
 
 class DeleteTableView(_Delete):
@@ -210,7 +208,7 @@ class DeleteTableView(_Delete):
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Preview it, or do it."""
-        table = _own(Table, self.caller(request), name)
+        table = own(Table, self.caller(request), name)
         return self.deleted(request, table, read(TableRemovalRequestSerializer, request))
 
 
@@ -225,7 +223,7 @@ class ArchiveConnectionView(_Archive):
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Preview it, or do it."""
-        return self.archived(request, _own(Connection, self.caller(request), name))
+        return self.archived(request, own(Connection, self.caller(request), name))
 
 
 class DeleteConnectionView(_Delete):
@@ -239,11 +237,11 @@ class DeleteConnectionView(_Delete):
     )
     def post(self, request: Request, name: str) -> HttpResponse:
         """Preview it, or do it."""
-        connection = _own(Connection, self.caller(request), name)
+        connection = own(Connection, self.caller(request), name)
         return self.deleted(request, connection, read(RemovalRequestSerializer, request))
 
 
-def _own(model: type[Table | Connection], caller: Caller, name: str) -> Any:
+def own(model: type[Table | Connection], caller: Caller, name: str) -> Any:
     """The tenant's own of that name: a shared connection is the operator's to delete."""
     rows = model.across_tenants.filter(tenant=caller.tenant_id, name=name)
     found = rows.select_related("tenant__warehouse").first() if caller.sources is None else None

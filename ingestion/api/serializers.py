@@ -262,3 +262,32 @@ class RemovalSerializer(serializers.Serializer[Any]):
     left = serializers.ListField(
         child=serializers.CharField(), help_text="What had to be left, and what to do about it."
     )
+
+
+# --- Columns that are not described -------------------------------------------------------------
+
+
+class DropColumnSerializer(serializers.Serializer[Any]):
+    closed = True
+
+    column = Text(max_length=100)
+    confirm = Text(max_length=100, allow_blank=True, default="", help_text="Its name, again.")
+
+
+class KeptColumnSerializer(serializers.Serializer[Any]):
+    """Of a ``KeptColumn``."""
+
+    name = serializers.CharField()
+    type = serializers.CharField()
+    hindrance = serializers.CharField(
+        allow_blank=True, help_text="Why it can't be dropped now; empty: it can."
+    )
+    failing_queries = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="Saved queries that read the table and name the column; 20 at most.",
+    )
+    further_failing_queries = serializers.IntegerField(help_text="How many more.")
+
+
+class KeptColumnsSerializer(serializers.Serializer[Any]):
+    columns = KeptColumnSerializer(many=True)

@@ -309,7 +309,7 @@ def _queries(obj: Removable) -> list[str]:
     if not isinstance(obj, Table):
         return []
     gone = (obj.name, names.quarantine(obj.name))
-    return sorted({name for read in registry.readers for name in read(obj.tenant, gone)})
+    return sorted({name for read in registry.readers for name in read(obj.tenant, gone, "")})
 
 
 def _spooled(found: Sequence[Source]) -> int:

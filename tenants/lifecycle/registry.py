@@ -59,8 +59,9 @@ Rows = Callable[[Tenant], Iterable[Mapping[str, Any]]]
 Finder = Callable[[Tenant, str, str], list[Place]]
 #: What an erasure can't reach, as sentences for its report.
 Remark = Callable[[Tenant], list[str]]
-#: Names of what answers a tenant's callers from any of these ClickHouse tables.
-Reader = Callable[[Tenant, Collection[str]], list[str]]
+#: Names of what answers a tenant's callers from any of these ClickHouse tables; given a word,
+#: only of what says it, too.
+Reader = Callable[[Tenant, Collection[str], str], list[str]]
 
 stores: list[Store] = []
 definitions: dict[str, Definition] = {}

@@ -407,6 +407,7 @@ def test_openapi_describes_every_address(api: Any) -> None:
         "/api/v1/sources/{name}/delete",
         "/api/v1/tables/{name}/archive",
         "/api/v1/tables/{name}/delete",
+        "/api/v1/tables/{name}/kept-columns",
         "/api/v1/connections/{name}/archive",
         "/api/v1/connections/{name}/delete",
     }

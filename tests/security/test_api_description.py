@@ -121,7 +121,7 @@ def attack(installation: Any, key: str, paths: str, folder: Path) -> str:
     ("paths", "key", "operations"),
     [
         # A key that finds itself in the list would revoke itself, and get 401 from then on.
-        ("^/api/v1/(?!tenants|keys/.*/(revoke|rotate))", 0, 24),
+        ("^/api/v1/(?!tenants|keys/.*/(revoke|rotate))", 0, 26),
         ("^/api/v1/keys", 1, 5),
         ("^/api/v1/tenants", 2, 11),
     ],

@@ -15,7 +15,7 @@ from django.urls import path
 
 from analytics_api import selectors
 from analytics_api.models import SavedQuery
-from ingestion.api import removal, sources
+from ingestion.api import kept_columns, removal, sources
 from ingestion.models import Connection, Source, Table
 from millrace.embedded.pytest_plugin import HOME
 from millrace.isolation import routes as isolation_routes
@@ -117,7 +117,8 @@ def _table_of_anybody(patched: pytest.MonkeyPatch) -> None:
             raise sources.not_found(f"There is no {model._meta.verbose_name} of that name.")
         return found
 
-    patched.setattr(removal, "_own", own)
+    for module in (removal, kept_columns):
+        patched.setattr(module, "own", own)
 
 
 def _cache_by_name_alone(patched: pytest.MonkeyPatch) -> None:
@@ -154,6 +155,7 @@ def _suspended_tenants_that_are_served(patched: pytest.MonkeyPatch) -> None:
         (_list_of_everybody, "queries", "GET /api/v1/queries"),
         (_source_of_anybody, "source", "/api/v1/sources/<str:name>"),
         (_table_of_anybody, "delete-table", "/api/v1/tables/<str:name>/delete"),
+        (_table_of_anybody, "kept-columns", "/api/v1/tables/<str:name>/kept-columns"),
         (_table_of_anybody, "archive-connection", "/api/v1/connections/<str:name>/archive"),
         (_cache_by_name_alone, "query", "/api/v1/queries/<str:name>"),
         (_another_word_for_what_is_anothers, "query", "tells that another tenant has something"),
