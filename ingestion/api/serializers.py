@@ -270,7 +270,7 @@ class RemovalSerializer(serializers.Serializer[Any]):
 class DropColumnSerializer(serializers.Serializer[Any]):
     closed = True
 
-    column = Text(max_length=100)
+    column = Text(min_length=1, max_length=100)
     confirm = Text(max_length=100, allow_blank=True, default="", help_text="Its name, again.")
 
 

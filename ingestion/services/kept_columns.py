@@ -21,6 +21,7 @@ from ingestion.models import Table
 from tenants.audit import record
 from tenants.lifecycle import registry
 from tenants.warehouse import client
+from tenants.warehouse.errors import WarehouseError
 
 _COLUMNS = (
     "SELECT name, type, is_in_partition_key OR is_in_sorting_key OR is_in_primary_key "
@@ -67,7 +68,7 @@ def kept_columns(table: Table) -> list[KeptColumn]:
     } - described
     if not former or not table.applied or not hasattr(table.tenant, "warehouse"):
         return []
-    bound = {"database": table.tenant.warehouse.database, "table": table.name}
+    bound = _place(table)
     stands = [one for one in client.rows(_COLUMNS, bound) if one["name"] in former]
     if not stands:
         return []
@@ -95,8 +96,8 @@ def failing_queries(table: Table, name: str) -> list[str]:
 def drop_column(table: Table, name: str, confirmation: str) -> KeptColumn:
     """Drop a kept column with its data, on all parts; ``confirmation`` is its name.
 
-    Returns what it was. Raises NotConfirmed, CannotDrop, TableBusy and WarehouseError; after the
-    last ClickHouse may go on with it. Safe to repeat.
+    Returns what it was, once every replica has rewritten its parts, or goes on with that. Raises
+    NotConfirmed, CannotDrop, TableBusy and WarehouseError. Safe to repeat.
     """
     if confirmation != name:
         msg = f"To drop column {name} of {table}, give its name: {name}. Nothing was dropped."
@@ -113,12 +114,22 @@ def drop_column(table: Table, name: str, confirmation: str) -> KeptColumn:
         place = f"{quoted(table.tenant.warehouse.database)}.{quoted(table.name)}"
         cluster = settings.CLICKHOUSE_CLUSTER
         on = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
-        client.execute([f"ALTER TABLE {place}{on} DROP COLUMN IF EXISTS {quoted(name)}"], _WAIT)
+        statement = f"ALTER TABLE {place}{on} DROP COLUMN IF EXISTS {quoted(name)}"
+        try:
+            client.execute([statement], _WAIT)
+        except WarehouseError:
+            # Once it is no column any more, parts are rewritten whether anybody waits or not.
+            if name in {one["name"] for one in client.rows(_COLUMNS, _place(table))}:
+                raise
     record("table.drop_column", table, tenant=table.tenant, detail={"column": name})
     return known[name]
 
 
 # --- Why it stays -------------------------------------------------------------------------------
+
+
+def _place(table: Table) -> dict[str, str]:
+    return {"database": table.tenant.warehouse.database, "table": table.name}
 
 
 def _applied(table: Table) -> set[str]:

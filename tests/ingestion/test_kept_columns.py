@@ -24,7 +24,7 @@ from ingestion.services import tables
 from ingestion.services.kept_columns import CannotDrop, NotConfirmed, drop_column, kept_columns
 from tenants.models import AuditEntry, Tenant
 from tenants.warehouse import client
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import WarehouseError, WarehouseUnreachable
 from tests.ingestion.running import consume, consume_until, crash_at_insert, numbers
 
 COLUMNS = [
@@ -199,6 +199,30 @@ def test_what_clickhouse_itself_refuses_changes_nothing(wide: Table) -> None:
         drop_column(wide, "note", "note")
     assert "note" in names_of(wide)
     assert not AuditEntry.objects.filter(action="table.drop_column").exists()
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_an_answer_that_does_not_come_is_no_answer(
+    begun: bool, wide: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_out(wide, "note")
+    pass_time(wide)
+    execute = client.execute
+
+    def lost(statements: Any, options: Any = None) -> None:
+        if begun:
+            execute(statements, options)
+        raise WarehouseUnreachable("ClickHouse does not answer.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(client, "execute", lost)
+        if begun:
+            drop_column(wide, "note", "note")
+        else:
+            with pytest.raises(WarehouseUnreachable):
+                drop_column(wide, "note", "note")
+    assert ("note" in names_of(wide)) is not begun
+    assert AuditEntry.objects.filter(action="table.drop_column").exists() is begun
 
 
 def test_queries_that_name_it_are_told(wide: Table) -> None:
