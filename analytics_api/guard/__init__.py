@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from analytics_api.guard import (
     calls,
@@ -90,8 +90,14 @@ def check_as_written(
     with _refusing_depth():
         guarded = _by_sqlglot(sql, tables, database)
         samples = {one.name: values.sample(one.type) for one in guarded.parameters}
-        engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
-    return guarded
+        reading = engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
+    # A row filter must hold for every table that either of the two readers sees: what sqlglot takes
+    # for a SELECT without a FROM, ClickHouse may take for a column and a table (`SELECT IN t`).
+    return replace(
+        guarded,
+        tables=guarded.tables | reading.tables,
+        has_prewhere=guarded.has_prewhere or reading.has_prewhere,
+    )
 
 
 @contextmanager

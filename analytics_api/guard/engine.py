@@ -6,8 +6,7 @@ writes that tree once more. Where both texts are the same, the tree has all that
 the text that runs is exactly what was checked. The author's text is bound as a value, never
 spliced, and none of these functions runs it.
 
-An older server is asked for ``EXPLAIN AST``, whose lines name every node, after sqlglot has read
-the text; what they don't name (the function of ``APPLY``) the tokens have shown already.
+An older server is asked for ``EXPLAIN AST`` after sqlglot has read the text (see ``explained``).
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analytics_api.guard import names, tree
+from analytics_api.guard import explained, statement, tree
 from analytics_api.guard.errors import QueryRefused
 from tenants.warehouse.errors import StatementFailed
 
@@ -104,56 +103,16 @@ def refusal(sql: str, error: StatementFailed) -> QueryRefused:
 
 def confirm(
     sql: str, samples: Mapping[str, str], ask: Ask, *, tables: Collection[str], database: str
-) -> None:
-    """Hold what ClickHouse reads in ``sql``, which sqlglot has read, to the lists."""
+) -> tree.Reading:
+    """Hold what ClickHouse reads in ``sql``, which sqlglot has read, to the lists; returns it."""
     row = _row(sql, _PARSE_SQL, ask)
     if row is not None:
-        tree.read(_tree(row), tables=tables, database=database)
-        return
+        return tree.read(_tree(row), tables=tables, database=database)
+    explained.check_applied(sql)
     try:
         lines = ask(f"EXPLAIN AST {sql}", samples)
     except StatementFailed as error:
         raise refusal(sql, error) from None
     texts = [str(next(iter(line.values()))) for line in lines]
-    check_explained(texts, tables=tables, database=database)
-
-
-_LINE = re.compile(r" *(?P<kind>[A-Za-z:]+)(?: (?P<name>[^ ]+))?")
-#: What EXPLAIN AST names besides.
-_EXPLAINED = tree.NODES | {"DataType", "NameTypePair"}
-
-
-def check_explained(lines: Collection[str], *, tables: Collection[str], database: str) -> None:
-    """Hold the lines of ``EXPLAIN AST`` against the allow-lists; raises QueryRefused."""
-    nodes = [(found["kind"], found["name"] or "") for found in map(_LINE.match, lines) if found]
-    ctes = {name for kind, name in nodes if kind == "WithElement"}
-    inside_table = False
-    for kind, name in nodes:
-        if kind not in _EXPLAINED:
-            raise _refused(f"ClickHouse reads {kind} in it, which is not allowed.")
-        if kind == "Function":
-            _check_function(name, table=inside_table)
-        if kind == "TableIdentifier":
-            _check_table(name.split("."), tables={*tables, *ctes}, own=tables, database=database)
-        inside_table = kind == "TableExpression"
-
-
-def _check_function(name: str, *, table: bool) -> None:
-    value = names.is_function(name) or name.lower() in tree.OPERATORS
-    if not (names.is_table_function(name) if table else value):
-        kind = "table function" if table else "function"
-        raise _refused(f"ClickHouse reads the {kind} {name} in it, which is not allowed.")
-
-
-def _check_table(
-    parts: list[str], *, tables: Collection[str], own: Collection[str], database: str
-) -> None:
-    known = (len(parts) == 1 and parts[0] in tables) or (
-        len(parts) == 2 and parts[0] == database and parts[1] in own
-    )
-    if not known:
-        raise _refused(f"ClickHouse reads the table {'.'.join(parts)} in it.")
-
-
-def _refused(message: str) -> QueryRefused:
-    return QueryRefused("engine", message)
+    ctes = statement.ctes_of(statement.parse(sql))
+    return explained.read(texts, ctes=ctes, tables=tables, database=database)

@@ -56,7 +56,7 @@ _GRAMMAR = re.compile(
     | (?P<comment>--[^\n]*|/\*.*?\*/)
     | (?P<parameter>\{[ ]*[A-Za-z_][A-Za-z0-9_]*[ ]*:[^{}]*\})
     | (?P<string>'(?:[^'\\]|\\.|'')*')
-    | (?P<quoted>`[^`\\]+`|"[^"\\]+")
+    | (?P<quoted>`[^`\\\n]+`|"[^"\\\n]+")
     | (?P<number>0[xX][0-9A-Fa-f]+|(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
     | (?P<word>[A-Za-z_][A-Za-z0-9_]*)
     | (?P<symbol>->|::|<=>|<=|>=|<>|!=|==|\|\||[()\[\],.;+\-*/%=<>?:])
@@ -156,7 +156,10 @@ def _checked(token: Token, sql: str) -> Token:
 def _unreadable(sql: str, position: int) -> QueryRefused:
     character = sql[position]
     if character in "'\"`":
-        msg = f"The quote {character} is not closed, or an identifier holds a quote or backslash."
+        msg = (
+            f"The quote {character} is not closed, or an identifier holds a quote, a backslash "
+            "or a line break."
+        )
         return QueryRefused("quote", msg, position)
     if sql.startswith("/*", position):
         return QueryRefused("comment", "The comment /* is not closed by */.", position)

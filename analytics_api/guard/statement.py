@@ -99,6 +99,8 @@ _NOT_ALLOWED_CLAUSES = {
     "pivots": "PIVOT is not part of ClickHouse's SQL.",
     "laterals": "LATERAL is not part of ClickHouse's SQL: use ARRAY JOIN.",
 }
+#: How sqlglot fails at a text, its own mistakes among them (``map(1 IN t)``: IndexError).
+_UNREADABLE = (SqlglotError, RecursionError, LookupError, ValueError, TypeError, AttributeError)
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
 
@@ -106,7 +108,7 @@ def parse(sql: str) -> exp.Expr:
     """The one SELECT of ``sql`` as a tree; raises QueryRefused."""
     try:
         found = [tree for tree in sqlglot.parse(sql, dialect=Dialect) if tree is not None]
-    except (SqlglotError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise _syntax_error(sql, error) from None
     if len(found) != 1:
         msg = f"A saved query is one statement; here are {len(found)}."
@@ -178,6 +180,11 @@ def _check_clauses(node: exp.Expr) -> None:
     for clause, message in _NOT_ALLOWED_CLAUSES.items():
         if node.args.get(clause):
             raise QueryRefused(f"clause_{clause}", message)
+
+
+def ctes_of(tree: exp.Expr) -> frozenset[str]:
+    """Names of its common table expressions."""
+    return frozenset(cte.alias for cte in tree.find_all(exp.CTE) if not cte.args.get("scalar"))
 
 
 def tables_of(tree: exp.Expr, *, tables: Collection[str], database: str) -> frozenset[str]:

@@ -56,10 +56,10 @@ NODES = frozenset(
 )
 #: What may hang on a query besides its SELECTs. SETTINGS at its end are taken off before.
 _CLAUSES = ("out_file", "settings", "settings_ast", "format_ast", "format", "compression")
-_IN = frozenset(
+IN = frozenset(
     f"{place}{word}" for place in ("", "global") for word in ("in", "notin", "nullin", "notnullin")
 )
-OPERATORS = _IN | {"lambda", "exists", "casewithexpression"}
+OPERATORS = IN | {"lambda", "exists", "casewithexpression"}
 _WORDS = {"settings": "SETTINGS", "settings_ast": "SETTINGS", "out_file": "INTO OUTFILE"}
 
 
@@ -233,7 +233,7 @@ class _Reader:
         if lower not in OPERATORS and not names.is_function(name):
             msg = f"The function {name} is not allowed in a saved query."
             raise QueryRefused("function", msg)
-        if lower in _IN and len(arguments) > 1:
+        if lower in IN and len(arguments) > 1:
             self._check_operand(arguments[1])
         if calls.is_by_name(name):
             calls.check_first(name, _text(arguments[0]) if arguments else None)

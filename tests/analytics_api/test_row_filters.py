@@ -14,6 +14,7 @@ from tenants.filters import FilterRefused
 from tenants.keys import change_key, create_key
 from tenants.rights import Rights, RightsRefused
 from tenants.warehouse import client
+from tenants.warehouse.errors import StatementFailed
 
 SQL_SCOPES = ("queries:run", "queries:sql")
 
@@ -85,6 +86,8 @@ ROUND = [
     "SELECT number AS n FROM numbers(5) WHERE toUInt32(number) IN (SELECT n FROM {db}.events)",
     "SELECT number AS n FROM numbers(5) WHERE number GLOBAL IN (SELECT n FROM events)",
     "SELECT 1 WHERE 'bob' IN (SELECT who FROM events)",
+    "SELECT 1 WHERE (2, 'bob') IN latest",
+    "SELECT 1 WHERE in((2, 'bob'), {db}.latest)",
     "SELECT 1 WHERE exists(SELECT 1 FROM events WHERE who = 'bob')",
     "SELECT (SELECT groupArray(who) FROM events)",
     "SELECT groupArray(who) OVER () FROM events",
@@ -149,6 +152,33 @@ def test_no_query_shows_a_row_that_the_filter_holds_back(held: Held) -> None:
     # Those that the guard or the engine refuse for everybody prove nothing of the filter.
     assert len(could) > 60, set(ROUND) - set(could)
     assert [sql for sql in ROUND if shown(held.sql(sql))] == []
+
+
+#: ClickHouse reads the column `SELECT` and a table, sqlglot a SELECT without a FROM.
+UNSEEN = "WITH (2, 'bob') AS `SELECT` SELECT 1 WHERE toUInt8(SELECT IN latest)"
+
+
+@pytest.mark.security
+def test_a_server_before_26_8_shows_none_either(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _as_older(monkeypatch)
+    free = Held(held.api, row_filters={})
+    could = [sql for sql in (*ROUND, UNSEEN) if shown(free.sql(sql))]
+    assert len(could) > 40, {*ROUND, UNSEEN} - set(could)
+    assert UNSEEN in could
+    assert [sql for sql in could if shown(held.sql(sql))] == []
+
+
+def _as_older(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = client.rows
+
+    def older(sql: str, bound: Any = None) -> list[dict[str, Any]]:
+        if "parseQueryToJSON" in sql:
+            raise StatementFailed(46, "Function parseQueryToJSON does not exist")
+        return rows(sql, bound)
+
+    monkeypatch.setattr(client, "rows", older)
 
 
 @pytest.mark.security

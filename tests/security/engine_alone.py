@@ -148,6 +148,24 @@ def ask_of(engine: EngineAlone) -> Callable[[str, Mapping[str, Any]], list[dict[
     return ask
 
 
+def ask_as_older(engine: EngineAlone) -> Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]:
+    """The same as a server before 26.8 answers, which has no parseQueryToJSON."""
+    ask = ask_of(engine)
+
+    def older(sql: str, bound: Mapping[str, Any]) -> list[dict[str, Any]]:
+        if "parseQueryToJSON" in sql:
+            raise StatementFailed(46, "Function parseQueryToJSON does not exist")
+        if not sql.startswith("EXPLAIN AST "):
+            return ask(sql, bound)
+        # In brackets ClickHouse would explain what it has made of the statement.
+        outcome = engine.run(sql, {name: _escaped(str(value)) for name, value in bound.items()})
+        if outcome.error or outcome.crashed:
+            raise StatementFailed(*clean(outcome.error))
+        return [{"explain": line} for line in outcome.result.removesuffix("\n").split("\n")]
+
+    return older
+
+
 def _escaped(value: str) -> str:
     """A value as the text of a parameter (TabSeparated)."""
     for sign, written in (("\\", "\\\\"), ("\n", "\\n"), ("\t", "\\t"), ("\r", "\\r")):

@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from analytics_api import guard as package
 from analytics_api.guard import QueryRefused, check
-from analytics_api.guard.engine import UNKNOWN_FUNCTION, WRITE_SQL, write
-from tenants.warehouse.errors import StatementFailed
+from analytics_api.guard.engine import write
 from tests.analytics_api.guard.conftest import Guard
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
@@ -165,31 +164,6 @@ def test_a_text_that_the_tree_does_not_wholly_say_is_not_taken_for_it(engine: En
     assert check("SELECT -0.0", tables=TABLES, database=MINE, ask=ask).sql == "SELECT -0.0"
     with pytest.raises(QueryRefused):
         check("SELECT 0xFF, 1_0", tables=TABLES, database=MINE, ask=halved)
-
-
-def test_an_older_server_is_asked_to_explain() -> None:
-    said = []
-
-    def old(sql: str, _: object) -> list[dict[str, str]]:
-        said.append(sql)
-        if "parseQueryToJSON" in sql:
-            raise StatementFailed(UNKNOWN_FUNCTION, "Function does not exist")
-        lines = [
-            "SelectWithUnionQuery (children 1)",
-            " ExpressionList",
-            "  TableIdentifier flights",
-        ]
-        return [{"explain": line} for line in [*lines, *extra]]
-
-    extra: list[str] = []
-    sql = "SELECT x FROM flights -- all"
-    assert check(sql, tables=TABLES, database=MINE, ask=old).sql == "SELECT x FROM flights"
-    assert said[0] == WRITE_SQL
-    assert said[-1] == "EXPLAIN AST SELECT x FROM flights"
-    for line in ("  Function file", "  TableIdentifier t_aa.flights", "  Set"):
-        extra[:] = [line]
-        with pytest.raises(QueryRefused):
-            check(sql, tables=TABLES, database=MINE, ask=old)
 
 
 @pytest.mark.parametrize("part", ["tree.read", "calls.check"])
