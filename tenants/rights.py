@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenants import filters
+from tenants.api.exact_json import storable
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.warehouse.errors import WarehouseError
 
@@ -139,7 +140,7 @@ def checked_parameters(given: Any) -> dict[str, Any]:
 def _is_kept(given: Any) -> bool:
     """Whether it is short enough, and JSON that Postgres takes: no NaN, NUL or half a character."""
     try:
-        text = json.dumps(given, allow_nan=False, ensure_ascii=False)
+        text = json.dumps(storable(given), allow_nan=False, ensure_ascii=False)
         text.encode()
     except ValueError:
         return False

@@ -12,12 +12,14 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import jwt
 
 from tenants import filters
+from tenants.api import exact_json
 from tenants.api.caller import Caller, Holder, find_holder
 from tenants.models import Scope
 from tenants.tokens import claims, signing
@@ -55,6 +57,31 @@ class _Good:
 
 
 _kept: dict[str, _Good] = {}
+
+
+class _Exact(jwt.PyJWT):
+    """Reads the claim ``params`` as a call's body is read: its numbers keep all their digits.
+
+    PyJWT by itself makes doubles of them, and takes the last of two claims of one name.
+    """
+
+    def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
+        try:
+            payload = exact_json.read(decoded["payload"])
+        except ValueError as error:
+            msg = f"Invalid payload string: {error}"
+            raise jwt.DecodeError(msg) from error
+        if not isinstance(payload, dict):
+            raise jwt.DecodeError("Invalid payload string: must be a json object")
+        return {name: _plain(name, value) for name, value in payload.items()}
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Seconds as doubles: PyJWT makes an ``int`` of them, for hours of a Decimal of 1e999999999."""
+    return float(value) if isinstance(value, Decimal) and name != "params" else value
+
+
+_jwt = _Exact()
 
 
 def find(token: str) -> Caller:
@@ -104,14 +131,14 @@ def _holder(token: str) -> Holder:
 
 
 def _unverified(token: str) -> dict[str, Any]:
-    return jwt.decode(token, options={"verify_signature": False})
+    return _jwt.decode(token, options={"verify_signature": False})
 
 
 def _payload(token: str, holder: Holder) -> dict[str, Any]:
     key = holder.signing_secret or _loaded(holder.public_key)
     options: Any = {"verify_aud": False, "verify_iss": False}
     try:
-        payload = jwt.decode(
+        payload = _jwt.decode(
             token, key, algorithms=[holder.algorithm], leeway=LEEWAY, options=options
         )
     except jwt.ExpiredSignatureError:
@@ -151,7 +178,7 @@ def _narrowed(holder: Holder, said: Claims) -> Caller:
 
 def _parameters(key: Caller, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in key.parameters.items():
-        if name in given and given[name] != value:
+        if name in given and exact_json.storable(given[name]) != value:
             msg = f"The claim params sets {name}, which the token's key has fixed to another value."
             raise ClaimRefused(msg)
     return {**given, **key.parameters}

@@ -55,6 +55,18 @@ class Issuer:
         named = {"kid": self.key.prefix} if header is None else header
         return jwt.encode(payload, self.material, algorithm=self.algorithm, headers=named)
 
+    def written(self, **claims: str) -> str:
+        """A token of claims as JSON has them, to the letter."""
+        now = int(time.time())
+        said = {"iat": str(now), "exp": str(now + 600), "queries": '["who", "all", "exact"]'}
+        payload = ", ".join(f'"{name}": {text}' for name, text in (said | claims).items())
+        return jwt.PyJWS().encode(
+            f"{{{payload}}}".encode(),
+            self.material,
+            algorithm=self.algorithm,
+            headers={"kid": self.key.prefix},
+        )
+
     def get(self, token: str, path: str = "/who?who=ann", **headers: str) -> Any:
         return self.cast.client.get(
             f"/api/v1/queries{path}", headers={"Authorization": f"Bearer {token}"} | headers
@@ -109,6 +121,44 @@ def test_a_tokens_parameters_are_fixed(issuer: Issuer) -> None:
     assert issuer.get(token, "/all").json()["code"] == "parameter_not_held"
     (listed,) = issuer.get(token, "").json()["queries"]
     assert (listed["name"], listed["parameters"]) == ("who", [])
+
+
+EXACT = "SELECT {price:Decimal(38, 2)} AS price, {ids:Array(Decimal(38, 2))} AS ids"
+
+
+def test_a_tokens_numbers_keep_their_digits(issuer: Issuer) -> None:
+    issuer.cast.publish("exact", EXACT)
+    ids = '[9007199254740993.12, "1e2", 1e2]'
+    token = issuer.written(params=f'{{"price": 9007199254740993.11, "ids": {ids}}}')
+    answer = issuer.get(token, "/exact?format=csv")
+    assert answer.content.decode().splitlines()[1:] == [
+        '9007199254740993.11,"[9007199254740993.12,100,100]"'
+    ]
+
+
+def test_a_token_may_repeat_its_keys_number(cast: Api) -> None:
+    cast.publish("exact", EXACT)
+    fixed = {"price": 1.1, "ids": ["9007199254740993.12"]}
+    held = Issuer(cast, parameters=fixed)
+    same = held.written(params='{"price": 1.10, "ids": [9007199254740993.12]}')
+    assert held.get(same, "/exact").status_code == 200
+    for price in ("1.11", "1.1000000000000000000001"):
+        other = held.get(held.written(params=f'{{"price": {price}}}'), "/exact")
+        assert (other.status_code, other.json()["code"]) == (401, "token_claims")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("claim", ["exp", "iat", "nbf", "rate", "params"])
+def test_a_token_with_a_number_beyond_all_bounds_costs_nothing(claim: str, issuer: Issuer) -> None:
+    text = "1e999999999" if claim != "params" else '{"who": 1e999999999}'
+    answer = issuer.get(issuer.written(**{claim: text}), "/who")
+    assert answer.status_code in (400, 401), answer.content
+
+
+def test_a_claim_that_stands_there_twice_opens_nothing(issuer: Issuer) -> None:
+    twice = issuer.written(queries='["who"], "queries": ["all"]')
+    answer = issuer.get(twice, "/all")
+    assert (answer.status_code, answer.json()["code"]) == (401, "token_invalid")
 
 
 def test_a_tokens_filter_is_added_to_its_keys(cast: Api) -> None:
