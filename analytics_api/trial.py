@@ -1,14 +1,13 @@
 """Statements tried with values, without being run: ClickHouse analyses them, as the tenant's user.
 
 Analysis looks at constants, and parameters are constants by then. So what fails here fails by the
-statement or by the values, and its message can't quote a row, except out of a subquery that is a
-single value, which ClickHouse computes to analyse; row filters hold for that, too.
+statement or by the values. Its message may quote both, and a row out of a subquery that is a single
+value, which ClickHouse computes to analyse: see ``sentences`` for what of it is told.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,19 +16,12 @@ from analytics_api.blame import is_of_the_query
 from analytics_api.engine import Account, Call, ask
 from analytics_api.identifiers import filled
 from analytics_api.parameters import Parameter, Problem
+from analytics_api.sentences import sentence
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: Most values of a failed call that are tried each by itself, and for how many seconds.
 MOST_TRIED = 8
 PATIENCE_SECONDS = 5.0
-#: Where a message goes on about the statement instead of the value.
-_INTERNALS = re.compile(
-    r":? (?:while (?:executing|converting|processing)|In scope|Cannot parse \w+ from String)\b.*"
-    r"|[.:,] (?:Note: |Look at |Maybe you meant|maybe you meant|Please note|You can ).*"
-    r"|\s*\([A-Z][A-Z0-9_]+\)\s*\Z",
-    re.DOTALL,
-)
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.)*'|`[^`]*`|\"[^\"]*\"")
 
 
 @dataclass(frozen=True)
@@ -87,7 +79,7 @@ def verdict(tried: Tried, bound: Mapping[str, str]) -> Verdict:
         if tried.failure(usual) is not None:
             return Verdict(is_outdated=True)
         faults = tuple(_faults(tried, usual, bound))
-        return Verdict(faults or (Problem("", sentence(failure, tried, bound)),))
+        return Verdict(faults or (Problem("", _sentence(failure, tried, bound)),))
     except WarehouseError:
         return Verdict()
 
@@ -108,14 +100,8 @@ def _faults(tried: Tried, usual: dict[str, str], bound: Mapping[str, str]) -> It
         failure = tried.failure({**usual, key: bound[key]})
         if failure is not None:
             name = key.removeprefix("param_")
-            yield Problem(name, f"{name}: {sentence(failure, tried, bound)}")
+            yield Problem(name, f"{name}: {_sentence(failure, tried, bound)}")
 
 
-def sentence(error: StatementFailed, tried: Tried, bound: Mapping[str, str]) -> str:
-    """ClickHouse's words about a value, and nothing else that they quote."""
-    words = _INTERNALS.sub("", _INTERNALS.sub("", error.message)).strip().rstrip(".:")
-    known = set(bound.values())
-    words = _QUOTED.sub(lambda one: one[0] if one[0][1:-1] in known else "'…'", words)
-    if tried.account.database in words or not words:
-        return f"ClickHouse can't use this value (code {error.code})."
-    return f"{words[:300]}."
+def _sentence(failure: StatementFailed, tried: Tried, bound: Mapping[str, str]) -> str:
+    return sentence(failure, bound.values(), tried.account.database)

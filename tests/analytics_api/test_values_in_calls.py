@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from analytics_api import blame, problems
 from analytics_api.asterisk import TECHNICAL
 from analytics_api.engine import Account
 from analytics_api.guard import QueryRefused
-from analytics_api.services import check_query
-from analytics_api.trial import Tried, Verdict, sentence, verdict
+from analytics_api.sentences import sentence
+from analytics_api.services import check_query, place_of
+from analytics_api.trial import Tried, Verdict, verdict
 from tenants.keys import create_key
 from tenants.models import Scope
 from tenants.warehouse.errors import StatementFailed
@@ -362,18 +364,81 @@ def test_a_callers_bad_value_in_sql_of_its_own_is_its_error(api: Any) -> None:
     assert "Mars/X" in answer.json()["detail"]
 
 
-def test_a_sentence_quotes_nothing_but_the_callers_value() -> None:
-    tried = Tried(Account("t_acme", "acme", "x"), "SELECT 1", ())
-    bound = {"param_s": "mine"}
-    message = (
-        "Cannot parse string 'mine' as UInt8: syntax error at begin of string. Note: there are"
-    )
-    error = StatementFailed(6, message)
-    assert sentence(error, tried, bound).startswith("Cannot parse string 'mine' as UInt8: syntax")
-    error = StatementFailed(6, message.replace("mine", "ann"))
-    assert sentence(error, tried, bound).startswith("Cannot parse string '…' as UInt8: syntax")
-    error = StatementFailed(60, "Table t_acme.events does not exist")
-    assert sentence(error, tried, bound) == "ClickHouse can't use this value (code 60)."
+@pytest.mark.parametrize(
+    ("code", "message", "told"),
+    [
+        (
+            6,
+            "Cannot parse string 'mine' as UInt8: syntax error at begin of string. Note: there are",
+            "Cannot parse string 'mine' as UInt8: syntax error at begin of string.",
+        ),
+        (
+            6,
+            "Cannot parse string 'ann' as UInt8: syntax error at begin of string. Note: there are",
+            "Cannot parse string '…' as UInt8: syntax error at begin of string.",
+        ),
+        (
+            6,
+            "Cannot parse string 'a' or 'b' as UInt8: syntax error at position 1 (parsed just 'a')",
+            "Cannot parse string '…' as UInt8: syntax error at position 1 (parsed just '…').",
+        ),
+        (376, "Cannot parse uuid it's. (CANNOT_PARSE_UUID)", "Cannot parse uuid it's."),
+        (376, "Cannot parse uuid ann. (CANNOT_PARSE_UUID)", None),
+        (36, "Cannot load time zone ann/mine. (BAD_ARGUMENTS)", None),
+        (60, "Table t_acme.events does not exist. (UNKNOWN_TABLE)", None),
+        (50, "Unknown data type family: t_acme. (UNKNOWN_TYPE)", None),
+        (47, "Unknown expression identifier `n`. (UNKNOWN_IDENTIFIER)", None),
+        (215, "Column `n` is not under aggregate function. In query SELECT n FROM events", None),
+        (427, "cannot compile re2: ^ann(mine, error: missing ): ^ann(mine", None),
+        (9_999, "What nobody has read yet", None),
+        (376, f"Cannot parse uuid {'x' * 5_000}", None),
+    ],
+)
+def test_a_sentence_quotes_nothing_but_the_callers_value(
+    code: int, message: str, told: str | None
+) -> None:
+    values = ["mine", "it\\'s", "t_acme", "x" * 5_000]
+    found = sentence(StatementFailed(code, message), values, "t_acme")
+    name = message.rpartition("(")[2].rstrip(")") if message.endswith(")") else f"code {code}"
+    assert found == (told or f"ClickHouse can't use this value ({name}).")
+
+
+#: Queries whose own text ClickHouse quotes against the value "zz(": each with the code.
+QUOTING = [
+    ("match('usual', concat('^quoted', {s:String}))", 427),
+    ("replaceRegexpAll('usual', concat('^quoted', {s:String}), '')", 36),
+    ("toStartOfDay(_timestamp, concat('quoted/', {s:String}))", 36),
+    ("toStartOfDay(_timestamp, concat((SELECT max(who) FROM events WHERE n < 4), {s:String}))", 36),
+    ("toUInt8(concat('1quoted', {s:String}))", 6),
+    ("toUUID(concat('quoted', {s:String}))", 376),
+    ("toIPv4(concat('quoted', {s:String}))", 675),
+    ("CAST(concat('quoted', {s:String}), 'Enum8(\\'usual\\' = 1)')", 691),
+    ("printf(concat('quoted', {s:String}), 1)", 42),
+    ("formatRow(concat('quoted', {s:String}), 1)", 73),
+    ("base64Decode(concat('quoted', {s:String}))", 117),
+]
+
+
+@pytest.mark.parametrize(("expression", "code"), QUOTING)
+def test_no_sentence_quotes_the_query_or_a_row(expression: str, code: int, api: Any) -> None:
+    sql, bad = f"SELECT {expression} AS v FROM events", {"param_s": "zz("}
+    failure = Tried(place_of(api.tenant).account, sql, ()).failure(bad)
+    assert failure is not None
+    assert failure.code == code
+    assert re.search("quoted|bob", failure.message), failure.message
+    told = sentence(failure, bad.values(), api.tenant.warehouse.database)
+    assert not re.search("quoted|bob", told)
+
+
+def test_a_regular_expression_of_the_query_is_not_told(api: Any) -> None:
+    sql = "SELECT n FROM events WHERE match('usual', concat('^quoted|', {s:String}))"
+    api.publish("matching", sql)
+    answer = api.post("/matching", {"s": "("})
+    assert (answer.status_code, answer.json()["code"]) == (422, "parameters")
+    assert answer.json()["errors"] == [
+        {"name": "s", "message": "s: ClickHouse can't use this value (code 427)."}
+    ]
+    assert "quoted" not in answer.content.decode()
 
 
 def test_a_row_is_not_quoted_to_the_caller(api: Any) -> None:
