@@ -77,6 +77,22 @@ def test_queries_may_be_sent_as_a_form(engine: Any) -> None:
         assert found.first_row == ("a'b", [1, 2])
 
 
+def test_a_statement_may_come_in_parts(engine: Any) -> None:
+    """As a server joins them: the address, then each field of that name, with nothing between."""
+    boundary = "part"
+    fields = [("query", "T to"), ("param_x", "7"), ("query", "String({x:UInt8}"), ("query", ")")]
+    form = "".join(
+        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        for name, value in fields
+    )
+    answer = engine.http(
+        "SELEC",
+        f"{form}--{boundary}--\r\n".encode(),
+        headers={"Content-Type": f"multipart/form-data; boundary={boundary}"},
+    )
+    assert (answer.status, answer.body) == (200, b"7\n")
+
+
 def test_many_parameters_do_not_break_an_address(engine: Any) -> None:
     with engine.client(form_encode_query_params=True) as client:
         ids = list(range(50_000))

@@ -6,11 +6,13 @@ import re
 from typing import Any
 
 import pytest
+from test_suspects import _table
 
 from ingestion.consume import typed
 from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec
 from ingestion.ddl.rows import quick_rows, typed_rows
 from ingestion.ddl.spec import INSERT_SETTINGS
+from tenants.warehouse import client
 
 #: Types, each with a value in JSON and how ClickHouse writes it.
 KINDS = (
@@ -68,3 +70,36 @@ def test_no_statement_compares_a_constant_within_a_chain() -> None:
 def test_every_statement_that_types_is_spared_the_passes_that_hash_chains() -> None:
     for settings in (INSERT_SETTINGS, typed._OPTIONS):
         assert STATEMENT_SETTINGS.items() <= settings.items()
+
+
+@pytest.mark.slow
+def test_a_statement_of_many_columns_is_not_in_the_address(
+    engine: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server takes 128 KiB of a field, in an address as in a form, and a proxy often 8 KiB."""
+    columns = _columns(500)
+    sent: list[tuple[str, dict[str, Any]]] = []
+    http = client.admin().http
+    request = http.request
+
+    def noted(method: str, url: str, **kwargs: Any) -> Any:
+        sent.append((url, kwargs["fields"]))
+        return request(method, url, **kwargs)
+
+    monkeypatch.setattr(http, "request", noted)
+    for statement, suspects in ((quick_rows(columns, "_messages"), set()), ("", set(range(500)))):
+        sent.clear()
+        typed.suspects(columns).clear()
+        typed.suspects(columns).update(suspects)
+        messages = _table([_message(500), _message(500, c0='"x"')])
+        type_ = typed.type_rest if suspects else typed.type_all
+        (rows,) = type_(messages, columns).values()
+        assert (len(rows.good), len(rows.misfits)) == (1, 1)
+        address, fields = sent[0]
+        assert len(address) < 8 * 1024
+        parts = [value for name, value in fields.items() if str(name) == "query"]
+        assert max(map(len, parts)) <= 64 * 1024
+        whole = f"SELECT{b''.join(parts).decode()}"
+        assert whole.startswith(statement)
+        assert len(whole) > 256 * 1024
+        assert whole.endswith(" FORMAT ArrowStream")

@@ -53,7 +53,11 @@ class Call:
         """Take in the statement, and of an insert its data into ``spool``; raises EngineError."""
         data = self._data()
         if forms.is_form(self.request.header("content-type")):
-            self._form(forms.multipart(self.request.header("content-type"), _all(data)))
+            form = forms.multipart(self.request.header("content-type"), _all(data))
+            form.fields["query"] = self.request.query.get("query", "") + form.fields.get(
+                "query", ""
+            )
+            self._form(form)
         self.text = self.parameters.transport.get("query", "").encode("utf-8", "surrogateescape")
         if not self.text:
             data = self._text(data)

@@ -65,4 +65,6 @@ def _add(form: Form, head: bytes, value: bytes) -> None:
     if _FILE.search(disposition):
         form.files[text] = value
     else:
-        form.fields[text] = value.decode("utf-8", "surrogateescape")
+        read = value.decode("utf-8", "surrogateescape")
+        # A server joins the parts of a statement, and of all else takes one.
+        form.fields[text] = form.fields.get(text, "") + read if text == "query" else read
