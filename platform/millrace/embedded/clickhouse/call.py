@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from millrace.embedded.clickhouse import compression, external, forms, statement
 from millrace.embedded.clickhouse.errors import refuse
-from millrace.embedded.clickhouse.parameters import Parameters, split
+from millrace.embedded.clickhouse.parameters import MOST_AT_ONCE, Parameters, split
 from millrace.embedded.clickhouse.processes import Process
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response
@@ -48,6 +48,12 @@ class Call:
     def lasting(self) -> bool:
         """Whether the statement changes its connection for those that come after it."""
         return statement.is_lasting(self.words)
+
+    @property
+    def most_at_once(self) -> int:
+        """How many statements its user may run at once, 0 where nothing is said."""
+        own = self.user.value(MOST_AT_ONCE) or "0"
+        return self.parameters.number(MOST_AT_ONCE, int(own) if own.isdecimal() else 0)
 
     def read(self, spool: Spool) -> None:
         """Take in the statement, and of an insert its data into ``spool``; raises EngineError."""

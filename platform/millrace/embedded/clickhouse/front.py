@@ -132,7 +132,8 @@ class Front:
         if call.insertion is not None and not call.session:
             profile, own = split_profile(profile)
             call.insertion = call.insertion.given(own)
-        with self._watched(call), self._slots.one(), self._connection(call, profile) as connection:
+        slot = self._slots.one(call.user, call.most_at_once)
+        with self._watched(call), slot, self._connection(call, profile) as connection:
             self._statement(call, profile, connection, spool)
 
     @contextmanager

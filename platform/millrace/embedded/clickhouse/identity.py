@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from millrace.embedded.clickhouse import access, config
 from millrace.embedded.clickhouse.errors import refuse
 from millrace.embedded.clickhouse.guard import Rules
-from millrace.embedded.clickhouse.parameters import Parameters
+from millrace.embedded.clickhouse.parameters import MOST_AT_ONCE, Parameters
 from millrace.embedded.clickhouse.pool import Profile
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.users import User, Users
@@ -81,4 +81,5 @@ class Identities:
             raise refuse(497, f"Not enough privileges to use the database {database}.")
         own = {name: s.value for name, s in user.settings.items() if s.value is not None}
         own.pop("readonly", None)
+        own.pop(MOST_AT_ONCE, None)
         return Profile(self._role(user), database, tuple(sorted({**own, **wanted}.items())), 1)

@@ -34,9 +34,13 @@ _TRANSPORT = frozenset(
         "query_cache_tag",
     ]
 )
+#: ClickHouse's limit of a user's statements. The engine would count those of all users, who are one
+#: user to it, so it is never told.
+MOST_AT_ONCE = "max_concurrent_queries_for_user"
 #: Settings of the HTTP interface: real settings, but of no effect in the engine.
 _FRONT = frozenset(
     [
+        MOST_AT_ONCE,
         "enable_http_compression",
         "http_zlib_compression_level",
         "http_native_compression_disable_checksumming_on_decompress",

@@ -8,7 +8,7 @@ each time are SET before the statement, or stand in it where it is an insert.
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from millrace.embedded.clickhouse.engine import Connection, Engine
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import identifier, is_setting, string
+from millrace.embedded.clickhouse.users import User
 
 #: Settings that are new with each request, so that they may not choose the connection.
 _VOLATILE = ("insert_deduplication_token", "log_comment")
@@ -70,21 +71,57 @@ class Borrowed:
 
 
 class Slots:
-    """The bound on statements that run at once."""
+    """The bound on statements that run at once: of all, and of each user.
+
+    One user's statements take half of the slots, and those of all users leave a quarter to the
+    administrator, who lands what is sent. One that ``most`` is set for has as many as that says.
+    """
 
     def __init__(self, count: int, patience: float) -> None:
-        self._free = threading.BoundedSemaphore(count)
-        self._patience = patience
+        self._count, self._patience = count, patience
+        self._for_users, self._share = count - count // 4, count // 2
+        self._running: Counter[str] = Counter()
+        self._of_users = 0
+        self._changed = threading.Condition()
 
     @contextmanager
-    def one(self) -> Iterator[None]:
-        """Hold a slot; raises EngineError 202 when none is free in time."""
-        if not self._free.acquire(timeout=self._patience):
-            raise refuse(202, "Too many simultaneous queries; try again later.")
+    def one(self, user: User, most: int = 0) -> Iterator[None]:
+        """Hold a slot; raises EngineError 202 when none is free in time.
+
+        ``most`` is ClickHouse's ``max_concurrent_queries_for_user``: what is above is refused at
+        once, as a server does. 0 is no limit but the user's share.
+        """
+        with self._changed:
+            if most and self._running[user.name] >= most:
+                raise refuse(202, _too_many(user, self._running[user.name], most))
+            if not self._changed.wait_for(lambda: self._is_free(user, most), self._patience):
+                raise refuse(202, "Too many simultaneous queries; try again later.")
+            self._count_in(user, 1)
         try:
             yield
         finally:
-            self._free.release()
+            with self._changed:
+                self._count_in(user, -1)
+                self._changed.notify_all()
+
+    def _is_free(self, user: User, most: int) -> bool:
+        if self._running.total() >= self._count:
+            return False
+        share = most or self._share
+        return user.admin or (self._of_users < self._for_users and self._running[user.name] < share)
+
+    def _count_in(self, user: User, change: int) -> None:
+        self._running[user.name] += change
+        if not self._running[user.name]:
+            del self._running[user.name]
+        if not user.admin:
+            self._of_users += change
+
+
+def _too_many(user: User, running: int, most: int) -> str:
+    return (
+        f"Too many simultaneous queries for user {user.name}. Current: {running}, maximum: {most}."
+    )
 
 
 class Pool:
