@@ -13,14 +13,30 @@ from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseU
 #: ClickHouse's codes for a mutation that it goes on with, while nobody waits for it any more.
 _GOES_ON = {159, 341}  # TIMEOUT_EXCEEDED, UNFINISHED
 _POLL = 1.0
+#: Seconds after which nobody waits any longer: six hours. Terabytes are rewritten in less, and one
+#: that is not done by then waits for what somebody must look at, such as a replica that is away.
+PATIENCE = 6 * 3600.0
 _NOW = "SELECT toUnixTimestamp(now()) AS now"
+
+
+class StillDeleting(WarehouseError):
+    """A mutation has not ended within PATIENCE; ClickHouse goes on with it."""
+
+    def __init__(self, database: str, table: str, seconds: float) -> None:
+        super().__init__(
+            f"ClickHouse has been deleting rows of {database}.{table} for {seconds / 3600:,.1f} "
+            "hours, and goes on. See in system.mutations and system.replicas what it waits for "
+            "(merges that are stopped, a replica that is away, a full disk), mend that or end it "
+            "with KILL MUTATION, and then do this again."
+        )
 
 
 def delete_rows(database: str, table: str, condition: str) -> None:
     """Rewrite the parts that hold such rows; returns when every replica has done so.
 
     Where an answer takes longer than a connection waits for it, ClickHouse is asked how far it is.
-    Raises WarehouseError; the deletion may go on after it, and is safe to repeat.
+    Raises WarehouseError, after PATIENCE StillDeleting. The deletion may go on after it, and is
+    safe to repeat.
     """
     cluster = settings.CLICKHOUSE_CLUSTER
     on = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
@@ -40,7 +56,11 @@ def _may_go_on(error: WarehouseError) -> bool:
 
 
 def _wait(database: str, table: str, began: int, error: WarehouseError) -> None:
-    """Until the mutations since then are done; raises ``error`` where none was accepted."""
+    """Until the mutations since then are done.
+
+    Raises ``error`` where none was accepted, and StillDeleting where one does not end.
+    """
+    started = time.monotonic()
     while True:
         found = _since(database, table, began)
         if not found:
@@ -50,6 +70,9 @@ def _wait(database: str, table: str, began: int, error: WarehouseError) -> None:
             return
         if reasons := [str(one["reason"]) for one in under_way if one["reason"]]:
             raise StatementFailed(*clean(reasons[0])) from error
+        waited = time.monotonic() - started
+        if waited > PATIENCE:
+            raise StillDeleting(database, table, waited) from error
         time.sleep(_POLL)
 
 

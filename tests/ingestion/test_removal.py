@@ -33,6 +33,7 @@ from ingestion.provision import spec_of
 from ingestion.services import holding, removal, sources
 from ingestion.tasks.consume import consume_slice, measure_connection
 from tenants.api.problem import Problem
+from tenants.lifecycle import mutation
 from tenants.models import AuditEntry
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
@@ -289,6 +290,31 @@ def test_a_mutation_that_outlasts_the_connection_is_waited_for(
         patch.setattr(client, "execute", timed_out)
         removal.delete(http, "http", with_rows=True)
     later.join()
+    assert (numbers(http.table), misfits(http.table)) == ([], [])
+
+
+def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at = inbox.address(http.table)
+    execute = client.execute
+
+    def timed_out(statements: Sequence[str], _: Any = None) -> None:
+        execute(statements, {"mutations_sync": 0})  # which goes on after it
+        raise WarehouseUnreachable("ClickHouse does not answer.")
+
+    client.execute([f"SYSTEM STOP MERGES {at.table}"])
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "execute", timed_out)
+        patch.setattr(mutation, "PATIENCE", 1.5)
+        with pytest.raises(removal.StoppedHalfWay, match="KILL MUTATION") as stopped:
+            removal.delete(http, "http", with_rows=True)
+    assert "goes on" in str(stopped.value)
+    assert "stay paused" in str(stopped.value)
+    http.refresh_from_db()
+    assert not http.active
+    client.execute([f"SYSTEM START MERGES {at.table}"])
+    removal.delete(http, "http", with_rows=True)
     assert (numbers(http.table), misfits(http.table)) == ([], [])
 
 
