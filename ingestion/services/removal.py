@@ -61,6 +61,10 @@ class StoppedHalfWay(IngestionError):
     """Rows may be gone already; the sources stay paused until it is deleted again."""
 
 
+class _MadeMeanwhile(IngestionError):
+    """A source of the object's came after its others were held; nobody has let go of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows in ClickHouse that sources have landed: ``count`` is None where it can't be told now."""
@@ -172,7 +176,7 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
             for one in found:
                 _delete_rows(one)
         remove_with_all_below(
-            obj, lambda: _record(obj, found, with_rows=with_rows), lambda: _lock(obj)
+            obj, lambda: _record(obj, found, with_rows=with_rows), lambda: _lock(obj, found)
         )
     return [line for one in found for line in remove_group(one)]
 
@@ -182,10 +186,16 @@ def _against_makers(obj: Removable) -> AbstractContextManager[None]:
     return provision.held(obj) if isinstance(obj, Table) else nullcontext()
 
 
-def _lock(obj: Removable) -> None:
-    """Sources before their partitions, as those who measure do, and each in the order of keys."""
+def _lock(obj: Removable, held: Sequence[Source]) -> None:
+    """Sources before their partitions, as those who measure do, and each in the order of keys.
+
+    Raises _MadeMeanwhile. From the first lock on nobody can make another source of the object.
+    """
     list(type(obj).across_tenants.select_for_update(of=("self",)).filter(pk=obj.pk))
-    of_them = [one.pk for one in sources_of(obj)]
+    found = sources_of(obj)
+    if late := [str(one) for one in found if one not in held]:
+        raise _MadeMeanwhile(f"Meanwhile {', '.join(late)} began to use it.")
+    of_them = [one.pk for one in found]
     rows = Source.across_tenants.filter(pk__in=of_them).order_by("pk")
     list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
     partitions = StreamPartition.across_tenants.filter(source__in=of_them)
@@ -203,9 +213,10 @@ def _explained(obj: Removable, hold: Hold) -> Iterator[None]:
     """Say of what fails whether something may be deleted already."""
     try:
         yield
-    except (WarehouseError, IntegrityError, OperationalError) as error:
+    except (WarehouseError, IntegrityError, OperationalError, _MadeMeanwhile) as error:
         is_of_clickhouse = isinstance(error, WarehouseError)
-        why = str(error) if is_of_clickhouse else "Postgres could not delete its rows."
+        is_of_postgres = isinstance(error, (IntegrityError, OperationalError))
+        why = "Postgres could not delete its rows." if is_of_postgres else str(error)
         if hold.half_way:
             msg = f"The deletion of {obj} stopped half-way: {why} {_STAYS_PAUSED}"
             raise StoppedHalfWay(msg) from error

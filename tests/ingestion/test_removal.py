@@ -135,6 +135,32 @@ def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
     assert left == []
 
 
+@pytest.mark.parametrize("with_rows", [False, True])
+def test_a_source_made_while_others_are_held_is_not_deleted_unheld(
+    http: Source, monkeypatch: pytest.MonkeyPatch, *, with_rows: bool
+) -> None:
+    """The second attempt holds it, too."""
+    table, at = http.table, inbox.address(http.table)
+    against = removal._against_makers
+
+    def made_meanwhile(obj: Any) -> Any:
+        Source.objects.get_or_create(tenant=table.tenant, name="late", table=table)
+        return against(obj)
+
+    error = removal.StoppedHalfWay if with_rows else removal.NotDeleted
+    with monkeypatch.context() as patch:
+        patch.setattr(removal, "_against_makers", made_meanwhile)
+        if not with_rows:
+            patch.setattr(removal, "_may_have_parts", lambda _: False)
+        with pytest.raises(error, match="late began to use it"):
+            removal.delete(table, table.name, with_rows=with_rows)
+    assert {one.name for one in Source.objects.all()} == {"http", "late"}
+    assert Source.objects.get(name="http").active is not with_rows
+    removal.delete(table, table.name, with_rows=with_rows)
+    assert not Source.objects.exists()
+    assert client.rows("SHOW TABLES FROM " + at.table.split(".", maxsplit=1)[0]) == []
+
+
 def test_what_a_failed_change_has_left_of_the_next_version_goes_too(table: Table) -> None:
     spec = ddl.at_version(spec_of(table), table.version + 1, spec_of(table).columns)
     client.execute(ddl.pipeline(spec), ddl.STATEMENT_SETTINGS)
