@@ -61,7 +61,7 @@ def _look_up(database: str) -> Columns:
 def _setting(filters: Filters, database: str, sql: str, known: Columns) -> str:
     columns = dict(known)
     try:
-        guarded = guard.check(sql, tables=columns, database=database, ask=client.rows)
+        guarded = guard.check(sql, tables=columns, database=database, ask=client.read_only_rows)
     except QueryRefused as error:
         raise FilterMissing(error.message) from None
     if guarded.has_prewhere:

@@ -55,11 +55,11 @@ def guard_query(database: str, sql: str, described: Mapping[str, Any] | None = N
     said, tables = _said(described or {}), readable_tables(database)
     if _HAS_NAMES.search(sql):
         return _with_names(database, sql, said, tables)
-    found = check(sql, tables=tables, database=database, ask=client.rows)
+    found = check(sql, tables=tables, database=database, ask=client.read_only_rows)
     starred = asterisk.own_columns(found.sql, tables, is_written=found.is_written)
     if starred != found.sql:
         with suppress(QueryRefused):
-            again = check(starred, tables=tables, database=database, ask=client.rows)
+            again = check(starred, tables=tables, database=database, ask=client.read_only_rows)
             found = replace(found, sql=again.sql)
     return Guarded(found.sql, _parameters(found.parameters, said), found.settings)
 
@@ -80,7 +80,7 @@ def _with_names(database: str, sql: str, said: Mapping[str, Any], tables: Sequen
         declared |= _values_among(found, choices)
     text = _own_columns(bare, choices, tables, database)
     for statement in identifiers.statements(text, choices):
-        check_as_written(statement, tables=tables, database=database, ask=client.rows)
+        check_as_written(statement, tables=tables, database=database, ask=client.read_only_rows)
     in_order = [Declared(name, declared[name]) for name in identifiers.order(bare)]
     return Guarded(text, _parameters(in_order, said))
 

@@ -17,6 +17,8 @@ from tenants.warehouse.errors import translated
 
 #: Connections kept open by one process; more threads than that open and close their own.
 POOL_SIZE = 32
+#: A query with these settings can't lift them, whoever runs it.
+READ_ONLY = {"readonly": 1, "max_execution_time": 10}
 
 
 @lru_cache(maxsize=2)
@@ -55,8 +57,17 @@ def execute(statements: Sequence[str], options: Mapping[str, Any] | None = None)
             admin().command(statement, settings=dict(options or {}))
 
 
-def rows(sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+def rows(
+    sql: str,
+    parameters: Mapping[str, Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[dict[str, Any]]:
     """The rows of a query as dicts. ``parameters`` are bound by the server (``{name:Type}``)."""
     with translated():
-        result = admin().query(sql, parameters=dict(parameters or {}))
+        result = admin().query(sql, parameters=dict(parameters or {}), settings=dict(options or {}))
     return list(result.named_results())
+
+
+def read_only_rows(sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The same, of a query that holds what others have written: it may change nothing, and ends."""
+    return rows(sql, parameters, READ_ONLY)

@@ -173,10 +173,10 @@ def test_a_server_before_26_8_shows_none_either(
 def _as_older(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = client.rows
 
-    def older(sql: str, bound: Any = None) -> list[dict[str, Any]]:
+    def older(sql: str, *others: Any) -> list[dict[str, Any]]:
         if "parseQueryToJSON" in sql:
             raise StatementFailed(46, "Function parseQueryToJSON does not exist")
-        return rows(sql, bound)
+        return rows(sql, *others)
 
     monkeypatch.setattr(client, "rows", older)
 

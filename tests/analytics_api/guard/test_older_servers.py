@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
+from typing import Any
 
+import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
+
+from analytics_api import guarded
 from analytics_api.guard import QueryRefused, check, explained
 from analytics_api.guard.engine import UNKNOWN_FUNCTION, WRITE_SQL, Ask
+from tenants.models import Tenant
+from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
@@ -107,3 +114,54 @@ def test_what_sqlglot_fails_at_is_refused(sql: str, older: Ask) -> None:
     with pytest.raises(QueryRefused) as refused:
         check(sql, tables=TABLES, database=MINE, ask=older)
     assert refused.value.code == "syntax"
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "throwIf(1)",
+        "toUInt8('x')",
+        "intDiv(1, 0)",
+        "no_function(1)",
+        "(SELECT throwIf(1))",
+        "1 IN (SELECT throwIf(1))",
+        "(SELECT max(x) FROM no_database.no_table)",
+        "length(range(1000000000000))",
+        "(SELECT count() FROM numbers(1000000000000) WHERE NOT ignore(sqrt(number)))",
+    ],
+)
+def test_explain_looks_nothing_up_and_calls_nothing(expression: str, engine: EngineAlone) -> None:
+    """It is asked as a user with all rights."""
+    assert engine.run(f"SELECT {expression} SETTINGS max_execution_time = 1").error
+    outcome = engine.run(f"EXPLAIN AST SELECT {expression}")
+    assert not outcome.error
+    assert outcome.result.startswith("SelectWithUnionQuery")
+
+
+@pytest.mark.security
+def test_what_the_guard_asks_may_change_nothing(
+    tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each with readonly, which no text can lift, and a limit of time."""
+    database = tenant_factory("acme").warehouse.database
+    asked: list[tuple[str, Any]] = []
+    query = client.admin().query
+
+    def noted(sql: str, **given: Any) -> Any:
+        asked.append((sql, given.get("settings")))
+        if "parseQueryToJSON" in sql:
+            raise DatabaseError("Code: 46. DB::Exception: Function does not exist")
+        return query(sql, **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client.admin(), "query", noted)
+        guarded.guard_query(database, "SELECT {a:UInt8} AS a")
+    (explained_,) = [settings for sql, settings in asked if sql.startswith("EXPLAIN AST ")]
+    assert explained_ == client.READ_ONLY
+    for statement in (
+        f"CREATE TABLE {database}.made (a UInt8) ENGINE = Memory",
+        "SELECT 1 SETTINGS readonly = 0",
+    ):
+        with pytest.raises(StatementFailed) as refused:
+            client.read_only_rows(statement)
+        assert refused.value.code == 164
