@@ -220,6 +220,24 @@ def test_limits_stop_a_query_with_clickhouses_code(
     assert answer.code == code
 
 
+@pytest.mark.parametrize(
+    "form", ["ArrowStream", "Arrow", "Parquet", "JSON", "CSVWithNames", "Native"]
+)
+@pytest.mark.parametrize("wait", [0, 1])
+def test_the_next_answer_has_nothing_of_one_that_failed(form: str, wait: int, engine: Any) -> None:
+    """What an Arrow stream had written before its query failed came before the next result."""
+    limits = {"max_memory_usage": 60_000_000, "max_threads": 2}
+    failed = engine.http(
+        "SELECT number AS n FROM numbers(50000000) ORDER BY cityHash64(n)",
+        default_format=form,
+        wait_end_of_query=wait,
+        **limits,
+    )
+    assert failed.code == 241
+    answer = engine.http("SELECT 7", default_format="CSV", **limits)
+    assert (answer.status, answer.body) == (200, b"7\n")
+
+
 def test_an_error_in_mid_stream_is_seen_as_one_by_the_client(client: Client) -> None:
     sql = (
         "SELECT number, throwIf(number = 900000, 'broken in the middle') FROM numbers(1000000) "

@@ -99,6 +99,16 @@ def _bytes(sql: str) -> bytes:
     return sql.encode("utf-8", "surrogateescape")
 
 
+def _drain(raw: Any) -> None:
+    """Throw away what a statement that failed, or was left, had written of its result.
+
+    chDB 4 keeps it, and would put it before the result of the next statement, which may be another
+    caller's.
+    """
+    with suppress(RuntimeError):
+        raw.query(b"SELECT 1", "Null")
+
+
 class Stream:
     """An iterator over the blocks of a SELECT; ``counts`` of what has been taken so far.
 
@@ -115,6 +125,7 @@ class Stream:
             self._raw = raw.send_query(_bytes(sql), form, params=parameters)
         except RuntimeError as error:
             raw.set_progress_callback(None)
+            _drain(raw)
             raise translate(error) from None
         self._is_over = False
 
@@ -131,6 +142,7 @@ class Stream:
             block = self._connection.streaming_fetch_result(self._raw)
         except RuntimeError as error:
             self._end()
+            _drain(self._connection)
             raise translate(error) from None
         result = Result(block)
         self.counts = self.counts.with_block(result.counts, self._read)
@@ -144,6 +156,7 @@ class Stream:
             with suppress(RuntimeError):
                 self._connection.streaming_cancel_query(self._raw)
             self._end()
+            _drain(self._connection)
 
     def _end(self) -> None:
         self._is_over = True
@@ -163,17 +176,8 @@ class Connection:
         try:
             return Result(self._raw.query(_bytes(sql), form, params=parameters or {}))
         except RuntimeError as error:
-            self._drain()
+            _drain(self._raw)
             raise translate(error) from None
-
-    def _drain(self) -> None:
-        """Throw away what a failed statement had written of its result.
-
-        chDB 4 keeps it, and would put it before the result of the next statement, which may be
-        another caller's.
-        """
-        with suppress(RuntimeError):
-            self._raw.query(b"SELECT 1", "Null")
 
     def text(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
         """A small result as text (TabSeparated, without the last newline)."""
