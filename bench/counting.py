@@ -15,11 +15,13 @@ from celery.signals import worker_init
 
 def only_count(**_: Any) -> None:
     """Make the block as ever, and send it nowhere; nothing is in quarantine."""
-    from ingestion.consume import inbox
-    from ingestion.consume.inbox import Address
-    from ingestion.consume.lane import Cut
+    from ingestion.batches.batch import PendingBatch
+    from ingestion.landing import inbox
+    from ingestion.landing.inbox import Address
 
-    def insert(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> int:
+    def insert(
+        to: Address, source_id: int, cut: PendingBatch, token: uuid.UUID | None = None
+    ) -> int:
         inbox.block(source_id, cut)
         return 0
 

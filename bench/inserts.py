@@ -42,11 +42,9 @@ def _measured(installation: Installation, name: str, step: Callable[[], object])
 
 
 def _through_inbox(installation: Installation) -> Callable[[], object]:
+    from ingestion.batches.batch import Intent, Lease, PendingBatch
     from ingestion.connectors.chunk import chunk
-    from ingestion.consume import inbox
-    from ingestion.consume.intent import Intent
-    from ingestion.consume.lane import Cut
-    from ingestion.consume.lease import Lease
+    from ingestion.landing import inbox
 
     source = installation.make_source("small", "none", active=False)
     to = inbox.address(source.table)
@@ -57,7 +55,7 @@ def _through_inbox(installation: Installation) -> Callable[[], object]:
         made = chunk(0, range(ROWS), [0] * ROWS, bodies)
         rows = pa.Table.from_batches([made.rows])
         intent = Intent(lease, uuid.uuid4(), 0, ROWS, ROWS, made.bytes, 0)
-        inbox.insert(to, source.pk, Cut(intent, rows))
+        inbox.insert(to, source.pk, PendingBatch(intent, rows))
 
     return step
 

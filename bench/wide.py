@@ -41,7 +41,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 
 
 def _of(installation: Installation, columns: int) -> Iterator[Result]:
-    from ingestion.consume import inbox, typed
+    from ingestion.landing import direct_insert, inbox
 
     to = _table(columns)
     few, many = [_message(columns, 1)], [_message(columns, number) for number in range(ROWS)]
@@ -53,8 +53,8 @@ def _of(installation: Installation, columns: int) -> Iterator[Result]:
 
     def query() -> object:
         cut = _cut(few)
-        (rows,) = typed.type_all(inbox.table_of(1, cut), to.columns).values()
-        return typed.land(to.place, rows, cut.intent.token)
+        (rows,) = direct_insert.type_all(inbox.table_of(1, cut), to.columns).values()
+        return direct_insert.land(to.place, rows, cut.intent.token)
 
     yield _measured(installation, f"{title}: {ROWS} rows, views", views(many), ROWS)
     yield _measured(installation, f"{title}: one event, views", views(few))
@@ -79,8 +79,8 @@ def _measured(
 def _table(columns: int) -> Any:
     """Where a table of so many columns stands; it is made in a database of its own."""
     from ingestion import ddl
-    from ingestion.consume.inbox import Address
     from ingestion.ddl import names
+    from ingestion.landing.inbox import Address
     from tenants.warehouse import client
 
     specs = tuple(
@@ -110,13 +110,11 @@ def _message(columns: int, number: int) -> bytes:
 
 
 def _cut(bodies: list[bytes]) -> Any:
+    from ingestion.batches.batch import Intent, Lease, PendingBatch
     from ingestion.connectors.chunk import chunk
-    from ingestion.consume.intent import Intent
-    from ingestion.consume.lane import Cut
-    from ingestion.consume.lease import Lease
 
     count = len(bodies)
     made = chunk(0, range(count), [0] * count, bodies)
     lease = Lease(partition_id=0, source_id=1, number=0, owner="", epoch=0)
     intent = Intent(lease, uuid.uuid4(), 0, count, count, made.bytes, 0)
-    return Cut(intent, pa.Table.from_batches([made.rows]))
+    return PendingBatch(intent, pa.Table.from_batches([made.rows]))

@@ -68,7 +68,7 @@ def _rate(installation: Installation, number: int, count: int) -> Result:
 
 def _is_shared(source: Any, number: int) -> bool:
     """Whether so many processes hold partitions, and all of these are held."""
-    from ingestion.consume.sharing import process_of
+    from ingestion.leases.rebalance import process_of
     from ingestion.models import StreamPartition
 
     owners = StreamPartition.across_tenants.filter(source=source).values_list("lease_owner")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from ingestion.consume import ages, history
-from ingestion.consume.history import Minute
-from ingestion.consume.status import SourceStatus
 from ingestion.models import Source
+from ingestion.monitoring import freshness, throughput
+from ingestion.monitoring.source_status import SourceStatus
+from ingestion.monitoring.throughput import Minute
 from tenants.admin import display
 from tenants.admin.chart import Chart, Series
 
@@ -31,10 +31,11 @@ def spans(hours: int) -> list[tuple[str, str, bool]]:
 
 def charts(source: Source, status: SourceStatus, hours: int, now: datetime) -> list[Chart]:
     """Of a source whose ``status`` was taken at ``now``."""
-    minutes = history.minutes(source, timedelta(hours=hours), now)
+    minutes = throughput.minutes(source, timedelta(hours=hours), now)
     width = SPANS[hours]
     columns = [
-        history.together(minutes[first : first + width]) for first in range(0, len(minutes), width)
+        throughput.together(minutes[first : first + width])
+        for first in range(0, len(minutes), width)
     ]
     # The last minute is not over.
     running = (width - 1) * 60.0 + (now - minutes[-1].began_at).total_seconds()
@@ -77,11 +78,11 @@ def _lag(columns: Sequence[Minute], status: SourceStatus) -> Chart:
 def _freshness(columns: Sequence[Minute], status: SourceStatus) -> Chart:
     return Chart(
         title="Age of events when they land",
-        now=freshness(status),
+        now=freshness_text(status),
         starts=_starts(columns),
         series=[
-            Series("95 of 100", "side", [ages.quantile(one.ages, 0.95) for one in columns]),
-            Series("half", "main", [ages.quantile(one.ages, 0.5) for one in columns]),
+            Series("95 of 100", "side", [freshness.quantile(one.ages, 0.95) for one in columns]),
+            Series("half", "main", [freshness.quantile(one.ages, 0.5) for one in columns]),
         ],
         told=age,
     )
@@ -99,7 +100,7 @@ def lag(status: SourceStatus) -> str:
     return f"{status.lag:,} ({display.duration(status.lag_seconds)})"
 
 
-def freshness(status: SourceStatus) -> str:
+def freshness_text(status: SourceStatus) -> str:
     """``0.41 s / 0.72 s``: p50 and p95."""
     if status.freshness_p50 is None or status.freshness_p95 is None:
         return "–"

@@ -15,8 +15,8 @@ from django.utils.safestring import SafeString
 
 from ingestion.admin import activity, moving
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
-from ingestion.consume.status import SourceState, SourceStatus, source_status
 from ingestion.models import Source, StreamPartition
+from ingestion.monitoring.source_status import SourceState, SourceStatus, source_status
 from ingestion.services import sources
 from tenants.admin import display
 from tenants.admin.base import ActRefused, Button
@@ -227,7 +227,7 @@ class SourceAdmin(RemovableAdmin):
     @admin.display(description="Freshness")
     def freshness(self, source: Any) -> SafeString:
         return display.figures(
-            activity.freshness(source.status),
+            activity.freshness_text(source.status),
             "Age of events when they landed: of half, and of 95 of 100. "
             f"Newest event: {_age(source.status)}",
         )

@@ -10,7 +10,7 @@ from typing import Any
 from drf_spectacular.extensions import OpenApiSerializerExtension
 from rest_framework import serializers
 
-from ingestion.consume.status import SourceState
+from ingestion.monitoring.source_status import SourceState
 from ingestion.services.resets import Where
 from tenants.api.fields import Flag, Text, Whole
 

@@ -17,8 +17,8 @@ from ingestion.api.serializers import (
     SourceDetailSerializer,
     SourcesSerializer,
 )
-from ingestion.consume.status import source_status
 from ingestion.models import Source
+from ingestion.monitoring.source_status import source_status
 from ingestion.services import sources
 from tenants.api.authentication import Caller
 from tenants.api.body import read_nothing

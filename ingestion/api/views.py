@@ -13,9 +13,9 @@ from rest_framework.request import Request
 from ingestion.api.body import decoded, too_large
 from ingestion.api.lines import SHOWN, events, places
 from ingestion.api.serializers import SettledSerializer, TakenSerializer
-from ingestion.api.spool import RECEIPTS_KEPT, Accepted, accept, wait
 from ingestion.models import Source
 from ingestion.quarantine import within
+from ingestion.services.events import RECEIPTS_KEPT, Accepted, accept, wait
 from tenants.api.authentication import Caller
 from tenants.api.endpoint import Endpoint
 from tenants.api.limited import refused

@@ -10,10 +10,8 @@ import pyarrow as pa
 from ingestion.backfill.chunks import Chunk
 from ingestion.backfill.errors import MostlyMisfits
 from ingestion.backfill.trial import try_out
+from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.chunk import chunk as columnar
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill
 
@@ -65,7 +63,9 @@ class Gauge:
         return bool(self.limit) and misfits * 100 > rows * self.limit
 
 
-def cut_of(backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1) -> Cut:
+def cut_of(
+    backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1
+) -> PendingBatch:
     """The chunk as a batch, which ``token`` names."""
     count = len(chunk.messages)
     times = [int(backfill.started_at.timestamp() * 1000)] * count
@@ -80,4 +80,4 @@ def cut_of(backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: in
         newest=columns.newest,
         table_version=table_version,
     )
-    return Cut(intent, pa.Table.from_batches([columns.rows]))
+    return PendingBatch(intent, pa.Table.from_batches([columns.rows]))

@@ -20,9 +20,9 @@ from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.gauge import NO_SOURCE, QUARANTINE_LIMIT, Gauge, cut_of
 from ingestion.backfill.readers import READERS
-from ingestion.consume import inbox
-from ingestion.consume.repair import complete, is_remembered
 from ingestion.ddl.spec import ColumnSpec
+from ingestion.landing import inbox
+from ingestion.landing.reinsert import complete, is_remembered
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 
 DEFAULT_CHUNK_ROWS = 100_000

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
-from ingestion.consume import inbox, typed
-from ingestion.consume.lane import Cut
+from ingestion.batches.batch import PendingBatch
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
 from ingestion.ddl.names import quoted
 from ingestion.ddl.spec import ColumnSpec
+from ingestion.landing import direct_insert, inbox
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
@@ -34,10 +34,10 @@ class Trial:
     mostly: str
 
 
-def try_out(cut: Cut, columns: tuple[ColumnSpec, ...]) -> Trial:
+def try_out(cut: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
     """How many of the rows would not fit, and why; raises WarehouseError."""
     messages = inbox.table_of(0, cut)
-    found = typed.type_all(messages, columns)
+    found = direct_insert.type_all(messages, columns)
     misfits = [row for rows in found.values() for row in rows.misfits]
     return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")
 

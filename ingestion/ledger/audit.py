@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from ingestion.connectors.base import Connector, Measured
 from ingestion.connectors.registry import connect
-from ingestion.consume import inbox
-from ingestion.consume.inbox import Address
 from ingestion.errors import CannotRepeat, ConnectorError
+from ingestion.landing import inbox
+from ingestion.landing.inbox import Address
 from ingestion.ledger import books, broker, counts
 from ingestion.ledger.books import Finding, Kind
 from ingestion.ledger.entries import Entry, disjoint, entries

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.consume import inbox
-from ingestion.consume.inbox import Address
+from ingestion.landing import inbox
+from ingestion.landing.inbox import Address
 from ingestion.models import StreamPartition
 from tenants.warehouse import client
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ingestion.connectors.registry import connect
-from ingestion.consume import inbox
-from ingestion.consume.inbox import Address
 from ingestion.errors import ConnectorError
+from ingestion.landing import inbox
+from ingestion.landing.inbox import Address
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition
 from tenants.warehouse import client
 

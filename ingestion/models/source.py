@@ -99,6 +99,14 @@ class Source(models.Model):
     def is_archived(self) -> bool:
         return self.archived_at is not None
 
+    def pause(self, reason: str = "") -> None:
+        """Save that it is not consumed; one in the archive stays as it is."""
+        if self.is_archived:
+            return
+        changed = {"active": False, "paused_reason": reason}
+        Source.across_tenants.filter(pk=self.pk, archived_at=None).update(**changed)
+        self.active, self.paused_reason = False, reason
+
     @property
     def kind(self) -> str:
         """``kafka``, ``rabbitmq`` or ``http``: which connector reads it."""

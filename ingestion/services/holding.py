@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from ingestion.consume import lease
-from ingestion.consume.keeping import kept
-from ingestion.consume.lease import Lease
+from ingestion.batches.batch import Lease
 from ingestion.errors import IngestionError
+from ingestion.leases import lease
+from ingestion.leases.heartbeat import kept
 from ingestion.models import Source
 from ingestion.services import sources
 

@@ -18,9 +18,10 @@ from django.db import IntegrityError, OperationalError
 from django.db.models import Sum
 
 from ingestion import provision
-from ingestion.consume import inbox, lease
 from ingestion.ddl import names
 from ingestion.errors import IngestionError
+from ingestion.landing import inbox
+from ingestion.leases import lease
 from ingestion.lifecycle.broker import remove_group
 from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
 from ingestion.provision import remove_table, spec_of

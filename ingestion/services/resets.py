@@ -9,11 +9,13 @@ from enum import StrEnum
 
 from django.db import transaction
 
+from ingestion.batches.batch import Lease
 from ingestion.connectors.base import Connector, Watermarks
 from ingestion.connectors.registry import connect
-from ingestion.consume import inbox, incarnation, measure, recover
-from ingestion.consume.lease import Lease
+from ingestion.consume import discovery
+from ingestion.consume.recovery import open_batches, stream_identity
 from ingestion.errors import CannotRepeat, ConnectorError, IngestionError
+from ingestion.landing import inbox
 from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
 from ingestion.services import holding
 
@@ -99,7 +101,7 @@ def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move
             moves = _moves(connector, source, target)
             _apply(source, hold.leases, moves, doubles=doubles)
             if target.partition is None:
-                incarnation.retire(source, [one.number for one in moves])
+                stream_identity.retire(source, [one.number for one in moves])
             return moves
     except holding.StillRead as error:
         raise CannotReset(str(error)) from error
@@ -119,15 +121,15 @@ def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> N
     at, marks = inbox.place_of(source.table), _measured(connector, source)
     for one in leases:
         mark = marks.get(one.number)
-        if mark is None or incarnation.is_another(one.stream_id, one.position, mark):
-            recover.abandon(source, at, one)
+        if mark is None or stream_identity.is_another(one.stream_id, one.position, mark):
+            open_batches.abandon(source, at, one)
         else:
-            recover.recover(connector, source, one)
+            open_batches.recover(connector, source, one)
 
 
 def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:
     found = _measured(connector, source)
-    measure.store(connector, [source])
+    discovery.store(connector, [source])
     wanted = [
         one
         for one in source.partitions.order_by("number")
@@ -147,7 +149,7 @@ def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:
             ends[one.number],
             found[one.number].low,
             found[one.number].high,
-            incarnation.is_another(one.stream_id, one.position, found[one.number]),
+            stream_identity.is_another(one.stream_id, one.position, found[one.number]),
             found[one.number].stream_id,
         )
         for one in wanted
@@ -211,7 +213,7 @@ def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: b
 
 def _move(partition: StreamPartition, move: Move, *, doubles: bool) -> None:
     if move.is_new:
-        incarnation.begin(partition, move.stream_id, move.to)
+        stream_identity.begin(partition, move.stream_id, move.to)
     elif doubles:
         partition.reread_until = 0
     else:

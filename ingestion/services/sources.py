@@ -21,11 +21,7 @@ def pause(source: Source, reason: str = "") -> None:
 
     ``reason`` says why Millrace did so by itself. What is not read stays at the broker.
     """
-    if source.is_archived:
-        return
-    changed = {"active": False, "paused_reason": reason}
-    Source.across_tenants.filter(pk=source.pk, archived_at=None).update(**changed)
-    source.active, source.paused_reason = False, reason
+    source.pause(reason)
 
 
 def resume(source: Source) -> None:

@@ -8,15 +8,16 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 from kombu.exceptions import OperationalError
 
-from ingestion.api.spool import forget_receipts
-from ingestion.consume import history, sharing, turns
-from ingestion.consume.fold import fold
-from ingestion.consume.lease import new_owner, ready, runnable
-from ingestion.consume.measure import measure_connection as measure
-from ingestion.consume.measure import note_lag
-from ingestion.consume.slice import Slice
-from ingestion.consume.stopping import is_stopping
+from ingestion.batches.compaction import fold
+from ingestion.consume.discovery import measure_connection as measure
+from ingestion.consume.discovery import note_lag
+from ingestion.consume.loop import Slice
+from ingestion.consume.shutdown import is_stopping
+from ingestion.leases import rebalance, yielding
+from ingestion.leases.lease import new_owner, ready, runnable
 from ingestion.models import Connection, Source, StreamPartition
+from ingestion.monitoring import throughput
+from ingestion.services.events import forget_receipts
 
 #: Ticks after which a slice that no worker had time for is forgotten: the next tick asks again.
 FORGOTTEN_AFTER = 2
@@ -33,7 +34,7 @@ def keep_consuming() -> None:
     """
     for connection_id in connections_with_work():
         request_slice(connection_id)
-    for connection_id, processes in sharing.behind().items():
+    for connection_id, processes in rebalance.behind().items():
         for _ in range(processes + 1):
             request_slice(connection_id, for_share=True)
 
@@ -45,12 +46,12 @@ def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
     ``for_share``: only if another process reads it too, of which this one could have a part.
     """
     owner = new_owner()
-    if is_stopping() or (for_share and sharing.is_alone(connection_id, owner)):
+    if is_stopping() or (for_share and rebalance.is_alone(connection_id, owner)):
         return
-    if not sharing.may_begin(connection_id, owner, is_stopping):
+    if not rebalance.may_begin(connection_id, owner, is_stopping):
         return
     try:
-        goes_on = Slice(connection_id, may_go_on=turns.may_go_on).run()
+        goes_on = Slice(connection_id, may_go_on=yielding.may_go_on).run()
     except Connection.DoesNotExist:  # it was deleted since this slice was asked for
         return
     if goes_on:
@@ -94,7 +95,7 @@ def measure_lag() -> None:
         except OperationalError:
             return
     fold()
-    history.prune()
+    throughput.prune()
     forget_receipts()
 
 

@@ -10,8 +10,8 @@ from django.utils.safestring import SafeString
 
 from analytics_api.models import SavedQuery
 from ingestion.admin import activity
-from ingestion.consume.status import SourceState, SourceStatus, source_status
 from ingestion.models import Source, Table
+from ingestion.monitoring.source_status import SourceState, SourceStatus, source_status
 from tenants.admin import display
 from tenants.models import ProvisionState, Tenant, Warehouse
 
@@ -61,7 +61,7 @@ def _row(one: SourceStatus) -> dict[str, Any]:
         "kind": one.kind,
         "state": display.badge(one.state, one.state.title()),
         "lag": activity.lag(one),
-        "freshness": activity.freshness(one),
+        "freshness": activity.freshness_text(one),
         "throughput": activity.rate(one.events_per_second),
         "landed": display.number(one.landed),
         "quarantined": display.number(one.quarantined, alarm=True),

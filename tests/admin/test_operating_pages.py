@@ -11,10 +11,10 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, SourceMinute, StreamPartition, Table
 from ingestion.services import sources
+from ingestion.services.events import accept
 from tenants.models import Tenant
 
 pytestmark = pytest.mark.usefixtures("within_a_minute")

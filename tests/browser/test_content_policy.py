@@ -22,8 +22,8 @@ from django.urls import reverse
 from django.utils import timezone
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.consume.loop import Slice
 from ingestion.models import *
 from ingestion.provision import provision_table
 from tenants.keys import create_key

@@ -14,8 +14,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 #: A source with one message of each kind that is hard to break, by offset.
 FILL = """
 import json
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
 from tenants.models import Tenant

@@ -21,9 +21,9 @@ FILL = """
 import math
 from datetime import timedelta
 from django.utils import timezone
-from ingestion.api.spool import accept
-from ingestion.consume.ages import BUCKETS
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.monitoring.freshness import BUCKETS
+from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, SourceMinute, StreamPartition, Table
 from ingestion.provision import provision_table
 from ingestion.services import sources

@@ -14,8 +14,8 @@ import pytest
 from confluent_kafka import KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
-from ingestion.api.spool import accept
 from ingestion.models import Connection, Source, Table
+from ingestion.services.events import accept
 from tenants.models import Tenant
 
 COLUMNS = [

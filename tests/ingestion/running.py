@@ -9,26 +9,28 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox
-from ingestion.consume.inserter import Inserter
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
+from ingestion.consume.insert_pool import Inserter
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.landing import inbox
 from ingestion.ledger.audit import PartitionAudit, audit
 from ingestion.ledger.books import Kind
 from ingestion.models import Source, StreamPartition, Table
 from tenants.warehouse import client
 
-PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 
 
 class Crash(BaseException):
     """What ``kill -9`` looks like from within: nothing after it is run."""
 
 
-def consume(source: Source, seconds: float = 1.0, pace: Pace = PACE, **options: Any) -> Slice:
+def consume(
+    source: Source, seconds: float = 1.0, policy: BatchPolicy = POLICY, **options: Any
+) -> Slice:
     """Run a slice, however long an earlier failure would have the source wait."""
     Source.objects.filter(pk=source.pk).update(retry_at=timezone.now())
-    made = Slice(source.connection_id, seconds=seconds, pace=pace, **options)
+    made = Slice(source.connection_id, seconds=seconds, policy=policy, **options)
     made.run()
     return made
 

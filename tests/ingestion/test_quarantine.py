@@ -13,9 +13,9 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from ingestion import quarantine
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, Table
+from ingestion.services.events import accept
 from tenants.models import Tenant
 from tenants.warehouse import client
 

@@ -15,10 +15,11 @@ from django.db import connection as database
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
 from ingestion import ddl, provision
-from ingestion.api.spool import accept
-from ingestion.consume import inbox, lease, measure
-from ingestion.consume.slice import Slice
+from ingestion.consume import discovery
+from ingestion.consume.loop import Slice
 from ingestion.ddl import names
+from ingestion.landing import inbox
+from ingestion.leases import lease
 from ingestion.models import (
     Batch,
     Column,
@@ -31,6 +32,7 @@ from ingestion.models import (
 )
 from ingestion.provision import spec_of
 from ingestion.services import holding, removal, sources
+from ingestion.services.events import accept
 from ingestion.tasks.consume import consume_slice, measure_connection
 from tenants.api.problem import Problem
 from tenants.lifecycle import mutation
@@ -510,10 +512,10 @@ def test_a_source_that_goes_while_it_is_measured_fails_no_other(
         Source.objects.create(tenant=table.tenant, name=name, table=table)
         for name in ("gone", "kept")
     )
-    marks = {pk: {0: measure.Watermarks(0, 5)} for pk in (gone.pk, kept.pk)}
+    marks = {pk: {0: discovery.Watermarks(0, 5)} for pk in (gone.pk, kept.pk)}
     removal.delete(gone, "gone", with_rows=False)
-    assert set(measure._store(marks)) == {kept.pk}
-    measure._begin({gone.pk: {}, kept.pk: {}})
+    assert set(discovery._store(marks)) == {kept.pk}
+    discovery._begin({gone.pk: {}, kept.pk: {}})
     with pytest.raises(Problem) as refused:
         accept(gone, [b"{}"])
     assert refused.value.status_code == 404
@@ -528,14 +530,14 @@ def test_sources_that_are_measured_all_the_time_are_deleted_without_a_deadlock(
         for number in range(20)
     ]
     # The last source has the first partition.
-    marks = {one.pk: {0: measure.Watermarks(0, 5)} for one in reversed(made)}
-    measure._store(marks)
+    marks = {one.pk: {0: discovery.Watermarks(0, 5)} for one in reversed(made)}
+    discovery._store(marks)
     over, errors, retries = threading.Event(), list[Exception](), list[int]()
 
     def measured() -> None:
         try:
             while not over.is_set():
-                measure._store(marks)
+                discovery._store(marks)
         except Exception as error:  # noqa: BLE001 - the test tells of it
             errors.append(error)
         finally:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox, lease
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.landing import inbox
+from ingestion.leases import lease
 from ingestion.ledger.audit import audit
 from ingestion.ledger.books import Kind
 from ingestion.models import Batch, Gap, Source, StreamPartition, Table
@@ -27,8 +28,8 @@ def messages(start: int, end: int) -> list[bytes]:
 
 
 def consume(source: Source) -> None:
-    pace = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
-    Slice(source.connection_id, seconds=1, pace=pace).run()
+    policy = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+    Slice(source.connection_id, seconds=1, policy=policy).run()
 
 
 def there(table: Table) -> tuple[int, int]:

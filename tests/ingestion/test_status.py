@@ -13,8 +13,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from ingestion.consume.status import source_status
 from ingestion.models import Column, Source, SourceMinute, StreamPartition, Table
+from ingestion.monitoring.source_status import source_status
 from tenants.models import Tenant
 
 

@@ -15,8 +15,8 @@ BLOCKS = re.findall(
 )
 #: The tenant that "Your own stream" has made, in small.
 FILL = """
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
 from tenants.lifecycle.status import make

@@ -28,8 +28,8 @@ SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
 FILL = """
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
 from tenants.keys import create_key

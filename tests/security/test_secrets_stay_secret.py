@@ -116,7 +116,7 @@ def test_no_repr_str_or_pickle_free_dump_shows_one(cast: Cast) -> None:
 
 
 def test_logs_at_their_loudest_hold_none(cast: Cast, caplog: pytest.LogCaptureFixture) -> None:
-    from ingestion.consume.slice import Slice
+    from ingestion.consume.loop import Slice
     from ingestion.services.trials import try_connection
     from tenants.tasks import provision_warehouse
 

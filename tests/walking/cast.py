@@ -11,8 +11,7 @@ from django.db.models import Model
 from django.utils import timezone
 
 from analytics_api.models import SavedQuery, SavedQueryVersion
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import (
     Backfill,
     Batch,
@@ -26,6 +25,7 @@ from ingestion.models import (
     Table,
 )
 from ingestion.provision import provision_table
+from ingestion.services.events import accept
 from tenants import keys
 from tenants.audit import record
 from tenants.models import APIKey, IngestionHold, Membership, Plan, Tenant, Usage

@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ingestion.consume.status import SourceState, SourceStatus, source_status
 from ingestion.models import Source
+from ingestion.monitoring.source_status import SourceState, SourceStatus, source_status
 from tenants.models import Tenant
 
 _COLOURS = {

@@ -10,8 +10,8 @@ from django.db import OperationalError, connection
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ingestion.consume.status import source_status
 from ingestion.models import Source
+from ingestion.monitoring.source_status import source_status
 
 #: Seconds between looks, and between lines where the output is no terminal.
 LOOK, LINE = 0.5, 3.0

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from ingestion.consume.status import SourceState, SourceStatus
+from ingestion.monitoring.source_status import SourceState, SourceStatus
 
 #: Of every source's metrics; some have one more.
 LABELS = ("tenant", "source", "kind")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from ingestion.consume.status import SourceStatus, source_status
+from ingestion.monitoring.source_status import SourceStatus, source_status
 from millrace.metrics import catalogue
 
 _FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}

@@ -15,58 +15,63 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery.__main__ import main
 from celery.signals import worker_init
 
+if TYPE_CHECKING:
+    from ingestion.batches.batch import Intent, PendingBatch
+    from ingestion.connectors.redelivery import Delivered
+    from ingestion.landing.grouped_insert import AddressedBatch
+    from ingestion.landing.inbox import Address
+
 
 def no_deduplication(**_: Any) -> None:
     """Every insert has a token of its own, and nothing asks the table what it has."""
-    from ingestion.connectors.redelivery import Delivered, Redelivery
-    from ingestion.consume import inbox, repair, together
-    from ingestion.consume.inbox import Address
-    from ingestion.consume.lane import Cut
+    from ingestion.connectors.redelivery import Redelivery
+    from ingestion.landing import direct_insert, inbox, reinsert
 
-    insert = inbox.insert
-    together.token = lambda _: str(uuid.uuid4())
+    insert, land = inbox.insert, direct_insert.land
+    direct_insert.land = lambda to, rows, batch, _=None: land(to, rows, batch, uuid.uuid4())
 
-    def insert_anew(to: Address, source_id: int, cut: Cut, _: uuid.UUID | None = None) -> int:
+    def insert_anew(
+        to: Address, source_id: int, cut: PendingBatch, _: uuid.UUID | None = None
+    ) -> int:
         return insert(to, source_id, cut, uuid.uuid4())
 
-    def complete(to: Address, source_id: int, cut: Cut, *, remembered: bool) -> int:
+    def complete(to: Address, source_id: int, cut: PendingBatch, *, remembered: bool) -> int:
         insert_anew(to, source_id, cut)
         return cut.rows.num_rows
 
     def knows_nothing(_: Redelivery, messages: Sequence[Delivered]) -> list[bool]:
         return [False] * len(messages)
 
-    inbox.insert, repair.complete = insert_anew, complete
+    inbox.insert, reinsert.complete = insert_anew, complete
     inbox.held = lambda *_: []
     Redelivery.known = knows_nothing  # type: ignore[method-assign]
 
 
 def early_acknowledgement(**_: Any) -> None:
     """A batch is noted and acknowledged before it is inserted."""
-    from ingestion.consume import intent
-    from ingestion.consume.inserter import Inserter, Pairs
-    from ingestion.consume.intent import Intent
+    from ingestion.batches import announce
+    from ingestion.consume.insert_pool import Inserter, Pairs
 
-    finish, submit = intent.finish, Inserter.submit
+    finish, submit = announce.finish, Inserter.submit
 
     def submit_late(self: Inserter, pairs: Pairs, *ended: Callable[[], None]) -> None:
-        for feed, lane in pairs:
-            assert lane.under_way is not None
-            one = lane.under_way.intent
+        for reader, buffer in pairs:
+            assert buffer.under_way is not None
+            one = buffer.under_way.intent
             finish(one.lease.owner, [one])
-            feed.reader.acknowledge({one.lease.number: one.to_offset})
+            reader.stream.acknowledge({one.lease.number: one.to_offset})
         submit(self, pairs, *ended)
 
     def finished(_: str, intents: Collection[Intent]) -> set[uuid.UUID]:
         return {one.token for one in intents}
 
     Inserter.submit = submit_late  # type: ignore[method-assign]
-    intent.finish = finished  # type: ignore[assignment]
+    announce.finish = finished  # type: ignore[assignment]
 
 
 #: What the log says whenever half of a batch comes again.
@@ -77,28 +82,27 @@ KILLS = b"kills its worker"
 
 def killed_by_a_message(**_: Any) -> None:
     """An insert of a message with KILLS in it is the worker's end, as of a bug in a C library."""
-    from ingestion.consume import inbox, together
-    from ingestion.consume.inbox import Address
-    from ingestion.consume.lane import Cut
-    from ingestion.consume.together import Member
+    from ingestion.landing import grouped_insert, inbox
 
-    insert, typed = inbox.insert, together.insert
+    insert, typed = inbox.insert, grouped_insert.insert
 
-    def die_of(cut: Cut) -> None:
+    def die_of(cut: PendingBatch) -> None:
         if any(KILLS in raw for raw in cut.rows["raw"].to_pylist()):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def insert_or_die(to: Address, source_id: int, cut: Cut, token: uuid.UUID | None = None) -> int:
+    def insert_or_die(
+        to: Address, source_id: int, cut: PendingBatch, token: uuid.UUID | None = None
+    ) -> int:
         die_of(cut)
         return insert(to, source_id, cut, token)
 
-    def type_or_die(members: Sequence[Member]) -> list[Any]:
+    def type_or_die(members: Sequence[AddressedBatch]) -> list[Any]:
         for one in members:
             die_of(one.cut)
         return typed(members)
 
     inbox.insert = insert_or_die
-    together.insert = type_or_die
+    grouped_insert.insert = type_or_die
 
 
 def half_acknowledged(**_: Any) -> None:
@@ -133,13 +137,13 @@ SLOW = 500
 
 def reads_slowly(**_: Any) -> None:
     """As on a machine that is short of CPU, so that only more workers make it faster."""
-    from ingestion.consume.feed import Feed
+    from ingestion.consume.source_reader import SourceReader
 
-    pull, began = Feed.pull, time.monotonic()
+    pull, began = SourceReader.pull, time.monotonic()
     lock = threading.Lock()
     done = 0
 
-    def pull_slowly(self: Feed, limit: int, now: float) -> int:
+    def pull_slowly(self: SourceReader, limit: int, now: float) -> int:
         nonlocal done, began
         with lock:
             # What it did not read while nothing was there it may not make up for.
@@ -151,7 +155,7 @@ def reads_slowly(**_: Any) -> None:
             done += pulled
             return pulled
 
-    Feed.pull = pull_slowly  # type: ignore[method-assign]
+    SourceReader.pull = pull_slowly  # type: ignore[method-assign]
 
 
 KINDS = {

@@ -16,10 +16,11 @@ from django.http.request import UnreadablePostError
 from django.test import Client
 from django.utils import timezone
 
-from ingestion.api import spool, views
+from ingestion.api import views
 from ingestion.api.body import decoded
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import EventsReceipt, Source, SpooledEvents, StreamPartition, Table
+from ingestion.services import events as spool
 from tenants.api.problem import Problem
 from tenants.keys import create_key
 from tenants.models import Tenant

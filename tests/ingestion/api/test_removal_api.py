@@ -14,10 +14,10 @@ from django.test import Client
 
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from ingestion.api.spool import accept
-from ingestion.consume import lease
+from ingestion.leases import lease
 from ingestion.models import Connection, Source, StreamPartition, Table
 from ingestion.services import holding, removal
+from ingestion.services.events import accept
 from tenants.keys import create_key
 from tenants.models import AuditEntry, Tenant
 from tenants.rights import Rights

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.test import Client
 from django.urls import reverse
 
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, StreamPartition, Table
 from tenants.keys import create_key
 

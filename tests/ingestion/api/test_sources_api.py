@@ -9,10 +9,10 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ingestion.consume.measure import measure_connection
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import source_status
+from ingestion.consume.discovery import measure_connection
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, Table
+from ingestion.monitoring.source_status import source_status
 from ingestion.services import removal, sources
 from tenants.keys import create_key
 from tenants.models import Tenant
@@ -118,7 +118,7 @@ def test_what_failed_is_said(key: str, source: Source) -> None:
 
 
 def test_misfits_by_reason_and_column(key: str, source: Source, table: Table) -> None:
-    from ingestion.api.spool import accept
+    from ingestion.services.events import accept
 
     assert call(key, "/events/quarantine").json() == {
         "table": "events",

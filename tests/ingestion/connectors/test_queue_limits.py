@@ -10,8 +10,8 @@ import pytest
 
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.connectors.registry import connect
-from ingestion.consume.measure import measure_connection
-from ingestion.consume.pace import Pace
+from ingestion.consume.discovery import measure_connection
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.errors import Refused
 from ingestion.models import Batch, Connection, Table
 from tenants.warehouse import client
@@ -81,7 +81,7 @@ def test_half_of_the_prefetch_is_a_batch_however_long_the_pace_would_wait(
     Connection.objects.update(options={"prefetch": 2_000})
     source.refresh_from_db()
     _publish(stream, 4_000)
-    patient = Pace(rows=100_000, bytes=1 << 30, seconds=600.0, held_bytes=1 << 30)
+    patient = BatchPolicy(rows=100_000, bytes=1 << 30, seconds=600.0, held_bytes=1 << 30)
     consume(source, 5.0, patient)
     assert numbers(table) == list(range(4_000))
     # The last one is cut by the end of the slice; without the others the broker would send no more.

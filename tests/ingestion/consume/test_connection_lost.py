@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingestion.connectors.rabbitmq.consumer import QueueConsumer
-from ingestion.consume.inserter import Inserter
+from ingestion.consume.insert_pool import Inserter
 from ingestion.models import Connection, Source, Table
 from tests.chaos.harness.proxy import Proxy
 from tests.ingestion.running import balance, consume, consume_until, error, numbers, partition

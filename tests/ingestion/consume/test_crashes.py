@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox
-from ingestion.consume.caution import CRASHES, may_try
-from ingestion.consume.inserter import Inserter
-from ingestion.consume.lane import Cut
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
+from ingestion.batches.batch import PendingBatch
+from ingestion.consume.insert_pool import Inserter
+from ingestion.consume.loop import Slice
+from ingestion.consume.recovery.poison_probe import CRASHES, may_try
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.landing import inbox
 from ingestion.ledger.audit import audit
 from ingestion.models import Batch, BatchState, Caution, Source, StreamPartition, Table
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
-PACE = Pace(rows=500, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=500, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 KILLER = b'{"n": 70, "s": "kills"}'
 
 
@@ -62,7 +62,7 @@ class Owners:
         while self._dies():
             self.died += 1
             assert self.died < 15, "They die for ever."
-            # Nothing is left of a process that died, nor of its lanes, which hold up others'.
+            # Nothing is left of a process that died, nor of its buffers, which hold up others'.
             gc.collect()
             StreamPartition.objects.update(lease_expires_at=timezone.now())
 
@@ -74,7 +74,7 @@ class Owners:
             patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
             try:
                 Slice(
-                    self.source.connection_id, seconds=15, pace=PACE, should_stop=self._is_over
+                    self.source.connection_id, seconds=15, policy=POLICY, should_stop=self._is_over
                 ).run()
             except Crash:
                 return True
@@ -86,14 +86,16 @@ class Owners:
             self.killed = max(0, self.killed - 1)
             before = raw.index(KILLER) if KILLER in raw else len(raw)
             if part := int(self.share * before):
-                self._insert(to, source_id, Cut(cut.intent, cut.rows.slice(0, part)), token)
+                self._insert(
+                    to, source_id, PendingBatch(cut.intent, cut.rows.slice(0, part)), token
+                )
             raise Crash
         self._insert(to, source_id, cut, token)
 
-    def _be_dead(self, of: Slice, feed: Any, error: BaseException | None) -> None:
+    def _be_dead(self, of: Slice, reader: Any, error: BaseException | None) -> None:
         if isinstance(error, Crash):
             raise error
-        self._leave(of, feed, error)
+        self._leave(of, reader, error)
 
     def _is_over(self) -> bool:
         if Caution.objects.exists() or Batch.objects.exclude(state=BatchState.SETTLED).exists():
@@ -164,7 +166,7 @@ def test_clean_failures_are_no_deaths(
         patched.setattr(inbox, "insert", _is_away)
         for _ in range(CRASHES + 1):
             Source.objects.update(retry_at=timezone.now())
-            Slice(source.connection_id, seconds=5, pace=PACE).run()
+            Slice(source.connection_id, seconds=5, policy=POLICY).run()
     partition = StreamPartition.objects.get(source=source)
     assert (partition.crashes, partition.epoch) == (0, CRASHES + 1)
     assert not Caution.objects.exists()

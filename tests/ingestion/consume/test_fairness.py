@@ -10,8 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingestion.consume.fairness import INSERT_BYTES, Candidate, FairQueue, divided, share
-from ingestion.consume.pace import BUSY, Pace
+from ingestion.consume.scheduling.batch_policy import BUSY, BatchPolicy
+from ingestion.consume.scheduling.fair_queue import (
+    INSERT_BYTES,
+    Candidate,
+    FairQueue,
+    divided,
+    share,
+)
 
 MIB = 1 << 20
 
@@ -143,17 +149,17 @@ def test_who_gets_less_than_it_wants_has_no_less_for_its_weight_than_any_other(
 def test_batches_get_older_of_those_who_ask_for_more_than_their_share(
     busy: dict[int, int], weights: dict[int, int], cost: float, ages: dict[int, float]
 ) -> None:
-    pace = Pace(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
-    assert pace.ages(busy, weights, cost) == pytest.approx(ages)
+    policy = BatchPolicy(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
+    assert policy.ages(busy, weights, cost) == pytest.approx(ages)
 
 
 def test_batches_may_be_cut_at_once_while_there_are_threads_for_that() -> None:
-    pace = Pace(rows=1_000, bytes=MIB, seconds=0.0, held_bytes=4 * MIB)
-    assert pace.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.0) == {1: 0.0, 2: 0.0}
-    assert pace.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.2) == pytest.approx({1: 0.25, 2: 1.0})
+    policy = BatchPolicy(rows=1_000, bytes=MIB, seconds=0.0, held_bytes=4 * MIB)
+    assert policy.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.0) == {1: 0.0, 2: 0.0}
+    assert policy.ages({1: 1, 2: 4}, {1: 1, 2: 1}, 0.2) == pytest.approx({1: 0.25, 2: 1.0})
 
 
 def test_a_thousand_alike_share_the_threads_alike() -> None:
-    pace = Pace(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
-    ages = pace.ages(dict.fromkeys(range(1_000), 1), dict.fromkeys(range(1_000), 1), 0.02)
+    policy = BatchPolicy(rows=1_000, bytes=MIB, seconds=0.5, held_bytes=4 * MIB)
+    ages = policy.ages(dict.fromkeys(range(1_000), 1), dict.fromkeys(range(1_000), 1), 0.02)
     assert ages == pytest.approx(dict.fromkeys(range(1_000), 1_000 * 0.02 / BUSY))

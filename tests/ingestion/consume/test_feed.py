@@ -1,15 +1,15 @@
-"""Since when messages wait that a feed pulled: policy alone, by a clock that the test sets."""
+"""Since when messages wait that a reader pulled: policy alone, by a clock that the test sets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ingestion.batches.batch import Lease
 from ingestion.connectors.base import Reader
 from ingestion.connectors.chunk import Chunk, chunk
-from ingestion.consume.feed import Feed
-from ingestion.consume.inbox import Address
-from ingestion.consume.lane import Lane
-from ingestion.consume.lease import Lease
+from ingestion.consume.buffer import PartitionBuffer
+from ingestion.consume.source_reader import SourceReader
+from ingestion.landing.inbox import Address
 from ingestion.models import Source
 
 
@@ -39,21 +39,21 @@ def message(offset: int) -> list[Chunk]:
     return [chunk(0, [offset], [1_700_000_000_000], [b"{}"])]
 
 
-def feed(*polls: list[Chunk]) -> tuple[Feed, Lane]:
-    lane = Lane(Lease(1, 1, 0, "me", 1), 0, 0)
-    return Feed(Source(), Address("", "", "", ""), Arrivals(*polls), {0: lane}), lane
+def reader(*polls: list[Chunk]) -> tuple[SourceReader, PartitionBuffer]:
+    buffer = PartitionBuffer(Lease(1, 1, 0, "me", 1), 0, 0)
+    return SourceReader(Source(), Address("", "", "", ""), Arrivals(*polls), {0: buffer}), buffer
 
 
 def test_what_a_pull_brings_waits_since_the_pull_before_it() -> None:
-    made, lane = feed([], message(0), message(1))
+    made, buffer = reader([], message(0), message(1))
     assert made.pull(10, 3.0) == 0
     assert made.pull(10, 9.0) == 1
-    assert lane.since == 3.0
+    assert buffer.since == 3.0
     assert made.pull(10, 12.0) == 1
-    assert (lane.since, lane.rows) == (3.0, 2)
+    assert (buffer.since, buffer.rows) == (3.0, 2)
 
 
 def test_what_the_first_pull_brings_waits_since_then() -> None:
-    made, lane = feed(message(0))
+    made, buffer = reader(message(0))
     assert made.pull(10, 3.0) == 1
-    assert lane.since == 3.0
+    assert buffer.since == 3.0

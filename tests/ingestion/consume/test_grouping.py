@@ -1,4 +1,4 @@
-"""What is inserted together: real lanes with real messages; of their feeds only columns count."""
+"""What is inserted together: real buffers of real messages; of readers only the columns count."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 import pytest
 
 from ingestion.connectors.chunk import chunk
-from ingestion.consume.grouping import TOGETHER, groups
-from ingestion.consume.inserter import SMALL
-from ingestion.consume.lane import Lane
+from ingestion.consume.buffer import PartitionBuffer
+from ingestion.consume.insert_pool import SMALL
+from ingestion.consume.scheduling.grouping import TOGETHER, groups
 
 LEASE: Any = None
 
 
-def pair(since: float, columns: str = "n", rows: int = 1) -> tuple[Any, Lane]:
-    lane = Lane(LEASE, position=0, high=0)
-    lane.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
-    return SimpleNamespace(address=SimpleNamespace(form=columns)), lane
+def pair(since: float, columns: str = "n", rows: int = 1) -> tuple[Any, PartitionBuffer]:
+    buffer = PartitionBuffer(LEASE, position=0, high=0)
+    buffer.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
+    return SimpleNamespace(address=SimpleNamespace(form=columns)), buffer
 
 
 def since(found: Any) -> list[list[float]]:
-    return [[lane.since for _, lane in group] for group in found]
+    return [[buffer.since for _, buffer in group] for group in found]
 
 
 def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:

@@ -11,27 +11,30 @@ import pytest
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
 from django.utils import timezone
 
-from ingestion.consume import history, inbox, settle
-from ingestion.consume.measure import measure_connection, note_lag
-from ingestion.consume.pace import Pace
-from ingestion.consume.settle import Done
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import SourceStatus, source_status
+from ingestion.batches import settle
+from ingestion.batches.batch import BatchStats
+from ingestion.consume.discovery import measure_connection, note_lag
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.consume.steps.settle import counted
+from ingestion.landing import inbox
 from ingestion.models import Batch, Source, SourceMinute, StreamPartition, Table
+from ingestion.monitoring import throughput
+from ingestion.monitoring.source_status import SourceStatus, source_status
 
 # Each of them waits for a second and more of consuming.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
 GOOD = [b'{"n": %d}' % n for n in range(100)]
 BAD = [b'{"n": -1}'] * 7
-PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 
 
 def consume(source: Source, rows: int) -> None:
     """Until so many rows of it have landed in all; a loaded machine takes several slices to it."""
     deadline = time.monotonic() + 30
     while True:
-        Slice(source.connection_id, seconds=1.3, pace=PACE).run()
+        Slice(source.connection_id, seconds=1.3, policy=POLICY).run()
         if summed(source)[0] >= rows:
             return
         assert time.monotonic() < deadline, summed(source)
@@ -128,12 +131,12 @@ def test_batches_are_counted_by_one_statement_and_once(
     Source.objects.filter(pk=source.pk).update(counted_from=done_at - timedelta(hours=1))
     at = inbox.address(table)
     # Of the last one nobody knows any more how old its rows were.
-    counts = {one.token: Done([10] + [0] * 25) for one in batches[:-1]}
-    counts[batches[-1].token] = Done()
+    counts = {one.token: BatchStats([10] + [0] * 25) for one in batches[:-1]}
+    counts[batches[-1].token] = BatchStats()
     for _ in range(2):
-        counted = settle.counted(at, counts)
+        found = counted(at, counts)
         with django_assert_num_queries(1):
-            settle.close(counted)
+            settle.close(found)
     first, second = SourceMinute.objects.filter(source=source).order_by("began_at")
     assert (first.rows, second.rows, first.bytes) == (60, 60, 600)
     assert (first.ages[0], second.ages[0]) == (60, 50)
@@ -158,7 +161,7 @@ def test_what_is_done_after_a_resumption_begins_a_row_of_its_own(table: Table) -
         )
         for seconds, rows in ((29, 1), (30, 2), (59, 4), (61, 8))
     ]
-    settle.close({one.token: Done() for one in batches})
+    settle.close({one.token: BatchStats() for one in batches})
     found = SourceMinute.objects.filter(source=source).order_by("began_at")
     minute = resumed.replace(second=0)
     assert list(found.values_list("began_at", "rows")) == [
@@ -247,7 +250,7 @@ def test_what_waits_for_a_paused_source_is_measured(
 
 
 def test_events_by_http_wait_from_their_receipt(table: Table) -> None:
-    from ingestion.api.spool import accept
+    from ingestion.services.events import accept
 
     source = Source.objects.create(tenant=table.tenant, name="http", table=table)
     accept(source, [b'{"n": 1}'])
@@ -271,7 +274,7 @@ def test_the_history_keeps_the_largest_lag_of_a_minute(
     note_lag()
     consume(source, 5)
     note_lag()
-    found = history.minutes(source, timedelta(minutes=3), timezone.now())
+    found = throughput.minutes(source, timedelta(minutes=3), timezone.now())
     assert max(one.lag for one in found) == 5
     assert sum(one.rows for one in found) == 5
     assert not SourceMinute.objects.filter(source=other).exists()
@@ -286,7 +289,7 @@ def test_every_minute_is_there_whether_or_not_something_landed(table: Table) -> 
         SourceMinute.objects.create(
             source=source, began_at=minute + timedelta(seconds=seconds), rows=rows, ages=ages
         )
-    found = history.minutes(source, timedelta(minutes=4), now)
+    found = throughput.minutes(source, timedelta(minutes=4), now)
     assert [one.rows for one in found] == [0, 4, 0, 3]
     assert found[-1].began_at == minute
 
@@ -294,9 +297,9 @@ def test_every_minute_is_there_whether_or_not_something_landed(table: Table) -> 
 def test_old_minutes_are_pruned_those_of_deleted_sources_too(table: Table) -> None:
     source = Source.objects.create(tenant=table.tenant, name="gone", table=table)
     now = timezone.now()
-    for at in (now, now - history.KEPT - timedelta(minutes=1)):
+    for at in (now, now - throughput.KEPT - timedelta(minutes=1)):
         SourceMinute.objects.create(source=source, began_at=at)
-    assert history.prune() == 1
+    assert throughput.prune() == 1
     source.delete()
-    SourceMinute.objects.update(began_at=now - history.KEPT - timedelta(minutes=1))
-    assert history.prune() == 1
+    SourceMinute.objects.update(began_at=now - throughput.KEPT - timedelta(minutes=1))
+    assert throughput.prune() == 1

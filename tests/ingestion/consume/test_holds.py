@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import source_status
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, Table
+from ingestion.monitoring.source_status import source_status
 from tenants.models import IngestionHold, Usage
 from tenants.plans import holds
 from tenants.plans.services import give_plan, make_plan

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from ingestion.consume import inbox, query_ids, recover
-from ingestion.consume.query_ids import Target, await_inserts, query_id
+from ingestion.consume.recovery import open_batches
+from ingestion.landing import inbox, query_ids
+from ingestion.landing.query_ids import Target, await_inserts, query_id
 from ingestion.models import Batch, BatchState, Table
 from tenants.warehouse import client
 from tenants.warehouse.errors import RunningAlready
@@ -89,14 +90,14 @@ def test_what_lands_after_its_batch_was_ended_is_in_the_books(
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", is_paused)
         crash_at_insert(source, monkeypatch)
-    recovered = recover.recover
+    recovered = open_batches.recover
 
     def resumes(*of: Any) -> None:
         recovered(*of)
         while late:
             insert(*late.pop())
 
-    monkeypatch.setattr(recover, "recover", resumes)
+    monkeypatch.setattr(open_batches, "recover", resumes)
     consume_until(source, lambda: len(numbers(table)) + len(misfits(table)) > len(MESSAGES))
     consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
     assert numbers(table) == list(range(len(MESSAGES)))

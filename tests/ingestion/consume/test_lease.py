@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.consume import lease
+from ingestion.leases import lease
 
 
 @pytest.mark.parametrize(

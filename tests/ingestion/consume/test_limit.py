@@ -9,19 +9,19 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import limit
-from ingestion.consume import slice as slice_module
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import SourceStatus, source_status
+from ingestion.consume import loop as slice_module
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.models import Source, SourceMinute, StreamPartition, Table
+from ingestion.monitoring import quarantine_limit
+from ingestion.monitoring.source_status import SourceStatus, source_status
 from ingestion.services import sources
 from tenants.warehouse import client
 
 # Each of them waits for a second and more of consuming.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
-PACE = Pace(rows=500, bytes=1 << 20, seconds=0.1, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=500, bytes=1 << 20, seconds=0.1, held_bytes=1 << 22)
 
 
 def good(start: int, end: int) -> list[bytes]:
@@ -33,7 +33,7 @@ def bad(count: int) -> list[bytes]:
 
 
 def consume(source: Source, seconds: float = 5) -> None:
-    Slice(source.connection_id, seconds=seconds, pace=PACE).run()
+    Slice(source.connection_id, seconds=seconds, policy=POLICY).run()
 
 
 def status(source: Source) -> SourceStatus:
@@ -89,8 +89,8 @@ def test_what_a_fast_sender_breaks_is_left_at_the_broker(
     stream = topic()
     source = stream.source(table)
     stream.send(bad(60_000))
-    slow = Pace(rows=200, bytes=1 << 20, seconds=0.1, held_bytes=1 << 13)
-    Slice(source.connection_id, seconds=30, pace=slow).run()
+    slow = BatchPolicy(rows=200, bytes=1 << 20, seconds=0.1, held_bytes=1 << 13)
+    Slice(source.connection_id, seconds=30, policy=slow).run()
     assert status(source).state == "paused"
     part = StreamPartition.objects.get(source=source)
     assert part.position is not None
@@ -142,7 +142,7 @@ def judged(table: Table) -> Callable[..., set[int]]:
             rows=rows,
             quarantined=misfits,
         )
-        return {one == source.pk for one in limit.pause_beyond([source], now)}
+        return {one == source.pk for one in quarantine_limit.pause_beyond([source], now)}
 
     return judge
 
@@ -180,7 +180,9 @@ def test_while_all_fits_nothing_is_asked(
     source = stream.source(table)
     stream.send(good(0, 50))
     asked: list[Any] = []
-    monkeypatch.setattr(limit, "pause_beyond", lambda sources: asked.append(sources) or set())
+    monkeypatch.setattr(
+        quarantine_limit, "pause_beyond", lambda sources: asked.append(sources) or set()
+    )
     consume(source)
     assert asked == []
     stream.send(bad(1))

@@ -10,11 +10,11 @@ from random import Random
 from django.db import connections
 from django.utils import timezone
 
+from ingestion.batches import announce, settle
+from ingestion.batches.batch import BatchStats, Intent, Lease
 from ingestion.connectors.base import Watermarks
-from ingestion.consume import intent, lease, measure, settle
-from ingestion.consume.intent import Intent
-from ingestion.consume.lease import Lease
-from ingestion.consume.settle import Done
+from ingestion.consume import discovery
+from ingestion.leases import lease
 from ingestion.models import Source, StreamPartition, Table
 from tenants.models import Tenant
 
@@ -49,14 +49,14 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
                 for one in made[seed::2]
             ]
             chance.shuffle(intents)
-            opened = intent.announce(OWNER, intents)
-            landed += len(intent.finish(OWNER, [one for one in intents if one.token in opened]))
-            settle.close(dict.fromkeys(opened, Done()))
+            opened = announce.announce(OWNER, intents)
+            landed += len(announce.finish(OWNER, [one for one in intents if one.token in opened]))
+            settle.close(dict.fromkeys(opened, BatchStats()))
         return landed
 
     def measured(_: int) -> int:
         marks = {number: Watermarks(0, 10, "id") for number in range(PARTITIONS)}
-        return sum(len(measure._store({source.pk: marks})[source.pk]) for _ in range(ROUNDS))
+        return sum(len(discovery._store({source.pk: marks})[source.pk]) for _ in range(ROUNDS))
 
     def renewed(_: int) -> int:
         return sum(len(lease.renew(OWNER, [one.pk for one in made])) for _ in range(ROUNDS))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox, repair
+from ingestion.landing import inbox, reinsert
 from ingestion.models import Batch, Source, Table
 from tenants.models import Tenant
 from tenants.warehouse import client
@@ -107,9 +107,9 @@ def test_many_partitions_use_the_window_up_sooner(source: Source, wide: Table) -
     made = Batch.objects.first()
     assert made is not None
     Batch.objects.update(opened_at=timezone.now())
-    assert repair.is_remembered(wide, opened)
+    assert reinsert.is_remembered(wide, opened)
     Batch.objects.bulk_create(
         Batch(partition=made.partition, from_offset=0, to_offset=0, epoch=1, state="done")
         for _ in range(60)
     )
-    assert not repair.is_remembered(wide, opened)
+    assert not reinsert.is_remembered(wide, opened)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.consume import measure
+from ingestion.consume import discovery
 from ingestion.models import Table
 from tests.ingestion.running import balance, consume, consume_until, numbers, partition
 
@@ -24,7 +24,7 @@ def test_a_new_partition_is_read_from_its_first_message(
     stream.grow(3)
     stream.send([b'{"n": 2}', b'{"n": 3}'], partition=2)  # before anybody has seen it
     assert source.partitions.count() == 1
-    measure.measure_connection(source.connection_id)
+    discovery.measure_connection(source.connection_id)
     assert partition(source, 2).position == 0
     stream.send([b'{"n": 4}'], partition=1)
     consume_until(source, lambda: len(numbers(table)) == 4)
@@ -37,10 +37,10 @@ def test_a_source_that_was_never_read_begins_where_it_says_on_all(
 ) -> None:
     stream = topic()
     source = stream.source(table, start="latest")
-    measure.measure_connection(source.connection_id)
+    discovery.measure_connection(source.connection_id)
     stream.grow(2)
     stream.send([b'{"n": 1}'], partition=1)
-    measure.measure_connection(source.connection_id)
+    discovery.measure_connection(source.connection_id)
     assert partition(source, 1).position is None
     consume(source, 0.5)
     stream.send([b'{"n": 2}'], partition=1)
@@ -61,7 +61,7 @@ def test_while_a_slice_reads_another_one_takes_what_is_new(
             stream.grow(2)
             stream.send([b'{"n": 2}'], partition=1)
             stream.send([b'{"n": 3}'], partition=0)
-            measure.measure_connection(source.connection_id)
+            discovery.measure_connection(source.connection_id)
             consume_until(source, lambda: 2 in numbers(table))
         return len(numbers(table)) == 3
 

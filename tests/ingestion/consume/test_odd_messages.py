@@ -10,9 +10,9 @@ import pytest
 from confluent_kafka import Producer
 from django.utils import timezone
 
-from ingestion.consume import inbox
-from ingestion.consume.status import source_status
+from ingestion.landing import inbox
 from ingestion.models import Source, Table
+from ingestion.monitoring.source_status import source_status
 from tenants.warehouse import client
 from tests.ingestion.running import (
     balance,

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+import ingestion.consume.open as opening
+from ingestion.batches.batch import Lease
 from ingestion.connectors.registry import connect
-from ingestion.consume import lease, measure, opening
-from ingestion.consume.feed import Feed
-from ingestion.consume.lease import Lease
+from ingestion.consume import discovery
+from ingestion.consume.source_reader import SourceReader
+from ingestion.leases import lease
 from ingestion.models import Source, StreamPartition, Table
 
 SOURCES = 3
@@ -34,41 +36,41 @@ def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
                 table=table,
             )
         )
-    measure.measure_connection(first.connection_id)
+    discovery.measure_connection(first.connection_id)
     return made
 
 
 class Slow:
-    """Opens each feed in ``seconds``; ``then`` is done after the first of those ``opened``."""
+    """Opens each reader in ``seconds``; ``then`` is done after the first of those ``opened``."""
 
     def __init__(self) -> None:
         self.seconds = 1.1
         self.opened: list[str] = []
         self.then: Callable[[], object] = lambda: None
-        self._open_feed = opening.open_feed
+        self._open_feed = opening.open_source_reader
 
-    def __call__(self, connector: Any, source: Source, *given: Any) -> Feed:
+    def __call__(self, connector: Any, source: Source, *given: Any) -> SourceReader:
         time.sleep(self.seconds)
         self.opened.append(source.stream)
-        feed = self._open_feed(connector, source, *given)
+        reader = self._open_feed(connector, source, *given)
         if len(self.opened) == 1:
             self.then()
-        return feed
+        return reader
 
 
 @pytest.fixture
 def slow(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Slow:
     settings.MILLRACE_LEASE_SECONDS = 2
     made = Slow()
-    monkeypatch.setattr(opening, "open_feed", made)
+    monkeypatch.setattr(opening, "open_source_reader", made)
     return made
 
 
 def open_all(source: Source, owner: str) -> None:
     connector = connect(source.connection)
     try:
-        for feed in opening.open_feeds(connector, source.connection_id, owner):
-            feed.reader.close()
+        for reader in opening.open_source_readers(connector, source.connection_id, owner):
+            reader.stream.close()
     finally:
         connector.close()
 

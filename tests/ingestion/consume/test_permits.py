@@ -7,8 +7,8 @@ from threading import Event
 
 import pytest
 
-from ingestion.consume import permits
-from ingestion.consume.permits import COUNTED, FRESH, Permits
+from ingestion.consume.scheduling import insert_slots
+from ingestion.consume.scheduling.insert_slots import COUNTED, FRESH, Permits
 
 
 class Clock:
@@ -91,9 +91,9 @@ def test_a_slice_that_ends_leaves_nothing(two: Permits) -> None:
 
 
 def test_each_connection_has_its_own() -> None:
-    first = permits.of(10**9)
-    assert permits.of(10**9) is first
-    assert permits.of(10**9 + 1) is not first
+    first = insert_slots.of(10**9)
+    assert insert_slots.of(10**9) is first
+    assert insert_slots.of(10**9 + 1) is not first
     del first
     gc.collect()
-    assert 10**9 not in permits._by_connection
+    assert 10**9 not in insert_slots._by_connection

@@ -11,7 +11,8 @@ import pytest
 from django.db.models import Q
 from django.utils import timezone
 
-from ingestion.consume import lease, measure, sharing, turns
+from ingestion.consume import discovery
+from ingestion.leases import lease, rebalance, yielding
 from ingestion.models import Connection, Source, StreamPartition, Table
 from ingestion.tasks import consume as tasks
 from tenants.models import Tenant
@@ -34,7 +35,7 @@ def source(db: None, unique: Callable[[str], str]) -> Source:
         tenant=tenant, name="events", connection=on, stream="events", table=table
     )
     StreamPartition.objects.bulk_create(
-        StreamPartition(source=made, number=number, high_watermark=sharing.BEHIND)
+        StreamPartition(source=made, number=number, high_watermark=rebalance.BEHIND)
         for number in range(4)
     )
     return made
@@ -47,7 +48,7 @@ def four(topic: Callable[..., Any], table: Table) -> Any:
     stream.source(table)
     for number in range(4):
         stream.send([b'{"n": %d}' % number], number)
-    measure.measure_connection(stream.made.connection_id)
+    discovery.measure_connection(stream.made.connection_id)
     return stream
 
 
@@ -56,16 +57,16 @@ def owners(source: Source) -> list[str]:
 
 
 def take(source: Source, owner: str, most: int = 100) -> int:
-    return len(sharing.take(source.connection_id, owner, most))
+    return len(rebalance.take(source.connection_id, owner, most))
 
 
 def ask(source: Source, owner: str) -> int:
-    return len(sharing.ask(source.connection_id, owner))
+    return len(rebalance.ask(source.connection_id, owner))
 
 
 def let_go(source: Source, owner: str) -> None:
     """What a slice does at its heartbeat."""
-    for pk in sharing.give_way(owner):
+    for pk in rebalance.give_way(owner):
         held = StreamPartition.objects.filter(source=pk, lease_owner=owner)
         lease.release(owner, list(held.values_list("pk", flat=True)))
 
@@ -80,7 +81,7 @@ def later(source: Source, passed: timedelta) -> None:
 
 
 def catch_up(source: Source) -> None:
-    source.partitions.update(position=sharing.BEHIND)
+    source.partitions.update(position=rebalance.BEHIND)
 
 
 # --- Shares -----------------------------------------------------------------------------------
@@ -105,7 +106,7 @@ def test_each_of_two_takes_its_share_of_what_is_free(source: Source) -> None:
 def test_what_nobody_else_comes_for_is_taken_beyond_the_share(source: Source) -> None:
     assert take(source, HERE, most=1) == 1
     assert take(source, THERE) == 2
-    later(source, sharing.SPARED)
+    later(source, rebalance.SPARED)
     assert take(source, THERE) == 1
 
 
@@ -146,22 +147,22 @@ def test_who_has_its_share_asks_for_nothing(source: Source) -> None:
     test_a_third_takes_from_those_that_have_most(source)
     for owner in (HERE, THERE, ELSEWHERE):
         assert ask(source, owner) == 0
-        assert not sharing.may_begin(source.connection_id, owner)
+        assert not rebalance.may_begin(source.connection_id, owner)
 
 
 def test_nothing_is_moved_while_nothing_waits(source: Source) -> None:
     take(source, HERE)
     catch_up(source)
     assert ask(source, THERE) == 0
-    assert sharing.behind() == {}
+    assert rebalance.behind() == {}
 
 
 def test_little_that_waits_for_long_is_behind_too(source: Source) -> None:
     take(source, HERE)
     source.partitions.update(position=0, high_watermark=1, measured_at=timezone.now())
-    assert sharing.behind() == {}
-    source.partitions.update(measured_at=timezone.now() - sharing.LATE)
-    assert sharing.behind() == {source.connection_id: 1}
+    assert rebalance.behind() == {}
+    source.partitions.update(measured_at=timezone.now() - rebalance.LATE)
+    assert rebalance.behind() == {source.connection_id: 1}
     assert ask(source, THERE) == 2
 
 
@@ -170,22 +171,22 @@ def test_who_has_no_part_of_what_is_behind_ends_a_slice_of_another_connection(
 ) -> None:
     """All its threads may be with connections that bring little; then none could ask."""
     take(source, HERE)
-    assert sharing.is_missed(THERE)
-    assert not sharing.is_missed(HERE)
-    assert not turns.may_go_on([source])  # this process has no part of it
+    assert rebalance.is_missed(THERE)
+    assert not rebalance.is_missed(HERE)
+    assert not yielding.may_go_on([source])  # this process has no part of it
     ask(source, THERE)
     let_go(source, HERE)
     assert take(source, THERE) > 0
-    assert not sharing.is_missed(THERE)
+    assert not rebalance.is_missed(THERE)
     catch_up(source)
-    assert not sharing.is_missed(ELSEWHERE)
-    assert turns.may_go_on([source])
+    assert not rebalance.is_missed(ELSEWHERE)
+    assert yielding.may_go_on([source])
 
 
 def test_secrets_are_read_only_when_they_are_asked_for(source: Source) -> None:
     """A thousand sources would take the decryption of each one's, and reading needs none."""
     Connection.objects.filter(tenant=source.tenant).update(password="kept")
-    (found,) = measure.chosen(Q(pk=source.pk))
+    (found,) = discovery.chosen(Q(pk=source.pk))
     assert found.connection is not None
     assert found.connection.get_deferred_fields() == {"password", "client_key"}
     assert "password" in found.table.tenant.warehouse.get_deferred_fields()
@@ -196,14 +197,14 @@ def test_paused_sources_are_not_asked_for(source: Source) -> None:
     take(source, HERE)
     Source.objects.filter(pk=source.pk).update(active=False)
     assert ask(source, THERE) == 0
-    assert sharing.give_way(HERE) == set()
+    assert rebalance.give_way(HERE) == set()
 
 
 def test_an_asker_that_dies_is_forgotten(source: Source) -> None:
     take(source, HERE)
     assert ask(source, THERE) == 2
-    later(source, sharing.KEPT)
-    assert sharing.give_way(HERE) == set()
+    later(source, rebalance.KEPT)
+    assert rebalance.give_way(HERE) == set()
     assert ask(source, ELSEWHERE) == 2
 
 
@@ -212,7 +213,7 @@ def test_what_was_let_go_for_one_that_died_is_for_all(source: Source) -> None:
     ask(source, THERE)
     let_go(source, HERE)
     assert take(source, HERE) == 2
-    later(source, sharing.KEPT)
+    later(source, rebalance.KEPT)
     assert take(source, HERE) == 2
 
 
@@ -220,7 +221,7 @@ def test_handing_over_is_no_crash(source: Source) -> None:
     take(source, HERE)
     ask(source, THERE)
     let_go(source, HERE)
-    taken = sharing.take(source.connection_id, THERE, 9)
+    taken = rebalance.take(source.connection_id, THERE, 9)
     assert [one.crashes for one in taken] == [0, 0]
     assert not source.partitions.exclude(crashes=0).exists()
 
@@ -230,17 +231,17 @@ def test_an_owner_that_lives_was_no_crash(source: Source) -> None:
     take(source, HERE)
     held = list(source.partitions.values_list("pk", flat=True))
     source.partitions.update(lease_expires_at=timezone.now())
-    assert [one.crashes for one in sharing.take(source.connection_id, THERE, 9)] == [1] * 4
+    assert [one.crashes for one in rebalance.take(source.connection_id, THERE, 9)] == [1] * 4
     lease.release(HERE, held)
     assert not source.partitions.exclude(crashes=0, lease_owner=THERE).exists()
 
 
 def test_what_is_asked_for_is_of_all_that_have_too_much() -> None:
     held = {"a": list(range(6)), "b": list(range(10, 16))}
-    assert sorted(sharing.surplus(held, "c")) == [1, 4, 11, 14]
-    assert sharing.surplus(held, "a") == []
-    assert sharing.surplus({"a": [1]}, "b") == []
-    assert sharing.surplus({}, "a") == []
+    assert sorted(rebalance.surplus(held, "c")) == [1, 4, 11, 14]
+    assert rebalance.surplus(held, "a") == []
+    assert rebalance.surplus({"a": [1]}, "b") == []
+    assert rebalance.surplus({}, "a") == []
 
 
 # --- The tick and the slices --------------------------------------------------------------------
@@ -272,7 +273,7 @@ def test_a_slice_for_a_share_begins_only_where_others_read(
         begun.append(owner)
         return False
 
-    monkeypatch.setattr(sharing, "may_begin", may_begin)
+    monkeypatch.setattr(rebalance, "may_begin", may_begin)
     monkeypatch.setattr(tasks, "new_owner", lambda: "here:1:bb")
     take(source, HERE)
     tasks.consume_slice(source.connection_id, for_share=True)
@@ -287,7 +288,7 @@ def test_a_slice_for_a_share_begins_only_where_others_read(
 def test_no_more_slices_than_partitions_are_asked_for(source: Source) -> None:
     for number in range(4):
         assert take(source, f"host:{number}:ee", most=1) == 1
-    assert sharing.behind() == {}
+    assert rebalance.behind() == {}
 
 
 @pytest.mark.slow
@@ -298,7 +299,7 @@ def test_a_slice_lets_go_and_all_lands_once(four: Any, table: Table) -> None:
 
     def meanwhile() -> bool:
         if len(numbers(table)) == 4 and not asked:
-            source.partitions.update(high_watermark=2 * sharing.BEHIND)
+            source.partitions.update(high_watermark=2 * rebalance.BEHIND)
             asked.append(ask(source, THERE))
         return False
 
@@ -313,7 +314,7 @@ def test_a_slice_lets_go_and_all_lands_once(four: Any, table: Table) -> None:
     lease.release(THERE, list(source.partitions.values_list("pk", flat=True)))
     consume_until(source, lambda: len(numbers(table)) >= 8)
     assert numbers(table) == list(range(8))
-    measure.measure_connection(source.connection_id)
+    discovery.measure_connection(source.connection_id)
     balance(source)
 
 
@@ -337,5 +338,5 @@ def test_an_asker_waits_until_it_is_let_go_of(
             let_go(source, HERE)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    assert sharing.may_begin(source.connection_id, THERE)
+    assert rebalance.may_begin(source.connection_id, THERE)
     assert len(looks) == 3

@@ -11,13 +11,16 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import inbox, intent, lease, repair, trouble, turns
-from ingestion.consume.inserter import Inserter
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import source_status
+from ingestion.batches import announce
+from ingestion.consume.insert_pool import Inserter
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW
+from ingestion.landing import inbox, reinsert
+from ingestion.leases import lease, yielding
 from ingestion.models import Batch, BatchState, Connection, Source, StreamPartition, Table
+from ingestion.monitoring import source_errors
+from ingestion.monitoring.source_status import source_status
 from tenants.models import Tenant
 from tenants.services import create_warehouse
 from tenants.warehouse import client
@@ -25,11 +28,13 @@ from tests.ingestion.running import consume_until
 
 GOOD = [b'{"n": %d, "s": "x%d"}' % (n, n) for n in range(100)]
 BAD = [b'{"n": -1}', b'{"s": "no n"}', b'{"n": 1.5}']
-PACE = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 
 
-def consume(source: Source, seconds: float = 1.3, pace: Pace = PACE, **options: Any) -> Slice:
-    made = Slice(source.connection_id, seconds=seconds, pace=pace, **options)
+def consume(
+    source: Source, seconds: float = 1.3, policy: BatchPolicy = POLICY, **options: Any
+) -> Slice:
+    made = Slice(source.connection_id, seconds=seconds, policy=policy, **options)
     made.run()
     return made
 
@@ -141,7 +146,7 @@ def test_a_paused_source_is_let_go_within_a_slice(topic: Callable[..., Any], tab
             Source.objects.filter(pk=source.pk).update(active=False)
         return False
 
-    made = Slice(source.connection_id, seconds=30, pace=PACE, should_stop=look)
+    made = Slice(source.connection_id, seconds=30, policy=POLICY, should_stop=look)
     began = timezone.now()
     assert made.run() is False
     assert timezone.now() - began < timedelta(seconds=25)
@@ -227,7 +232,8 @@ def test_a_crash_before_the_acknowledgement_doubles_nothing(
     stream.send(GOOD)
     with monkeypatch.context() as patched:
         patched.setattr(
-            "ingestion.consume.feed.Feed.landed", lambda *_: (_ for _ in ()).throw(Crash)
+            "ingestion.consume.source_reader.SourceReader.landed",
+            lambda *_: (_ for _ in ()).throw(Crash),
         )
         with pytest.raises(Crash):
             consume(source, 5)
@@ -258,7 +264,7 @@ def test_an_intent_older_than_the_window_is_settled_by_the_rows(
         patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 5)
-    Batch.objects.update(opened_at=timezone.now() - 2 * repair.TRUSTED)
+    Batch.objects.update(opened_at=timezone.now() - 2 * reinsert.TRUSTED)
     StreamPartition.objects.update(lease_expires_at=timezone.now())
     consume(source, 2)
     assert numbers(table) == list(range(100))
@@ -285,8 +291,8 @@ def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
         with pytest.raises(Crash):
             consume(source, 5)
     StreamPartition.objects.update(lease_expires_at=timezone.now())
-    then = Pace(rows=rows_then, bytes=1 << 20, seconds=0.05, held_bytes=1 << 22)
-    consume(source, 4 if stream.kind == "rabbitmq" else 2, pace=then)
+    then = BatchPolicy(rows=rows_then, bytes=1 << 20, seconds=0.05, held_bytes=1 << 22)
+    consume(source, 4 if stream.kind == "rabbitmq" else 2, policy=then)
     assert numbers(table) == list(range(100))
     assert len(rows(table, "events__quarantine", "raw")) == 3
 
@@ -299,14 +305,14 @@ def test_a_token_is_trusted_only_for_so_many_inserts(
     source = stream.source(table)
     made = StreamPartition.objects.create(source=source, number=0, position=0)
     opened = timezone.now()
-    most = DEDUPLICATION_WINDOW // (repair.BLOCKS_AN_INSERT * repair.INSERTS_A_BATCH)
+    most = DEDUPLICATION_WINDOW // (reinsert.BLOCKS_AN_INSERT * reinsert.INSERTS_A_BATCH)
     Batch.objects.bulk_create(
         Batch(partition=made, from_offset=n, to_offset=n + 1, epoch=1, opened_at=timezone.now())
         for n in range(most - 1)
     )
-    assert repair.is_remembered(table, opened)
+    assert reinsert.is_remembered(table, opened)
     Batch.objects.create(partition=made, from_offset=most, to_offset=most + 1, epoch=1)
-    assert not repair.is_remembered(table, opened)
+    assert not reinsert.is_remembered(table, opened)
 
 
 def test_an_owner_whose_epoch_is_stale_can_write_nothing(
@@ -320,20 +326,20 @@ def test_an_owner_whose_epoch_is_stale_can_write_nothing(
     (new,) = lease.take(source.connection_id, "new", 1)
     assert new.epoch == old.epoch + 1
 
-    def of(held: lease.Lease) -> intent.Intent:
-        return intent.Intent(held, uuid.uuid4(), 0, 10, 10, 100, 0)
+    def of(held: lease.Lease) -> announce.Intent:
+        return announce.Intent(held, uuid.uuid4(), 0, 10, 10, 100, 0)
 
-    assert intent.announce("old", [of(old)]) == set()
+    assert announce.announce("old", [of(old)]) == set()
     mine = of(new)
-    assert intent.announce("new", [mine]) == {mine.token}
-    assert intent.finish("old", [mine]) == set()
+    assert announce.announce("new", [mine]) == {mine.token}
+    assert announce.finish("old", [mine]) == set()
     made.refresh_from_db()
     assert made.position == 0
     assert lease.renew("old", [made.pk]) == set()
     lease.release("old", [made.pk])
     made.refresh_from_db()
     assert made.lease_owner == "new"
-    assert intent.finish("new", [mine]) == {mine.token}
+    assert announce.finish("new", [mine]) == {mine.token}
     made.refresh_from_db()
     assert made.position == 10
 
@@ -427,13 +433,13 @@ def test_what_does_not_answer_is_asked_again_within_seconds(
     assert "Connection refused" in source.error
     assert source.attempts == 21
     waits = source.retry_at - source.error_at
-    assert waits == timedelta(seconds=trouble.AWAY_RETRY)
+    assert waits == timedelta(seconds=source_errors.AWAY_RETRY)
     assert source.error in caplog.text
     # The log says it once; then what is new.
     caplog.clear()
-    trouble.note(source, source.error)
+    source_errors.note(source, source.error)
     assert source.error not in caplog.text
-    trouble.note(source, "Another reason.")
+    source_errors.note(source, "Another reason.")
     assert "Another reason." in caplog.text
     source.refresh_from_db()
     assert source.retry_at - source.error_at == timedelta(minutes=1)
@@ -521,9 +527,9 @@ def _waits(source: Source) -> None:
 
 def test_it_may_go_on_unless_somebody_has_waited_for_a_while(two: tuple[Source, Source]) -> None:
     first, second = two
-    assert turns.may_go_on([first])
+    assert yielding.may_go_on([first])
     _waits(second)
-    assert not turns.may_go_on([first])
+    assert not yielding.may_go_on([first])
 
 
 @pytest.mark.parametrize(
@@ -539,23 +545,23 @@ def test_what_can_not_be_consumed_does_not_wait(
     first, second = two
     _waits(second)
     Source.objects.filter(pk=second.pk).update(**change)
-    assert turns.may_go_on([first])
+    assert yielding.may_go_on([first])
 
 
 def test_a_source_without_partitions_waits_too(two: tuple[Source, Source]) -> None:
     first, second = two
     StreamPartition.objects.filter(source=second).delete()
-    assert not turns.may_go_on([first])
+    assert not yielding.may_go_on([first])
 
 
 @pytest.mark.parametrize("which", ["source", "connection", "table"])
 def test_what_was_changed_is_read_anew(which: str, two: tuple[Source, Source]) -> None:
     first, _ = two
-    assert turns.changed([first]) == set()
+    assert yielding.changed([first]) == set()
     found = Source.objects.get(pk=first.pk)
     assert found.connection is not None
     if which == "table":
         found.table.request()
     else:
         (found if which == "source" else found.connection).save()
-    assert turns.changed([first]) == {first.pk}
+    assert yielding.changed([first]) == {first.pk}

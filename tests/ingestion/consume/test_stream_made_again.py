@@ -10,9 +10,10 @@ import pytest
 from django.core.management import call_command
 from django.utils import timezone
 
+from ingestion.batches import compaction as folding
 from ingestion.connectors.registry import connect
-from ingestion.consume import fold as folding
-from ingestion.consume import lease, measure
+from ingestion.consume import discovery
+from ingestion.leases import lease
 from ingestion.models import Batch, FoldedBatches, Source, StreamPartition, Table
 from ingestion.services.resets import Target, Where, preview, reset
 from tests.ingestion.running import (
@@ -48,7 +49,7 @@ def landed(stream: Any, table: Table) -> Source:
 
 def measured(source: Source) -> None:
     connector = connect(source.connection)
-    measure.store(connector, [source])
+    discovery.store(connector, [source])
     connector.close()
 
 

@@ -12,12 +12,13 @@ import pytest
 from django.utils import timezone
 
 from ingestion import ddl, versions
-from ingestion.consume import inbox, intent, lease, recover, together
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
-from ingestion.consume.together import Member
+from ingestion.batches import announce
+from ingestion.batches.batch import Intent, Lease, PendingBatch
+from ingestion.consume.recovery import open_batches
 from ingestion.errors import TableNotReady
+from ingestion.landing import grouped_insert, inbox
+from ingestion.landing.grouped_insert import AddressedBatch
+from ingestion.leases import lease
 from ingestion.models import Batch, Column, Source, StreamPartition, Table, TableVersion
 from ingestion.provision import provision_table, spec_of, tidy_table
 from ingestion.services import tables
@@ -67,9 +68,9 @@ def insert_past_views(source: Source, rows: Any) -> None:
     Batch.objects.update(past_views=True)
     batch = Batch.objects.get()
     held = Lease(batch.partition_id, source.pk, 0, "me", batch.epoch)
-    cut = Cut(recover.intent_of(batch, held), rows)
+    cut = PendingBatch(open_batches.intent_of(batch, held), rows)
     if rows.num_rows:
-        together.insert_one(Member(inbox.address(source.table), source.pk, cut))
+        grouped_insert.insert_one(AddressedBatch(inbox.address(source.table), source.pk, cut))
 
 
 def has_table(table: Table, name: str) -> bool:
@@ -144,11 +145,11 @@ def test_nothing_is_announced_for_a_version_that_another_has_followed(
     StreamPartition.objects.filter(source=source).update(position=0)
     (held,) = lease.take(source.connection_id, "me", 1)
     wanted = [Intent(held, uuid.uuid4(), 0, 1, 1, 1, 1, table_version=number) for number in (1, 2)]
-    assert intent.announce("me", wanted[:1]) == {wanted[0].token}
+    assert announce.announce("me", wanted[:1]) == {wanted[0].token}
     Batch.objects.all().delete()
     demand_s(wide)
-    assert intent.announce("me", wanted[:1]) == set()
-    assert intent.announce("me", wanted[1:]) == {wanted[1].token}
+    assert announce.announce("me", wanted[:1]) == set()
+    assert announce.announce("me", wanted[1:]) == {wanted[1].token}
 
 
 def test_a_slice_under_way_goes_on_with_the_new_version(topic: Any, wide: Table) -> None:

@@ -13,15 +13,14 @@ import pyarrow as pa
 import pytest
 from django.utils import timezone
 
+from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import inbox, permits, together, typed
-from ingestion.consume import slice as slice_module
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
-from ingestion.consume.together import Member
+from ingestion.consume import loop as slice_module
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling import insert_slots
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.landing import direct_insert, grouped_insert, inbox
+from ingestion.landing.grouped_insert import AddressedBatch
 from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
 from tenants.models import Tenant
 from tenants.warehouse import client
@@ -29,7 +28,7 @@ from tenants.warehouse.errors import WarehouseError
 
 GOOD = [b'{"n": %d, "s": "x%d"}' % (n, n) for n in range(30)]
 BAD = [b'{"n": -1}', b"{broken"]
-PACE = Pace(rows=1000, bytes=1 << 20, seconds=0.3, held_bytes=1 << 22)
+POLICY = BatchPolicy(rows=1000, bytes=1 << 20, seconds=0.3, held_bytes=1 << 22)
 TYPES = {
     "i": "Int64",
     "u": "UInt8",
@@ -58,13 +57,13 @@ ALL = (
 )
 
 
-def cut(messages: list[bytes], token: uuid.UUID | None = None) -> Cut:
+def cut(messages: list[bytes], token: uuid.UUID | None = None) -> PendingBatch:
     made = chunk(0, list(range(len(messages))), [1_700_000_000_000] * len(messages), messages)
     lease = Lease(1, 1, 0, "me", 1)
     rows = pa.Table.from_batches([made.rows])
     size = len(messages)
     intent = Intent(lease, token or uuid.uuid4(), 0, size, size, 1, 1, past_views=True)
-    return Cut(intent, rows)
+    return PendingBatch(intent, rows)
 
 
 def rows(table: Table, name: str = "events") -> list[tuple[Any, ...]]:
@@ -83,7 +82,7 @@ def test_a_row_of_every_type_is_the_same_as_through_the_views(
     typed = table_factory(tenant_factory(), columns)
     messages = [ALL, ALL.replace(b"200", b"300"), b"[1]", b"\xff", ALL.replace(b"-5", b"7")]
     inbox.insert(inbox.address(viewed), 1, cut(messages))
-    assert together.insert_one(Member(inbox.address(typed), 1, cut(messages))) == 3
+    assert grouped_insert.insert_one(AddressedBatch(inbox.address(typed), 1, cut(messages))) == 3
     assert len(rows(typed)) == 2
     assert rows(typed) == rows(viewed)
     assert rows(typed, "events__quarantine") == rows(viewed, "events__quarantine")
@@ -91,9 +90,9 @@ def test_a_row_of_every_type_is_the_same_as_through_the_views(
 
 def test_a_batch_that_is_repeated_counts_once(table: Table) -> None:
     again = cut([*GOOD, *BAD])
-    member = Member(inbox.address(table), 1, again)
+    member = AddressedBatch(inbox.address(table), 1, again)
     for _ in range(3):
-        assert together.insert_one(member) == len(BAD)
+        assert grouped_insert.insert_one(member) == len(BAD)
     assert len(rows(table)) == len(GOOD)
     assert len(rows(table, "events__quarantine")) == len(BAD)
 
@@ -103,9 +102,9 @@ def test_a_column_that_has_another_type_by_now_refuses_the_rows(table: Table) ->
     n, *others = now.columns
     before = replace(now, columns=(replace(n, type="UInt64"), *others))
     with pytest.raises(WarehouseError, match="Type of 'n' must be UInt32, not UInt64"):
-        together.insert_one(Member(before, 1, cut(GOOD)))
+        grouped_insert.insert_one(AddressedBatch(before, 1, cut(GOOD)))
     assert rows(table) == []
-    assert together.insert_one(Member(now, 1, cut(GOOD))) == 0
+    assert grouped_insert.insert_one(AddressedBatch(now, 1, cut(GOOD))) == 0
     assert len(rows(table)) == len(GOOD)
 
 
@@ -115,7 +114,9 @@ def test_one_table_that_fails_hurts_no_other(
     columns = [{"name": "n", "type": "UInt32"}]
     good, broken = (table_factory(tenant_factory(), columns) for _ in range(2))
     client.execute([f"DROP TABLE {broken.tenant.warehouse.database}.events SYNC"])
-    done = together.insert([Member(inbox.address(one), 1, cut(GOOD)) for one in (broken, good)])
+    done = grouped_insert.insert(
+        [AddressedBatch(inbox.address(one), 1, cut(GOOD)) for one in (broken, good)]
+    )
     assert isinstance(done[0], WarehouseError)
     assert done[1] == 0
     assert len(rows(good)) == len(GOOD)
@@ -129,18 +130,18 @@ def test_of_one_insert_the_smallest_batch_lands_first(
     columns = [{"name": "n", "type": "UInt32"}]
     tables = [table_factory(tenant_factory(), columns) for _ in range(3)]
     batches = [GOOD[:20] + BAD, GOOD[:1], GOOD]
-    land, landed = typed.land, list[int]()
+    land, landed = direct_insert.land, list[int]()
 
     def noted(to: Any, found: Any, token: str) -> None:
         landed.append(len(found.good))
         land(to, found, token)
 
-    monkeypatch.setattr(typed, "land", noted)
+    monkeypatch.setattr(direct_insert, "land", noted)
     members = [
-        Member(inbox.address(one), 1, cut(batch))
+        AddressedBatch(inbox.address(one), 1, cut(batch))
         for one, batch in zip(tables, batches, strict=True)
     ]
-    assert together.insert(members) == [len(BAD), 0, 0]
+    assert grouped_insert.insert(members) == [len(BAD), 0, 0]
     assert landed == [1, 20, 30]
     assert [len(rows(one)) for one in tables] == [20, 1, 30]
 
@@ -170,7 +171,7 @@ def many(
 
 
 def land(made: list[tuple[Any, Source]], seconds: float = 2.5) -> None:
-    Slice(made[0][1].connection_id, seconds=seconds, pace=PACE).run()
+    Slice(made[0][1].connection_id, seconds=seconds, policy=POLICY).run()
 
 
 def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]]) -> None:
@@ -205,8 +206,8 @@ def test_what_came_since_the_last_pull_goes_along(
     monkeypatch.setattr(Slice, "_pull", first)
     for stream, _ in many:
         stream.send(GOOD[:10])
-    pace = replace(PACE, seconds=2.0)
-    Slice(many[0][1].connection_id, seconds=6.0, pace=pace).run()
+    policy = replace(POLICY, seconds=2.0)
+    Slice(many[0][1].connection_id, seconds=6.0, policy=policy).run()
     assert sum(pulled) == 10 * len(many)
     assert list(Batch.objects.values_list("rows", flat=True)) == [len(GOOD)] * len(many)
 
@@ -216,8 +217,8 @@ def test_small_batches_wait_for_the_older_ones_of_another_slice(
 ) -> None:
     for stream, _ in many:
         stream.send(GOOD)
-    shared, other, ended = permits.of(many[0][1].connection_id), Event(), list[datetime]()
-    assert all(shared.take(other, 0.0) for _ in range(permits.NUMBER))
+    shared, other, ended = insert_slots.of(many[0][1].connection_id), Event(), list[datetime]()
+    assert all(shared.take(other, 0.0) for _ in range(insert_slots.NUMBER))
 
     def end() -> None:
         ended.append(timezone.now())
@@ -245,7 +246,7 @@ def test_a_crash_among_them_loses_and_doubles_nothing(
 ) -> None:
     for stream, _ in many:
         stream.send(GOOD + BAD)
-    insert = together.insert
+    insert = grouped_insert.insert
 
     def dies(members: Any) -> Any:
         count = {"nothing": 0, "some": 1, "all": len(members)}[landed]
@@ -254,7 +255,7 @@ def test_a_crash_among_them_loses_and_doubles_nothing(
         raise Crash
 
     with monkeypatch.context() as patched:
-        patched.setattr(together, "insert", dies)
+        patched.setattr(grouped_insert, "insert", dies)
         patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             land(many, 10)

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import Producer
 from django.core.management import call_command
 
-from ingestion.consume import measure
+from ingestion.consume import discovery
 from ingestion.models import Batch, Source, Table
 from tests.ingestion.running import (
     balance,
@@ -61,7 +61,7 @@ def source(stream: Any, table: Table) -> Source:
 
 def lag(source: Source) -> int:
     assert source.connection_id is not None
-    measure.measure_connection(source.connection_id)
+    discovery.measure_connection(source.connection_id)
     return partition(source).lag
 
 

@@ -16,9 +16,9 @@ from django.urls import reverse
 from running import consume, crash_at_insert, numbers
 
 from ingestion.connectors.chunk import chunk
-from ingestion.consume.slice import Slice
-from ingestion.consume.status import source_status
+from ingestion.consume.loop import Slice
 from ingestion.models import Batch, Source, Table
+from ingestion.monitoring.source_status import source_status
 from tenants.keys import create_key
 
 

@@ -11,12 +11,10 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
+from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import inbox as inbox_
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
 from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec, check, create, names
+from ingestion.landing import inbox as inbox_
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,7 @@ class Inbox:
         rows = chunk(0, list(range(count)), [0] * count, messages).rows
         lease = Lease(1, 1, 0, "me", 1)
         intent = Intent(lease, token, 0, count, count, 1, 1)
-        cut = Cut(intent, pa.Table.from_batches([rows]))
+        cut = PendingBatch(intent, pa.Table.from_batches([rows]))
         inbox_.insert(inbox_.Address(*places_of, columns=self.columns[table]), 1, cut)
         return token
 

@@ -14,12 +14,10 @@ import pyarrow as pa
 import pytest
 from cases import FITS, MISFITS
 
+from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import inbox, typed
-from ingestion.consume.intent import Intent
-from ingestion.consume.lane import Cut
-from ingestion.consume.lease import Lease
 from ingestion.ddl import ColumnSpec
+from ingestion.landing import direct_insert, inbox
 
 #: Columns of a table, and which of them are below a parent, may be missing, or have quoted numbers.
 COLUMNS, BELOW, OPTIONAL, QUOTED = 12, 4, 3, 5
@@ -61,15 +59,15 @@ def _table(messages: list[bytes]) -> pa.Table:
     count = len(messages)
     rows = chunk(0, list(range(count)), [0] * count, messages).rows
     intent = Intent(Lease(1, 1, 0, "me", 1), uuid.UUID(int=7), 0, count, count, 1, 1)
-    return inbox.table_of(1, Cut(intent, pa.Table.from_batches([rows])))
+    return inbox.table_of(1, PendingBatch(intent, pa.Table.from_batches([rows])))
 
 
 def _typed(
     messages: pa.Table, columns: tuple[ColumnSpec, ...], suspects: set[int]
 ) -> tuple[list[bytes], list[bytes]]:
-    typed.suspects(columns).clear()
-    typed.suspects(columns).update(suspects)
-    (rows,) = typed.type_rest(messages, columns).values()
+    direct_insert.suspects(columns).clear()
+    direct_insert.suspects(columns).update(suspects)
+    (rows,) = direct_insert.type_rest(messages, columns).values()
     return rows.good, rows.misfits
 
 
@@ -96,21 +94,21 @@ def test_columns_that_did_not_fit_are_asked_at_once_the_next_time(
     engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     columns = (ColumnSpec("a", "UInt8"), ColumnSpec("b", "UInt8"), ColumnSpec("c", "String"))
-    typed.suspects(columns).clear()
-    asked, ask = [], typed._ask
+    direct_insert.suspects(columns).clear()
+    asked, ask = [], direct_insert._ask
 
     def noted(sql: str, messages: pa.Table) -> pa.Table:
         asked.append(messages.num_rows)
         return ask(sql, messages)
 
-    monkeypatch.setattr(typed, "_ask", noted)
+    monkeypatch.setattr(direct_insert, "_ask", noted)
     broken = _table([b'{"a": 256, "b": 1, "c": "x"}', b"{", b'{"a": 1, "b": 1, "c": 7}'])
-    typed.type_rest(broken, columns)
+    direct_insert.type_rest(broken, columns)
     assert asked == [3, 2]
-    assert typed.suspects(columns) == {0, 2}
-    typed.type_rest(broken, columns)
+    assert direct_insert.suspects(columns) == {0, 2}
+    direct_insert.type_rest(broken, columns)
     assert asked == [3, 2, 3]
     other = _table([b'{"a": 256, "b": "y", "c": "x"}'])
-    (rows,) = typed.type_rest(other, columns).values()
+    (rows,) = direct_insert.type_rest(other, columns).values()
     assert asked == [3, 2, 3, 1, 1]
     assert (len(rows.good), len(rows.misfits)) == (0, 1)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from test_suspects import _table
 
-from ingestion.consume import typed
 from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec
 from ingestion.ddl.rows import quick_rows, typed_rows
 from ingestion.ddl.spec import INSERT_SETTINGS
+from ingestion.landing import direct_insert
 from tenants.warehouse import client
 
 #: Types, each with a value in JSON and how ClickHouse writes it.
@@ -68,7 +68,7 @@ def test_no_statement_compares_a_constant_within_a_chain() -> None:
 
 
 def test_every_statement_that_types_is_spared_the_passes_that_hash_chains() -> None:
-    for settings in (INSERT_SETTINGS, typed._OPTIONS):
+    for settings in (INSERT_SETTINGS, direct_insert._OPTIONS):
         assert STATEMENT_SETTINGS.items() <= settings.items()
 
 
@@ -89,10 +89,10 @@ def test_a_statement_of_many_columns_is_not_in_the_address(
     monkeypatch.setattr(http, "request", noted)
     for statement, suspects in ((quick_rows(columns, "_messages"), set()), ("", set(range(500)))):
         sent.clear()
-        typed.suspects(columns).clear()
-        typed.suspects(columns).update(suspects)
+        direct_insert.suspects(columns).clear()
+        direct_insert.suspects(columns).update(suspects)
         messages = _table([_message(500), _message(500, c0='"x"')])
-        type_ = typed.type_rest if suspects else typed.type_all
+        type_ = direct_insert.type_rest if suspects else direct_insert.type_all
         (rows,) = type_(messages, columns).values()
         assert (len(rows.good), len(rows.misfits)) == (1, 1)
         address, fields = sent[0]

@@ -13,9 +13,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError
 from django.utils import timezone
 
-from ingestion.consume.fold import fold
-from ingestion.consume.pace import Pace
-from ingestion.consume.slice import Slice
+from ingestion.batches.compaction import fold
+from ingestion.consume.loop import Slice
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.ledger.audit import PartitionAudit, audit
 from ingestion.ledger.books import Kind
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition, Table
@@ -30,8 +30,8 @@ BAD = [b'{"n": -1}', b'{"n": "x"}']
 
 
 def consume(source: Source) -> None:
-    pace = Pace(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
-    Slice(source.connection_id, seconds=0.5, pace=pace).run()
+    policy = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
+    Slice(source.connection_id, seconds=0.5, policy=policy).run()
 
 
 def consume_all(source: Source, sent: int) -> None:

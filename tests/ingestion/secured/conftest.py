@@ -15,7 +15,7 @@ from secured_brokers.provider import Provider
 from secured_brokers.rabbitmq import SecuredRabbitMQ
 
 from ingestion.connectors.trial import Step
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, Table
 from ingestion.services.trials import try_connection
 from millrace.embedded.rabbitmq import RabbitMQ

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, seed, settings
 
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.ddl.types import NAMES, ColumnType, parse
 from ingestion.models import Table
 from tenants.models import Tenant

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Table
 from tenants.models import Tenant
 from tenants.warehouse import client

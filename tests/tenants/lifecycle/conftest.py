@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Source, StreamPartition, Table
+from ingestion.services.events import accept
 from tenants.models import Tenant
 
 COLUMNS = [

@@ -19,8 +19,8 @@ from tenants.models import Tenant
 
 ROOT = Path(__file__).resolve().parents[3]
 FILL = """
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.services.events import accept
+from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
 from tenants.lifecycle.status import make

@@ -18,10 +18,10 @@ from django.test import Client, override_settings
 
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from ingestion.api.spool import accept
-from ingestion.consume.slice import Slice
+from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
 from ingestion.services import sources
+from ingestion.services.events import accept
 from ingestion.tasks.consume import connections_with_work
 from tenants import keys
 from tenants.api import authentication
@@ -88,7 +88,7 @@ def test_a_suspended_tenant_is_not_consumed_and_its_callers_get_403(
 def test_a_slice_under_way_lets_go_of_a_suspended_tenant(
     events: list[bytes], source: Source
 ) -> None:
-    from ingestion.consume import lease
+    from ingestion.leases import lease
 
     accept(source, [events[0]])
     taken = lease.take(None, "me:1:x", 10)

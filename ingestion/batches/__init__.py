@@ -1,0 +1,1 @@
+"""The books of batches, in Postgres."""

@@ -1,0 +1,84 @@
+"""The beginning of a slice: leases are taken, each leased source becomes a reader or is refused."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Mapping
+
+from django.db.models import Q
+
+from ingestion.batches.batch import Lease
+from ingestion.connectors.base import Connector, Measured, Watermarks
+from ingestion.consume import discovery
+from ingestion.consume.source_reader import SourceReader, left_of, open_source_reader
+from ingestion.errors import ConnectorError
+from ingestion.leases import heartbeat, lease, rebalance
+from ingestion.leases.lease import runnable
+from ingestion.models import Source
+from ingestion.monitoring import source_errors
+
+log = logging.getLogger(__name__)
+
+
+def open_source_readers(
+    connector: Connector, connection_id: int | None, owner: str
+) -> list[SourceReader]:
+    """Readers of the sources whose partitions could be leased; what fails is noted at its source.
+
+    A thousand, each with a batch to be brought to an end, take longer than a lease's time, and so
+    may a large batch by itself: leases are renewed meanwhile.
+    """
+    discovery.discover(connector, connection_id)
+    taken = rebalance.take(connection_id, owner, connector.PARTITIONS)
+    with heartbeat.kept(owner, [one.partition_id for one in taken]):
+        return _opened(connector, owner, taken)
+
+
+def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[SourceReader]:
+    leases: dict[int, list[Lease]] = defaultdict(list)
+    for one in taken:
+        leases[one.source_id].append(one)
+    kept, beat_at = {one.partition_id for one in taken}, time.monotonic()
+    left = left_of(taken)
+    sources = list(discovery.chosen(runnable() & Q(pk__in=list(leases))))
+    measured = _measure(connector, sources)
+    readers = []
+    for source in sources:
+        if time.monotonic() - beat_at >= lease.BEAT:
+            kept = lease.renew(owner, kept)
+            beat_at = time.monotonic()
+        held = leases.pop(source.pk)
+        if not kept.issuperset(one.partition_id for one in held):
+            log.info("Source %s: paused, or leased to another while readers were opened.", source)
+            _release(owner, held)
+            continue
+        try:
+            readers.append(
+                open_source_reader(connector, source, held, _marks(measured, source), left)
+            )
+        except Exception as error:  # noqa: BLE001 - no source may stop the others
+            source_errors.note_exception(source, error)
+            _release(owner, held)
+    for held in leases.values():
+        _release(owner, held)
+    return readers
+
+
+def _measure(connector: Connector, sources: list[Source]) -> Measured:
+    try:
+        return connector.measure(sources) if sources else {}
+    except ConnectorError as error:
+        return dict.fromkeys((source.pk for source in sources), error)
+
+
+def _marks(measured: Measured, source: Source) -> Mapping[int, Watermarks]:
+    found = measured[source.pk]
+    if isinstance(found, ConnectorError):
+        raise found
+    return found
+
+
+def _release(owner: str, held: list[Lease]) -> None:
+    lease.release(owner, [one.partition_id for one in held])

@@ -1,0 +1,1 @@
+"""What is inserted next, and how large it is: policy, without threads or services."""

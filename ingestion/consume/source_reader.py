@@ -1,0 +1,246 @@
+"""A reader: one source in one slice, with its reader and the buffers of its leased partitions.
+
+A source is the unit of failure: whatever breaks is noted at it, and its reader alone leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+from ingestion.batches import settle
+from ingestion.batches.batch import BatchStats, Lease
+from ingestion.connectors.base import Connector, Reader, Watermarks
+from ingestion.connectors.redelivery import Redelivery
+from ingestion.consume.buffer import PartitionBuffer
+from ingestion.consume.recovery import open_batches, poison, stream_identity
+from ingestion.consume.steps.settle import counted
+from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
+from ingestion.landing import inbox
+from ingestion.landing.inbox import Address
+from ingestion.leases.lease import update_partitions
+from ingestion.models import (
+    Batch,
+    BatchState,
+    ConnectionKind,
+    Source,
+    SourceStart,
+    StreamPartition,
+)
+from ingestion.monitoring import source_errors
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
+
+#: Messages below which no batch is cut before its time, however few the broker sends at once.
+LEAST = 1_000
+
+
+@dataclass(slots=True)
+class SourceReader:
+    """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
+
+    ``misfits``: rows that did not fit, of what was settled. ``pulled_at``: when it was last pulled,
+    by the clock of the slice.
+    """
+
+    source: Source
+    address: Address
+    stream: Reader
+    buffers: dict[int, PartitionBuffer]
+    inherited: list[uuid.UUID] = field(default_factory=list)
+    done: dict[uuid.UUID, BatchStats] = field(default_factory=dict)
+    misfits: int = 0
+    pulled_at: float | None = None
+
+    @property
+    def tenant_id(self) -> int:
+        return self.source.tenant_id
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes in memory, what is being inserted included."""
+        return sum(
+            buffer.bytes + (buffer.under_way.intent.bytes if buffer.under_way else 0)
+            for buffer in self.buffers.values()
+        )
+
+    def partition_ids(self) -> list[int]:
+        return [buffer.lease.partition_id for buffer in self.buffers.values()]
+
+    def is_inserting(self) -> bool:
+        return any(buffer.under_way for buffer in self.buffers.values())
+
+    def pull(self, limit: int, now: float) -> int:
+        """Move what has arrived into the buffers; returns how many. Raises ConnectorError."""
+        careful = [buffer for buffer in self.buffers.values() if buffer.caution is not None]
+        if any(buffer.waiting for buffer in careful):
+            return 0
+        limit = min([limit, *(buffer.caution.rows for buffer in careful if buffer.caution)])
+        chunks = self.stream.poll(limit)
+        # What came since the last pull waits since then, for all that is known. By the time of this
+        # one, those of many readers that have waited longest would not be first.
+        since, self.pulled_at = self.pulled_at, now
+        for chunk in chunks:
+            self.buffers[chunk.number].add(chunk, now if since is None else since)
+        return sum(chunk.rows.num_rows for chunk in chunks)
+
+    def landed(self, buffer: PartitionBuffer, done: BatchStats) -> None:
+        """A buffer's batch is in the table and the position behind it: acknowledge, last of all."""
+        cut = buffer.under_way
+        buffer.landed()
+        if cut is not None:
+            self.done[cut.intent.token] = done
+            poison.landed(self.source, buffer, cut)
+        source_errors.overcome(self.source)
+        self.stream.acknowledge({buffer.lease.number: buffer.position})
+
+    def counted(self) -> dict[uuid.UUID, BatchStats]:
+        """What the broker knows to be done, to be closed. Raises ConnectorError, WarehouseError."""
+        due = dict(self.done)
+        if not due and not self.inherited:
+            return {}
+        self.stream.flush()
+        if self.stream.has_caught_up():
+            due |= dict.fromkeys(self.inherited, BatchStats())
+        return counted(self.address, due)
+
+    def settled(self, batches: Mapping[uuid.UUID, BatchStats]) -> None:
+        """``batches`` are closed."""
+        self.misfits += sum(one.misfits or 0 for one in batches.values())
+        self.done = {token: one for token, one in self.done.items() if token not in batches}
+        self.inherited = [token for token in self.inherited if token not in batches]
+
+    def close(self) -> None:
+        """Let go of the stream, settling what can be settled."""
+        try:
+            counted = self.counted()
+            settle.close(counted)
+            self.settled(counted)
+        except (ConnectorError, WarehouseError) as error:
+            log.info("Source %s: settled by the next owner (%s)", self.source, error)
+        self.stream.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What earlier owners left: ``opened`` are partitions with an open intent; ``done`` batches by
+    partition that nobody has settled.
+    """
+
+    partitions: Mapping[int, StreamPartition]
+    opened: Collection[int]
+    done: Mapping[int, list[uuid.UUID]]
+
+
+def left_of(leases: Collection[Lease]) -> Left:
+    """What earlier owners of all these left. Three queries; the dead of no batch are forgotten."""
+    ids = [one.partition_id for one in leases]
+    found = StreamPartition.across_tenants.select_related("caution").in_bulk(ids)
+    opened: set[int] = set()
+    done: dict[int, list[uuid.UUID]] = defaultdict(list)
+    batches = Batch.across_tenants.filter(partition__in=ids).exclude(state=BatchState.SETTLED)
+    for partition_id, token, state in batches.values_list("partition", "token", "state"):
+        if state == BatchState.INTENT:
+            opened.add(partition_id)
+        else:
+            done[partition_id].append(token)
+    died = [one.partition_id for one in leases if one.crashes and one.partition_id not in opened]
+    if died:
+        update_partitions(StreamPartition.across_tenants.filter(pk__in=died), crashes=0)
+    return Left(found, opened, done)
+
+
+def open_source_reader(
+    connector: Connector,
+    source: Source,
+    leases: list[Lease],
+    marks: Mapping[int, Watermarks],
+    left: Left,
+) -> SourceReader:
+    """A reader that goes on where the last owner stopped, after ending what that one left open.
+
+    Raises ConnectorError, WarehouseError, LeaseLost.
+    """
+    at = inbox.address(source.table)
+    buffers: dict[int, PartitionBuffer] = {}
+    inherited: list[uuid.UUID] = []
+    known = Redelivery()
+    for lease in leases:
+        if lease.number not in marks:
+            msg = f"Partition {lease.number} of {source.stream!r} no longer exists at the broker."
+            raise StreamMissing(msg)
+        buffers[lease.number] = _buffer(connector, source, at, lease, marks[lease.number], left)
+        inherited += _done(lease, left)
+        if source.kind == ConnectionKind.RABBITMQ:
+            known = open_batches.redelivery(source, at, lease)
+    positions = {number: buffer.position for number, buffer in buffers.items()}
+    reader = connector.open(source, positions, known)
+    if reader.holds is not None:
+        for buffer in buffers.values():
+            # One half is inserted while the other comes.
+            buffer.enough = max(LEAST, reader.holds // 2)
+    return SourceReader(source, at, reader, buffers, inherited)
+
+
+def _buffer(
+    connector: Connector,
+    source: Source,
+    at: Address,
+    lease: Lease,
+    mark: Watermarks,
+    left: Left,
+) -> PartitionBuffer:
+    partition = left.partitions[lease.partition_id]
+    is_open = lease.partition_id in left.opened
+    if is_open or stream_identity.is_another(lease.stream_id, lease.position, mark):
+        stream_identity.check(source, lease, mark)
+        poison.judge(connector, source, at, lease)
+        open_batches.recover(connector, source, lease)
+        partition = StreamPartition.across_tenants.select_related("caution").get(
+            pk=lease.partition_id
+        )
+    return PartitionBuffer(
+        lease,
+        _position(source, partition, lease, mark),
+        mark.high,
+        partition.reread_until,
+        lease.crashes if is_open else 0,
+        getattr(partition, "caution", None),
+        at.version,
+    )
+
+
+def _done(lease: Lease, left: Left) -> list[uuid.UUID]:
+    """Batches that are done and not settled, with those that were just recovered."""
+    if lease.partition_id not in left.opened:
+        return left.done.get(lease.partition_id, [])
+    done = Batch.across_tenants.filter(partition=lease.partition_id, state=BatchState.DONE)
+    return list(done.values_list("token", flat=True))
+
+
+def _position(source: Source, partition: StreamPartition, lease: Lease, mark: Watermarks) -> int:
+    """Where reading begins. A gap that the broker's retention left is noted, never silent.
+
+    It may lie beyond ``mark.high``, which was measured before what was left open was recovered.
+    """
+    if partition.position is None:
+        first = mark.low if source.start == SourceStart.EARLIEST else mark.high
+        _move(lease, first)
+        return first
+    if partition.position < mark.low:
+        source_errors.note_gap(source, lease.number, partition.position, mark.low)
+        _move(lease, mark.low)
+        return mark.low
+    return partition.position
+
+
+def _move(lease: Lease, position: int) -> None:
+    moved = StreamPartition.across_tenants.filter(
+        pk=lease.partition_id, lease_owner=lease.owner, epoch=lease.epoch
+    ).update(position=position)
+    if not moved:
+        raise LeaseLost(str(lease))

@@ -1,0 +1,1 @@
+"""The only place that writes to ClickHouse tables, and what is asked of them about batches."""

@@ -1,0 +1,1 @@
+"""Who may read a stream partition: leases, their renewal, and how workers share them."""

@@ -1,0 +1,1 @@
+"""How sources are: lag, freshness, throughput, errors, and the limit of their quarantine."""

@@ -1,0 +1,67 @@
+"""The limit of a quarantine: a source that hardly fits any more is paused, not read to its end.
+
+A producer that changes its messages' form would otherwise fill the quarantine with all that it
+sends. Paused, what was not read stays at the broker, and fits once the table is mended.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection
+from datetime import datetime
+
+from django.db.models import F, Sum
+from django.utils import timezone
+
+from ingestion import quarantine
+from ingestion.models import Source, SourceMinute
+from ingestion.monitoring import throughput
+from tenants.warehouse.errors import WarehouseError
+
+log = logging.getLogger(__name__)
+
+#: Messages below which a share says nothing.
+LEAST = 1_000
+
+
+def pause_beyond(sources: Collection[Source], now: datetime | None = None) -> set[int]:
+    """Pause those that are beyond their limit; returns their keys. One query where none is."""
+    found = (
+        SourceMinute.across_tenants.filter(
+            source__in=[one.pk for one in sources],
+            source__active=True,
+            source__quarantine_limit__gt=0,
+            began_at__gte=throughput.window_start(now or timezone.now()),
+        )
+        .filter(began_at__gte=F("source__counted_from"))
+        .values_list("source", "source__quarantine_limit")
+        .annotate(rows=Sum("rows"), misfits=Sum("quarantined"))
+        .filter(rows__gte=LEAST, misfits__gt=F("rows") * F("source__quarantine_limit") / 100.0)
+    )
+    beyond = {key: (limit, rows, misfits) for key, limit, rows, misfits in found}
+    for source in sources:
+        if source.pk in beyond:
+            source.pause(_reason(source, *beyond[source.pk]))
+            log.warning("Source %s: paused. %s", source, source.paused_reason)
+    return set(beyond)
+
+
+def _reason(source: Source, limit: int, rows: int, misfits: int) -> str:
+    return (
+        f"{misfits:,} of the last {rows:,} messages ({misfits / rows:.0%}) did not fit "
+        f"{source.table.name}, more than the limit of {limit} %{_mostly(source)}. What was not "
+        "read stays at the broker. Mend the table or the sender, then resume: it is counted anew."
+    )
+
+
+def _mostly(source: Source) -> str:
+    """The commonest reason of late, where ClickHouse can tell."""
+    try:
+        groups = quarantine.groups(source.table, source=source, since=throughput.WINDOW)
+    except WarehouseError:
+        return ""
+    if not groups:
+        return ""
+    most = groups[0]
+    column = f" in {most.column}" if most.column else ""
+    return f": mostly {most.reason}{column}"

@@ -1,0 +1,172 @@
+"""Selectors: is each source running, how far behind, how fresh, what broke."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from django.db.models import Case, Count, F, Max, Min, Q, QuerySet, Sum, Value, When
+from django.db.models.functions import Coalesce, Greatest
+from django.utils import timezone
+
+from ingestion.models import Source
+from ingestion.monitoring import throughput
+from ingestion.monitoring.throughput import Recent
+from tenants.models import ProvisionState, TenantStatus
+
+#: A source is still running while one slice has ended and the next is about to begin.
+BETWEEN_SLICES = timedelta(seconds=5)
+
+#: The plan of its tenant lets nothing more in from brokers.
+_HELD = Q(tenant__ingestion_hold__isnull=False) & Q(connection__isnull=False)
+
+
+class SourceState(StrEnum):
+    RUNNING = "running"
+    WAITING = "waiting"
+    PAUSED = "paused"
+    FAILING = "failing"
+
+
+@dataclass(frozen=True, slots=True)
+class SourceStatus:
+    """One source at one time.
+
+    ``state``: ``running`` (a worker holds its lease, or did a moment ago), ``waiting`` (it should
+    run and no worker has it, or its table is not ready), ``paused`` (by its switch, its tenant
+    is suspended, or has reached a limit of its plan), ``failing`` (the last attempt failed; it is
+    tried again at ``retry_at``).
+    ``paused_reason``: why Millrace itself paused it; empty where somebody else did.
+    ``lag``: messages that the broker had, when last measured, and the table has not.
+    ``lag_seconds``: for how long, at the most, the oldest of them has been waiting: the time since
+    the newest event in the table, or since nothing waited, whichever was later; of several
+    partitions the largest. 0 without lag; None where nothing has landed yet, so that nobody knows.
+    ``freshness_seconds``: age of the newest event in the table; None before the first.
+    ``freshness_p50``, ``freshness_p95``: age in seconds of events when they landed, over the last
+    minutes (``throughput.Recent``), as are ``events_per_second`` and ``bytes_per_second``.
+    ``lost``: offsets that the broker had deleted before it was their turn.
+    ``unidentified``: messages of a RabbitMQ queue that had no message_id. One that is delivered
+    again after its batch was settled can't be told from a new one, and may be doubled.
+    ``last_error``: what broke last, kept after it was overcome; ``error_at`` says when.
+    ``attempts``: failures in a row; 0 as soon as something lands.
+    """
+
+    source_id: int
+    tenant: str
+    source: str
+    kind: str
+    table: str
+    state: SourceState
+    paused_reason: str
+    lag: int
+    lag_seconds: float | None
+    freshness_seconds: float | None
+    freshness_p50: float | None
+    freshness_p95: float | None
+    events_per_second: float
+    bytes_per_second: float
+    landed: int
+    quarantined: int
+    bytes: int
+    lost: int
+    unidentified: int
+    partitions: int
+    last_landed_at: datetime | None
+    last_error: str
+    error_at: datetime | None
+    retry_at: datetime | None
+    attempts: int
+
+
+def source_status(
+    sources: QuerySet[Source] | None = None, *, now: datetime | None = None
+) -> list[SourceStatus]:
+    """The status of every source, or of those given, by tenant and name. Two queries."""
+    chosen = Source.across_tenants.all() if sources is None else sources
+    at = now or timezone.now()
+    found = list(_measured(chosen, at))
+    recent = throughput.recent(found, at)
+    return [_status(source, recent[source.pk], at) for source in found]
+
+
+def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
+    reached = Greatest(
+        Coalesce(F("partitions__position"), Value(0)), F("partitions__low_watermark")
+    )
+    behind = F("partitions__high_watermark") - reached
+    return (
+        sources.select_related("tenant__ingestion_hold", "table", "connection")
+        .defer("connection__password", "connection__client_key")
+        .annotate(
+            _lag=Coalesce(Sum(Greatest(behind, Value(0))), Value(0)),
+            _waiting_since=Min(
+                # Postgres passes over a NULL among them.
+                Greatest("partitions__last_event_at", "partitions__caught_up_at"),
+                filter=Q(partitions__high_watermark__gt=reached),
+            ),
+            _landed=Coalesce(Sum("partitions__landed"), Value(0)),
+            _quarantined=Coalesce(Sum("partitions__quarantined"), Value(0)),
+            _bytes=Coalesce(Sum("partitions__bytes"), Value(0)),
+            _lost=Coalesce(Sum("partitions__lost"), Value(0)),
+            _unidentified=Coalesce(Sum("partitions__unidentified"), Value(0)),
+            _partitions=Count("partitions"),
+            _event_at=Max("partitions__last_event_at"),
+            _landed_at=Max("partitions__last_landed_at"),
+            _leased=Count(
+                "partitions",
+                filter=Q(partitions__lease_expires_at__gt=now - BETWEEN_SLICES)
+                & Q(partitions__epoch__gt=0),
+            ),
+            _mode=Case(
+                When(
+                    Q(active=False) | ~Q(tenant__status=TenantStatus.ACTIVE) | _HELD,
+                    Value("paused"),
+                ),
+                When(attempts__gt=0, then=Value("failing")),
+                When(~Q(table__state=ProvisionState.READY) | Q(_leased=0), Value("waiting")),
+                default=Value("running"),
+            ),
+        )
+        .order_by("tenant__slug", "name")
+    )
+
+
+def _status(source: Source, recent: Recent, now: datetime) -> SourceStatus:
+    found = vars(source)  # the annotations
+    state = SourceState(found["_mode"])
+    return SourceStatus(
+        source_id=source.pk,
+        tenant=source.tenant.slug,
+        source=source.name,
+        kind=source.kind,
+        table=source.table.name,
+        state=state,
+        paused_reason=_paused_reason(source),
+        lag=found["_lag"],
+        lag_seconds=_age(found["_waiting_since"], now) if found["_lag"] else 0.0,
+        freshness_seconds=_age(found["_event_at"], now),
+        **asdict(recent),
+        landed=found["_landed"],
+        quarantined=found["_quarantined"],
+        bytes=found["_bytes"],
+        lost=found["_lost"],
+        unidentified=found["_unidentified"],
+        partitions=found["_partitions"],
+        last_landed_at=found["_landed_at"],
+        last_error=source.error,
+        error_at=source.error_at,
+        retry_at=source.retry_at if state is SourceState.FAILING else None,
+        attempts=source.attempts,
+    )
+
+
+def _paused_reason(source: Source) -> str:
+    if not source.active:
+        return source.paused_reason
+    hold = getattr(source.tenant, "ingestion_hold", None)
+    return hold.reason if hold is not None and source.connection_id is not None else ""
+
+
+def _age(since: datetime | None, now: datetime) -> float | None:
+    return None if since is None else max(0.0, round((now - since).total_seconds(), 3))
