@@ -7,8 +7,8 @@ slow ones), ``layer`` (an endpoint before a backend that answers canned bytes), 
 who calls), ``calls`` (the microseconds of CPU of a call, of its key, limits and guard), ``front``
 (the embedded engine's HTTP front), ``inserts`` (what a small one costs the engine), ``memory`` (of
 a worker under a backlog). Without a name all of them run, in about eleven minutes on two cores.
-By their names alone run ``tenants`` (a thousand of them) and ``wide`` (tables of 10 to 500
-columns).
+By their names alone run ``tenants`` (a thousand of them), ``wide`` (tables of 10 to 500 columns)
+and ``idle`` (sources that bring nothing: what the worker takes, and a first event's time).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PARTS = (
     *("query", "fair_queries", "layer", "keys", "calls", "front", "inserts", "memory"),
 )
 #: Parts that take longer, and run only by name.
-NAMED = ("tenants", "wide")
+NAMED = ("tenants", "wide", "idle")
 
 
 def main() -> int:
@@ -50,6 +50,9 @@ def main() -> int:
         type=int,
         default=0,
         help="for tenants: say to stderr which Postgres statements took longest (%(default)s)",
+    )
+    parser.add_argument(
+        "--idle-sources", type=int, default=1_000, help="for idle, after 50 (%(default)s)"
     )
     parser.add_argument(
         "--memory-messages", type=int, default=1_000_000, help="for memory (%(default)s)"

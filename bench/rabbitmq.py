@@ -36,7 +36,7 @@ def _millrace(installation: Installation, count: int) -> Result:
 
     _fill(installation, "bench-queue", count)
     source = installation.make_source(
-        "queued", "bench-queue", connection=_connection(), active=False
+        "queued", "bench-queue", connection=connection(), active=False
     )
     installation.start_workers()
     meter = cpu.Meter(installation.pids("worker-ingest", "clickhouse", "rabbitmq"))
@@ -51,7 +51,7 @@ def _millrace(installation: Installation, count: int) -> Result:
     return Result("Millrace: RabbitMQ to the table", count / seconds, "messages/s", cpu=spent)
 
 
-def _connection() -> Any:
+def connection() -> Any:
     from ingestion.models import Connection
     from millrace.embedded import addresses
 
