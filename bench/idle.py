@@ -214,7 +214,7 @@ class Sources:
 
     def _to_http(self, source: Any, body: bytes) -> None:
         """What the endpoint does with a request's body once it has let it in."""
-        from ingestion.api.spool import accept
+        from ingestion.services.events import accept
 
         accept(source, [body])
 

@@ -7,6 +7,7 @@ safely in the table: acknowledging is always last.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,9 @@ from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import ConnectorError
 from ingestion.models import Source
+
+#: Seconds between two looks, where a connector can't wait for messages.
+LOOK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,16 @@ class Reader(ABC):
         """What has arrived, about ``limit`` messages at most, without waiting.
 
         Raises ConnectorError; what was delivered before stays good.
+        """
+
+    def has_arrived(self) -> bool:
+        """Whether ``poll`` may return or raise something. Cheaper than to poll; may be a guess."""
+        return True
+
+    def keep_alive(self) -> None:  # noqa: B027 - where the link needs none
+        """Tell the broker that this end lives, and raise ConnectorError if the other does not.
+
+        Called every few seconds, whatever else the slice is busy with.
         """
 
     @abstractmethod
@@ -93,6 +107,15 @@ class Connector(ABC):
 
         Readers then have it to poll. Raises ConnectorError where the broker as a whole fails.
         """
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until something may have arrived for a reader: up to ``seconds``, or less.
+
+        Returns whether something may have. What became of a lost link is for the readers to raise;
+        it ends the wait. Raises ConnectorError where the broker as a whole fails.
+        """
+        time.sleep(min(seconds, LOOK))
+        return True
 
     @abstractmethod
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:

@@ -1,7 +1,8 @@
 """A slice: some seconds of consuming one connection, for as many sources as its leases cover.
 
-One turn of the loop: collect inserts that ended; beat; pull from each reader; cut what is due. All
-state belongs to this one thread; the inserter's threads only wait for ClickHouse.
+One turn: collect inserts that ended; beat; pull from each reader; cut what is due; where
+all that came to nothing, wait. All state belongs to this one thread; the inserter's threads only
+wait for ClickHouse.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from ingestion.consume import shutdown
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.insert_pool import SMALL, Inserter
 from ingestion.consume.open import open_source_readers
-from ingestion.consume.scheduling import insert_slots
+from ingestion.consume.scheduling import idle_strategy, insert_slots
 from ingestion.consume.scheduling.batch_policy import BatchPolicy, from_settings
 from ingestion.consume.scheduling.due import due_batches, readers_below_share
 from ingestion.consume.scheduling.grouping import TOGETHER, Pair
+from ingestion.consume.scheduling.idle_strategy import MANY, REST, STEP
 from ingestion.consume.scheduling.selection import Chooser, Group
 from ingestion.consume.source_reader import SourceReader
 from ingestion.errors import ConnectorError, LeaseLost
@@ -38,14 +40,6 @@ log = logging.getLogger(__name__)
 
 #: Messages that one pull from one reader takes, before the next reader has its turn.
 PULL = 10_000
-#: Seconds of waiting when nothing has arrived, and for each source as long: to look costs time.
-NAP, NAP_A_SOURCE = 0.01, 0.0005
-#: Seconds for each source between two pulls that brought less than all they may: a thousand sources
-#: are looked through every two seconds, and what came meanwhile is one chunk of each.
-PULL_A_SOURCE = 0.002
-#: Fewer sources than this are looked through as fast as they deliver.
-MANY = 50
-FEW_PULL_A_SOURCE = 0.0005
 #: How many times as long it may take while as many inserts are under way as may be.
 BUSY_PATIENCE = 3
 #: Seconds without any message after which the slice makes room for other connections.
@@ -83,6 +77,10 @@ class Slice:
         self._readers: list[SourceReader] = []
         #: Readers that have left, with a batch still under way.
         self._leaving: list[SourceReader] = []
+        #: Seconds that the last turn took which brought nothing.
+        self._took = 0.0
+        #: Whether the turn follows on a rest that something has ended.
+        self._was_woken = False
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
         self._beat_at = clock() + lease.BEAT
         self._begin()
@@ -123,12 +121,44 @@ class Slice:
         return False
 
     def _turn(self) -> None:
+        began = self._clock()
         self._woken.clear()
         self._collect()
         self._beat()
         pulled = self._pull()
-        if pulled + self._cut(*self._due(), should_freshen=len(self._readers) >= MANY) == 0:
-            self._woken.wait(max(NAP, NAP_A_SOURCE * len(self._readers)))
+        if pulled + self._cut(*self._due(), should_freshen=len(self._readers) >= MANY) > 0:
+            self._was_woken = False
+        else:
+            self._took = self._clock() - began
+            self._wait()
+
+    def _wait(self) -> None:
+        """Rest if there is nothing else to do; else nap, or until an insert ends."""
+        if not self._readers:
+            return
+        # What woke it and brought nothing, such as the broker's heartbeat, must not do so for ever.
+        if self._was_woken or self._clock() < self._pull_at or self._is_holding():
+            self._was_woken = False
+            self._woken.wait(idle_strategy.nap(len(self._readers), self._busy, self._took))
+        else:
+            self._was_woken = self._rest()
+
+    def _is_holding(self) -> bool:
+        return not self._inserter.is_idle() or any(buffer.waiting for buffer in self._buffers())
+
+    def _rest(self) -> bool:
+        """Wait for the connector, at most until the next heartbeat; whether something has come."""
+        until = min(self._clock() + REST, self._beat_at, self._ends_at)
+        has_come = False
+        try:
+            while not has_come and (left := until - self._clock()) > 0 and not self._should_stop():
+                has_come = self._connector.wait(min(left, STEP))
+        except ConnectorError as error:
+            self._leave_all(self._readers, error)
+        now = self._clock()
+        for reader in self._readers:
+            reader.pulled_at = now
+        return has_come
 
     def _drain(self) -> None:
         """Land what was read, or leave it to the broker where the worker stops; then let go."""
@@ -140,7 +170,7 @@ class Slice:
             self._collect()
             self._beat()
             self._cut([one for one in self._pairs() if one[1].waiting and not one[1].under_way])
-            self._woken.wait(NAP if self._inserter.is_idle() else 1.0)
+            self._woken.wait(idle_strategy.NAP if self._inserter.is_idle() else 1.0)
         self._settle()
         self._leave_all(self._readers, None)
 
@@ -167,6 +197,8 @@ class Slice:
         kept = lease.renew(self.owner, [buffer.lease.partition_id for buffer in self._buffers()])
         changed = yielding.changed([reader.source for reader in self._readers])
         changed |= rebalance.give_way(self.owner)
+        for reader in list(self._readers):
+            self._guarded(reader, reader.stream.keep_alive)
         gone = [
             reader
             for reader in self._readers
@@ -179,7 +211,8 @@ class Slice:
         self._leave_all(gone, None)
         self._settle()
         self._pause_beyond_limit()
-        self._beat_at = now + lease.pause(self._clock() - now)
+        is_idle = self._busy == 0 and not self._is_holding()
+        self._beat_at = now + lease.pause(self._clock() - now, is_idle=is_idle)
 
     def _settle(self) -> None:
         """Count and close what is done: each table is asked by itself, all is closed at once."""
@@ -223,7 +256,7 @@ class Slice:
         if not hungry or not self._received():
             return 0
         pulled = sum(self._pulled(reader, PULL) for reader in hungry)
-        if pulled < PULL:
+        if 0 < pulled < PULL:
             self._pull_at = self._clock() + self._pause
         return pulled
 
@@ -246,8 +279,13 @@ class Slice:
     @property
     def _pause(self) -> float:
         """Seconds between two pulls that bring little."""
-        number = len(self._readers)
-        return number * (PULL_A_SOURCE if number >= MANY else FEW_PULL_A_SOURCE)
+        return idle_strategy.pause(len(self._readers), self._busy, self._took)
+
+    @property
+    def _busy(self) -> int:
+        """How many sources have brought something of late."""
+        now = self._clock()
+        return sum(idle_strategy.is_busy(reader.brought_at, now) for reader in self._readers)
 
     def _received(self) -> bool:
         """Have the connector take in what has arrived; if it can't, all leave."""

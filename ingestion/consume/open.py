@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 
 from django.db.models import Q
 
@@ -44,10 +45,14 @@ def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Source
     left = left_of(taken)
     sources = list(discovery.chosen(runnable() & Q(pk__in=list(leases))))
     measured = _measure(connector, sources)
-    readers = []
+    readers: list[SourceReader] = []
     for source in sources:
         if time.monotonic() - beat_at >= lease.BEAT:
             kept = lease.renew(owner, kept)
+            for reader in readers:
+                # Of what is lost by now its slice finds out.
+                with suppress(ConnectorError):
+                    reader.stream.keep_alive()
             beat_at = time.monotonic()
         held = leases.pop(source.pk)
         if not kept.issuperset(one.partition_id for one in held):

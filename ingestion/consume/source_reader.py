@@ -44,7 +44,8 @@ class SourceReader:
     """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
 
     ``misfits``: rows that did not fit, of what was settled. ``pulled_at``: when it was last pulled,
-    by the clock of the slice.
+    by the clock of the slice, or known to have nothing. ``brought_at``: when a pull last brought
+    something.
     """
 
     source: Source
@@ -55,6 +56,7 @@ class SourceReader:
     done: dict[uuid.UUID, BatchStats] = field(default_factory=dict)
     misfits: int = 0
     pulled_at: float | None = None
+    brought_at: float | None = None
 
     @property
     def tenant_id(self) -> int:
@@ -79,6 +81,9 @@ class SourceReader:
         careful = [buffer for buffer in self.buffers.values() if buffer.caution is not None]
         if any(buffer.waiting for buffer in careful):
             return 0
+        if not self.stream.has_arrived():
+            self.pulled_at = now
+            return 0
         limit = min([limit, *(buffer.caution.rows for buffer in careful if buffer.caution)])
         chunks = self.stream.poll(limit)
         # What came since the last pull waits since then, for all that is known. By the time of this
@@ -86,6 +91,8 @@ class SourceReader:
         since, self.pulled_at = self.pulled_at, now
         for chunk in chunks:
             self.buffers[chunk.number].add(chunk, now if since is None else since)
+        if chunks:
+            self.brought_at = now
         return sum(chunk.rows.num_rows for chunk in chunks)
 
     def landed(self, buffer: PartitionBuffer, done: BatchStats) -> None:

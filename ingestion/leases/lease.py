@@ -21,9 +21,9 @@ from ingestion.batches.batch import Lease
 from ingestion.models import Source, StreamPartition
 from tenants.models import TenantStatus
 
-#: Seconds between an owner's heartbeats, and the most where one takes long, as for a thousand
-#: sources: then it takes a twentieth of the owner's time at the most.
-BEAT, LONGEST_BEAT = 1.0, 3.0
+#: Seconds between an owner's heartbeats, while its sources bring nothing, and the most where one
+#: takes long, as for a thousand sources: then it takes a twentieth of the owner's time at the most.
+BEAT, IDLE_BEAT, LONGEST_BEAT = 1.0, 2.0, 3.0
 _PART = 1 / 20
 
 
@@ -41,13 +41,14 @@ def _lease(partition: StreamPartition, owner: str, crashes: int = 0) -> Lease:
     )
 
 
-def pause(took: float) -> float:
+def pause(took: float, *, is_idle: bool = False) -> float:
     """Seconds from the begin of a heartbeat that took so many seconds to that of the next.
 
-    A lease outlasts several, whatever they take.
+    ``is_idle``: no source has brought anything of late. A lease outlasts several, whatever they
+    take.
     """
     longest: float = max(BEAT, min(LONGEST_BEAT, settings.MILLRACE_LEASE_SECONDS / 6))
-    return min(max(BEAT, took / _PART), longest)
+    return min(max(IDLE_BEAT if is_idle else BEAT, took / _PART), longest)
 
 
 def new_owner() -> str:

@@ -13,6 +13,8 @@ from ingestion.models import Source, StreamPartition
 
 #: Seconds between two looks for new events: one query for all the sources of a slice.
 LOOK_EVERY = 0.025
+#: The same while nothing comes, and for each source as long.
+REST_LOOK_EVERY, REST_LOOK_A_SOURCE = 0.2, 0.0004
 
 
 class HttpConnector(Connector):
@@ -24,7 +26,7 @@ class HttpConnector(Connector):
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._high: dict[int, int] = {}
-        self._look_at = 0.0
+        self._looked_at: float | None = None
 
     def measure(self, sources: Collection[Source]) -> Measured:
         found = StreamPartition.across_tenants.filter(source__in=sources)
@@ -33,10 +35,31 @@ class HttpConnector(Connector):
 
     def high(self, partition: int) -> int:
         """The offset of the next event to come, as of the last look."""
-        if self._clock() >= self._look_at:
-            self._high |= spool.high_watermarks(list(self._high))
-            self._look_at = self._clock() + LOOK_EVERY
         return self._high[partition]
+
+    def receive(self, limit: int) -> None:
+        """Look, so that all readers go by the same watermarks in one turn."""
+        if self._until_look(LOOK_EVERY) == 0:
+            self._look()
+
+    def wait(self, seconds: float) -> bool:
+        pause = self._until_look(REST_LOOK_EVERY + REST_LOOK_A_SOURCE * len(self._high))
+        time.sleep(min(seconds, pause))
+        return pause <= seconds and self._look()
+
+    def _until_look(self, every: float) -> float:
+        """Seconds until the next look."""
+        if self._looked_at is None:
+            return 0.0
+        return max(0.0, self._looked_at + every - self._clock())
+
+    def _look(self) -> bool:
+        """Whether events have come since the last look."""
+        found = spool.high_watermarks(list(self._high))
+        has_come = any(high > self._high[partition] for partition, high in found.items())
+        self._high |= found
+        self._looked_at = self._clock()
+        return has_come
 
     def open(
         self,

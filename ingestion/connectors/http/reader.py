@@ -27,6 +27,9 @@ class HttpReader(Reader):
         self._next = found.to_offset
         return [found]
 
+    def has_arrived(self) -> bool:
+        return self._connector.high(self._partition) > self._next
+
     def acknowledge(self, positions: Mapping[int, int]) -> None:
         spool.forget(self._partition, positions[0])
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from confluent_kafka import admin as kafka_admin
 from confluent_kafka.admin import AdminClient
 
 from ingestion import hosts
-from ingestion.connectors.base import Connector, Measured, Watermarks
+from ingestion.connectors.base import LOOK, Connector, Measured, Watermarks
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.kafka import config
 from ingestion.connectors.kafka.commits import Commits
@@ -135,6 +136,13 @@ class KafkaConnector(Connector):
         for one in self._shared:
             one.receive(limit)
         self._commits.tell()
+
+    def wait(self, seconds: float) -> bool:
+        # Each has a queue of its own, and only one can be waited for at a time.
+        each = seconds if len(self._shared) == 1 else min(seconds / max(1, len(self._shared)), LOOK)
+        if not self._shared:
+            time.sleep(seconds)
+        return any(one.receive(1, each) for one in self._shared)
 
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         settings = config.consumer(self._connection, group(source))

@@ -36,6 +36,9 @@ class KafkaReader(Reader):
         self._shared.raise_if_down(self._topic)
         return []
 
+    def has_arrived(self) -> bool:
+        return self._tray.has_arrived() or self._shared.is_down()
+
     def acknowledge(self, positions: Mapping[int, int]) -> None:
         self._commits.note(self._group, self._topic, positions)
 

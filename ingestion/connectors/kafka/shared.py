@@ -47,6 +47,10 @@ class Tray:
     error: ConnectorError | None = None
     is_paused: bool = False
 
+    def has_arrived(self) -> bool:
+        """Whether ``take`` has something to return or to raise."""
+        return bool(self.messages or self.ends or self.error)
+
     def take(self, limit: int) -> tuple[list[Message], dict[int, int]]:
         """Up to ``limit`` messages; the ends with the last of them. Raises ConnectorError."""
         if len(self.messages) <= limit:
@@ -99,23 +103,31 @@ class SharedConsumer:
         if self._down is not None:
             raise failure(self._down, f"Topic {topic!r}", self._where)
 
-    def receive(self, limit: int) -> None:
-        """Lay up to ``limit`` messages that have arrived into the trays. Raises ConnectorError."""
+    def is_down(self) -> bool:
+        """Whether no broker answers."""
+        return self._down is not None
+
+    def receive(self, limit: int, wait: float = 0.0) -> bool:
+        """Lay up to ``limit`` messages that have arrived into the trays; returns if any has.
+
+        Waits up to ``wait`` seconds until there are so many. Raises ConnectorError.
+        """
         self._assign()
         if self._consumer is None:
-            return
+            return False
         self._resume()
         # Where too much is held, no topic gets more at once than its part.
         most, _ = self._allowed(1)
-        messages = self._consumer.consume(max(1, min(limit, int(most))), 0)
+        messages = self._consumer.consume(max(1, min(limit, int(most))), wait)
         if not messages:
-            return
+            return False
         self._down = None
         if any(map(Message.error, messages)):
             messages = [one for one in messages if not self._is_mark(one)]
         for topic, arrived in self._by_topic(messages):
             self._lay(topic, arrived)
         self._pause()
+        return True
 
     def _by_topic(self, messages: list[Message]) -> Iterable[tuple[str, list[Message]]]:
         if len(self._trays) == 1:

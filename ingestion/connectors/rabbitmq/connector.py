@@ -9,7 +9,7 @@ import kombu
 
 from ingestion.connectors.base import Connector, Measured
 from ingestion.connectors.chunk import Chunk
-from ingestion.connectors.rabbitmq.consumer import QueueConsumer
+from ingestion.connectors.rabbitmq.consumer import QueueConsumer, readable
 from ingestion.connectors.rabbitmq.depth import first_offset, is_queue, is_stream, watermarks
 from ingestion.connectors.rabbitmq.link import connect, translated
 from ingestion.connectors.rabbitmq.prefetch import prefetch
@@ -26,9 +26,14 @@ _NO_OFFSETS = "A queue has no offsets; it delivers again what was not acknowledg
 class RabbitConnector(Connector):
     """One RabbitMQ broker. Each reader has a connection of its own."""
 
+    #: Each costs a file, of which a process may have 1,024 by default: so many for each of four
+    #: threads leave room for all else.
+    PARTITIONS = 200
+
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._where = connection.addresses
+        self._readers: set[RabbitReader] = set()
 
     @cached_property
     def _prefetch(self) -> int:
@@ -63,7 +68,16 @@ class RabbitConnector(Connector):
         link = connect(self._connection)
         with translated(f"Queue {source.stream!r}", self._where):
             consumer = QueueConsumer(link, source.stream, positions[0], limit)
-        return RabbitReader(link, consumer, source.stream, positions[0], redelivery, limit)
+        reader = RabbitReader(
+            link, consumer, source.stream, positions[0], redelivery, limit, self._readers.discard
+        )
+        self._readers.add(reader)
+        return reader
+
+    def wait(self, seconds: float) -> bool:
+        if any(reader.has_buffered() for reader in self._readers):
+            return True
+        return readable([reader.socket for reader in self._readers], seconds) > 0
 
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
         link = connect(self._connection)

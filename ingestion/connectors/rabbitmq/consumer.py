@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import select
+import ssl
 from collections import deque
+from collections.abc import Collection
 from typing import Any
 
 import kombu
@@ -63,6 +66,32 @@ class QueueConsumer:
         self._arrived.append(one)
         self._bytes += len(one.body)
 
+    @property
+    def socket(self) -> Any:
+        """The link's; None where the link is lost."""
+        connection = self.channel.connection
+        return None if connection is None or not connection.connected else connection.sock
+
+    def has_arrived(self) -> bool:
+        """Whether ``receive`` would return or raise something, or take in a part of it."""
+        return self.has_buffered() or bool(readable([self.socket]))
+
+    def has_buffered(self) -> bool:
+        """The same of what is out of the socket already, or can't come any more."""
+        link = self.socket
+        if link is None or link.fileno() < 0 or self._arrived:
+            return True
+        # TLS decrypts a record as a whole, of which less may have been asked for.
+        return isinstance(link, ssl.SSLSocket) and link.pending() > 0
+
+    def keep_alive(self) -> None:
+        """Send a heartbeat if it is time; raises ConnectionForced if none has come for long.
+
+        Of a link that is lost ``receive`` says so.
+        """
+        if self.socket is not None:
+            self.channel.connection.heartbeat_tick()
+
     def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Up to ``limit`` deliveries; returns when none has come for ``wait`` seconds.
 
@@ -76,3 +105,14 @@ class QueueConsumer:
         taken = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
         self._bytes -= sum(len(one.body) for one in taken)
         return taken
+
+
+def readable(sockets: Collection[Any], seconds: float = 0.0) -> int:
+    """How many of the sockets have bytes, or are at their end; waits until then, or ``seconds``.
+
+    By poll, as select knows no more than 1,024 files.
+    """
+    poll = select.poll()
+    for one in sockets:
+        poll.register(one, select.POLLIN)
+    return len(poll.poll(seconds * 1000))

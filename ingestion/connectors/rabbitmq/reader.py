@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import kombu
 
@@ -23,7 +24,7 @@ WAIT = 0.001
 
 
 class RabbitReader(Reader):
-    """One queue or stream: partition 0."""
+    """One queue or stream: partition 0. ``closed`` is called with it when it is closed."""
 
     def __init__(
         self,
@@ -33,11 +34,12 @@ class RabbitReader(Reader):
         position: int,
         redelivery: Redelivery,
         prefetch: int,
+        closed: Callable[[RabbitReader], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._link, self._consumer, self._queue = link, consumer, queue
         self._next = position
-        self._redelivery, self._clock = redelivery, clock
+        self._redelivery, self._closed, self._clock = redelivery, closed, clock
         #: Where chunks end, and the delivery tag up to which each is acknowledged.
         self._ends: deque[tuple[int, int]] = deque()
         self.holds = self._prefetch = prefetch
@@ -46,13 +48,28 @@ class RabbitReader(Reader):
         self._delivered, self._enough = 0, 2 * prefetch
         #: Deliveries passed over since the last chunk.
         self._known = 0
-        self._heard_at = self._beat_at = clock()
+        self._heard_at = clock()
         self._where = link.as_uri()
+
+    def has_arrived(self) -> bool:
+        return self._consumer.has_arrived() or self._may_forget()
+
+    def has_buffered(self) -> bool:
+        """Whether something has arrived of which the socket does not tell."""
+        return self._consumer.has_buffered()
+
+    @property
+    def socket(self) -> Any:
+        """Where what comes can be waited for; None where the link is lost."""
+        return self._consumer.socket
+
+    def keep_alive(self) -> None:
+        with translated(f"Queue {self._queue!r}", self._where):
+            self._consumer.keep_alive()
 
     def poll(self, limit: int) -> list[Chunk]:
         with translated(f"Queue {self._queue!r}", self._where):
-            self._beat()
-            if self._redelivery.unsettled and self.has_caught_up():
+            if self._may_forget():
                 # None of it can come any more; kept, it would slow down every message to come.
                 self._redelivery.unsettled.clear()
             deliveries = self._consumer.receive(limit, WAIT)
@@ -76,11 +93,6 @@ class RabbitReader(Reader):
         if self._tag and self._next - self._landed <= room:
             self._consumer.channel.basic_ack(self._tag, multiple=True)
             self._tag = 0
-
-    def _beat(self) -> None:
-        if self._clock() - self._beat_at > 1:
-            self._link.heartbeat_check()
-            self._beat_at = self._clock()
 
     def _fresh(self, deliveries: list[Delivery]) -> list[Delivery]:
         """What is not in the table; the rest is acknowledged at once."""
@@ -123,9 +135,17 @@ class RabbitReader(Reader):
             self._consumer.ready(self._queue)
 
     def has_caught_up(self) -> bool:
-        return self._delivered >= self._enough or self._clock() - self._heard_at > QUIET
+        if self._delivered >= self._enough:
+            return True
+        # What came while nobody looked is no silence.
+        return self._clock() - self._heard_at > QUIET and not self._consumer.has_arrived()
+
+    def _may_forget(self) -> bool:
+        """Whether nothing is delivered any more of what landed before."""
+        return bool(self._redelivery.unsettled) and self.has_caught_up()
 
     def close(self) -> None:
+        self._closed(self)
         with suppress(ConnectorError), translated(f"Queue {self._queue!r}", self._where):
             self._link.close()
 

@@ -30,6 +30,14 @@ def test_a_heartbeat_that_takes_long_comes_less_often(
     assert lease.pause(took) == pytest.approx(pause)
 
 
+def test_an_owner_whose_sources_bring_nothing_comes_less_often(settings: Any) -> None:
+    settings.MILLRACE_LEASE_SECONDS = 30.0
+    assert lease.pause(0.0, is_idle=True) == lease.IDLE_BEAT
+    # A lease outlasts several all the same.
+    settings.MILLRACE_LEASE_SECONDS = 2.0
+    assert lease.pause(0.0, is_idle=True) == lease.BEAT
+
+
 @pytest.fixture
 def leased(topic: Callable[..., Any], table: Table) -> tuple[StreamPartition, StreamPartition]:
     """Two partitions of one owner: one that was renewed just now, and one that ends soon."""
