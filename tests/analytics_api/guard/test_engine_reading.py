@@ -38,7 +38,9 @@ def test_an_honest_query_passes_and_gives_the_engines_own_answer(
     whole = f"{guarded.sql} SETTINGS {asked}" if asked else guarded.sql
     own = engine.run(f"{sql}\n").text if asked else _answer(engine, sql)
     assert "Code:" not in own
-    assert (engine.run(whole).text if asked else _answer(engine, whole)) == own
+    guarded_answer = engine.run(whole).text if asked else _answer(engine, whole)
+    # Without ORDER BY rows come in any order.
+    assert sorted(guarded_answer.splitlines()) == sorted(own.splitlines())
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda one: one.what)
