@@ -14,7 +14,8 @@ FLAKY := $(RUN) python -m tests.flaky
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help writable setup packages demo up down status env test test-fast quick slow test-chaos chaos-short \
-	security browser test-security test-api-description test-browser lint locked audit format bench clean
+	security browser test-security test-api-description test-browser lint locked audit format reference docs docs-serve \
+	bench clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -115,6 +116,16 @@ locked: $(UV) ## Check that uv.lock is what pyproject.toml asks for
 format: setup ## Bring all code into form
 	@$(RUN) ruff check --fix .
 	@$(RUN) ruff format .
+
+reference: setup ## Write the pages of docs/reference that follow from code
+	@$(RUN) python -W ignore -m tools.reference
+
+docs: setup ## Build the documentation's site into build/docs
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs build --strict --quiet
+	@echo "The site is in build/docs: open build/docs/index.html."
+
+docs-serve: setup ## Show the documentation while it is written
+	@NO_MKDOCS_2_WARNING=1 $(RUN) mkdocs serve
 
 bench: setup ## Compare with the raw engine and with what one would write by hand
 	@$(RUN) python -m bench

@@ -14,7 +14,7 @@ from bench.installation import Installation
 from bench.messages import PARTITIONS, fill, make_topics, messages
 from bench.report import Result
 
-#: What a worker stays under, as README.md says: bytes.
+#: What a worker stays under, as docs/benchmarks.md says: bytes.
 BOUND = 2 << 30
 LARGE = 10_000_000
 #: Messages that wait for each tenant, where there are several.

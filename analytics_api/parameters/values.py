@@ -44,7 +44,7 @@ def encode(kind: ParameterType, value: Any) -> str:
     """``value`` as the text of ``param_<name>``; raises Misfit.
 
     ``value`` is what JSON has, or its text, as an address has it. The rules are those of columns
-    (README, "What fits a column"), with numbers in quotes.
+    (docs/reference/column-types.md), with numbers in quotes.
     """
     if value is None:
         return _null(kind, "\\N")

@@ -19,7 +19,7 @@ _PROBLEM = {
     },
 }
 #: Answers that any address which asks for a key can give.
-_ANYWHERE = {
+ANYWHERE = {
     "400": "The request is not as it should be.",
     "401": "The key is missing or not valid.",
     "403": "The tenant is suspended, or the key may not do this.",
@@ -34,7 +34,7 @@ def problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     """A hook of drf-spectacular: every error is a problem document, and may come anywhere."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
     for path, operations in result["paths"].items():
-        words = _ANYWHERE | (_NAMED if "{" in path else {})
+        words = ANYWHERE | (_NAMED if "{" in path else {})
         for operation in operations.values():
             _complete(operation["responses"], words)
             _require_events(operation.get("requestBody", {}))

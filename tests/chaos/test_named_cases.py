@@ -215,7 +215,7 @@ def _stopped_in_mid_insert(made: Grounds, worker: Worker) -> bool:
 #: What a worker may hold over what it has at rest: in each slice four batches of 32 MiB
 #: (pace.held_bytes), a copy of two that are being inserted, the client's queue of 64 MiB.
 HELD_BYTES = (4 + 2) * 32 * 1024**2 + 64 * 1024**2
-#: Bytes that a worker has in memory at the most, as README's memory rows say.
+#: Bytes that a worker has in memory at the most, as the memory rows of docs/benchmarks.md say.
 MOST_BYTES = 2 * 1024**3
 
 

@@ -1,10 +1,9 @@
-"""``/metrics``: who may scrape it, that it is what Prometheus reads, and that README names all."""
+"""``/metrics``: who may scrape it, that Prometheus can read it, and that its page names all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from ingestion.models import Source, SourceMinute, StreamPartition, Table
 from millrace.metrics.catalogue import METRICS
 from tenants.models import Tenant
+from tests.documentation import ROOT
 
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
+PAGE = (ROOT / "docs" / "reference" / "metrics.md").read_text()
 TOKEN = "a-token-of-the-operators"
 
 
@@ -123,5 +123,5 @@ def test_it_is_read_and_never_sent_to(source: Source) -> None:
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_is_documented_with_its_meaning(metric: Any) -> None:
     name = f"`{metric.name}`" + (f" (`{metric.label}`)" if metric.label else "")
-    assert f"| {name} | {metric.meaning} |" in README
+    assert f"| {name} | {metric.meaning} |" in PAGE
     assert metric.name.endswith("_total") == (metric.kind == "counter")

@@ -1,4 +1,4 @@
-"""README's commands from making to deleting a tenant, run as they stand there."""
+"""The documented commands from making to deleting a tenant, run as they stand there."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(
-    r"<!-- run: lifecycle -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
-)
+from tests.documentation import ROOT, blocks
+
+BLOCKS = blocks("run: lifecycle")
 #: The tenant that "Your own stream" has made, in small.
 FILL = """
 from ingestion.services.events import accept
@@ -37,7 +36,7 @@ Slice(None, seconds=1.5).run()
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 
-def test_every_command_does_what_the_readme_says(installation: Any, tmp_path: Path) -> None:
+def test_every_command_does_what_the_page_says(installation: Any, tmp_path: Path) -> None:
     installation.start("postgres", "clickhouse", "valkey", "web")
     installation.python(FILL)
     assert len(BLOCKS) == 3

@@ -1,4 +1,4 @@
-"""Migrations are complete, production settings are clean, the docs name all that there is."""
+"""Migrations are complete, production settings are clean, and make knows its targets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import call_command, get_commands
-from django.urls import get_resolver
+from django.core.management import call_command
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCS = "\n".join((ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md"))
+from tests.documentation import ROOT
 
 PRODUCTION = {
     "DATABASE_URL": "postgres://millrace:secret@db.example.com:5432/millrace",
@@ -74,42 +72,6 @@ def test_each_mistake_of_a_deployer_has_an_id_and_a_hint(
     assert done.returncode != 0
     assert says in done.stderr
     assert "HINT" in done.stderr
-
-
-def test_every_setting_is_documented() -> None:
-    source = (ROOT / "platform/millrace/settings.py").read_text()
-    names = set(re.findall(r'env(?:\.\w+)?\(\s*"([A-Z_]+)"', source))
-    assert len(names) > 20
-    assert sorted(name for name in names if f"`{name}`" not in DOCS) == []
-
-
-def test_every_command_is_documented() -> None:
-    ours = {
-        name
-        for name, app in get_commands().items()
-        if app in {"millrace", "tenants", "ingestion", "analytics_api"}
-    }
-    assert ours >= {"apply", "export", "demo", "backfill", "status", "create_key"}
-    assert sorted(name for name in ours if f"manage.py {name}" not in DOCS) == []
-
-
-def test_every_endpoint_is_documented() -> None:
-    patterns = {
-        re.sub(r"<\w+:(\w+)>", r"<\1>", route)
-        for route in _routes(get_resolver().url_patterns)
-        if route.startswith("api/") and not route.endswith(".json") and "(" not in route
-    }
-    assert "api/v1/queries/<name>" in patterns
-    assert sorted(one for one in patterns if f"/{one}" not in DOCS and one != "api/") == []
-
-
-def _routes(patterns: list[object], prefix: str = "") -> list[str]:
-    found = []
-    for one in patterns:
-        route = prefix + str(one.pattern)  # type: ignore[attr-defined]
-        inner = getattr(one, "url_patterns", None)
-        found += _routes(inner, route) if inner else [route]
-    return found
 
 
 def test_every_make_target_has_a_help_line() -> None:

@@ -38,8 +38,10 @@ class Command(ChangingCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("table", metavar="TENANT.TABLE")
-        parser.add_argument("files", metavar="FILE", nargs="+", type=Path)
+        parser.add_argument("table", metavar="TENANT.TABLE", help="Where the rows go.")
+        parser.add_argument(
+            "files", metavar="FILE", nargs="+", type=Path, help="NDJSON, CSV or Parquet."
+        )
         parser.add_argument(
             "--format",
             type=Format,

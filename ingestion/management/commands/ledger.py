@@ -28,7 +28,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE")
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="Whose books are checked.")
         parser.add_argument("--since", default="", help="ISO 8601; default: an hour ago.")
         parser.add_argument("--until", default="", help="ISO 8601; default: now.")
         parser.add_argument(

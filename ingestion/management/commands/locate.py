@@ -19,10 +19,12 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE")
-        parser.add_argument("--partition", type=int, default=0)
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="Who read the message.")
+        parser.add_argument(
+            "--partition", type=int, default=0, help="Of the stream; default: %(default)s."
+        )
         wanted = parser.add_mutually_exclusive_group(required=True)
-        wanted.add_argument("--offset", type=int)
+        wanted.add_argument("--offset", type=int, help="The message's offset in the partition.")
         wanted.add_argument("--id", help="The message id that the sender gave (RabbitMQ).")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -25,7 +25,7 @@ class Command(BaseCommand):
     help = "Show what is in a table's quarantine, by reason and column, with the newest of each."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("table", metavar="TENANT.TABLE")
+        parser.add_argument("table", metavar="TENANT.TABLE", help="Whose misfits are shown.")
         parser.add_argument("--source", metavar="NAME", help="Only what came from this source.")
         parser.add_argument("--json", action="store_true", help="Print one JSON array.")
 

@@ -22,7 +22,7 @@ class Command(ChangingCommand):
     help = "Show what a reset would read again or skip, and do it with --yes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE")
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="What is moved.")
         where = parser.add_mutually_exclusive_group(required=True)
         where.add_argument("--start", action="store_true", help="To the oldest message there is.")
         where.add_argument("--end", action="store_true", help="To messages from now on.")

@@ -1,4 +1,4 @@
-"""All metrics: one list of names, each with its kind and meaning. README has the same list."""
+"""All metrics: each name with its kind and meaning, as docs/reference/metrics.md lists them."""
 
 from __future__ import annotations
 

@@ -57,7 +57,12 @@ class Command(ChangingCommand):
         _add_held(create)
         create.add_argument("--signing", action="store_true", help="give it a secret for tokens")
         create.add_argument("--public-key", metavar="FILE", help="take tokens of this Ed25519 key")
-        create.add_argument("--token-seconds", type=int, default=TOKEN_SECONDS)
+        create.add_argument(
+            "--token-seconds",
+            type=int,
+            default=TOKEN_SECONDS,
+            help="the longest that one of its tokens may last (%(default)s)",
+        )
         listed = commands.add_parser("list", help="the keys of a tenant")
         listed.add_argument("tenant", help="the tenant's slug")
         rotate = commands.add_parser("rotate", help="make a successor and print it, once")
@@ -70,9 +75,9 @@ class Command(ChangingCommand):
             help="for how long the old key goes on (%(default)s)",
         )
         revoke = commands.add_parser("revoke", help="refuse a key, and its tokens, from now on")
-        revoke.add_argument("prefix")
+        revoke.add_argument("prefix", help="the key's first ten characters behind mr_")
         token = commands.add_parser("token", help="print a sample of a signed token (HS256)")
-        token.add_argument("prefix")
+        token.add_argument("prefix", help="the key's first ten characters behind mr_")
         token.add_argument("--query", action="append", required=True, help="may be repeated")
         _add_held(token)
         token.add_argument("--subject", help="whom it is for")

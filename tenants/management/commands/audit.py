@@ -28,7 +28,12 @@ class Command(ChangingCommand):
         parser.add_argument("--tenant", metavar="SLUG", help="Only what concerns this one.")
         for name, which in (("--since", "From this time on"), ("--until", "Before this time")):
             parser.add_argument(name, type=_moment, metavar="TIME", help=f"{which} (ISO 8601).")
-        parser.add_argument("--format", choices=list(_FORMATS), default="ndjson")
+        parser.add_argument(
+            "--format",
+            choices=list(_FORMATS),
+            default="ndjson",
+            help="The form of the entries; default: %(default)s.",
+        )
         parser.add_argument(
             "--prune-days",
             type=int,

@@ -25,17 +25,17 @@ class Command(ChangingCommand):
         listed = actions.add_parser("list", help="every plan with its limits and tenants")
         listed.add_argument("--json", action="store_true", help="Print one JSON array.")
         made = actions.add_parser("set", help="make a plan, or change limits of one")
-        made.add_argument("name")
+        made.add_argument("name", help="the plan's name")
         for limit in LIMITS:
             words = str(getattr(Plan._meta.get_field(limit), "help_text", ""))
             option = f"--{limit.replace('_', '-')}"
             made.add_argument(option, dest=limit, type=_limit, metavar="N", help=words)
         made.epilog = "A limit of 'none' is lifted; one that is not named stays."
         given = actions.add_parser("give", help="give a tenant a plan, or none")
-        given.add_argument("tenant")
+        given.add_argument("tenant", help="the tenant's slug")
         given.add_argument("name", nargs="?", help="the plan's name; without it: no plan")
         shown = actions.add_parser("show", help="what a tenant may use, and has used today")
-        shown.add_argument("tenant")
+        shown.add_argument("tenant", help="the tenant's slug")
 
     def handle(self, *_: Any, **options: Any) -> None:
         getattr(self, f"_{options['action']}")(options)

@@ -23,8 +23,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("tenant", nargs="?", help="the tenant's slug; all without it")
-        parser.add_argument("--from", dest="first", type=date.fromisoformat, metavar="DAY")
-        parser.add_argument("--to", dest="last", type=date.fromisoformat, metavar="DAY")
+        parser.add_argument(
+            "--from",
+            dest="first",
+            type=date.fromisoformat,
+            metavar="DAY",
+            help="The first day, such as 2026-01-31.",
+        )
+        parser.add_argument(
+            "--to",
+            dest="last",
+            type=date.fromisoformat,
+            metavar="DAY",
+            help="The last day, which counts too.",
+        )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="Print one JSON array.")
         form.add_argument("--csv", action="store_true", help="Print CSV.")

@@ -1,4 +1,6 @@
-"""What must become of a JSON value in a column, decided in Python from the rules in the README.
+"""What must become of a JSON value in a column, decided in Python from the written rules.
+
+The rules are those of docs/reference/column-types.md.
 
 Nothing of it is the product's: the value is read from its text, and no SQL is asked.
 """

@@ -16,7 +16,9 @@ class Command(ChangingCommand):
     help = "Bring tenants, connections, tables, sources and queries to what YAML files say."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+        parser.add_argument(
+            "files", nargs="+", type=Path, metavar="FILE", help="a YAML file of configuration"
+        )
         parser.add_argument(
             "--dry-run", action="store_true", help="show what would change, and change nothing"
         )

@@ -1,4 +1,4 @@
-"""README's commands, run as they stand there, on an installation that has nothing yet."""
+"""The documented commands, run as they stand there, on an installation that has nothing yet."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import io
 import json
 import re
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from millrace.embedded.rabbitmq import RabbitMQ
+from tests.documentation import ROOT, blocks
 
-ROOT = Path(__file__).resolve().parents[2]
-BLOCKS = re.findall(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = blocks("run")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -57,10 +56,13 @@ def test_your_own_stream_in_five_minutes(installation: Any) -> None:
         ["US", "245"],
     ]
     assert sum(float(row[3]) for row in table) == 75
-    assert "1" in said[4]
-    for name in ("partner.key", "browsers.key"):
+    for name, expected in (
+        ("history.ndjson", "1 rows landed in shop.orders"),
+        ("partner.key", '"rows": 4'),
+        ("browsers.key", '"rows": 4'),
+    ):
         (place,) = (number for number, block in enumerate(BLOCKS) if name in block)
-        assert '"rows": 4' in said[place]
+        assert expected in said[place]
 
     again = installation.manage("apply", "examples/shop.yaml").stdout
     assert "Nothing to do" in again

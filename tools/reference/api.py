@@ -1,0 +1,94 @@
+"""The endpoints, from the OpenAPI description."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from drf_spectacular.generators import SchemaGenerator
+
+from tenants.api.described import ANYWHERE
+from tools.reference.text import code, plain, sentence, table
+
+
+def description() -> dict[str, Any]:
+    """The document that answers at /api/v1/openapi.json."""
+    return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-any-return]
+
+
+def page() -> str:
+    described = description()
+    schemas = described["components"]["schemas"]
+    parts = [
+        part
+        for path, operations in described["paths"].items()
+        for method, operation in operations.items()
+        for part in _operation(path, method, operation, schemas)
+    ]
+    return "\n\n".join(parts)
+
+
+def address(path: str) -> str:
+    """An address as the pages write it: ``/api/v1/queries/<name>``."""
+    return path.replace("{", "<").replace("}", ">")
+
+
+def _operation(
+    path: str, method: str, operation: dict[str, Any], schemas: dict[str, Any]
+) -> Iterator[str]:
+    yield f"### `{method.upper()} {address(path)}`"
+    yield sentence(operation["summary"])
+    keys = ", ".join(name for one in operation["security"] for name in one)
+    yield f"Asks for: {keys[:1].lower() + keys[1:] if keys.startswith('O') else keys}."
+    rows = [*_parameters(operation), *_members(operation, schemas)]
+    if rows:
+        yield table(("name", "where", "value", "meaning"), rows)
+    yield table(("answer", "meaning"), _answers(operation, schemas))
+
+
+def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    for one in operation.get("parameters", ()):
+        where = {"path": "address", "query": "query string"}.get(one["in"], one["in"])
+        yield (code(one["name"]), where, _type(one["schema"]), plain(one.get("description", "")))
+
+
+def _members(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    content = operation.get("requestBody", {}).get("content", {})
+    schema = content.get("application/json", {}).get("schema", {})
+    found = _resolved(schema, schemas)
+    required = found.get("required", ())
+    for name, one in found.get("properties", {}).items():
+        where = "body, required" if name in required else "body"
+        yield code(name), where, _type(one), plain(one.get("description", ""))
+
+
+def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return schemas[name] if name else schema
+
+
+def _type(schema: dict[str, Any]) -> str:
+    if "$ref" in schema:
+        return schema["$ref"].rpartition("/")[2]
+    if "enum" in schema:
+        return ", ".join(code(one) for one in schema["enum"])
+    if schema.get("type") == "array":
+        return f"list of {_type(schema['items'])}"
+    kind = schema.get("format") or schema.get("type", "any")
+    default = schema.get("default")
+    return kind if default in {None, ""} else f"{kind}, {code(default)} by default"
+
+
+def _answers(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for status, answer in sorted(operation["responses"].items()):
+        # The page says once what any address may answer.
+        if ANYWHERE.get(status) == answer["description"]:
+            continue
+        yield status, plain(answer["description"]) or _shape(answer, schemas)
+
+
+def _shape(answer: dict[str, Any], schemas: dict[str, Any]) -> str:
+    """The members of an answer that is not described in words."""
+    content = answer.get("content", {}).get("application/json", {})
+    found = _resolved(content.get("schema", {}), schemas)
+    return ", ".join(code(name) for name in found.get("properties", {}))

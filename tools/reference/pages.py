@@ -1,0 +1,28 @@
+"""Which page is made of what, and where its generated part begins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tools.reference import api, commands, errors, metrics, yaml_files
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Below this line a page is generated.
+MARK = "<!-- What follows is written by `make reference`: change the code, not this page. -->"
+_FOLDER = ROOT / "docs" / "reference"
+GENERATED = {
+    _FOLDER / "api.md": api.page,
+    _FOLDER / "commands.md": commands.page,
+    _FOLDER / "errors.md": errors.page,
+    _FOLDER / "metrics.md": metrics.page,
+    _FOLDER / "yaml.md": yaml_files.page,
+}
+
+
+def renewed(path: Path) -> str:
+    """The page as it should be: its part by hand, and what the code says now."""
+    by_hand, mark, _ = path.read_text().partition(MARK)
+    if not mark:
+        msg = f"{path} lacks the line that its generated part begins with: {MARK}"
+        raise ValueError(msg)
+    return f"{by_hand}{MARK}\n\n{GENERATED[path]()}\n"
