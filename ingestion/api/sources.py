@@ -69,7 +69,7 @@ class SourceView(Endpoint):
 
     @extend_schema(
         operation_id="get_source",
-        summary="Tell how a source is, with its partitions",
+        summary="Show the state of a source, with its partitions",
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
     def get(self, request: Request, name: str) -> HttpResponse:

@@ -62,7 +62,9 @@ class RightsSerializer(serializers.Serializer):  # type: ignore[type-arg]
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     queries = _names("Only these saved queries.", _NAME)
     sources = _names("Only these sources.", _NAME)
-    parameters = serializers.DictField(required=False, help_text="Fixed for whoever has the key.")
+    parameters = serializers.DictField(
+        required=False, help_text="Values that the key sets, and no caller can change."
+    )
     row_filters = serializers.DictField(
         child=Text(min_length=1), required=False, help_text="Conditions by table, or `*`."
     )
@@ -163,7 +165,7 @@ class KeyView(Endpoint):
 
     @extend_schema(
         operation_id="get_key",
-        summary="Tell what an API key may do and when it was used last",
+        summary="Show what an API key may do, and when it was last used",
         responses={200: KeySerializer, **_KNOWN, **_ONE},
     )
     def get(self, request: Request, prefix: str) -> HttpResponse:

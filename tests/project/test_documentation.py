@@ -1,20 +1,31 @@
-"""README is short, the site builds strictly and asks no other host, and no link is broken."""
+"""README is short, links lead somewhere, commands take their arguments, the site is strict."""
 
 from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands, load_command_class
 
-from tests.documentation import README, ROOT, blocks, pages
+from tests.documentation import README, ROOT, blocks, pages, text
 
 #: A link of Markdown: its target up to the anchor.
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
+
+
+def commands() -> list[str]:
+    """Calls of manage.py that are written out with their arguments, in blocks and in sentences."""
+    in_blocks = re.findall(r"^python manage\.py ([^\n>)]+)", text(), re.MULTILINE)
+    in_sentences = re.findall(r"`(?:python )?manage\.py\s([^`]+)`", text())
+    found = {" ".join(one.split()) for one in [*in_blocks, *in_sentences]}
+    # A sketch leaves arguments open, or names the command and nothing more.
+    return sorted(one for one in found if " " in one and not re.search(r"[…\[$|]", one))
 
 
 def test_readme_is_short() -> None:
@@ -34,6 +45,22 @@ def test_readmes_commands_stand_in_the_tutorial_where_they_are_run() -> None:
     tutorial = "\n".join(blocks("run")).splitlines()
     assert len(lines) > 5
     assert [line for line in lines if line not in tutorial] == []
+
+
+def test_every_make_target_exists() -> None:
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"(?:`|^)make (?:-s )?([a-z-]+)", text(), re.MULTILINE))
+    assert len(named) > 10
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("line", commands())
+def test_every_command_takes_its_arguments(line: str) -> None:
+    name, *arguments = shlex.split(line, comments=True)
+    command = load_command_class(get_commands()[name], name)
+    # Called from code, a parser raises where by hand it would print and exit.
+    command._called_from_command_line = False
+    command.create_parser("manage.py", name).parse_args(arguments)
 
 
 def test_every_page_is_in_the_navigation() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
+from django.urls import resolve
 from drf_spectacular.generators import SchemaGenerator
 
 from tenants.api.described import ANYWHERE
@@ -38,18 +41,30 @@ def _operation(
 ) -> Iterator[str]:
     yield f"### `{method.upper()} {address(path)}`"
     yield sentence(operation["summary"])
-    keys = ", ".join(name for one in operation["security"] for name in one)
-    yield f"Asks for: {keys[:1].lower() + keys[1:] if keys.startswith('O') else keys}."
-    rows = [*_parameters(operation), *_members(operation, schemas)]
+    yield _needs(path, operation)
+    rows = [*_parameters(operation, schemas), *_members(operation, schemas)]
     if rows:
         yield table(("name", "where", "value", "meaning"), rows)
     yield table(("answer", "meaning"), _answers(operation, schemas))
 
 
-def _parameters(operation: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+def _needs(path: str, operation: dict[str, Any]) -> str:
+    """Which key the address asks for, and with which scope."""
+    if any("API key" not in one for one in operation["security"]):
+        return "Needs an operator's key."
+    view = resolve(re.sub(r"{[^}]+}", "x", path)).func.view_class  # type: ignore[attr-defined]
+    return f"Needs an API key with the scope {code(view.scope)}."
+
+
+def _parameters(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for one in operation.get("parameters", ()):
         where = {"path": "address", "query": "query string"}.get(one["in"], one["in"])
-        yield (code(one["name"]), where, _type(one["schema"]), plain(one.get("description", "")))
+        yield (
+            code(one["name"]),
+            where,
+            _type(one["schema"], schemas),
+            plain(one.get("description", "")),
+        )
 
 
 def _members(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, ...]]:
@@ -59,7 +74,7 @@ def _members(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tup
     required = found.get("required", ())
     for name, one in found.get("properties", {}).items():
         where = "body, required" if name in required else "body"
-        yield code(name), where, _type(one), plain(one.get("description", ""))
+        yield code(name), where, _type(one, schemas), plain(one.get("description", ""))
 
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -67,13 +82,15 @@ def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]
     return schemas[name] if name else schema
 
 
-def _type(schema: dict[str, Any]) -> str:
-    if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
+def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
+    schema = _resolved(schema, schemas)
     if "enum" in schema:
         return ", ".join(code(one) for one in schema["enum"])
     if schema.get("type") == "array":
-        return f"list of {_type(schema['items'])}"
+        return f"list of {_type(schema['items'], schemas)}"
+    of_several = schema.get("allOf") or schema.get("oneOf")
+    if of_several:
+        return _type(of_several[0], schemas)
     kind = schema.get("format") or schema.get("type", "any")
     default = schema.get("default")
     return kind if default in {None, ""} else f"{kind}, {code(default)} by default"
@@ -84,7 +101,8 @@ def _answers(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tup
         # The page says once what any address may answer.
         if ANYWHERE.get(status) == answer["description"]:
             continue
-        yield status, plain(answer["description"]) or _shape(answer, schemas)
+        words = plain(answer["description"]) or _shape(answer, schemas)
+        yield status, words or HTTPStatus(int(status)).phrase
 
 
 def _shape(answer: dict[str, Any], schemas: dict[str, Any]) -> str:

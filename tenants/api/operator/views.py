@@ -105,7 +105,7 @@ class TenantView(OperatorEndpoint):
 
     @extend_schema(
         operation_id="get_tenant",
-        summary="Tell how a tenant is",
+        summary="Show a tenant: its status, weight and plan",
         responses={200: TenantSerializer, **_problems(404)},
     )
     def get(self, request: Request, slug: str) -> HttpResponse:
@@ -144,7 +144,7 @@ class TenantView(OperatorEndpoint):
 class DeletionView(OperatorEndpoint):
     @extend_schema(
         operation_id="preview_deletion",
-        summary="Tell what deleting a tenant would remove",
+        summary="Show what deleting a tenant would remove",
         responses={200: DeletionSerializer, **_problems(404, 503)},
     )
     def get(self, request: Request, slug: str) -> HttpResponse:
@@ -209,7 +209,7 @@ class ExportsView(OperatorEndpoint):
 class EraseView(OperatorEndpoint):
     @extend_schema(
         operation_id="erase_person",
-        summary="Erase one person's rows by a column's value; a preview unless told otherwise",
+        summary="Erase one person's rows by a column's value; a preview by default",
         request=ErasureRequestSerializer,
         responses={200: ErasureSerializer, **_problems(400, 404, 409, 503)},
     )

@@ -80,7 +80,7 @@ class Command(ChangingCommand):
         token.add_argument("prefix", help="the key's first ten characters behind mr_")
         token.add_argument("--query", action="append", required=True, help="may be repeated")
         _add_held(token)
-        token.add_argument("--subject", help="whom it is for")
+        token.add_argument("--subject", help="the end user that the token is for")
         token.add_argument("--rate", type=int, help="requests a minute")
         token.add_argument("--seconds", type=int, default=3600, help="it lasts (%(default)s)")
 
