@@ -54,6 +54,7 @@ def send_refunds(addresses: str, username: str, password: str) -> None:
         with connection.Producer(serializer="json") as producer:
             for number in range(50):
                 refund = {"time": now(), "order": {"id": number * 8}, "amount": 1.5}
+                # A queue has no offsets: by this id a message that comes again is recognised.
                 producer.publish(
                     refund, routing_key=QUEUE, declare=[queue], message_id=str(uuid.uuid4())
                 )
