@@ -85,7 +85,7 @@ CODES = (
     # Events
     Code("no_events", (400,), "The body has no event."),
     Code("events_invalid", (400,), "Some events are not JSON objects; `errors` has their lines."),
-    Code("idempotency_key_invalid", (400,), "The Idempotency-Key is empty or too long."),
+    Code("idempotency_key_invalid", (400,), "The Idempotency-Key is empty, too long or not ASCII."),
     Code("idempotency_key_reused", (422,), "The Idempotency-Key was used for other events."),
     Code("source_has_broker", (409,), "The source reads a broker and takes no events over HTTP."),
     Code("source_archived", (409,), "The source is archived. Restore it first."),

@@ -44,6 +44,13 @@ def test_every_setting_has_an_entry() -> None:
     assert sorted(name for name in names if not any(f"`{name}`" in row for row in rows)) == []
 
 
+def test_every_system_check_has_an_entry() -> None:
+    sources = "".join(path.read_text() for path in _sources())
+    ids = set(re.findall(r'id="(millrace\.[EW]\d+)"', sources))
+    assert len(ids) >= 12
+    assert sorted(one for one in ids if f"| `{one}` |" not in page("settings.md")) == []
+
+
 def test_every_command_has_an_entry() -> None:
     names = commands.names()
     assert set(names) >= {"apply", "export", "demo", "backfill", "status", "create_key"}
@@ -149,11 +156,15 @@ def _of_call(name: str, arguments: list[ast.expr]) -> tuple[list[str], set[int]]
 
 
 def _calls() -> Iterator[ast.Call]:
+    for path in _sources():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call):
+                yield node
+
+
+def _sources() -> Iterator[Path]:
     for folder in OURS:
-        for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call):
-                    yield node
+        yield from sorted((ROOT / folder).rglob("*.py"))
 
 
 def _of_the_api(status: ast.expr) -> bool:
