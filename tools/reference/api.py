@@ -28,7 +28,7 @@ def page() -> str:
         for method, operation in operations.items()
         for part in _operation(path, method, operation, schemas)
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join(("## The addresses", *parts))
 
 
 def address(path: str) -> str:
