@@ -10,10 +10,13 @@ import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
+import jsonschema
 import pytest
+import yaml
 from django.core.management import get_commands, load_command_class
 
 from tests.documentation import README, ROOT, blocks, pages, text
+from tools.reference import yaml_files
 
 #: A link of Markdown: its target up to the anchor.
 LINK = re.compile(r"\]\(([^)#\s]+)[^)]*\)")
@@ -26,6 +29,12 @@ def commands() -> list[str]:
     found = {" ".join(one.split()) for one in [*in_blocks, *in_sentences]}
     # A sketch leaves arguments open, or names the command and nothing more.
     return sorted(one for one in found if " " in one and not re.search(r"[…\[$|]", one))
+
+
+def examples() -> list[str]:
+    """Parts of a tenant's file that pages show."""
+    found = re.findall(r"^```yaml\n(.*?)^```", text(), re.DOTALL | re.MULTILINE)
+    return [one for one in found if one.startswith(("connections:", "tables:", "queries:"))]
 
 
 def test_readme_is_short() -> None:
@@ -61,6 +70,12 @@ def test_every_command_takes_its_arguments(line: str) -> None:
     # Called from code, a parser raises where by hand it would print and exit.
     command._called_from_command_line = False
     command.create_parser("manage.py", name).parse_args(arguments)
+
+
+@pytest.mark.parametrize("block", examples(), ids=lambda block: block.partition(":")[0])
+def test_every_example_of_configuration_follows_the_schema(block: str) -> None:
+    part = yaml.safe_load(block)
+    jsonschema.validate({"tenants": [{"slug": "shop", **part}]}, yaml_files.schema())
 
 
 def test_every_page_is_in_the_navigation() -> None:
