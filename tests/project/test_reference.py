@@ -14,6 +14,7 @@ from django.core.management import get_commands, load_command_class
 from django.urls import get_resolver
 from rest_framework import exceptions
 
+from ingestion.ddl.types import INTEGERS, NAMES
 from millrace.metrics.catalogue import METRICS
 from tenants.api.codes import CODES
 from tenants.api.problem import _KNOWN
@@ -86,6 +87,12 @@ def test_every_operation_of_the_description_is_among_djangos_addresses() -> None
     known = {f"/{re.sub(r'<[^>]+>', '<>', one)}" for one in _routes(get_resolver().url_patterns)}
     described = {re.sub(r"{[^}]+}", "<>", path) for path in api.description()["paths"]}
     assert described - known == set()
+
+
+def test_every_type_of_column_has_an_entry() -> None:
+    known = set(re.findall(r"[A-Za-z]+\d*", page("column-types.md")))
+    # Integers are named by the first and the last of a row.
+    assert sorted(one for one in NAMES - known if one not in INTEGERS) == []
 
 
 def test_every_metric_has_an_entry() -> None:

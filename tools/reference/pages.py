@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tools.reference import api, commands, errors, metrics, yaml_files
+from tools.reference import api, column_types, commands, errors, formats, metrics, yaml_files
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Below this line a page is generated.
@@ -12,9 +12,11 @@ MARK = "<!-- What follows is written by `make reference`: change the code, not t
 _FOLDER = ROOT / "docs" / "reference"
 GENERATED = {
     _FOLDER / "api.md": api.page,
+    _FOLDER / "column-types.md": column_types.page,
     _FOLDER / "commands.md": commands.page,
     _FOLDER / "errors.md": errors.page,
     _FOLDER / "metrics.md": metrics.page,
+    _FOLDER / "result-formats.md": formats.page,
     _FOLDER / "yaml.md": yaml_files.page,
 }
 
