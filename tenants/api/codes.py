@@ -78,8 +78,8 @@ CODES = (
     Code(
         "busy",
         (429, 503),
-        "Your share of this server is in use (429), or the tenant's workers have not let go yet "
-        "(503). Wait as Retry-After says.",
+        "Your share of this server is in use (429), or workers have not let go yet (503). Wait as "
+        "Retry-After says.",
     ),
     Code("spool_full", (429,), "Too many of your events wait for their tables. Send them later."),
     # Events
@@ -90,12 +90,14 @@ CODES = (
     Code("source_has_broker", (409,), "The source reads a broker and takes no events over HTTP."),
     Code("source_archived", (409,), "The source is archived. Restore it first."),
     Code("cannot_reset", (409,), "The source can't be reset like this, or not now."),
+    Code("cannot_drop", (409,), "The column can't be dropped, or not now; see `detail`."),
+    Code("stopped_half_way", (503,), "Some of it may be deleted. Delete it again."),
     # Keys, usage and tenants
     Code("key_state", (409,), "The key can't be rotated: it is revoked, expired or replaced."),
     Code("rights_exceeded", (403,), "The new key would have more rights than the calling key."),
     Code("rights_refused", (422,), "The restrictions of the new key are not valid."),
     Code("span_invalid", (422,), "The days from `from` to `to` are not a valid span."),
-    Code("not_confirmed", (409,), "Deleting needs `confirm` with the tenant's slug."),
+    Code("not_confirmed", (409,), "Deleting needs `confirm` with the name, or the tenant's slug."),
     Code("refused", (409,), "It can't be done to this tenant in its state; see `detail`."),
     # Here
     Code("unavailable", (503,), "A store does not answer. Wait as Retry-After says."),

@@ -155,6 +155,8 @@ def _of_call(name: str, arguments: list[ast.expr]) -> tuple[list[str], set[int]]
     """The codes that a call raises, and their statuses as far as they stand there."""
     if name == "Problem" and len(arguments) > 2 and _of_the_api(arguments[0]):
         return _codes(arguments[1]), _statuses(arguments[0])
+    if name == "later":
+        return _codes(arguments[0]), {503}
     if name == "TokenRefused":
         return _codes(arguments[0]), {401}
     if name in {"AuthenticationFailed", "NotAuthenticated"} and len(arguments) > 1:

@@ -15,8 +15,10 @@ class Command(ChangingCommand):
     help = "Show what archiving would do, and do it with --yes: the sources are read no more."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=KINDS)
-        parser.add_argument("name", metavar="TENANT.NAME")
+        parser.add_argument("kind", choices=KINDS, help="What it is.")
+        parser.add_argument(
+            "name", metavar="TENANT.NAME", help="Its name; a shared connection has no tenant."
+        )
         parser.add_argument("--yes", action="store_true", help="Do it; without it, only show.")
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -18,8 +18,10 @@ class Command(ChangingCommand):
     help = "Show what deleting a source, table or connection takes, and do it with --confirm."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=KINDS)
-        parser.add_argument("name", metavar="TENANT.NAME")
+        parser.add_argument("kind", choices=KINDS, help="What it is.")
+        parser.add_argument(
+            "name", metavar="TENANT.NAME", help="Its name; a shared connection has no tenant."
+        )
         parser.add_argument(
             "--rows",
             action="store_true",

@@ -18,7 +18,7 @@ class Command(ChangingCommand):
     help = "List a table's columns that are not described any more; drop one with --confirm."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("table", metavar="TENANT.TABLE")
+        parser.add_argument("table", metavar="TENANT.TABLE", help="The table that had the column.")
         parser.add_argument(
             "--confirm", metavar="COLUMN", help="Drop this one, with its data on all parts."
         )

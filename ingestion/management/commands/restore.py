@@ -16,7 +16,7 @@ class Command(ChangingCommand):
     help = "Take a source out of the archive. It stays paused, at the position where it was."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE")
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="An archived source.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         source = named_source(options["source"])
