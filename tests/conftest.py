@@ -18,7 +18,11 @@ import pytest
 
 from millrace.embedded.pytest_plugin import HOME
 from millrace.embedded.stack import Stack
-from tests.flaky import pytest_runtest_logreport, pytest_runtest_makereport
+from tests.flaky import (
+    pytest_collectreport,
+    pytest_runtest_logreport,
+    pytest_runtest_makereport,
+)
 from tests.security.told import (
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -27,6 +31,7 @@ from tests.security.told import (
 
 # Hooks, which xdist's first process knows from here alone.
 __all__ = [
+    "pytest_collectreport",
     "pytest_runtest_logreport",
     "pytest_runtest_makereport",
     "pytest_sessionfinish",

@@ -57,17 +57,26 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note a failure, in the process that all of xdist's report to."""
+    """Note a test that failed."""
+    _note(report, is_unsafe=(_UNSAFE, True) in map(tuple, report.user_properties))
+
+
+def pytest_collectreport(report: pytest.CollectReport) -> None:
+    """Note a file that could not be read: none of its tests has run, so none can be repeated."""
+    _note(report, is_unsafe=True)
+
+
+def _note(report: pytest.TestReport | pytest.CollectReport, *, is_unsafe: bool) -> None:
+    """In the process that all of xdist's report to."""
     path = os.environ.get(_FILE)
     if not report.failed or not path or "PYTEST_XDIST_WORKER" in os.environ:
         return
-    is_unsafe = (_UNSAFE, True) in map(tuple, report.user_properties)
     failure = Failure(report.nodeid, _reason(report), is_unsafe)
     with Path(path).open("a") as file:
         file.write(json.dumps(asdict(failure)) + "\n")
 
 
-def _reason(report: pytest.TestReport) -> str:
+def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash else str(report.longrepr)
     return (text.splitlines() or [""])[0]
@@ -84,7 +93,7 @@ def run(name: str, arguments: list[str]) -> int:
     status = _pytest(arguments, path)
     if status != _TESTS_FAILED:
         return status
-    if not may_be_repeated(noted()):
+    if not read(path) or not may_be_repeated(noted()):
         return status
     print(f"\nRun once more, alone, after all others: {', '.join(tests_of(read(path)))}\n")
     return 0

@@ -116,6 +116,14 @@ def test_what_such_a_test_waited_for_in_vain_may_be_repeated(runs: Runs) -> None
 
 
 def test_a_run_that_could_not_be_made_is_a_failure(runs: Runs) -> None:
-    runs.has("broken", "import nothing_of_that_name\n")
-    assert runs.run()[0] == 2
     assert runs.run("--no-such-option")[0] == 4
+    assert runs.run()[0] == 5, "There is no test."
+
+
+@pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "with xdist"])
+def test_a_file_that_can_not_be_read_is_a_failure(runs: Runs, processes: tuple[str, ...]) -> None:
+    runs.has("broken", "import nothing_of_that_name\n")
+    assert runs.run(*processes)[0] > 0
+    runs.fails_once("shaky")
+    assert runs.run("--continue-on-collection-errors", *processes)[0] > 0
+    assert runs.judge()[0] > 0
