@@ -21,7 +21,7 @@ from analytics_api.guard.lexer import Token
 
 _LINE = re.compile(
     r"(?P<indent> *)(?P<kind>[A-Za-z:]+)"
-    r"(?: (?P<name>\S.*?))??(?: \(alias .*\))?(?: \(children \d+\))?"
+    r"(?: (?P<name>\S.*?))??(?: \(alias (?P<alias>.*)\))?(?: \(children \d+\))?"
 )
 #: What EXPLAIN AST names besides.
 _KINDS = tree.NODES | {"DataType", "NameTypePair"}
@@ -34,6 +34,7 @@ class _Node:
     depth: int
     kind: str
     name: str
+    alias: str = ""
 
 
 def read(
@@ -41,7 +42,9 @@ def read(
 ) -> tree.Reading:
     """Hold the lines to the lists; returns the tables among them, and raises QueryRefused."""
     nodes = [_node(line) for line in lines]
-    own = _Own(tables, database)
+    is_qualified = (one.kind == "Identifier" and "." in one.name for one in nodes)
+    qualified = {one.alias for one, is_it in zip(nodes, is_qualified, strict=True) if is_it}
+    own = _Own(tables, database, qualified)
     found: set[str] = set()
     for index, node in enumerate(nodes):
         if node.kind not in _KINDS:
@@ -50,6 +53,8 @@ def read(
             _check_function(node.name, table=_is_table(nodes, index))
         if node.kind == "Function" and node.name.lower() in tree.IN:
             found |= {name for one in _operands(nodes, index) if (name := own.operand(one))}
+        if node.kind == "Identifier" and node.alias:
+            found |= tree.aliased(node.name.split("."), tables, database)
         if node.kind == "TableIdentifier":
             found.add(own.table(node.name, ctes))
     return tree.Reading(tables=found - {""})
@@ -59,7 +64,7 @@ def _node(line: str) -> _Node:
     found = _LINE.fullmatch(line)
     if found is None:
         raise _refused(f"ClickHouse reads {line.strip()[:60]!r} in it, which is not allowed.")
-    return _Node(len(found["indent"]), found["kind"], found["name"] or "")
+    return _Node(len(found["indent"]), found["kind"], found["name"] or "", found["alias"] or "")
 
 
 def check_applied(sql: str) -> None:
@@ -110,6 +115,8 @@ class _Own:
 
     tables: Collection[str]
     database: str
+    #: Aliases of names with a qualifier.
+    qualified: Collection[str]
 
     def table(self, name: str, ctes: Collection[str]) -> str:
         """The tenant's table of a name behind FROM, '' for a common table expression's."""
@@ -121,7 +128,8 @@ class _Own:
     def operand(self, name: str) -> str:
         """The tenant's table of a name on the right of IN, '' for a column's."""
         own = self._own(name)
-        if not own and ("." in name or tree.is_hidden(name, self.tables)):
+        is_odd = "." in name or name in self.qualified or tree.is_hidden(name, self.tables)
+        if not own and is_odd:
             msg = f"{name} on the right of IN may be another database's table."
             raise QueryRefused("in_operand", msg)
         return own

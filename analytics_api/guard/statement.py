@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 from analytics_api.guard import names
 from analytics_api.guard.dialect import Dialect
 from analytics_api.guard.errors import QueryRefused
-from analytics_api.guard.tree import is_hidden
+from analytics_api.guard.tree import aliased, is_hidden
 
 #: Every class of node, besides functions and operators, that a query may be made of.
 _CLASSES: tuple[type[exp.Expr], ...] = (
@@ -194,6 +194,10 @@ def tables_of(tree: exp.Expr, *, tables: Collection[str], database: str) -> froz
             raise QueryRefused("name", f"{cte.alias} may be a table of ours. Name it otherwise.")
     found = {_table(node, tables, database) for node in tree.find_all(exp.Table)}
     found |= {_operand(node, tree, tables, database) for node in tree.find_all(exp.In)}
+    for node in tree.find_all(exp.Alias, exp.CTE):
+        column = node.this.unnest()
+        if isinstance(column, exp.Column):
+            found |= aliased([part.name for part in column.parts], tables, database)
     return frozenset(name for name in found if name)
 
 

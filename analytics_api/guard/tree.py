@@ -6,7 +6,7 @@ what a newer ClickHouse learns to parse is refused until somebody has read what 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ def read(tree: Node, *, tables: Collection[str], database: str) -> Reading:
         kind = str(tree.get("type", "")).removesuffix("Query")
         msg = f"A saved query is a SELECT; this is {kind.upper() or 'something else'}."
         raise QueryRefused("not_select", msg)
-    reader = _Reader(tables, database)
+    reader = _Reader(tables, database, _qualified(tree))
     reader.visit(tree, "", _Scope())
     return reader.reading
 
@@ -118,6 +118,33 @@ def is_hidden(name: str, tables: Collection[str]) -> bool:
     return name not in tables and any(name.startswith(f"{table}__") for table in tables)
 
 
+def aliased(parts: Sequence[str], tables: Collection[str], database: str) -> set[str]:
+    """The tenant's table that a name with an alias may be; raises QueryRefused for a hidden one.
+
+    ClickHouse reads the table ``orders`` in ``WITH orders AS y SELECT 1 IN y``, and wherever else
+    the alias is given. A column of a table's name counts as the table, since nothing tells them
+    apart.
+    """
+    name = parts[-1]
+    if len(parts) > 2 or (len(parts) == 2 and parts[0] != database):
+        return set()
+    if is_hidden(name, tables):
+        msg = f"{name} may be a table of ours. Write it without an alias, if it is a column."
+        raise QueryRefused("in_operand", msg)
+    return {name} & set(tables)
+
+
+def _qualified(tree: object) -> frozenset[str]:
+    """Aliases of names with a qualifier, such as ``y`` in ``a.b AS y``."""
+    if isinstance(tree, list):
+        return frozenset().union(*map(_qualified, tree))
+    if not isinstance(tree, dict):
+        return frozenset()
+    found = frozenset().union(*map(_qualified, tree.values()))
+    is_one = tree.get("type") == "Identifier" and tree.get("alias") and len(_parts(tree)) > 1
+    return found | {tree["alias"]} if is_one else found
+
+
 def _is_lambda(node: Node) -> bool:
     return node.get("type") == "Function" and node.get("name") == "lambda"
 
@@ -137,8 +164,8 @@ def _text(node: Node) -> str | None:
 
 
 class _Reader:
-    def __init__(self, tables: Collection[str], database: str) -> None:
-        self._tables, self._database = tables, database
+    def __init__(self, tables: Collection[str], database: str, qualified: Collection[str]) -> None:
+        self._tables, self._database, self._qualified = tables, database, qualified
         self.reading = Reading()
 
     def visit(self, node: object, place: str, scope: _Scope) -> None:
@@ -206,16 +233,18 @@ class _Reader:
         elif kind == "TableIdentifier":
             self._check_table(node, scope)
         elif kind == "Identifier":
-            self._check_identifier(_parts(node), is_parameter=bool(node.get("children")))
+            self._check_identifier(node)
         elif kind == "ColumnsApplyTransformer" and node.get("func_name"):
             self._check_applied(node["func_name"], scope)
 
-    @staticmethod
-    def _check_identifier(parts: list[str], *, is_parameter: bool) -> None:
+    def _check_identifier(self, node: Node) -> None:
+        parts = _parts(node)
         if len(parts) == 1:
             calls.check_bare(parts[0])
-        elif is_parameter:
+        elif node.get("children"):
             raise _refused("A parameter may be a value, never a name.")
+        if node.get("alias"):
+            self.reading.tables |= aliased(parts, self._tables, self._database)
 
     def _check_applied(self, name: str, scope: _Scope) -> None:
         allowed = names.is_function(name) and not calls.is_by_name(name)
@@ -283,7 +312,7 @@ class _Reader:
             raise _refused("A parameter may be a value, never the name of a table.")
         if self._is_own(parts):
             self.reading.tables.add(parts[-1])
-        elif len(parts) > 1 or is_hidden(parts[0], self._tables):
+        elif len(parts) > 1 or parts[0] in self._qualified or is_hidden(parts[0], self._tables):
             msg = (
                 f"{'.'.join(parts)} on the right of IN may be another database's table. "
                 "Write IN (SELECT ...) for a table, has(array, value) for an array."

@@ -132,6 +132,12 @@ ROUND = [
     "SELECT who FROM events AS e PASTE JOIN numbers(4) AS m",
     "SELECT 1 WHERE 'bob' = ANY (SELECT who FROM events)",
     "SELECT who FROM zeros(2) AS z, events AS e",
+    # An alias of the table's name, which stands for the table on the right of IN.
+    "WITH latest AS y SELECT 1 WHERE (2, 'bob') IN y",
+    "WITH latest AS y, y AS z SELECT 1 WHERE (2, 'bob') IN z",
+    "WITH identity(latest AS y) AS u SELECT 1 WHERE (2, 'bob') IN y",
+    "WITH (latest AS y) IN (1) AS u SELECT 1 WHERE (2, 'bob') IN y",
+    "SELECT 1 WHERE (2, 'bob') IN (latest AS y)",
 ]
 
 

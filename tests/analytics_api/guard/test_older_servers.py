@@ -16,7 +16,7 @@ from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
-from tests.security.engine_alone import EngineAlone, ask_as_older
+from tests.security.engine_alone import EngineAlone, ask_as_older, ask_of
 
 #: What ClickHouse takes for the column `SELECT` and a table, sqlglot for a SELECT without a FROM.
 UNSEEN = "WITH 1 AS `SELECT` SELECT countIf(SELECT IN weather) FROM flights"
@@ -55,6 +55,15 @@ def test_it_is_asked_to_explain() -> None:
 def test_a_table_that_sqlglot_does_not_see_is_among_the_tables(older: Ask) -> None:
     assert check(UNSEEN, tables=TABLES, database=MINE).tables == {"flights"}
     assert check(UNSEEN, tables=TABLES, database=MINE, ask=older).tables == {"flights", "weather"}
+
+
+@pytest.mark.parametrize(
+    "sql", ["WITH weather AS y SELECT 1 IN y", "WITH identity(weather AS y) AS u SELECT 1 IN y"]
+)
+def test_an_alias_of_a_tables_name_is_the_table(sql: str, older: Ask, engine: EngineAlone) -> None:
+    """On the right of IN, ClickHouse takes it for that."""
+    for ask in (None, older, ask_of(engine)):
+        assert "weather" in check(sql, tables=TABLES, database=MINE, ask=ask).tables
 
 
 @pytest.mark.parametrize("unseen", ["t_aa.flights", "flights__inbox"])
