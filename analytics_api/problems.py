@@ -8,7 +8,6 @@ and of a value of the caller's that it does not take, the sentence about it (see
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Sequence
 
 from django.conf import settings
@@ -23,7 +22,6 @@ from tenants.plans.allowance import Allowance
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,60})\)\s*\Z")
 
 #: Limits of a query: ClickHouse's code -> (the limit's name, the setting that has its value).
 _LIMITS = {
@@ -104,8 +102,7 @@ def _limit_of(status: int, name: str, value: int) -> Problem:
 
 def _name(error: StatementFailed) -> str:
     """What ClickHouse calls it, such as TOO_MANY_ROWS."""
-    found = _NAME.search(error.message)
-    return found[1] if found else f"code {error.code}"
+    return error.name or f"code {error.code}"
 
 
 def _judged(error: StatementFailed, verdict: Verdict) -> Problem:

@@ -37,7 +37,7 @@ def readers(tenant: Tenant, tables: Collection[str], word: str = "") -> list[str
         return list(named)
     database, known, ask = tenant.warehouse.database, tables, None
     with suppress(WarehouseError):
-        known, ask = readable_tables(database), client.rows
+        known, ask = readable_tables(database), client.read_only_rows
     return [name for name, one in named.items() if _reads(one, tables, known, database, ask)]
 
 

@@ -80,7 +80,6 @@ _INTERNALS = re.compile(
 )
 #: Longest sentence that is compared, and longest that is told, in characters.
 _MOST_COMPARED, _MOST_TOLD = 4_000, 300
-_NAME = re.compile(r"\(([A-Z][A-Z0-9_]+)\)\s*\Z")
 _PLACES = {
     "'{value}'": r"'(?P<quoted>.*)'",
     "{value}": r"(?P<bare>.*)",
@@ -104,8 +103,7 @@ def sentence(error: StatementFailed, values: Collection[str], database: str) -> 
     told = next(filter(None, (_told(form, words, own) for form in forms)), "")
     if told and database not in told:
         return f"{told[:_MOST_TOLD]}."
-    name = _NAME.search(error.message)
-    return f"ClickHouse can't use this value ({name[1] if name else f'code {error.code}'})."
+    return f"ClickHouse can't use this value ({error.name or f'code {error.code}'})."
 
 
 def _form(known: str) -> re.Pattern[str]:

@@ -142,7 +142,7 @@ def _is_kept(given: Any) -> bool:
     try:
         text = json.dumps(storable(given), allow_nan=False, ensure_ascii=False)
         text.encode()
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return len(text) <= MAX_PARAMETERS and not _NUL.search(text)
 

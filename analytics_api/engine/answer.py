@@ -17,7 +17,7 @@ from typing import IO, NamedTuple
 
 from analytics_api.engine.connections import Broken, Pool, Response
 from analytics_api.engine.text import TextWatch
-from tenants.warehouse.errors import StatementFailed, WarehouseError, clean
+from tenants.warehouse.errors import StatementFailed, WarehouseError, clean, name_of
 
 #: A result up to so many bytes is kept in memory.
 WHOLE_BYTES = 1024 * 1024
@@ -157,4 +157,5 @@ def _look_for_error(response: Response, tail: bytes) -> None:
         found = _OLD_ERROR.search(tail) if b"DB::Exception" in tail else None
         text = found[0] if found else b""
     if text:
-        raise StatementFailed(*clean(text.decode("utf-8", "replace")))
+        words = text.decode("utf-8", "replace")
+        raise StatementFailed(*clean(words), name_of(words))

@@ -13,7 +13,7 @@ from django.conf import settings
 from analytics_api.engine.answer import Answer, NotText, read
 from analytics_api.engine.connections import Broken, Pool, Response, pool
 from analytics_api.engine.text import TextWatch, culprit
-from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
+from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean, name_of
 from tenants.warehouse.provision import limits
 from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
 
@@ -191,4 +191,5 @@ def _failure(connections: Pool, connection: socket.socket, response: Response) -
     connection.close()
     code, message = clean(text)
     header = response.field(b"x-clickhouse-exception-code")
-    return StatementFailed(code or (int(header) if header.isdecimal() else 0), message)
+    code = code or (int(header) if header.isdecimal() else 0)
+    return StatementFailed(code, message, name_of(text))

@@ -21,6 +21,7 @@ STILL_AT_WORK = "ClickHouse is still at work on an earlier try; it is waited for
 #: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
 _RUNNING_ALREADY = 216
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
+_NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,60})\)\s*\(version ")
 _TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
 #: Where in the engine it happened: names of its files, threads and steps, which say nothing to an
@@ -47,13 +48,15 @@ class RunningAlready(WarehouseUnreachable):
 class StatementFailed(WarehouseError):
     """The engine refused a statement.
 
-    Attributes: ``code``, ClickHouse's number (0 where it gave none); ``message``, its words.
+    Attributes: ``code``, ClickHouse's number (0 where it gave none); ``message``, its words;
+    ``name``, such as BAD_ARGUMENTS, which its words may have too ('' where it is not known).
     """
 
-    def __init__(self, code: int, message: str) -> None:
+    def __init__(self, code: int, message: str, name: str = "") -> None:
         super().__init__(f"{message} (ClickHouse code {code})" if code else message)
         self.code = code
         self.message = message
+        self.name = name
 
 
 def clean(text: str) -> tuple[int, str]:
@@ -62,6 +65,15 @@ def clean(text: str) -> tuple[int, str]:
     if found is None:
         return 0, _sentence(text)
     return int(found[1]), _sentence(found[2])
+
+
+def name_of(text: str) -> str:
+    """ClickHouse's name for the error, '' where it gives none.
+
+    It stands before the version. In the words before it a value may look like one.
+    """
+    found = _NAME.findall(text)
+    return str(found[-1]) if found else ""
 
 
 def _sentence(text: str) -> str:
@@ -79,4 +91,4 @@ def translated() -> Iterator[None]:
             raise WarehouseUnreachable(UNREACHABLE) from error
         if code == _RUNNING_ALREADY:
             raise RunningAlready(STILL_AT_WORK) from error
-        raise StatementFailed(code, message) from error
+        raise StatementFailed(code, message, name_of(str(error))) from error

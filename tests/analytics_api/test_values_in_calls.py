@@ -16,7 +16,7 @@ from analytics_api.services import check_query, place_of
 from analytics_api.trial import Tried, Verdict, verdict
 from tenants.keys import create_key
 from tenants.models import Scope
-from tenants.warehouse.errors import StatementFailed
+from tenants.warehouse.errors import StatementFailed, clean, name_of
 
 ABOVE = "SELECT n FROM events WHERE n > {above:UInt32} ORDER BY n"
 
@@ -399,8 +399,16 @@ def test_a_sentence_quotes_nothing_but_the_callers_value(
 ) -> None:
     values = ["mine", "it\\'s", "t_acme", "x" * 5_000]
     found = sentence(StatementFailed(code, message), values, "t_acme")
-    name = message.rpartition("(")[2].rstrip(")") if message.endswith(")") else f"code {code}"
-    assert found == (told or f"ClickHouse can't use this value ({name}).")
+    assert found == (told or f"ClickHouse can't use this value (code {code}).")
+
+
+def test_the_name_of_an_error_is_clickhouses_and_nothing_that_looks_like_it() -> None:
+    text = (
+        "Code: 36. DB::Exception: Cannot load time zone (SECRET): In scope SELECT 1. "
+        "(BAD_ARGUMENTS) (version 26.9.2.1 (official build))"
+    )
+    failed = StatementFailed(*clean(text), name_of(text))
+    assert sentence(failed, ["(", ")"], "t") == "ClickHouse can't use this value (BAD_ARGUMENTS)."
 
 
 #: Queries whose own text ClickHouse quotes against the value "zz(": each with the code.
@@ -436,7 +444,7 @@ def test_a_regular_expression_of_the_query_is_not_told(api: Any) -> None:
     answer = api.post("/matching", {"s": "("})
     assert (answer.status_code, answer.json()["code"]) == (422, "parameters")
     assert answer.json()["errors"] == [
-        {"name": "s", "message": "s: ClickHouse can't use this value (code 427)."}
+        {"name": "s", "message": "s: ClickHouse can't use this value (CANNOT_COMPILE_REGEXP)."}
     ]
     assert "quoted" not in answer.content.decode()
 
