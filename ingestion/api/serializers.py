@@ -1,6 +1,6 @@
 """How sources look in the API: the fields of ``SourceStatus``, partitions and quarantine groups.
 
-What each means stands at the values themselves, in ``consume.status`` and ``quarantine``.
+What each means stands at the values themselves, in ``monitoring.source_status`` and ``quarantine``.
 """
 
 from __future__ import annotations

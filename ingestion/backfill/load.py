@@ -22,6 +22,7 @@ from ingestion.backfill.gauge import NO_SOURCE, QUARANTINE_LIMIT, Gauge, cut_of
 from ingestion.backfill.readers import READERS
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import inbox
+from ingestion.landing.query_ids import await_inserts
 from ingestion.landing.reinsert import complete, is_remembered
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 
@@ -170,6 +171,9 @@ def _land(
         inbox.insert(at, NO_SOURCE, cut_)
     else:
         remembered = bool(at.inbox) and is_remembered(table, row.opened_at)
+        if not remembered:
+            # An insert of the run before that comes late would not be known by its token any more.
+            await_inserts(row.token)
         complete(at, NO_SOURCE, cut_, remembered=remembered)
     quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
     with transaction.atomic():

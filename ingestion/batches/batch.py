@@ -42,8 +42,8 @@ class Lease:
 class Intent:
     """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970.
 
-    ``past_views``: typed together with other batches (``together``). ``table_version``: by which
-    version of the table, now and whenever it is repeated.
+    ``past_views``: typed together with other batches (``grouped_insert``). ``table_version``: the
+    version of the table that types it, now and whenever it is repeated.
     """
 
     lease: Lease
@@ -74,10 +74,11 @@ class PendingBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchStats:
-    """A batch that is in the table. ``ages``: its rows by age (ages.count), or none where nobody
-    knows them any more; then they count in everything but freshness. ``misfits``: its rows that did
-    not fit; None where the table must be asked. ``rows``: all that the table has of it, where that
-    was asked too.
+    """A batch that is in the table.
+
+    ``ages``: its rows by age (``freshness.count``), or none where nobody knows them any more; then
+    they count in everything but freshness. ``misfits``: its rows that did not fit; None where the
+    table must be asked. ``rows``: all that the table has of it, where that was asked too.
     """
 
     ages: Sequence[int] = ()

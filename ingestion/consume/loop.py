@@ -81,6 +81,8 @@ class Slice:
         self._took = 0.0
         #: Whether the turn follows on a rest that something has ended.
         self._was_woken = False
+        #: Whether this turn has looked what has arrived; only then may it rest.
+        self._has_looked = False
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
         self._beat_at = clock() + lease.BEAT
         self._begin()
@@ -137,7 +139,7 @@ class Slice:
         if not self._readers:
             return
         # What woke it and brought nothing, such as the broker's heartbeat, must not do so for ever.
-        if self._was_woken or self._clock() < self._pull_at or self._is_holding():
+        if self._was_woken or not self._has_looked or self._is_holding():
             self._was_woken = False
             self._woken.wait(idle_strategy.nap(len(self._readers), self._busy, self._took))
         else:
@@ -250,11 +252,13 @@ class Slice:
         # While inserts are under way there is time: what comes meanwhile is one chunk of each.
         is_calm = len(self._readers) >= MANY and not self._inserter.room
         patience = BUSY_PATIENCE * self._pause if is_calm else 0.0
+        self._has_looked = False
         if self._clock() < self._pull_at + patience:
             return 0
         hungry = readers_below_share(self._readers, self._policy)
         if not hungry or not self._received():
             return 0
+        self._has_looked = True
         pulled = sum(self._pulled(reader, PULL) for reader in hungry)
         if 0 < pulled < PULL:
             self._pull_at = self._clock() + self._pause

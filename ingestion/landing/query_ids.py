@@ -7,6 +7,7 @@ the table has of a batch is final only once none of them runs any more.
 
 from __future__ import annotations
 
+import logging
 import time
 import uuid
 from enum import StrEnum
@@ -17,8 +18,13 @@ from ingestion.ddl import names
 from tenants.warehouse import client
 from tenants.warehouse.errors import STILL_AT_WORK, RunningAlready, translated
 
-#: Seconds for which an insert is waited for; then its source is tried again later.
-PATIENCE = 20.0
+log = logging.getLogger(__name__)
+
+#: Seconds for which an insert is waited for; then its source is tried again later. Short, since the
+#: slice opens other sources after this one.
+PATIENCE = 3.0
+#: An operator's profile may set it; then the question would end the insert that it asks for.
+_ASKS = {"replace_running_query": 0}
 _PAUSE = 0.1
 
 
@@ -46,6 +52,7 @@ def await_inserts(batch: uuid.UUID) -> None:
     end = time.monotonic() + PATIENCE
     while _is_any_running(ids):
         if time.monotonic() > end:
+            log.warning("An insert of batch %s still runs: query id %s-…", batch, batch)
             raise RunningAlready(STILL_AT_WORK)
         time.sleep(_PAUSE)
 
@@ -68,7 +75,7 @@ def _is_running(query_id: str) -> bool:
     """
     try:
         with translated():
-            client.admin().raw_query("SELECT 1", settings={"query_id": query_id})
+            client.admin().raw_query("SELECT 1", settings=_ASKS | {"query_id": query_id})
     except RunningAlready:
         return True
     return False

@@ -21,9 +21,18 @@ from ingestion import provision
 from ingestion.ddl import names
 from ingestion.errors import IngestionError
 from ingestion.landing import inbox
+from ingestion.landing.query_ids import await_inserts
 from ingestion.leases import lease
 from ingestion.lifecycle.broker import remove_group
-from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
+from ingestion.models import (
+    Batch,
+    BatchState,
+    Connection,
+    Source,
+    SpooledEvents,
+    StreamPartition,
+    Table,
+)
 from ingestion.provision import remove_table, spec_of
 from ingestion.services import holding, sources
 from ingestion.services.holding import Hold
@@ -173,6 +182,7 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
             _touch(hold)
             remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
         elif with_rows and any(_stands(one.table) for one in found):
+            _await_inserts(found)
             _touch(hold)
             for one in found:
                 _delete_rows(one)
@@ -201,6 +211,13 @@ def _lock(obj: Removable, held: Sequence[Source]) -> None:
     list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
     partitions = StreamPartition.across_tenants.filter(source__in=of_them)
     list(lease.locking(partitions).values_list("pk", flat=True))
+
+
+def _await_inserts(found: Sequence[Source]) -> None:
+    """What workers that died have sent lands first, so that it goes too; raises WarehouseError."""
+    opened = Batch.across_tenants.filter(partition__source__in=found, state=BatchState.INTENT)
+    for token in opened.values_list("token", flat=True):
+        await_inserts(token)
 
 
 def _touch(hold: Hold) -> None:

@@ -89,8 +89,14 @@ class QueueConsumer:
 
         Of a link that is lost ``receive`` says so.
         """
-        if self.socket is not None:
-            self.channel.connection.heartbeat_tick()
+        if self.socket is None:
+            return
+        connection = self.channel.connection
+        if readable([self.socket]):
+            # py-amqp counts what was read. A queue that is not read now, since its tenant holds
+            # enough or others are opened, has its heartbeats waiting in the socket.
+            connection.bytes_recv += 1
+        connection.heartbeat_tick()
 
     def receive(self, limit: int, wait: float) -> list[Delivery]:
         """Up to ``limit`` deliveries; returns when none has come for ``wait`` seconds.

@@ -2,7 +2,7 @@
 
 An open intent says that ``[from, to)`` may be in the table as a whole, in part, or not at all. The
 rows carry their batch, so the table knows. What is missing is read again, where the stream has
-offsets, and inserted by ``repair``.
+offsets, and inserted by ``reinsert``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reading with caution: a piece at a time, one partition at a time, each message told beforehand.
 
-What ``crashes`` found about a partition that owners died of, as its lane goes by it.
+What ``poison`` found about a partition that owners died of, as its buffer goes by it.
 """
 
 from __future__ import annotations

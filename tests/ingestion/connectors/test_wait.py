@@ -205,6 +205,23 @@ def test_a_link_that_is_half_open_is_noticed_by_its_heartbeats(
     assert time.monotonic() < until
 
 
+def test_a_link_that_nobody_reads_lives_while_bytes_come(
+    queue: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tenant that holds enough is not read; its heartbeats wait in the socket."""
+    monkeypatch.setattr(link, "HEARTBEAT", 2)
+    stream = queue()
+    connector = connect(stream.source(table).connection)
+    reader = connector.open(Source.objects.get(), {0: 0}, Redelivery())
+    stream.send([b"{}"])
+    for _ in range(20):
+        time.sleep(0.5)
+        reader.keep_alive()
+    assert _polled(connector, reader) == [b"{}"]
+    reader.close()
+    connector.close()
+
+
 def test_what_came_while_nobody_looked_is_no_silence(
     queue: Callable[..., Any], table: Table
 ) -> None:
