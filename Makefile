@@ -3,12 +3,19 @@ SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
 # A uv of the machine, else one in the project's own folder.
-UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+# By its name alone, since make takes a path with blanks for several files.
+UV := $(if $(shell command -v uv 2>/dev/null),uv,.tools/bin/uv)
+UV_FILE := $(filter-out uv,$(UV))
 export UV_PYTHON_PREFERENCE ?= managed
 RUN := $(UV) run --no-sync
 PYTEST := $(RUN) python -m pytest
 # What fails is run once more, alone, after all others: see tests/flaky.py.
 FLAKY := $(RUN) python -m tests.flaky
+
+# Python 3.11 does not start in such a locale where its path has letters beyond ASCII.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
 
 # Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -31,7 +38,7 @@ writable:
 .tools/bin/uv: | writable
 	@sh tools/get-uv.sh
 
-setup: writable $(UV) ## Get uv if it is missing, and all that uv.lock names
+setup: writable $(UV_FILE) ## Get uv if it is missing, and all that uv.lock names
 	@$(UV) sync --locked --quiet --all-extras --all-groups || \
 		{ echo "uv could not install what uv.lock names: see the lines above." >&2; exit 1; }
 
@@ -107,10 +114,10 @@ lint: setup ## Check form, types and the direction of imports
 	@$(RUN) lint-imports
 	@$(MAKE) --no-print-directory locked audit
 
-audit: $(UV) ## Look for known vulnerabilities in what uv.lock names
+audit: $(UV_FILE) ## Look for known vulnerabilities in what uv.lock names
 	@sh tools/audit.sh "$(UV)"
 
-locked: $(UV) ## Check that uv.lock is what pyproject.toml asks for
+locked: $(UV_FILE) ## Check that uv.lock is what pyproject.toml asks for
 	@$(UV) lock --check --quiet
 
 format: setup ## Bring all code into form

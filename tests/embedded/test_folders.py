@@ -30,6 +30,9 @@ _FOLDERS = {
 _ORDINARY = "daemon"
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root can be someone else.")
 
+#: The barest locale; Python 3.11 does not start in it from a folder with other letters than ASCII.
+LOCALE = "C" if str(ROOT).isascii() else "C.UTF-8"
+
 
 class Cli:
     """``python -m millrace.embedded`` on a home, by some user, in the plainest of locales."""
@@ -40,7 +43,7 @@ class Cli:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [*self._user, sys.executable, "-m", "millrace.embedded", *arguments],
-            env=os.environ | {"MILLRACE_HOME": str(self.home), "LC_ALL": "C"},
+            env=os.environ | {"MILLRACE_HOME": str(self.home), "LC_ALL": LOCALE},
             cwd=ROOT,
             capture_output=True,
             encoding="utf-8",
