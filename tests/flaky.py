@@ -4,9 +4,9 @@
 are repeated (``judge``). If all pass then, the tests have passed, and a table names them as flaky,
 so that they get mended. More than MOST of them, or one that fails again, is a failure.
 
-A failed assertion of a chaos or a security test is never repeated in the hope of better luck: it
-says that messages were lost, doubled, or seen by another tenant. What such a test has waited for in
-vain (``pytest.fail``) may be.
+A failure of a chaos or a security test is never repeated in the hope of better luck: it may say
+that messages were lost, doubled, or seen by another tenant. Only one that has waited in vain for
+something else says so (``Waited``), and may be. Nor is a crash of pytest's own process repeated.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import MappingProxyType
 
 import pytest
 
@@ -27,11 +29,15 @@ import pytest
 MOST = 3
 #: Where runs note what failed; one file each.
 NOTES = Path(".pytest_cache", "failed").resolve()
-_FILE = "MILLRACE_FAILED_TESTS"
+_FILE, _PASSED = "MILLRACE_FAILED_TESTS", "MILLRACE_PASSED_TESTS"
 _UNSAFE = "unsafe"
 _MARKS = ("chaos", "security")
 #: pytest's exit status when tests have failed, and nothing worse.
 _TESTS_FAILED = 1
+
+
+class Waited(pytest.fail.Exception):
+    """A chaos or security test has waited in vain, and neither for rows nor for a wall."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,19 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     """Mark the reports of failures that no second run excuses."""
     report = yield
     is_guarding = any(item.get_closest_marker(mark) for mark in _MARKS)
-    if is_guarding and call.excinfo and call.excinfo.errisinstance(AssertionError):
+    if is_guarding and call.excinfo and not call.excinfo.errisinstance(Waited):
         report.user_properties.append((_UNSAFE, True))
     return report
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Note a test that failed."""
-    _note(report, is_unsafe=(_UNSAFE, True) in map(tuple, report.user_properties))
+    """Note a test that failed; in a second run also those that passed."""
+    has_crashed = report.when == "???"
+    marked = (_UNSAFE, True) in map(tuple, report.user_properties)
+    _note(report, is_unsafe=marked or has_crashed)
+    if report.passed and report.when == "call" and (path := os.environ.get(_PASSED)):
+        with Path(path).open("a") as file:
+            file.write(f"{report.nodeid}\n")
 
 
 def pytest_collectreport(report: pytest.CollectReport) -> None:
@@ -107,13 +118,17 @@ def judge() -> int:
     if not may_be_repeated(failures):
         print(_table("failed", failures))
         return _TESTS_FAILED
-    again = NOTES / "again"
-    status = _pytest(["-q", "-p", "no:randomly", *tests_of(failures)], again)
-    twice = read(again)
-    again.unlink(missing_ok=True)
-    if status:
+    with TemporaryDirectory() as folder:
+        again, passed = Path(folder, "again"), Path(folder, "passed")
+        passed.touch()
+        arguments = ["-q", "-p", "no:randomly", *tests_of(failures)]
+        status = _pytest(arguments, again, {_PASSED: str(passed)})
+        good = set(passed.read_text().splitlines())
+        # One that is skipped now has shown nothing.
+        twice = read(again) or [one for one in failures if one.test not in good]
+    if status or twice:
         print(_table("failed twice", twice or failures))
-        return status
+        return status or _TESTS_FAILED
     print(_table("flaky: failed once, passed alone; mend them", failures))
     return 0
 
@@ -140,9 +155,12 @@ def read(path: Path) -> list[Failure]:
     return [Failure(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def _pytest(arguments: list[str], path: Path) -> int:
+def _pytest(
+    arguments: list[str], path: Path, more: Mapping[str, str] = MappingProxyType({})
+) -> int:
     command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, env=os.environ | {_FILE: str(path)}, check=False).returncode
+    environment = os.environ | {_FILE: str(path), **more}
+    return subprocess.run(command, env=environment, check=False).returncode
 
 
 def _table(title: str, failures: list[Failure]) -> str:

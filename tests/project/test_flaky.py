@@ -109,8 +109,30 @@ def test_a_failed_check_of_safety_is_never_repeated(runs: Runs, mark: str) -> No
     assert "AssertionError: doubled" in text
 
 
+@pytest.mark.parametrize("failure", ["pytest.fail('DID NOT RAISE')", "raise ValueError('rows')"])
+def test_nor_is_any_other_failure_of_such_a_test(runs: Runs, failure: str) -> None:
+    runs.fails_once("odd", mark="security", failure=failure)
+    assert runs.run()[0] == 1
+
+
+def test_a_second_run_that_is_skipped_shows_nothing(runs: Runs) -> None:
+    runs.has(
+        "some",
+        "import pathlib, pytest\n"
+        "def test_some():\n"
+        "    if pathlib.Path('ran').exists():\n"
+        "        pytest.skip('not here')\n"
+        "    pathlib.Path('ran').touch()\n"
+        "    assert False\n",
+    )
+    assert runs.run()[0] == 0
+    status, text = runs.judge()
+    assert (status, "1 failed twice" in text) == (1, True)
+
+
 def test_what_such_a_test_waited_for_in_vain_may_be_repeated(runs: Runs) -> None:
-    runs.fails_once("late", mark="chaos", failure="pytest.fail('nothing came')")
+    waited = "from tests.flaky import Waited; raise Waited('nothing came')"
+    runs.fails_once("late", mark="chaos", failure=waited)
     assert runs.run()[0] == 0
     assert runs.judge()[0] == 0
 

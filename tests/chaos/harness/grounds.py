@@ -26,6 +26,7 @@ from millrace.embedded import ports
 from tests.chaos.harness.proxy import Proxy
 from tests.chaos.harness.senders import HttpSender, KafkaSender, RabbitSender, Sender
 from tests.chaos.harness.worker import Worker
+from tests.flaky import Waited
 
 #: Short, so that a worker that is paused outlives its lease in seconds.
 LEASE_SECONDS = 6
@@ -288,7 +289,7 @@ class Grounds:
         deadline = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"{message}\n{self._standing()}", pytrace=True)
+                raise Waited(f"{message}\n{self._standing()}")
             time.sleep(0.3)
 
     def _standing(self) -> str:
