@@ -259,6 +259,15 @@ def _index(nodes: list[exp.Expr], wanted: exp.Expr) -> int:
     return next(position for position, node in enumerate(nodes) if node is wanted)
 
 
+def _qualified(tree: exp.Expr) -> set[str]:
+    """Aliases of names with a qualifier, such as ``y`` in ``a.b AS y``."""
+    return {
+        node.alias
+        for node in tree.find_all(exp.Alias, exp.CTE)
+        if isinstance(column := node.this.unnest(), exp.Column) and column.table
+    }
+
+
 def _operand(node: exp.In, tree: exp.Expr, tables: Collection[str], database: str) -> str:
     """The table on the right of IN, where one stands there.
 
@@ -275,7 +284,8 @@ def _operand(node: exp.In, tree: exp.Expr, tables: Collection[str], database: st
         return ""
     if isinstance(right, exp.Column) and not right.args.get("db"):
         own = right.table == database and right.name in tables
-        if (not right.table and not is_hidden(right.name, tables)) or own:
+        is_odd = right.table or right.name in _qualified(tree) or is_hidden(right.name, tables)
+        if not is_odd or own:
             return str(right.name) if right.name in tables else ""
     msg = (
         f"{right.sql(dialect='clickhouse')} on the right of IN may be another database's table. "
