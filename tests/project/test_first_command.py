@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 _NOT_COPIED = shutil.ignore_patterns(".git", ".venv", ".millrace", ".tools", ".*_cache", "*.pyc")
-_UV = f"UV={shutil.which('uv') or ROOT / '.tools' / 'bin' / 'uv'}"
+_UV = Path(shutil.which("uv") or ROOT / ".tools" / "bin" / "uv")
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="Only root can be someone else.")
 
 
@@ -38,11 +38,13 @@ def _environment(checkout: Path) -> dict[str, str]:
     # As a shell has it that runs no tests.
     ours = ("MILLRACE_", "VIRTUAL_ENV", "PYTEST_", "DJANGO_SETTINGS_MODULE")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    return kept | {"TMPDIR": str(checkout / "tmp")}
+    # What the project has fetched already, without being told: its path may have blanks.
+    path = f"{_UV.parent}{os.pathsep}{kept['PATH']}"
+    return kept | {"TMPDIR": str(checkout / "tmp"), "PATH": path}
 
 
 def _make(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return _run(["make", "--no-print-directory", _UV, *arguments], checkout)
+    return _run(["make", "--no-print-directory", *arguments], checkout)
 
 
 def _run(command: list[str], checkout: Path) -> subprocess.CompletedProcess[str]:
@@ -60,7 +62,7 @@ def _run(command: list[str], checkout: Path) -> subprocess.CompletedProcess[str]
 @pytest.mark.timeout(400)
 def test_make_up_and_the_tests_run_in_a_closed_folder_with_an_odd_name(checkout: Path) -> None:
     up = subprocess.Popen(
-        ["make", "--no-print-directory", _UV, "up"],
+        ["make", "--no-print-directory", "up"],
         cwd=checkout,
         env=_environment(checkout),
         stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -220,7 +221,9 @@ def test_a_shorter_stream_of_rabbitmq_gives_itself_away(
     stream.declare({"x-queue-type": "stream"})
     stream.send(messages(1000, 1020))
     consume(source)
-    assert "ends at offset 20, and 50 were read: it was deleted and made again" in error(source)
+    # However many of the new one's messages RabbitMQ had counted by then.
+    said = r"ends at offset \d+, and 50 were read: it was deleted and made again"
+    assert re.search(said, error(source))
     reset(source, START)
     consume_until(source, lambda: len(numbers(table)) == 70)
     assert numbers(table) == [*range(50), *range(1000, 1020)]
