@@ -17,7 +17,10 @@ from contextlib import contextmanager
 from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalError
 
 UNREACHABLE = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
-STILL_AT_WORK = "ClickHouse is still at work on an earlier try; it is waited for."
+STILL_AT_WORK = (
+    "ClickHouse is still at work on an earlier try. Try again in a moment, as a source does by "
+    "itself. If this lasts, look for the query in system.processes, and end it by KILL QUERY."
+)
 #: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
 _RUNNING_ALREADY = 216
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
