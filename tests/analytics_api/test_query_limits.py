@@ -58,7 +58,8 @@ BEYOND = [
         422,
         "bytes",
     ),
-    ({"MILLRACE_QUERY_RESULT_ROWS": 10}, "SELECT number AS n FROM numbers(1000000)", 422, "rows"),
+    # No other test has this text, whose tree has more lines than its result may have rows.
+    ({"MILLRACE_QUERY_RESULT_ROWS": 10}, "SELECT number AS row FROM numbers(1000000)", 422, "rows"),
     (
         {"MILLRACE_QUERY_RESULT_BYTES": 100_000},
         "SELECT number AS n FROM numbers(1000000)",

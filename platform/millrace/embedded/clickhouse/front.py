@@ -24,7 +24,13 @@ from millrace.embedded.clickhouse.guard import Guard
 from millrace.embedded.clickhouse.identity import Identities
 from millrace.embedded.clickhouse.insert import insert
 from millrace.embedded.clickhouse.parameters import Parameters, split
-from millrace.embedded.clickhouse.pool import Pool, Profile, Slots, split_profile
+from millrace.embedded.clickhouse.pool import (
+    Pool,
+    Profile,
+    Slots,
+    split_profile,
+    without_result_limits,
+)
 from millrace.embedded.clickhouse.processes import Process, Processes, Watcher
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response
@@ -182,7 +188,7 @@ class Front:
     def _statement(
         self, call: Call, profile: Profile, connection: Connection, spool: Spool
     ) -> None:
-        self._check(call, connection)
+        self._check(call, profile, connection)
         if call.insertion is not None:
             kill = partial(self.processes.kill, call.process)
             counts = insert(connection, call.insertion, spool, call.process.mark, kill)
@@ -213,10 +219,11 @@ class Front:
             mark=call.process.mark,
         )
 
-    def _check(self, call: Call, connection: Connection) -> None:
+    def _check(self, call: Call, profile: Profile, connection: Connection) -> None:
         if not call.user.admin:
+            borrow = partial(self._pool.connection, without_result_limits(profile))
             rules = self._identities.rules(call.user)
-            self._guard.check(connection, call.sql, call.parameters.bound, rules)
+            self._guard.check(borrow, call.sql, call.parameters.bound, rules)
             return
         if call.insertion is not None:
             return

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -16,6 +17,10 @@ from typing import Any
 from millrace.embedded.clickhouse.engine import Connection
 from millrace.embedded.clickhouse.errors import refuse
 from millrace.embedded.clickhouse.literals import tab_separated
+from millrace.embedded.clickhouse.pool import Borrowed
+
+#: Gives a connection for as long as its context lasts.
+Borrow = Callable[[], AbstractContextManager[Borrowed]]
 
 _LINE = re.compile(r"(?P<depth> *)(?P<kind>[A-Za-z]+)(?: (?P<rest>.*))?\Z")
 _TAIL = re.compile(r"(?: \(alias [^()]*\))?(?: \(children \d+\))?\Z")
@@ -174,12 +179,14 @@ class Guard:
     def __init__(self) -> None:
         self._parse = lru_cache(maxsize=4096)(self._parsed)
 
-    def check(
-        self, connection: Connection, sql: str, bound: Mapping[str, str], rules: Rules
-    ) -> None:
-        """Let a statement pass or raise EngineError (497, or what the parser says)."""
+    def check(self, borrow: Borrow, sql: str, bound: Mapping[str, str], rules: Rules) -> None:
+        """Let a statement pass or raise EngineError (497, or what the parser says).
+
+        ``borrow`` gives a connection that is set as the user's is, without limits of the result:
+        a tree has more lines than the statement may have rows.
+        """
         names = tuple(sorted(bound.items())) if "identifier" in sql.lower() else ()
-        text = self._parse(_Source(connection, sql, dict(bound)), sql, names)
+        text = self._parse(_Source(borrow, sql, dict(bound)), sql, names)
         judge(text, rules)
 
     @staticmethod
@@ -190,8 +197,8 @@ class Guard:
 class _Source:
     """A statement to parse, equal to any other: the cache goes by the arguments beside it."""
 
-    def __init__(self, connection: Connection, sql: str, bound: Mapping[str, str]) -> None:
-        self._connection, self._sql, self._bound = connection, sql, bound
+    def __init__(self, borrow: Borrow, sql: str, bound: Mapping[str, str]) -> None:
+        self._borrow, self._sql, self._bound = borrow, sql, bound
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Source)
@@ -201,19 +208,23 @@ class _Source:
 
     def parse(self) -> str:
         """Refuse what is no single query, then give the engine's tree."""
-        kind, count = self._connection.classify(self._sql)
+        with self._borrow() as borrowed:
+            return self._parse(borrowed.connection)
+
+    def _parse(self, connection: Connection) -> str:
+        kind, count = connection.classify(self._sql)
         if count > 1:
             raise refuse(62, "Multi-statements are not allowed.")
         if count == 1 and kind != "READ_ONLY":
             raise refuse(497, "Not enough privileges. This user may only read.")
-        tree = self._connection.run(f"EXPLAIN AST {self._sql}", "TSVRaw", self._bound)
+        tree = connection.run(f"EXPLAIN AST {self._sql}", "TSVRaw", self._bound)
         text = bytes(tree.data).decode("utf-8", "replace")
-        return text + self._applied() if "ColumnsApplyTransformer" in text else text
+        return text + self._applied(connection) if "ColumnsApplyTransformer" in text else text
 
-    def _applied(self) -> str:
+    def _applied(self, connection: Connection) -> str:
         """What ``APPLY`` calls, in the form of EXPLAIN AST, which leaves it out."""
         bound = {"sql": tab_separated(self._sql)}
-        found = self._connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)
+        found = connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)
         tree = json.loads(bytes(found.data).decode("utf-8", "replace"))
         lines = [line for one in _transformers(tree) for line in _lines(one, 0)]
         return "\n" + "\n".join(lines)

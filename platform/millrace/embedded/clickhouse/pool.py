@@ -11,7 +11,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from millrace.embedded.clickhouse.engine import Connection, Engine
 from millrace.embedded.clickhouse.errors import EngineError, refuse
@@ -190,6 +190,12 @@ class Pool:
             self._count -= len(gone)
         for each in gone:
             each.connection.close()
+
+
+def without_result_limits(profile: Profile) -> Profile:
+    """The same profile, under which a result may have any number of rows and bytes."""
+    kept = (pair for pair in profile.settings if not pair[0].startswith("max_result_"))
+    return replace(profile, settings=tuple(kept))
 
 
 def split_profile(profile: Profile) -> tuple[Profile, tuple[tuple[str, str], ...]]:
