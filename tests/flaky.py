@@ -42,11 +42,21 @@ class Waited(pytest.fail.Exception):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A test that failed: its id, the first line of why, and whether it may be run again."""
+    """A test that failed: its id, the first line of why, and whether it may be run again.
+
+    ``setup`` is where a set-up failed, '' for a test itself: one service that does not start in
+    time fails every test that asks for it, and is one failure.
+    """
 
     test: str
     reason: str
     is_unsafe: bool
+    setup: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Equal for all that one thing has failed."""
+        return self.setup or self.test
 
 
 # --- As a plugin: hooks that tests/conftest.py hands to pytest -----------------------------------
@@ -82,7 +92,7 @@ def _note(report: pytest.TestReport | pytest.CollectReport, *, is_unsafe: bool) 
     path = os.environ.get(_FILE)
     if not report.failed or not path or "PYTEST_XDIST_WORKER" in os.environ:
         return
-    failure = Failure(report.nodeid, _reason(report), is_unsafe)
+    failure = Failure(report.nodeid, _reason(report), is_unsafe, _setup(report))
     with Path(path).open("a") as file:
         file.write(json.dumps(asdict(failure)) + "\n")
 
@@ -91,6 +101,15 @@ def _reason(report: pytest.TestReport | pytest.CollectReport) -> str:
     crash = getattr(report.longrepr, "reprcrash", None)
     text = crash.message if crash else str(report.longrepr)
     return (text.splitlines() or [""])[0]
+
+
+def _setup(report: pytest.TestReport | pytest.CollectReport) -> str:
+    crash = getattr(report.longrepr, "reprcrash", None)
+    if report.when != "setup" or crash is None:
+        return ""
+    # Each of xdist's processes has a service of its own.
+    worker = getattr(report, "worker_id", "")
+    return f"{worker} {crash.path}:{crash.lineno} {_reason(report)}"
 
 
 # --- As a command ------------------------------------------------------------------------------
@@ -135,7 +154,8 @@ def judge() -> int:
 
 def may_be_repeated(failures: list[Failure]) -> bool:
     """Whether so few have failed, and none of them by what must never happen."""
-    return len(tests_of(failures)) <= MOST and not any(one.is_unsafe for one in failures)
+    causes = {one.cause for one in failures}
+    return len(causes) <= MOST and not any(one.is_unsafe for one in failures)
 
 
 def tests_of(failures: list[Failure]) -> list[str]:

@@ -154,7 +154,7 @@ def test_a_connection_that_works(
     table = table_factory(tenant_factory(), [{"name": "n", "type": "UInt32"}])
     topic = unique("topic")
     broker = AdminClient({"bootstrap.servers": kafka_broker})
-    broker.create_topics([NewTopic(topic, 1, 1)])[topic].result(10)
+    broker.create_topics([NewTopic(topic, 1, 1)])[topic].result(120)
     made = Connection.objects.create(
         tenant=table.tenant, name="kafka", kind="kafka", addresses=kafka_broker
     )

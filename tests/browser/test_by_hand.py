@@ -283,7 +283,7 @@ def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
     if has_rabbitmq:
         expected.insert(2, {"country": "PL", "orders": 40, "total": 90})
     endpoint = f"{urls['WEB_URL']}/api/v1/queries/by_country?least=1"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while (found := call(endpoint, key)["data"]) != expected and time.monotonic() < deadline:
         time.sleep(0.5)
     assert found == expected

@@ -34,7 +34,7 @@ def test_a_connection_is_made_tested_mended_and_works(running: Any, page: Page) 
     web = running.urls["WEB_URL"]
     kafka = running.urls["KAFKA_URL"].removeprefix("kafka://")
     broker = AdminClient({"bootstrap.servers": kafka})
-    broker.create_topics([NewTopic("orders", 3, 1)])["orders"].result(20)
+    broker.create_topics([NewTopic("orders", 3, 1)])["orders"].result(120)
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
 

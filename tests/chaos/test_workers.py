@@ -39,7 +39,7 @@ class Stream(threading.Thread):
     def __init__(self, servers: str, topic: str, rate: int = 20_000) -> None:
         super().__init__(daemon=True)
         admin = AdminClient({"bootstrap.servers": servers})
-        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(20)
+        admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result(120)
         self._producer = Producer({"bootstrap.servers": servers, "linger.ms": 5})
         self._topic, self._rate = topic, rate
         self._stopped = threading.Event()
@@ -69,7 +69,7 @@ class Stream(threading.Thread):
     def stop(self) -> None:
         self._stopped.set()
         self.join()
-        assert self._producer.flush(30) == 0
+        assert self._producer.flush(120) == 0
 
 
 @pytest.fixture(scope="module")

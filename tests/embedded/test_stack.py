@@ -56,10 +56,10 @@ class Data:
         redis.Redis.from_url(self.urls["CACHE_URL"]).set("kept", "3")
         servers = self.urls["KAFKA_URL"].removeprefix("kafka://")
         admin = AdminClient({"bootstrap.servers": servers})
-        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(10)
+        admin.create_topics([NewTopic("kept", 1, 1)])["kept"].result(120)
         producer = Producer({"bootstrap.servers": servers})
         producer.produce("kept", b"4")
-        assert producer.flush(10) == 0
+        assert producer.flush(120) == 0
         if "rabbitmq" in self.names:
             confirm = {"confirm_publish": True}  # an answer means that it is on the disk
             with kombu.Connection(self.urls["RABBITMQ_URL"], transport_options=confirm) as link:
@@ -81,7 +81,7 @@ class Data:
         if "rabbitmq" in self.names:
             with kombu.Connection(self.urls["RABBITMQ_URL"]) as link:
                 queue = link.SimpleQueue("kept")
-                assert queue.get(timeout=10).payload == {"n": 5}
+                assert queue.get(timeout=120).payload == {"n": 5}
                 queue.close()
 
     def _clickhouse(self, sql: str) -> bytes:
@@ -175,7 +175,7 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(number: int, home: Path) 
             break
     assert len(processes.of(home)) >= 3
     up.send_signal(number)
-    assert "Stopped." in up.communicate(timeout=30)[0]
+    assert "Stopped." in up.communicate(timeout=120)[0]
     assert processes.of(home) == []
 
 

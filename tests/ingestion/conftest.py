@@ -72,7 +72,7 @@ class KafkaTopic(Stream):
         self.admin = AdminClient({"bootstrap.servers": servers})
         settings = config or {}
         wanted = NewTopic(name, partitions, 1, config=settings)
-        self.admin.create_topics([wanted])[name].result(10)
+        self.admin.create_topics([wanted])[name].result(120)
         largest = int(settings.get("max.message.bytes", 1_000_000))
         self.producer = Producer(
             {"bootstrap.servers": servers, "linger.ms": 5, "message.max.bytes": largest}
@@ -86,17 +86,17 @@ class KafkaTopic(Stream):
     def send(self, messages: Sequence[bytes], partition: int = 0) -> None:
         for message in messages:
             self.producer.produce(self.name, message, key=b"key", partition=partition)
-        assert self.producer.flush(10) == 0
+        assert self.producer.flush(120) == 0
 
     def delete_before(self, offset: int) -> None:
         """What retention does."""
         at = TopicPartition(self.name, 0, offset)
-        self.admin.delete_records([at])[at].result(10)
+        self.admin.delete_records([at])[at].result(120)
 
     def grow(self, partitions: int) -> None:
         wanted = NewPartitions(self.name, partitions)
-        self.admin.create_partitions([wanted])[self.name].result(10)
-        deadline = time.monotonic() + 30
+        self.admin.create_partitions([wanted])[self.name].result(120)
+        deadline = time.monotonic() + 120
         while len(self.admin.list_topics(self.name).topics[self.name].partitions) < partitions:
             assert time.monotonic() < deadline
             time.sleep(0.05)
@@ -105,11 +105,11 @@ class KafkaTopic(Stream):
     def make_again(self, partitions: int = 1) -> None:
         """Delete it, and create another one of that name."""
         self.remove()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while True:
             try:
                 wanted = NewTopic(self.name, partitions, 1)
-                self.admin.create_topics([wanted])[self.name].result(10)
+                self.admin.create_topics([wanted])[self.name].result(120)
                 break
             except KafkaException:  # it is still being deleted
                 assert time.monotonic() < deadline
@@ -121,7 +121,7 @@ class KafkaTopic(Stream):
         self.producer = Producer({"bootstrap.servers": self.servers, "linger.ms": 5})
 
     def remove(self) -> None:
-        self.admin.delete_topics([self.name])[self.name].result(10)
+        self.admin.delete_topics([self.name])[self.name].result(120)
 
 
 class RabbitQueue(Stream):

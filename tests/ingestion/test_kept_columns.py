@@ -259,7 +259,7 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join(60)
+        self._thread.join(120)
 
     def _run(self, connection_id: int) -> None:
         try:
@@ -287,7 +287,7 @@ def test_it_goes_while_messages_flow(wide: Table, topic: Callable[..., Any]) -> 
         for _ in range(8):
             send()
         leave_out(wide, "note")
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 120
         while hindrance(wide) and time.monotonic() < deadline:
             send()
             pass_time(wide)

@@ -193,7 +193,7 @@ def test_a_table_is_not_deleted_while_another_process_alters_it(
 
     altering = threading.Thread(target=alter)
     altering.start()
-    assert begun.wait(30)
+    assert begun.wait(120)
     held = provision.held
     try:
         with monkeypatch.context() as patch:
@@ -396,7 +396,7 @@ class Worker:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(120)
         assert not self._thread.is_alive()
         assert self.error is None, self.error
 

@@ -100,6 +100,28 @@ def test_more_than_three_are_a_failure_at_once(runs: Runs) -> None:
     assert (status, "4 failed" in text) == (1, True)
 
 
+@pytest.mark.parametrize("processes", [(), ("-n", "1")], ids=["alone", "with xdist"])
+def test_a_service_that_did_not_start_is_one_failure_of_all_that_asked_for_it(
+    runs: Runs, processes: tuple[str, ...]
+) -> None:
+    service = (
+        "import pathlib, pytest\n"
+        "@pytest.fixture(scope='session')\n"
+        "def service():\n"
+        "    file = pathlib.Path('service.ran')\n"
+        "    if not file.exists():\n"
+        "        file.touch()\n"
+        "        raise TimeoutError\n"
+        "@pytest.mark.parametrize('number', range(9))\n"
+        "def test_it(service, number):\n    pass\n"
+    )
+    runs.has("service", service)
+    assert runs.run(*processes)[0] == 0
+    status, said = runs.judge()
+    assert status == 0
+    assert "9 flaky" in said
+
+
 @pytest.mark.parametrize("mark", ["chaos", "security"])
 def test_a_failed_check_of_safety_is_never_repeated(runs: Runs, mark: str) -> None:
     runs.fails_once("lost", mark=mark, failure="assert 1 == 2, 'doubled'")

@@ -75,7 +75,7 @@ class SecuredKafka:
         self._fill()
 
     def _await(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while True:
             assert self._process is not None
             log = self.folder / "kafka.log"
@@ -97,7 +97,7 @@ class SecuredKafka:
         for future in admin.create_topics(
             [NewTopic("orders", 2, 1), NewTopic("secret", 1, 1)]
         ).values():
-            future.result(20)
+            future.result(120)
         topic, group = ResourceType.TOPIC, ResourceType.GROUP
         read, describe = AclOperation.READ, AclOperation.DESCRIBE
         rights = [
@@ -112,11 +112,11 @@ class SecuredKafka:
             for user, kind, name, how, what in rights
         ]
         for future in admin.create_acls(bindings).values():
-            future.result(20)
+            future.result(120)
         producer = Producer({"bootstrap.servers": self.at("open"), "log_level": 0})
         for number in range(10):
             producer.produce("orders", b'{"n": %d}' % number, partition=number % 2)
-        assert producer.flush(20) == 0
+        assert producer.flush(120) == 0
 
     def stop(self) -> None:
         if self._process is not None:

@@ -56,7 +56,7 @@ class SecuredRabbitMQ:
                         program.command, env=environment, cwd=folder, stdout=log, stderr=log
                     )
                 )
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self._serves():
             text = (folder / "log.txt").read_text()[-3000:]
             assert self._running[-1].poll() is None, text

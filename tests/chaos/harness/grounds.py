@@ -114,7 +114,7 @@ class Grounds:
 
     def _make_streams(self) -> None:
         admin = AdminClient({"bootstrap.servers": self._address("kafka")})
-        admin.create_topics([NewTopic("kafka", KAFKA_PARTITIONS, 1)])["kafka"].result(60)
+        admin.create_topics([NewTopic("kafka", KAFKA_PARTITIONS, 1)])["kafka"].result(120)
         if self.with_rabbitmq:
             with Connection(self.running.urls["RABBITMQ_URL"]) as link:
                 channel: Any = link.default_channel
@@ -152,7 +152,7 @@ class Grounds:
         admin = AdminClient({"bootstrap.servers": self._address("kafka")})
         made = admin.create_topics([NewTopic(name, count, 1) for _, name, count in topics])
         for one in made.values():
-            one.result(60)
+            one.result(120)
         text = "tenants:\n"
         for tenant, name, _ in topics:
             text += f"  - slug: {tenant}\n    tables:{_TABLE.format(name=name)}    sources:\n"

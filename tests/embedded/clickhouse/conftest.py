@@ -64,7 +64,7 @@ class Engine:
             self.process = subprocess.Popen(
                 [*command, *self.options], stdout=output, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while "Ready on" not in self.log:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError(f"The engine did not start: {self.log}")

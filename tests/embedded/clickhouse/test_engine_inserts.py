@@ -192,7 +192,7 @@ def test_small_parts_are_merged_many_at_a_time(client: Client, database: str) ->
     time.sleep(2)
     assert parts() == MERGED_PARTS - 1
     insert(MERGED_PARTS, 2 * MERGED_PARTS)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while parts() > MERGED_PARTS:
         assert time.monotonic() < deadline, parts()
         time.sleep(0.1)

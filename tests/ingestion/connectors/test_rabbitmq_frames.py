@@ -43,7 +43,7 @@ class CutShort:
 
 def _received(consumer: QueueConsumer, count: int) -> list[Delivery]:
     found: list[Delivery] = []
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while len(found) < count and time.monotonic() < deadline:
         found += consumer.receive(count - len(found), 0.05)
     return found

@@ -28,7 +28,7 @@ from tests.ingestion.running import (
 def send(stream: Any, value: bytes | None, **options: Any) -> None:
     producer = options.pop("producer", stream.producer)
     producer.produce(stream.name, value, partition=0, **options)
-    assert producer.flush(30) == 0
+    assert producer.flush(120) == 0
 
 
 def producer(stream: Any, **options: Any) -> Producer:
@@ -80,7 +80,7 @@ def test_compressed_topics(topic: Callable[..., Any], table: Table) -> None:
         one = producer(stream, compression_type=kind, linger_ms=50)
         for number in range(place * 100, place * 100 + 100):
             one.produce(stream.name, b'{"n": %d, "s": "%s"}' % (number, b"z" * 200), partition=0)
-        assert one.flush(30) == 0
+        assert one.flush(120) == 0
     consume_until(source, lambda: partition(source).position == 500)
     assert numbers(table) == list(range(500))
     balance(source)
@@ -139,13 +139,13 @@ def test_a_compacted_topic_has_holes_that_are_none_of_the_books(
         stream.producer.produce(
             stream.name, b'{"n": %d}' % number, key=b"%d" % (number % 7), partition=0
         )
-    assert stream.producer.flush(10) == 0
+    assert stream.producer.flush(120) == 0
     time.sleep(0.2)
     send(stream, b'{"n": 100}', key=b"last")  # rolls the segment
     from ingestion.connectors.registry import connect
 
     connector = connect(source.connection)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while True:
         left = sum(one.rows.num_rows for one in connector.repeat(source, 0, 0, 101))
         if left < 101:

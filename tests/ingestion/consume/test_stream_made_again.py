@@ -195,7 +195,7 @@ def test_a_topic_that_is_deleted_while_it_is_read_is_said_and_found_again(
     consume(landed)
     assert "does not exist" in error(landed)
     assert (landed.retry_at - timezone.now()).total_seconds() < 6
-    stream.admin.create_topics([_new(stream)])[stream.name].result(10)
+    stream.admin.create_topics([_new(stream)])[stream.name].result(120)
     consume(landed)
     assert "deleted and made again" in error(landed)
 

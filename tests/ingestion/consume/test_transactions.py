@@ -39,7 +39,7 @@ class Sender:
     def send(self, *values: int) -> None:
         for value in values:
             self.producer.produce(self.stream.name, b'{"n": %d}' % value, partition=0)
-        assert self.producer.flush(20) == 0
+        assert self.producer.flush(120) == 0
 
     @contextmanager
     def transaction(self, *, abort: bool = False) -> Iterator[None]:
@@ -132,7 +132,7 @@ def test_a_batch_over_markers_is_repeated_after_a_crash(
     landed: str, stream: Any, source: Source, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     interleaved(stream)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while lag(source) != 10 and time.monotonic() < deadline:
         time.sleep(0.05)
     parts: dict[str, Callable[[Any], Any]] = {

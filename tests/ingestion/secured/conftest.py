@@ -91,7 +91,7 @@ def landed(table_factory: Callable[..., Table]) -> Callable[..., list[int]]:
         source = Source.objects.create(
             tenant=tenant, name="orders", connection=connection, stream=stream, table=table
         )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         found: list[int] = []
         while len(found) < count and time.monotonic() < deadline:
             Source.objects.filter(pk=source.pk).update(retry_at=timezone.now())

@@ -114,7 +114,7 @@ def asking(server: Server, path: str, **how: Any) -> Iterator[list[Any]]:
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.01)

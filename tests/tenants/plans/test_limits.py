@@ -220,7 +220,7 @@ def test_of_many_processes_exactly_as_many_calls_pass_as_the_plan_allows() -> No
         one.stdin.write("go\n")
         one.stdin.flush()
     for one in hammers:
-        out, _ = one.communicate(timeout=60)
+        out, _ = one.communicate(timeout=120)
         outcomes.append(json.loads(out))
     assert sum(calls for calls, _ in outcomes) == 100
     assert sum(events for _, events in outcomes) == 1000 // 7

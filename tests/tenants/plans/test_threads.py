@@ -95,12 +95,12 @@ def waiting(threads: Threads, *owners: str) -> Iterator[SimpleQueue[tuple[str, P
         until(lambda known=known: len(threads._queue) > known)
     yield outcome
     for one in started:
-        one.join(30)
+        one.join(120)
         assert not one.is_alive()
 
 
 def until(done: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not done():
         assert time.monotonic() < deadline
         time.sleep(0.001)
@@ -111,7 +111,7 @@ def test_one_that_waits_is_let_in_when_a_call_of_its_tenant_ends(clock: Clock) -
     places = [threads.take("a") for _ in range(4)]
     with waiting(threads, "a") as let_in:
         places.pop().leave()
-        assert let_in.get(timeout=30)[0] == "a"
+        assert let_in.get(timeout=120)[0] == "a"
     assert not threads._queue
 
 
@@ -123,11 +123,11 @@ def test_of_those_that_wait_the_tenant_that_holds_least_is_first(clock: Clock) -
     with waiting(threads, "a", "b") as let_in:
         # Three of eight are free, and b holds two.
         places.pop().leave()
-        assert let_in.get(timeout=30)[0] == "b"
+        assert let_in.get(timeout=120)[0] == "b"
         places.pop().leave()
         assert let_in.empty()
         places.pop().leave()
-        assert let_in.get(timeout=30)[0] == "a"
+        assert let_in.get(timeout=120)[0] == "a"
 
 
 def test_the_fewer_threads_are_left_the_shorter_one_waits(clock: Clock) -> None:
