@@ -22,12 +22,12 @@ from analytics_api.identifiers import filled
 from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
 from analytics_api.selectors import Published
 from analytics_api.trial import Tried, verdict
-from tenants.api.authentication import Caller
-from tenants.api.body import document
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
 from tenants.plans.allowance import Allowance
+from tenants.rest.authentication import Caller
+from tenants.rest.body import document
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import Problem, not_found
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 _VARY = "Accept, Accept-Encoding, Authorization"

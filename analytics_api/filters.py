@@ -14,9 +14,9 @@ from functools import lru_cache
 from analytics_api import guard
 from analytics_api.guard import QueryRefused
 from analytics_api.guard.filters import columns_of
-from tenants.api.recent import Recent
 from tenants.filters import EVERY, FilterRefused
 from tenants.models import Tenant
+from tenants.recent import Recent
 from tenants.warehouse import client
 
 #: A table's new column is known after this many seconds at the latest.

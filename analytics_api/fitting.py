@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from analytics_api.formats import FORMATS, Format
-from tenants.api.problem import Problem
+from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed
 
 _STRING = r"'(?:[^'\\]|\\.|'')*'"

@@ -17,8 +17,8 @@ from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
 from analytics_api.parameters import Problem as Fault
 from analytics_api.trial import Verdict
-from tenants.api.problem import Problem
 from tenants.plans.allowance import Allowance
+from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 log = logging.getLogger(__name__)

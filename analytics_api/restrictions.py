@@ -8,8 +8,8 @@ from typing import Any
 
 from analytics_api import filters
 from analytics_api.parameters import Parameter
-from tenants.api.authentication import Caller
-from tenants.api.problem import Problem
+from tenants.rest.authentication import Caller
+from tenants.rest.problem import Problem
 
 log = logging.getLogger(__name__)
 

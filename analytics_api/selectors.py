@@ -8,7 +8,7 @@ from typing import Any
 
 from analytics_api.models import SavedQuery
 from analytics_api.parameters import Parameter, load
-from tenants.api.recent import Recent
+from tenants.recent import Recent
 
 #: A newly published version answers after this many seconds at the latest.
 MEMORY_SECONDS = 0.5

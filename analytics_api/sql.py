@@ -29,12 +29,12 @@ from analytics_api.parameters import ParametersRefused, bind, load
 from analytics_api.selectors import Published
 from analytics_api.services import place_of
 from analytics_api.trial import Tried
-from tenants.api.authentication import Caller
-from tenants.api.body import refuse_unknown
-from tenants.api.fields import Text
-from tenants.api.problem import Problem
-from tenants.api.recent import Recent
 from tenants.models import Scope, Tenant
+from tenants.recent import Recent
+from tenants.rest.authentication import Caller
+from tenants.rest.body import refuse_unknown
+from tenants.rest.fields import Text
+from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: A statement that was checked is not checked again for this many seconds.

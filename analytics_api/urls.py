@@ -7,7 +7,7 @@ from django.urls import path, re_path
 from analytics_api.api import QueriesView, QueryView
 from analytics_api.description import DescriptionPage, DescriptionView
 from analytics_api.sql import SQLView
-from tenants.api.endpoint import Nowhere
+from tenants.rest.endpoint import Nowhere
 
 #: Below ``/api/v1/``, and the first to be looked at there.
 queries = [

@@ -42,17 +42,17 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 def _measured(installation: Installation) -> list[Result]:
     from analytics_api.guard import check
     from millrace.wsgi import application
-    from tenants import keys
-    from tenants.api import authentication
+    from tenants import key_format
     from tenants.plans.admission import admit
     from tenants.plans.allowance import allowance
+    from tenants.rest import authentication
 
     without = _cpu(lambda: _call(application, installation.key))
     _plan(installation, dict.fromkeys(_limits(), _PLENTY))
     whole = _cpu(lambda: _call(application, installation.key))
 
     def check_key() -> Any:
-        parsed = keys.parse(installation.key)
+        parsed = key_format.parse(installation.key)
         return authentication.find(parsed.sha256) if parsed else None
 
     caller: Any = check_key()
@@ -81,7 +81,7 @@ def _limits() -> tuple[str, ...]:
 
 
 def _plan(installation: Installation, limits: dict[str, int | None] | None) -> None:
-    from tenants.plans.services import give_plan, make_plan
+    from tenants.services.plans import give_plan, make_plan
 
     give_plan(installation.tenant, None if limits is None else make_plan("bench", limits))
 

@@ -50,7 +50,7 @@ def _hog(installation: Installation) -> str:
     """A tenant whose query is slow; its key."""
     from analytics_api.models import SavedQuery
     from analytics_api.services import publish
-    from tenants.keys import create_key
+    from tenants.services.keys import create_key
 
     tenant = installation.make_tenant("slow")
     publish(SavedQuery.objects.create(tenant=tenant, name="slow", sql=SLOW))

@@ -95,7 +95,7 @@ class Installation:
 
     def _make_own(self) -> None:
         from ingestion.models import Connection
-        from tenants.keys import create_key
+        from tenants.services.keys import create_key
 
         self.tenant = self.make_tenant("bench")
         self.connection = Connection.objects.create(
@@ -106,8 +106,8 @@ class Installation:
     def make_tenant(self, slug: str) -> Any:
         """A tenant with its warehouse, made in ClickHouse."""
         from tenants.models import Tenant
-        from tenants.services import create_warehouse
-        from tenants.warehouse.provision import provision
+        from tenants.provisioning.warehouse import provision
+        from tenants.services.warehouses import create_warehouse
 
         tenant = Tenant.objects.create(slug=slug, name=slug.title())
         warehouse = create_warehouse(tenant)

@@ -18,8 +18,8 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    from tenants import keys
     from tenants.rights import Rights
+    from tenants.services import keys
 
     pair = Ed25519PrivateKey.generate()
     public = pair.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -53,7 +53,7 @@ def _checked(name: str, text: str) -> Result:
     from django.test import RequestFactory
     from rest_framework.request import Request
 
-    from tenants.api.authentication import APIKeyAuthentication
+    from tenants.rest.authentication import APIKeyAuthentication
 
     check = APIKeyAuthentication()
     request = Request(RequestFactory().get("/", headers={"Authorization": f"Bearer {text}"}))

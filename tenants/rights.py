@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tenants import filters
-from tenants.api.exact_json import storable
+from tenants.exact_json import storable
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.warehouse.errors import WarehouseError
 

@@ -4,29 +4,20 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
-from typing import Any
 
-from celery import Task, shared_task
+from celery import shared_task
 from django.db.models import F
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from tenants.models import Tenant, TenantStatus, UsageFlush, Warehouse
+from tenants.task_queue import send
 
 log = logging.getLogger(__name__)
 
 
-def send(task: Task[Any, Any], *arguments: Any) -> None:
-    """Queue a task now. Where the broker is down, the reconciler will find the row later."""
-    try:
-        task.apply_async(arguments, retry=False)
-    except OperationalError:
-        log.warning("The Celery broker does not answer; %s waits for the reconciler.", task.name)
-
-
 @shared_task(name="tenants.tasks.provision_warehouse")
 def provision_warehouse(pk: int) -> None:
-    from tenants.warehouse.provision import provision
+    from tenants.provisioning.warehouse import provision
 
     due = Warehouse.across_tenants.filter(pk=pk).exclude(applied=F("generation"))
     warehouse = due.exclude(tenant__status=TenantStatus.DELETING).first()
@@ -41,7 +32,7 @@ def reconcile() -> None:
     Where an operator has changed the limits of queries, or those of a plan, that is a wish of every
     warehouse concerned; so is a new version of ours that lets queries ask for other settings.
     """
-    from tenants.warehouse.provision import limits_of
+    from tenants.provisioning.warehouse import limits_of
 
     kept = Warehouse.across_tenants.exclude(tenant__status=TenantStatus.DELETING)
     current = kept.filter(applied=F("generation")).select_related("tenant__plan")
@@ -50,7 +41,7 @@ def reconcile() -> None:
             warehouse.request()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
-        send(provision_warehouse, pk)
+        send(provision_warehouse.name, pk)
 
 
 @shared_task(name="tenants.tasks.hold_over_plan")

@@ -159,8 +159,8 @@ def tenant_factory(
 ) -> Iterator[Callable[..., Tenant]]:
     """Makes tenants with a warehouse in the real engine; their databases are dropped after it."""
     from tenants.models import Tenant
-    from tenants.services import create_warehouse
-    from tenants.warehouse.provision import provision, remove
+    from tenants.provisioning.warehouse import provision, remove
+    from tenants.services.warehouses import create_warehouse
 
     made = []
 

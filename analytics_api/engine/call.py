@@ -13,8 +13,8 @@ from django.conf import settings
 from analytics_api.engine.answer import Answer, NotText, read
 from analytics_api.engine.connections import Broken, Pool, Response, pool
 from analytics_api.engine.text import TextWatch, culprit
+from tenants.provisioning.warehouse import limits
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean, name_of
-from tenants.warehouse.provision import limits
 from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
 
 #: Longest parameters in an address (http_max_uri_size is 1 MiB); longer ones go as a form.

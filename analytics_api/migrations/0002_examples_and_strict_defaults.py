@@ -13,7 +13,7 @@ from typing import Any
 
 from django.db import migrations, models
 
-import tenants.api.exact_json
+import tenants.exact_json
 from analytics_api.parameters import Misfit, ParameterType, TypeRefused, parse, values
 
 
@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
             name="parameters",
             field=models.JSONField(
                 blank=True,
-                decoder=tenants.api.exact_json.Decoder,
+                decoder=tenants.exact_json.Decoder,
                 default=dict,
                 help_text="What the SQL can't say of a parameter, by its name: "
                 '{"day": {"default": "2013-01-01", "example": "2013-12-24", '

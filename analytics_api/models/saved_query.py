@@ -4,7 +4,7 @@ from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
 
-from tenants.api import exact_json
+from tenants import exact_json
 from tenants.models import Tenant
 from tenants.scoping import ScopedManager
 

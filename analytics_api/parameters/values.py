@@ -18,7 +18,7 @@ from analytics_api.parameters import numbers, times
 from analytics_api.parameters.errors import Misfit, Unfit
 from analytics_api.parameters.expected import expected, family
 from analytics_api.parameters.types import COMPOSITES, ParameterType
-from tenants.api import exact_json
+from tenants import exact_json
 
 #: Longest array or map, and longest text in characters, of one parameter.
 MAX_ITEMS = 10_000

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 from django.http.request import UnreadablePostError
 
-from tenants.api.problem import Problem
+from tenants.rest.problem import Problem
 
 _STEP = 64 * 1024
 _ENCODINGS = "gzip, zstd"

@@ -18,11 +18,11 @@ from ingestion.api.sources import PROBLEM, PROBLEMS
 from ingestion.errors import IngestionError
 from ingestion.models import Table
 from ingestion.services import kept_columns
-from tenants.api.authentication import Caller
-from tenants.api.body import read
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import Problem
 from tenants.models import Scope
+from tenants.rest.authentication import Caller
+from tenants.rest.body import read
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from tenants.api.problem import Problem
+from tenants.rest.problem import Problem
 
 #: Errors that one answer names.
 SHOWN = 100

@@ -30,12 +30,12 @@ from ingestion.errors import IngestionError
 from ingestion.models import Connection, Table
 from ingestion.services import removal, sources
 from ingestion.services.removal import Removable
-from tenants.api.authentication import Caller
-from tenants.api.body import read, read_nothing
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import Problem, not_found
 from tenants.audit import record_once
 from tenants.models import Scope
+from tenants.rest.authentication import Caller
+from tenants.rest.body import read, read_nothing
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import Problem, not_found
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)

@@ -13,11 +13,11 @@ from ingestion.api.serializers import ResetRequestSerializer, ResetSerializer
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source
 from ingestion.errors import IngestionError
 from ingestion.services.resets import CannotReset, Target, Where, preview, reset
-from tenants.api.body import read
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import Problem
 from tenants.audit import record
 from tenants.models import Scope
+from tenants.rest.body import read
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import Problem
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from rest_framework import serializers
 
 from ingestion.monitoring.source_status import SourceState
 from ingestion.services.resets import Where
-from tenants.api.fields import Flag, Text, Whole
+from tenants.rest.fields import Flag, Text, Whole
 
 
 class SourceSerializer(serializers.Serializer[Any]):

@@ -20,12 +20,12 @@ from ingestion.api.serializers import (
 from ingestion.models import Source
 from ingestion.monitoring.source_status import source_status
 from ingestion.services import sources
-from tenants.api.authentication import Caller
-from tenants.api.body import read_nothing
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import Problem, not_found
 from tenants.audit import record
 from tenants.models import Scope
+from tenants.rest.authentication import Caller
+from tenants.rest.body import read_nothing
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import Problem, not_found
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)

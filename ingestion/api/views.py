@@ -16,12 +16,12 @@ from ingestion.api.serializers import SettledSerializer, TakenSerializer
 from ingestion.models import Source
 from ingestion.quarantine import within
 from ingestion.services.events import RECEIPTS_KEPT, Accepted, accept, wait
-from tenants.api.authentication import Caller
-from tenants.api.endpoint import Endpoint
-from tenants.api.limited import refused
-from tenants.api.problem import Problem, not_found
 from tenants.models import Scope
 from tenants.plans.admission import OverLimit, take_in
+from tenants.rest.authentication import Caller
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.limited import refused
+from tenants.rest.problem import Problem, not_found
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)

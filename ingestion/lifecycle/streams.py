@@ -10,9 +10,9 @@ from django.db.models import Sum
 from django.db.models.functions import Now
 
 from ingestion.models import SpooledEvents, StreamPartition
-from tenants.api.authentication import MEMORY_SECONDS
-from tenants.lifecycle.errors import StillBusy
+from tenants.errors import StillBusy
 from tenants.lifecycle.registry import Doomed
+from tenants.rest.authentication import MEMORY_SECONDS
 
 _LOOK = 0.2
 #: Seconds beyond the end of a lease, after which a worker that is gone has none.

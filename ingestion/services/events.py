@@ -15,7 +15,7 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from ingestion.models import EventsReceipt, Source, StreamPartition
-from tenants.api.problem import Problem, not_found
+from tenants.rest.problem import Problem, not_found
 
 #: What one tenant may have waiting. Beyond it the table does not keep up, and senders must wait.
 WAITING_EVENTS, WAITING_BYTES = 2_000_000, 1024**3

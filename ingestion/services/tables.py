@@ -11,7 +11,7 @@ from ingestion import ddl, rehearsal, versions
 from ingestion.errors import IngestionError
 from ingestion.models import Column, Table
 from ingestion.provision import existing, held, remove_table, spec_of
-from tenants.tasks import send
+from tenants.task_queue import send
 
 
 class TableInUse(IngestionError):
@@ -35,9 +35,8 @@ def retry_table(table: Table) -> None:
 
 
 def _queue(pk: int) -> None:
-    from ingestion.tasks.provision import provision_table
 
-    transaction.on_commit(lambda: send(provision_table, pk))
+    transaction.on_commit(lambda: send("ingestion.tasks.provision_table", pk))
 
 
 def check_columns(columns: tuple[ddl.ColumnSpec, ...]) -> None:

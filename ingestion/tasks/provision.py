@@ -14,7 +14,7 @@ from ingestion.models import Table, TableVersion
 from ingestion.provision import provision_table as provision
 from ingestion.provision import tidy_table
 from tenants.models import TenantStatus
-from tenants.tasks import send
+from tenants.task_queue import send
 from tenants.warehouse.errors import WarehouseError
 from tenants.warehouse.statements import MOST_DAYS
 
@@ -43,7 +43,7 @@ def reconcile() -> None:
         table.request()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
-        send(provision_table, pk)
+        send(provision_table.name, pk)
     _tidy()
 
 

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.checks import Warning as CheckWarning
 
-from tenants.api.address import trusted
+from tenants.client_address import trusted
 
 _FERNET = (
     'python -c "from cryptography.fernet import Fernet; print(Fernet.generate_key().decode())"'

@@ -135,7 +135,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "millrace.security.headers.SecurityHeaders",
-    "tenants.api.cors.CORSMiddleware",
+    "tenants.rest.cors.CORSMiddleware",
     "tenants.audit.actor.AuditMiddleware",
     "millrace.middleware.PagesBegin",
     "django.middleware.common.CommonMiddleware",
@@ -244,12 +244,12 @@ CELERY_BEAT_SCHEDULE = {
 # --- REST ---------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.api.authentication.APIKeyAuthentication"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.rest.authentication.APIKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "tenants.api.problem.exception_handler",
+    "EXCEPTION_HANDLER": "tenants.rest.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -259,7 +259,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "tenants.api.described.problems",
+        "tenants.rest.openapi_problems.problems",
     ],
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -23,13 +23,13 @@ from unfold.widgets import (
     UnfoldAdminTextareaWidget,
 )
 
-from tenants import keys, rights
+from tenants import exact_json, rights
 from tenants.admin import curl, display
 from tenants.admin.base import Admin, Button, WholeForm
-from tenants.api import exact_json
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
 from tenants.rights import Rights, RightsRefused
+from tenants.services import keys
 from tenants.tokens.signing import read_public_key
 
 _ONE_A_LINE = "One a line, or separated by commas; empty: no restriction."

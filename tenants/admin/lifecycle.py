@@ -7,9 +7,9 @@ from typing import Any
 from django import forms
 from django.http import QueryDict
 
+from tenants.errors import LifecycleError
 from tenants.lifecycle.delete import DeleteReport, delete, preview
 from tenants.lifecycle.erase import EraseReport, erase
-from tenants.lifecycle.errors import LifecycleError
 from tenants.models import Tenant
 from tenants.warehouse.errors import WarehouseError
 

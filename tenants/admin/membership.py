@@ -10,11 +10,11 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from tenants import services
 from tenants.admin import display
 from tenants.admin.base import Admin
 from tenants.admin.scope import is_operator
 from tenants.models import Membership
+from tenants.services.members import let_in
 
 
 class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -80,7 +80,7 @@ class MembershipAdmin(Admin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        services.let_in(obj.user)
+        let_in(obj.user)
 
     @admin.display(description="Role", ordering="role")
     def role_badge(self, membership: Membership) -> SafeString:

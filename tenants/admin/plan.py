@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 from tenants.admin import display
 from tenants.admin.base import Admin
 from tenants.models import LIMITS, Plan
-from tenants.plans import services
+from tenants.services import plans
 
 
 @admin.register(Plan)
@@ -48,7 +48,7 @@ class PlanAdmin(Admin):
         self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
-        services.plan_changed(obj)
+        plans.plan_changed(obj)
 
     @admin.display(description="Limits")
     def limits(self, plan: Plan) -> SafeString:

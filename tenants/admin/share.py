@@ -10,8 +10,8 @@ from collections.abc import Callable
 from django.http import HttpRequest, HttpResponse
 
 from tenants.admin.scope import in_admin
-from tenants.api.limited import BUSY_AGAIN
 from tenants.plans.threads import Busy, threads
+from tenants.rest.limited import BUSY_AGAIN
 
 
 class AdminShare:

@@ -8,8 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from tenants.admin import display
 from tenants.admin.chart import Chart, Series
 from tenants.models import Tenant
-from tenants.usage import report
-from tenants.usage.report import Figures
+from tenants.selectors import usage
+from tenants.selectors.usage import Figures
 
 #: How far back one may look, in days.
 SPANS = (30, 90, 365)
@@ -29,7 +29,7 @@ def charts(tenant: Tenant, days: int, now: datetime) -> list[Chart]:
     """Requests, events, what queries read, and storage, up to today (UTC)."""
     last = now.astimezone(UTC).date()
     first = last - timedelta(days=days - 1)
-    found = report.by_day(report.lines(first, last, tenant.pk), first, last)
+    found = usage.by_day(usage.lines(first, last, tenant.pk), first, last)
     columns = [figures for _, figures in found]
     starts = [_start(day) for day, _ in found]
     return [

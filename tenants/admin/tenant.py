@@ -13,25 +13,26 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from tenants import roles, services
+from tenants import roles
 from tenants.admin import display, lifecycle, spending
 from tenants.admin.base import Admin, Button
 from tenants.admin.scope import is_operator
 from tenants.admin.typed import TabularInline
-from tenants.lifecycle import status
 from tenants.lifecycle.export import exports_of
 from tenants.models import Membership, Tenant, TenantStatus
-from tenants.plans import services as plans
-from tenants.tasks import export_tenant, send
+from tenants.services import tenants
+from tenants.services.plans import tenant_changed
+from tenants.services.warehouses import create_warehouse
+from tenants.task_queue import send
 
 
 def _suspend(tenant: Tenant) -> str:
-    status.suspend(tenant)
+    tenants.suspend(tenant)
     return f"{tenant} is suspended: ingestion pauses within seconds, its callers get 403."
 
 
 def _resume(tenant: Tenant) -> str:
-    status.resume(tenant)
+    tenants.resume(tenant)
     return f"{tenant} goes on where it was suspended."
 
 
@@ -40,7 +41,7 @@ def _is_suspended(tenant: Tenant) -> bool:
 
 
 def _export(tenant: Tenant) -> str:
-    send(export_tenant, tenant.pk)
+    send("tenants.tasks.export_tenant", tenant.pk)
     return f"A worker exports {tenant} now. Its folder is listed here when it is complete."
 
 
@@ -127,9 +128,9 @@ class TenantAdmin(Admin):
         self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool
     ) -> None:
         super().save_model(request, obj, form, change)
-        warehouse = services.create_warehouse(obj)
+        warehouse = create_warehouse(obj)
         if change and "plan" in form.changed_data:
-            plans.tenant_changed(obj)
+            tenant_changed(obj)
         if not change:
             messages.info(
                 request,
@@ -178,12 +179,12 @@ class TenantAdmin(Admin):
 
     @admin.action(description="Suspend: pause sources, refuse queries", permissions=["act"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = sum(status.suspend(one) for one in queryset.filter(status=TenantStatus.ACTIVE))
+        count = sum(tenants.suspend(one) for one in queryset.filter(status=TenantStatus.ACTIVE))
         messages.success(request, f"Suspended {count} tenants.")
 
     @admin.action(description="Resume", permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = sum(status.resume(one) for one in queryset.filter(status=TenantStatus.SUSPENDED))
+        count = sum(tenants.resume(one) for one in queryset.filter(status=TenantStatus.SUSPENDED))
         messages.success(request, f"Resumed {count} tenants.")
 
     # --- Pages of its lifecycle -----------------------------------------------------------------

@@ -5,21 +5,21 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
-from tenants import services
 from tenants.admin import display
 from tenants.admin.base import Button, ReadOnlyAdmin
 from tenants.models import Warehouse
+from tenants.services.warehouses import retry_warehouse, rotate_warehouse_password
 from tenants.warehouse.errors import WarehouseError
 
 
 def _retry(warehouse: Warehouse) -> str:
-    services.retry_warehouse(warehouse)
+    retry_warehouse(warehouse)
     return f"Asked again for {warehouse}. Its state shows what comes of it."
 
 
 def _rotate(warehouse: Warehouse) -> str:
     try:
-        services.rotate_warehouse_password(warehouse)
+        rotate_warehouse_password(warehouse)
     except WarehouseError as error:
         return f"The password stays as it was. {error}"
     return f"{warehouse} has a new password; the old one ends within seconds. No call fails."

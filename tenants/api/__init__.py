@@ -1,1 +1,1 @@
-"""What every HTTP endpoint shares: errors as problem+json, and authentication by API key."""
+"""The endpoints of tenants and of operators. What all endpoints share is ``tenants.rest``."""

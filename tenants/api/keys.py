@@ -12,15 +12,16 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from tenants import keys, rights
-from tenants.api.authentication import Caller
-from tenants.api.body import read, read_nothing
-from tenants.api.endpoint import Endpoint
-from tenants.api.fields import Text, Whole
-from tenants.api.problem import Problem, not_found
+from tenants import rights
 from tenants.models import APIKey, Scope
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
+from tenants.rest.authentication import Caller
+from tenants.rest.body import read, read_nothing
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.fields import Text, Whole
+from tenants.rest.problem import Problem, not_found
 from tenants.rights import Rights, RightsExceeded, RightsRefused
+from tenants.services import keys
 
 PROBLEM = "application/problem+json"
 MAX_OVERLAP = 90 * 24 * 3600

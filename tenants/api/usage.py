@@ -12,11 +12,11 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from tenants.api.endpoint import Endpoint
-from tenants.api.problem import CONTENT_TYPE, Problem
 from tenants.models import LIMITS, IngestionHold, Scope, Warehouse
 from tenants.plans.allowance import look_up
-from tenants.usage import report
+from tenants.rest.endpoint import Endpoint
+from tenants.rest.problem import CONTENT_TYPE, Problem
+from tenants.selectors import usage
 
 #: Days of one answer at the most.
 _MOST_DAYS = 400
@@ -37,7 +37,7 @@ class LimitsSerializer(serializers.Serializer[Any]):
 
 class FiguresSerializer(serializers.Serializer[Any]):
     def get_fields(self) -> dict[str, Any]:
-        return {name: serializers.IntegerField() for name in report.FIELDS}
+        return {name: serializers.IntegerField() for name in usage.FIELDS}
 
 
 class HoldSerializer(serializers.Serializer[Any]):
@@ -101,14 +101,14 @@ class PlanView(Endpoint):
         """Give the plan."""
         tenant_id, now = self.caller(request).tenant_id, timezone.now()
         granted = look_up(tenant_id, now)
-        today = report.lines(granted.day, granted.day, tenant_id)
+        today = usage.lines(granted.day, granted.day, tenant_id)
         warehouse = Warehouse.objects.filter(tenant=tenant_id).first()
         hold = IngestionHold.objects.filter(tenant=tenant_id).first()
         return JsonResponse(
             {
                 "plan": granted.plan or None,
                 "limits": asdict(granted.limits),
-                "today": asdict(report.total(one.figures for one in today)),
+                "today": asdict(usage.total(one.figures for one in today)),
                 "storage_bytes": warehouse.storage_bytes if warehouse else 0,
                 "hold": None if hold is None else HoldSerializer(hold).data,
             }
@@ -144,20 +144,20 @@ class UsageView(Endpoint):
             raise Problem(400, "parameter_invalid", f"{name}: {errors[0]}")
         asked = given.validated_data
         try:
-            first, last = report.span(asked.get("from"), asked.get("to"), timezone.now())
+            first, last = usage.span(asked.get("from"), asked.get("to"), timezone.now())
         except (ValueError, OverflowError) as error:
             raise Problem(422, "span_invalid", str(error)) from None
         if (last - first).days >= _MOST_DAYS:
             detail = f"Ask for at most {_MOST_DAYS} days at a time."
             raise Problem(422, "span_invalid", detail)
-        found = report.lines(first, last, self.caller(request).tenant_id)
+        found = usage.lines(first, last, self.caller(request).tenant_id)
         if asked["format"] == "csv":
-            return HttpResponse(report.as_csv(found), content_type="text/csv; charset=utf-8")
+            return HttpResponse(usage.as_csv(found), content_type="text/csv; charset=utf-8")
         return JsonResponse(
             {
                 "from": first.isoformat(),
                 "to": last.isoformat(),
-                "total": asdict(report.total(one.figures for one in found)),
+                "total": asdict(usage.total(one.figures for one in found)),
                 "days": [one.as_dict() for one in found],
             }
         )

@@ -12,7 +12,7 @@ from typing import Any
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
-from tenants.api.address import client_address
+from tenants.client_address import client_address
 
 
 class ActorKind(models.TextChoices):

@@ -15,9 +15,9 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from tenants.audit import record
+from tenants.errors import NotConfirmed, Refused
 from tenants.lifecycle import registry
 from tenants.lifecycle.cache import Cache
-from tenants.lifecycle.errors import NotConfirmed, Refused
 from tenants.lifecycle.export import exports_of
 from tenants.lifecycle.registry import Doomed, Store
 from tenants.lifecycle.rows import PostgresRows

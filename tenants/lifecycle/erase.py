@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tenants.audit import record
+from tenants.errors import Refused
 from tenants.lifecycle import registry, rollups
-from tenants.lifecycle.errors import Refused
 from tenants.lifecycle.mutation import delete_rows
 from tenants.lifecycle.registry import Place
 from tenants.lifecycle.rollups import types_of

@@ -26,8 +26,8 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from tenants.audit import record
+from tenants.errors import Refused
 from tenants.lifecycle import registry
-from tenants.lifecycle.errors import Refused
 from tenants.lifecycle.sql import quoted
 from tenants.lifecycle.warehouse import holds_rows, tables
 from tenants.models import Tenant

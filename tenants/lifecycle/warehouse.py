@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from tenants.lifecycle import registry
 from tenants.lifecycle.registry import Doomed
+from tenants.provisioning.warehouse import remove
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
-from tenants.warehouse.provision import remove
 from tenants.warehouse.statements import identifier
 
 _TABLES = """

@@ -10,8 +10,8 @@ from typing import Any
 from django.db.models import Q, Sum
 from django.utils import timezone
 
-from tenants.api.recent import Recent
 from tenants.models import LIMITS, Plan, Tenant, Usage
+from tenants.recent import Recent
 
 #: A changed plan counts after this many seconds at the latest.
 MEMORY_SECONDS = 0.5

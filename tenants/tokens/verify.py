@@ -18,10 +18,9 @@ from typing import Any
 
 import jwt
 
-from tenants import filters
-from tenants.api import exact_json
-from tenants.api.caller import Caller, Holder, find_holder
+from tenants import exact_json, filters
 from tenants.models import Scope
+from tenants.selectors.callers import Caller, Holder, find_holder
 from tenants.tokens import claims, signing
 from tenants.tokens.claims import ClaimRefused, Claims
 

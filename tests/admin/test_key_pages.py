@@ -11,8 +11,9 @@ from django.contrib.auth.models import User
 from django.test import Client
 from django.urls import reverse
 
-from tenants import keys
+from tenants import key_format
 from tenants.models import APIKey, Tenant
+from tenants.services import keys
 
 ADD = "admin:tenants_apikey_add"
 
@@ -59,7 +60,7 @@ def test_a_key_is_made_with_its_restrictions_and_a_secret_shown_once(
     assert answer["Cache-Control"].startswith("no-store")
     text = answer.content.decode()
     assert row.signing_secret in text
-    assert keys.parse(re.search(r"mr_\w{10}_\w{32}_\w{6}", text)[0])  # type: ignore[index]
+    assert key_format.parse(re.search(r"mr_\w{10}_\w{32}_\w{6}", text)[0])  # type: ignore[index]
     assert (row.queries, row.networks) == (["a", "b", "c"], ["10.0.0.1/32"])
     assert (row.origins, row.parameters) == (["https://shop.example.com"], {"customer": 7})
     page = operator.get(reverse("admin:tenants_apikey_change", args=[row.pk])).content.decode()

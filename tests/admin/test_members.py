@@ -19,8 +19,8 @@ from ingestion.models import Column, Connection, Source, Table
 from tenants import roles
 from tenants.admin import base, scope
 from tenants.models import APIKey, AuditEntry, Membership, Plan, Tenant, Usage
+from tenants.provisioning.warehouse import remove
 from tenants.scoping import across_tenants
-from tenants.warehouse.provision import remove
 
 # Every page is asked for, three times over; with a storm beside it that takes minutes.
 pytestmark = [pytest.mark.security, pytest.mark.timeout(600)]

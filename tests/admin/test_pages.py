@@ -27,8 +27,9 @@ from ingestion.models import (
     StreamPartition,
     Table,
 )
-from tenants import keys
+from tenants import key_format
 from tenants.models import APIKey, Membership, Plan, Tenant, Usage, Warehouse
+from tenants.services import keys
 from tenants.warehouse import client as warehouse
 
 SECRET = "hunter2-very-secret"
@@ -169,7 +170,7 @@ def test_a_new_key_is_shown_once(operator: Client, filled: Table) -> None:
     found = re.search(rf"mr_{row.prefix}_\w+", answer.content.decode())
     assert found is not None
     text = found[0]
-    assert keys.parse(text) is not None
+    assert key_format.parse(text) is not None
     assert row.created_by is not None
     assert row.scopes == ["queries:run"]
     for page in (

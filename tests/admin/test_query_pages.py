@@ -16,8 +16,8 @@ from django.urls import reverse
 from analytics_api import selectors, services
 from analytics_api.models import SavedQuery
 from ingestion.models import Table
-from tenants.keys import create_key
 from tenants.models import Scope, Tenant
+from tenants.services.keys import create_key
 
 ADD = "admin:analytics_api_savedquery_add"
 LIST = "admin:analytics_api_savedquery_changelist"

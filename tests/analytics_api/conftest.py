@@ -8,8 +8,8 @@ from django.test import Client
 
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
-from tenants.keys import create_key
 from tenants.models import Tenant
+from tenants.services.keys import create_key
 from tenants.warehouse import client
 
 COLUMNS = [

@@ -19,12 +19,12 @@ from django.utils import timezone
 from analytics_api import selectors
 from analytics_api.engine.call import _session
 from analytics_api.services import publish, unpublish
-from tenants import keys
-from tenants.api import authentication
 from tenants.models import APIKey, Tenant, Warehouse
+from tenants.provisioning.warehouse import provision
+from tenants.rest import authentication
+from tenants.services import keys
 from tenants.tasks import reconcile
 from tenants.warehouse import client
-from tenants.warehouse.provision import provision
 
 ABOVE = "SELECT n, who, price FROM events WHERE n > {above:UInt32} ORDER BY n"
 

@@ -26,8 +26,8 @@ from analytics_api.fitting import has_totals, type_names
 from analytics_api.formats import BY_NAME
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQueryVersion
-from tenants.keys import create_key
 from tenants.models import Scope
+from tenants.services.keys import create_key
 from tenants.warehouse import client
 
 REFUSED = "refused"

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from analytics_api.engine.call import _session
-from tenants.keys import create_key
 from tenants.models import Scope, Warehouse
-from tenants.warehouse.provision import provision
+from tenants.provisioning.warehouse import provision
+from tenants.services.keys import create_key
 
 MEMORY = {"MILLRACE_QUERY_MEMORY_BYTES": 60_000_000}
 SECONDS = {"MILLRACE_QUERY_SECONDS": 1, "MILLRACE_QUERY_READ_ROWS": 10**15}

@@ -8,9 +8,9 @@ import pytest
 
 from analytics_api import selectors
 from analytics_api.models import SavedQueryVersion
-from tenants.keys import create_key
+from tenants.provisioning.warehouse import limits
 from tenants.rights import Rights
-from tenants.warehouse.provision import limits
+from tenants.services.keys import create_key
 from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
 
 JOIN = (

@@ -9,10 +9,10 @@ import pytest
 
 from analytics_api import filters as engine_filters
 from tenants import filters
-from tenants.api import authentication
 from tenants.filters import FilterRefused
-from tenants.keys import change_key, create_key
+from tenants.rest import authentication
 from tenants.rights import Rights, RightsRefused
+from tenants.services.keys import change_key, create_key
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 

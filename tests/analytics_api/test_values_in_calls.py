@@ -14,8 +14,8 @@ from analytics_api.guard import QueryRefused
 from analytics_api.sentences import sentence
 from analytics_api.services import check_query, place_of
 from analytics_api.trial import Tried, Verdict, verdict
-from tenants.keys import create_key
 from tenants.models import Scope
+from tenants.services.keys import create_key
 from tenants.warehouse.errors import StatementFailed, clean, name_of
 
 ABOVE = "SELECT n FROM events WHERE n > {above:UInt32} ORDER BY n"

@@ -26,10 +26,10 @@ from ingestion.services.events import accept
 from ingestion.consume.loop import Slice
 from ingestion.models import *
 from ingestion.provision import provision_table
-from tenants.keys import create_key
-from tenants.lifecycle.status import make
+from tenants.services.keys import create_key
+from tenants.services.tenants import make
 from tenants.models import *
-from tenants.warehouse.provision import provision
+from tenants.provisioning.warehouse import provision
 
 tenant = make("shop", "Shop")
 provision(tenant.warehouse)

@@ -28,8 +28,8 @@ from ingestion.models import Column, Source, SourceMinute, StreamPartition, Tabl
 from ingestion.provision import provision_table
 from ingestion.services import sources
 from tenants.models import Tenant
-from tenants.services import create_warehouse
-from tenants.warehouse.provision import provision
+from tenants.services.warehouses import create_warehouse
+from tenants.provisioning.warehouse import provision
 
 tenant = Tenant.objects.create(slug="shop", name="The Shop")
 provision(create_warehouse(tenant))

@@ -17,8 +17,8 @@ from ingestion import rehearsal
 from ingestion.models import Connection, Source, Table
 from ingestion.services import sources
 from tenants.models import AuditEntry, Tenant
+from tenants.provisioning.warehouse import remove
 from tenants.warehouse import client
-from tenants.warehouse.provision import remove
 
 FILE = """\
 tenants:

@@ -34,9 +34,9 @@ from ingestion.provision import spec_of
 from ingestion.services import holding, removal, sources
 from ingestion.services.events import accept
 from ingestion.tasks.consume import consume_slice, measure_connection
-from tenants.api.problem import Problem
 from tenants.lifecycle import mutation
 from tenants.models import AuditEntry
+from tenants.rest.problem import Problem
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
 from tests.ingestion.running import consume, consume_until, misfits, numbers

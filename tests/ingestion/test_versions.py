@@ -15,7 +15,7 @@ from ingestion.provision import existing, provision_table, spec_of
 from ingestion.services import tables
 from ingestion.tasks import provision as tasks
 from tenants.models import Plan, ProvisionState, Tenant
-from tenants.plans.services import give_plan
+from tenants.services.plans import give_plan
 from tenants.warehouse.statements import MOST_DAYS
 
 COLUMNS = [{"name": "n", "type": "UInt8"}]

@@ -18,8 +18,8 @@ from ingestion.services.events import accept
 from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
-from tenants.lifecycle.status import make
-from tenants.warehouse.provision import provision
+from tenants.services.tenants import make
+from tenants.provisioning.warehouse import provision
 
 tenant = make("shop", "Shop")
 provision(tenant.warehouse)

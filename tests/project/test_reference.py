@@ -16,8 +16,8 @@ from rest_framework import exceptions
 
 from ingestion.ddl.types import INTEGERS, NAMES
 from millrace.metrics.catalogue import METRICS
-from tenants.api.codes import CODES
-from tenants.api.problem import _KNOWN
+from tenants.rest.codes import CODES
+from tenants.rest.problem import _KNOWN
 from tests.documentation import ROOT
 from tools.reference import api, commands, yaml_files
 from tools.reference.pages import GENERATED, renewed
@@ -109,10 +109,10 @@ def test_every_code_of_an_error_has_an_entry_with_its_statuses() -> None:
     assert len(listed) == len(CODES), "A code stands there twice."
     raised = _raised()
     assert len(raised) > 40
-    assert set(raised) - set(listed) == set(), "These codes are not in tenants/api/codes.py."
+    assert set(raised) - set(listed) == set(), "These codes are not in tenants/rest/codes.py."
     assert set(listed) - set(raised) == set(), "Nothing raises these codes any more."
     wrong = {code: found for code, found in raised.items() if found - listed[code]}
-    assert wrong == {}, "These statuses are not in tenants/api/codes.py."
+    assert wrong == {}, "These statuses are not in tenants/rest/codes.py."
 
 
 def _routes(patterns: list[object], prefix: str = "") -> list[str]:

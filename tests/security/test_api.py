@@ -16,8 +16,9 @@ from django.utils import timezone
 from analytics_api import selectors
 from ingestion.models import Connection, Source
 from ingestion.models.spool import SpooledEvents
-from tenants import keys
+from tenants import key_format
 from tenants.models import Scope, TenantStatus
+from tenants.services import keys
 from tenants.warehouse import client as warehouse
 from tests.security import attacks
 from tests.security.attacks import Attack
@@ -232,7 +233,7 @@ def _tokens(cast: Cast) -> dict[str, str]:
         "other_cut": good[:-7],
         "other_hash": hashlib.sha256(good.encode()).hexdigest(),
         "mixed": f"mr_{prefix}_{mine[2]}_{check}",
-        "unknown": keys.generate().plaintext,
+        "unknown": key_format.generate().plaintext,
         "long": "mr_" + secret * 30_000,
         "revoked": revoked,
         "expired": expired,

@@ -32,11 +32,11 @@ from ingestion.services.events import accept
 from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
-from tenants.keys import create_key
-from tenants.lifecycle.operators import create_operator_key
-from tenants.lifecycle.status import make
+from tenants.services.keys import create_key
+from tenants.services.operator_keys import create_operator_key
+from tenants.services.tenants import make
 from tenants.models import Scope
-from tenants.warehouse.provision import provision
+from tenants.provisioning.warehouse import provision
 
 tenant = make("shop", "Shop")
 provision(tenant.warehouse)

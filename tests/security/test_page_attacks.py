@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from analytics_api.models import SavedQuery
 from ingestion.models import Backfill, Connection, Gap, Source, StreamPartition, Table
-from tenants import audit, formulas, keys
+from tenants import audit, formulas
 from tenants.audit.export import as_csv
 from tenants.models import AuditEntry, Tenant
+from tenants.services import keys
 from tenants.warehouse import client as warehouse
 from tests.security import attacks
 from tests.security.tally import Tally

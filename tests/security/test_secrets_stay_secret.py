@@ -19,11 +19,12 @@ from django.urls import reverse
 from django.views.debug import ExceptionReporter
 
 from ingestion.models import Connection, Source, Table
-from tenants import keys
+from tenants import key_format
 from tenants.lifecycle import export
-from tenants.lifecycle.operators import create_operator_key
 from tenants.models import APIKey, Tenant, Warehouse
-from tenants.rotation import fields
+from tenants.services import keys
+from tenants.services.operator_keys import create_operator_key
+from tenants.services.reencryption import fields
 
 pytestmark = pytest.mark.security
 CANARY = "canary-4711-"
@@ -100,15 +101,15 @@ def test_a_form_that_is_refused_does_not_repeat_one(cast: Cast) -> None:
 
 def test_no_repr_str_or_pickle_free_dump_shows_one(cast: Cast) -> None:
     from analytics_api.engine import Account
-    from tenants.api import authentication
+    from tenants.rest import authentication
 
-    parsed = keys.parse(cast.key)
+    parsed = key_format.parse(cast.key)
     assert parsed is not None
     shown = [
         cast.connection,
         cast.tenant.warehouse,
         APIKey.objects.get(),
-        keys.generate(),
+        key_format.generate(),
         authentication.find(parsed.sha256),
         Account("d", "u", cast.tenant.warehouse.password),
     ]
@@ -185,7 +186,7 @@ def test_tasks_carry_numbers_and_no_secrets(
 
     from ingestion.services.tables import retry_table
     from ingestion.tasks import consume
-    from tenants.services import retry_warehouse
+    from tenants.services.warehouses import retry_warehouse
 
     sent: list[Any] = []
     monkeypatch.setattr(Task, "apply_async", lambda self, *a, **k: sent.append((self.name, a, k)))

@@ -11,9 +11,9 @@ import pytest
 
 from analytics_api.engine import Account, Call, ask
 from analytics_api.engine.call import _session
+from tenants.provisioning.warehouse import limits
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
-from tenants.warehouse.provision import limits
 from tenants.warehouse.statements import Limits
 from tests.security import attacks
 from tests.security.tally import Tally

@@ -20,8 +20,8 @@ from ingestion.models import Connection, Source, Table
 from millrace.embedded.pytest_plugin import HOME
 from millrace.isolation import routes as isolation_routes
 from millrace.management.commands import verify_isolation
-from tenants.api import caller as callers
 from tenants.models import APIKey, Tenant, Warehouse
+from tenants.selectors import callers
 from tenants.warehouse import client
 
 pytestmark = [pytest.mark.security, pytest.mark.django_db]

@@ -34,7 +34,7 @@ def test_a_revoked_key_and_its_token_are_refused_within_a_second(installation: A
 MAKE = "from tenants.models import Tenant; Tenant.objects.create(slug='acme', name='Acme')"
 REVOKE = """
 import os, pathlib, time
-from tenants.keys import revoke_key
+from tenants.services.keys import revoke_key
 from tenants.models import APIKey
 revoke_key(APIKey.across_tenants.get(prefix='{prefix}'))
 pathlib.Path(os.environ['MILLRACE_HOME'], 'revoked').write_text(str(time.time()))

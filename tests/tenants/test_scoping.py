@@ -12,9 +12,10 @@ from django.test import Client
 
 from analytics_api.models import SavedQuery
 from ingestion.models import Batch, Source, StreamPartition, Table
-from tenants import keys, scoping
+from tenants import scoping
 from tenants.models import APIKey, Tenant
 from tenants.scoping import ScopedManager, TenantForgotten, across_tenants, tenant_scope
+from tenants.services import keys
 
 refuse = scoping.refuse
 

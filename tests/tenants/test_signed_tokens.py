@@ -14,10 +14,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tenants import keys, rights
-from tenants.api import authentication
+from tenants import rights
 from tenants.models import APIKey, TenantStatus
+from tenants.rest import authentication
 from tenants.rights import Rights, RightsRefused
+from tenants.services import keys
 from tenants.tokens import verify
 from tenants.tokens.issue import issue
 from tenants.tokens.signing import read_public_key

@@ -19,10 +19,10 @@ from analytics_api.engine import Account, Call, ask
 from ingestion.models import Table
 from tenants import tasks
 from tenants.models import AuditEntry, ProvisionState, Tenant, Warehouse
-from tenants.services import create_warehouse
+from tenants.provisioning.warehouse import limits, provision, remove
+from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean
-from tenants.warehouse.provision import limits, provision, remove
 from tenants.warehouse.statements import QUOTING
 
 COLUMNS = [{"name": "n", "type": "UInt32"}]

@@ -26,12 +26,12 @@ from ingestion.models import (
 )
 from ingestion.provision import provision_table
 from ingestion.services.events import accept
-from tenants import keys
 from tenants.audit import record
 from tenants.models import APIKey, IngestionHold, Membership, Plan, Tenant, Usage
+from tenants.provisioning.warehouse import provision
 from tenants.scoping import ScopedManager
-from tenants.services import create_warehouse
-from tenants.warehouse.provision import provision
+from tenants.services import keys
+from tenants.services.warehouses import create_warehouse
 
 CANARY = "zanzibar"
 #: How the second tenant's figures begin as pages write them, also when the first's are added.

@@ -10,7 +10,7 @@ from typing import Any
 from django.urls import resolve
 from drf_spectacular.generators import SchemaGenerator
 
-from tenants.api.described import ANYWHERE
+from tenants.rest.openapi_problems import ANYWHERE
 from tools.reference.text import code, plain, sentence, table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenants.api.codes import CODES
+from tenants.rest.codes import CODES
 from tools.reference.text import code, table
 
 

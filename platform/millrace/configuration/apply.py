@@ -18,8 +18,8 @@ from millrace.configuration.part import Part
 from millrace.configuration.rehearse import rehearse_all
 from tenants.audit import record
 from tenants.models import Tenant, Warehouse
+from tenants.provisioning.warehouse import provision
 from tenants.scoping import across_tenants
-from tenants.warehouse.provision import provision
 
 #: Seconds for which another process may be at a table before it is given up.
 PATIENCE = 30.0

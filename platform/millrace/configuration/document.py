@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
 from millrace.configuration.errors import ConfigurationError, Mistake, Place
-from tenants.api import exact_json
+from tenants import exact_json
 
 SCHEMA = Path(__file__).with_name("millrace.schema.json")
 

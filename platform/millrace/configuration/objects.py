@@ -20,7 +20,7 @@ from ingestion.services import sources, tables
 from millrace.configuration.changes import Change, difference
 from millrace.configuration.part import Part
 from tenants.models import Tenant
-from tenants.services import create_warehouse
+from tenants.services.warehouses import create_warehouse
 
 
 def tenant(part: Part) -> tuple[Tenant, list[Change]]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 from django.utils import timezone
 
 from millrace.demo.journal import Journal
-from tenants.keys import create_key, parse
+from tenants.key_format import parse
 from tenants.models import APIKey, Tenant
+from tenants.services.keys import create_key
 
 
 def keys(journal: Journal, slugs: list[str]) -> dict[str, str]:

@@ -13,9 +13,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.utils import timezone
 
 from millrace.isolation.planted import Planted
-from tenants import keys
+from tenants import key_format
 from tenants.models import Scope
 from tenants.rights import Rights
+from tenants.services import keys
 
 #: Of the keys that are made for a check.
 NAME = "check of the isolation"
@@ -83,7 +84,7 @@ def bad(one: Planted) -> list[Credential]:
         *map(_of_nobody, refused),
         Credential("no key", "", None),
         Credential("a mistyped key", mistyped, None),
-        Credential("a key that nobody has", f"Bearer {keys.generate().plaintext}", None),
+        Credential("a key that nobody has", f"Bearer {key_format.generate().plaintext}", None),
         Credential("another scheme", f"Basic {expired.value[7:]}", None),
         Credential("a token without a signature", "Bearer eyJhbGciOiJub25lIn0.e30.", None),
     ]

@@ -14,10 +14,10 @@ from ingestion.models import Column, Connection, Source, Table
 from ingestion.provision import provision_table
 from ingestion.services.tables import delete_table
 from tenants.models import APIKey, Tenant, TenantStatus, Warehouse
-from tenants.services import create_warehouse
+from tenants.provisioning.warehouse import provision, remove
+from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
-from tenants.warehouse.provision import provision, remove
 
 #: The word stands in the text too: a query of another's is seen, though it reads one's own table.
 _QUERY = Template("SELECT any(word) AS word, count() AS found, '$word' AS text FROM $table")

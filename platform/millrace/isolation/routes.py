@@ -9,7 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework.views import APIView
 
 from millrace.isolation.planted import Planted
-from tenants.api.endpoint import Nowhere
+from tenants.rest.endpoint import Nowhere
 
 PREFIX = "api/"
 #: Methods that change nothing.

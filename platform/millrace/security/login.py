@@ -19,7 +19,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 from unfold.forms import AuthenticationForm
 
-from tenants.api.address import client_address
+from tenants.client_address import client_address
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rest_framework import serializers
 
-from tenants.api.fields import Flag, Text, Whole
 from tenants.models import Plan, Tenant
+from tenants.rest.fields import Flag, Text, Whole
 
 if TYPE_CHECKING:
     _Serializer = serializers.Serializer[Any]

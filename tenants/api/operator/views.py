@@ -11,8 +11,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from tenants.api.body import read, read_nothing
-from tenants.api.operator.access import OperatorEndpoint
+from tenants.api.operator.operator_endpoint import OperatorEndpoint
 from tenants.api.operator.serializers import (
     DeletionSerializer,
     ErasureRequestSerializer,
@@ -24,14 +23,15 @@ from tenants.api.operator.serializers import (
     TenantSerializer,
     TenantsSerializer,
 )
-from tenants.api.problem import CONTENT_TYPE, Problem, not_found
-from tenants.lifecycle import status
+from tenants.errors import LifecycleError, NotConfirmed, StillBusy
 from tenants.lifecycle.delete import delete, preview
 from tenants.lifecycle.erase import erase
-from tenants.lifecycle.errors import LifecycleError, NotConfirmed, StillBusy
 from tenants.lifecycle.export import exports_of
 from tenants.models import Tenant
-from tenants.tasks import export_tenant, send
+from tenants.rest.body import read, read_nothing
+from tenants.rest.problem import CONTENT_TYPE, Problem, not_found
+from tenants.services import tenants
+from tenants.task_queue import send
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class TenantsView(OperatorEndpoint):
     def post(self, request: Request) -> HttpResponse:
         given = read(MakeSerializer, request)
         with _translated():
-            made = status.make(given["slug"], given["name"], weight=given["weight"])
+            made = tenants.make(given["slug"], given["name"], weight=given["weight"])
         return _answer(made, 201)
 
 
@@ -120,7 +120,7 @@ class TenantView(OperatorEndpoint):
     def patch(self, request: Request, slug: str) -> HttpResponse:
         tenant, given = _tenant(slug), read(LimitSerializer, request)
         with _translated():
-            return _answer(status.limit(tenant, **given))
+            return _answer(tenants.limit(tenant, **given))
 
     @extend_schema(
         operation_id="delete_tenant",
@@ -165,7 +165,7 @@ class SuspendView(OperatorEndpoint):
         read_nothing(request)
         tenant = _tenant(slug)
         with _translated():
-            status.suspend(tenant)
+            tenants.suspend(tenant)
         return _answer(tenant)
 
 
@@ -180,7 +180,7 @@ class ResumeView(OperatorEndpoint):
         read_nothing(request)
         tenant = _tenant(slug)
         with _translated():
-            status.resume(tenant)
+            tenants.resume(tenant)
         return _answer(tenant)
 
 
@@ -202,7 +202,7 @@ class ExportsView(OperatorEndpoint):
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
         read_nothing(request)
-        send(export_tenant, _tenant(slug).pk)
+        send("tenants.tasks.export_tenant", _tenant(slug).pk)
         return JsonResponse({"queued": True}, status=202)
 
 

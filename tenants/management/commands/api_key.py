@@ -7,13 +7,13 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from tenants import keys, rights
-from tenants.api import exact_json
+from tenants import exact_json, rights
 from tenants.audit.command import ChangingCommand
 from tenants.management.commands.create_key import moment
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.models.key import TOKEN_SECONDS
 from tenants.rights import Rights, RightsRefused
+from tenants.services import keys
 from tenants.tokens.issue import NotIssued, issue
 
 

@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 
 from tenants.audit import record_once
 from tenants.audit.command import ChangingCommand
-from tenants.keys import create_key
 from tenants.models import DEFAULT_SCOPES, Scope, Tenant
+from tenants.services.keys import create_key
 
 
 def moment(text: str) -> datetime:

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from tenants.audit.command import ChangingCommand
 from tenants.models import LIMITS, Plan, Tenant
-from tenants.plans import services
 from tenants.plans.allowance import Limits, look_up, used
+from tenants.services import plans
 
 
 class Command(ChangingCommand):
@@ -62,7 +62,7 @@ class Command(ChangingCommand):
             if options[name] is not None
         }
         try:
-            plan = services.make_plan(options["name"], limits)
+            plan = plans.make_plan(options["name"], limits)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
         self.stdout.write(f"{plan.name}: {_words(Limits.of(plan))}")
@@ -70,7 +70,7 @@ class Command(ChangingCommand):
     def _give(self, options: dict[str, Any]) -> None:
         tenant = _tenant(options["tenant"])
         plan = _plan(options["name"]) if options["name"] else None
-        services.give_plan(tenant, plan)
+        plans.give_plan(tenant, plan)
         self.stdout.write(f"{tenant.slug}: {plan.name if plan else 'no plan'}")
 
     def _show(self, options: dict[str, Any]) -> None:

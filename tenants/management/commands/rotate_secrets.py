@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.management.base import CommandError
 
 from tenants.audit.command import ChangingCommand
-from tenants.rotation import UNKNOWN, in_use, key_id, rotate
+from tenants.services.reencryption import UNKNOWN, in_use, key_id, rotate
 
 
 class Command(ChangingCommand):

@@ -8,8 +8,8 @@ from django.core.management.base import CommandError
 
 from tenants.audit.command import ChangingCommand
 from tenants.models import Warehouse
-from tenants.services import rotate_warehouse_password
-from tenants.warehouse import rotation
+from tenants.provisioning import password
+from tenants.services.warehouses import rotate_warehouse_password
 from tenants.warehouse.errors import WarehouseError
 
 
@@ -30,9 +30,9 @@ class Command(ChangingCommand):
             else:
                 failed += 1
         if begun:
-            time.sleep(rotation.OVERLAP.total_seconds())
+            time.sleep(password.OVERLAP.total_seconds())
         for warehouse in begun:
-            if self._did(warehouse, rotation.finish):
+            if self._did(warehouse, password.finish):
                 self.stdout.write(f"{warehouse}: its user has a new password.")
             else:
                 failed += 1

@@ -10,10 +10,12 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from tenants.audit.command import ChangingCommand
-from tenants.lifecycle import delete, erase, export, status
-from tenants.lifecycle.errors import LifecycleError
+from tenants.errors import LifecycleError
+from tenants.lifecycle import delete, erase, export
 from tenants.management import reports
 from tenants.models import Tenant
+from tenants.selectors.tenants import find
+from tenants.services import tenants
 from tenants.warehouse.errors import WarehouseError
 
 
@@ -57,28 +59,28 @@ class Command(ChangingCommand):
 
     def _make(self, options: dict[str, Any]) -> None:
         weight = 1 if options["weight"] is None else options["weight"]
-        made = status.make(options["slug"], options["name"] or "", weight=weight)
+        made = tenants.make(options["slug"], options["name"] or "", weight=weight)
         if options["plan"]:
-            status.limit(made, plan=options["plan"])
+            tenants.limit(made, plan=options["plan"])
         self.stdout.write(f"{made.slug} is made; its warehouse follows within seconds.")
 
     def _limit(self, options: dict[str, Any]) -> None:
-        tenant = status.find(options["slug"])
-        status.limit(tenant, weight=options["weight"], name=options["name"], plan=options["plan"])
+        tenant = find(options["slug"])
+        tenants.limit(tenant, weight=options["weight"], name=options["name"], plan=options["plan"])
         plan = tenant.plan.name if tenant.plan else "no plan"
         self.stdout.write(f"{tenant.slug}: {plan}, weight {tenant.weight}, {tenant.name!r}.")
 
     def _suspend(self, options: dict[str, Any]) -> None:
-        changed = status.suspend(status.find(options["slug"]))
+        changed = tenants.suspend(find(options["slug"]))
         words = "is suspended: its ingestion pauses within seconds, its callers get 403"
         self._told(options, words if changed else "was suspended already")
 
     def _resume(self, options: dict[str, Any]) -> None:
-        changed = status.resume(status.find(options["slug"]))
+        changed = tenants.resume(find(options["slug"]))
         self._told(options, "goes on where it was" if changed else "was active already")
 
     def _export(self, options: dict[str, Any]) -> None:
-        folder, manifest = export.export(status.find(options["slug"]), options["to"])
+        folder, manifest = export.export(find(options["slug"]), options["to"])
         if options["json"]:
             self.stdout.write(json.dumps({"folder": str(folder), **asdict(manifest)}, indent=2))
             return
@@ -87,7 +89,7 @@ class Command(ChangingCommand):
 
     def _erase(self, options: dict[str, Any]) -> None:
         report = erase.erase(
-            status.find(options["slug"]),
+            find(options["slug"]),
             options["column"],
             options["value"],
             table=options["table"],

@@ -14,8 +14,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from tenants.models import Tenant
-from tenants.usage import report
-from tenants.usage.report import Line
+from tenants.selectors import usage
+from tenants.selectors.usage import Line
 
 
 class Command(BaseCommand):
@@ -43,12 +43,12 @@ class Command(BaseCommand):
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
-            first, last = report.span(options["first"], options["last"], timezone.now())
+            first, last = usage.span(options["first"], options["last"], timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from None
-        found = report.lines(first, last, self._tenant(options["tenant"]))
+        found = usage.lines(first, last, self._tenant(options["tenant"]))
         if options["csv"]:
-            self.stdout.write(report.as_csv(found), ending="")
+            self.stdout.write(usage.as_csv(found), ending="")
         elif options["json"]:
             told = [{"tenant": one.tenant, **one.as_dict()} for one in found]
             self.stdout.write(json.dumps(told, indent=2))
@@ -68,9 +68,9 @@ class Command(BaseCommand):
 
 def _table(found: list[Line]) -> Table:
     table = Table("Day", "Tenant", "Key", box=None, header_style="bold", pad_edge=False)
-    for name in report.FIELDS:
+    for name in usage.FIELDS:
         table.add_column(name.replace("_", " ").capitalize(), justify="right")
     for one in found:
-        figures = (f"{getattr(one.figures, name):,}" for name in report.FIELDS)
+        figures = (f"{getattr(one.figures, name):,}" for name in usage.FIELDS)
         table.add_row(str(one.day), one.tenant, escape(one.key_name or one.key or "–"), *figures)
     return table

@@ -9,7 +9,7 @@ import pytest
 
 from analytics_api.engine import Account, Call, ask
 from analytics_api.parameters import Misfit, TypeRefused, bind, load, parse, values
-from tenants.api import exact_json
+from tenants import exact_json
 from tenants.models import Tenant
 from tests.ingestion.ddl import cases
 

@@ -21,9 +21,9 @@ from ingestion.api.body import decoded
 from ingestion.consume.loop import Slice
 from ingestion.models import EventsReceipt, Source, SpooledEvents, StreamPartition, Table
 from ingestion.services import events as spool
-from tenants.api.problem import Problem
-from tenants.keys import create_key
 from tenants.models import Tenant
+from tenants.rest.problem import Problem
+from tenants.services.keys import create_key
 from tenants.warehouse import client as warehouse
 from tenants.warehouse.errors import WarehouseUnreachable
 

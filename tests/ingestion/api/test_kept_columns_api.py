@@ -17,9 +17,9 @@ from analytics_api.services import publish
 from ingestion import provision
 from ingestion.models import Column, Table
 from ingestion.services import kept_columns
-from tenants.keys import create_key
 from tenants.models import AuditEntry, Tenant
 from tenants.rights import Rights
+from tenants.services.keys import create_key
 from tenants.warehouse import client as warehouse
 from tenants.warehouse.errors import WarehouseUnreachable
 from tests.ingestion.test_kept_columns import COLUMNS, leave_out, names_of, pass_time

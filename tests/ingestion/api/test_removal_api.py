@@ -18,9 +18,9 @@ from ingestion.leases import lease
 from ingestion.models import Connection, Source, StreamPartition, Table
 from ingestion.services import holding, removal
 from ingestion.services.events import accept
-from tenants.keys import create_key
 from tenants.models import AuditEntry, Tenant
 from tenants.rights import Rights
+from tenants.services.keys import create_key
 from tenants.warehouse import client as warehouse
 from tenants.warehouse.errors import WarehouseUnreachable
 from tests.ingestion.running import consume, misfits, numbers

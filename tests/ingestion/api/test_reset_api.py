@@ -16,7 +16,7 @@ from django.urls import reverse
 
 from ingestion.consume.loop import Slice
 from ingestion.models import Source, StreamPartition, Table
-from tenants.keys import create_key
+from tenants.services.keys import create_key
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from ingestion.consume.loop import Slice
 from ingestion.models import Source, Table
 from ingestion.monitoring.source_status import source_status
 from ingestion.services import removal, sources
-from tenants.keys import create_key
 from tenants.models import Tenant
+from tenants.services.keys import create_key
 from tenants.warehouse import client as warehouse
 
 ADDRESSES = [

@@ -11,7 +11,7 @@ from ingestion.models import Source, Table
 from ingestion.monitoring.source_status import source_status
 from tenants.models import IngestionHold, Usage
 from tenants.plans import holds
-from tenants.plans.services import give_plan, make_plan
+from tenants.services.plans import give_plan, make_plan
 from tenants.warehouse import client
 
 

@@ -22,7 +22,7 @@ from ingestion.models import Batch, BatchState, Connection, Source, StreamPartit
 from ingestion.monitoring import source_errors
 from ingestion.monitoring.source_status import source_status
 from tenants.models import Tenant
-from tenants.services import create_warehouse
+from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 from tests.ingestion.running import consume_until
 

@@ -16,7 +16,7 @@ from ingestion.leases import lease, rebalance, yielding
 from ingestion.models import Connection, Source, StreamPartition, Table
 from ingestion.tasks import consume as tasks
 from tenants.models import Tenant
-from tenants.services import create_warehouse
+from tenants.services.warehouses import create_warehouse
 from tests.ingestion.running import balance, consume, consume_until, numbers
 
 HERE, THERE, ELSEWHERE = "here:1:aa", "there:1:bb", "elsewhere:1:cc"

@@ -19,7 +19,7 @@ from ingestion.connectors.chunk import chunk
 from ingestion.consume.loop import Slice
 from ingestion.models import Batch, Source, Table
 from ingestion.monitoring.source_status import source_status
-from tenants.keys import create_key
+from tenants.services.keys import create_key
 
 
 def counted(source: Source) -> int:

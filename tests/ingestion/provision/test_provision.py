@@ -15,7 +15,7 @@ from ingestion.provision import existing, provision_table, spec_of
 from ingestion.services import tables
 from ingestion.tasks.provision import reconcile
 from tenants.models import ProvisionState, Tenant
-from tenants.services import create_warehouse
+from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 
 COLUMNS = [{"name": "n", "type": "UInt8"}]

@@ -20,12 +20,12 @@ from django.utils import timezone
 
 from analytics_api.models import SavedQuery
 from ingestion.models import Connection, Source, Table
-from tenants import keys
 from tenants.audit import Actor, acting, record
 from tenants.audit.command import ChangingCommand
 from tenants.audit.retention import prune
 from tenants.formulas import neutral
 from tenants.models import AppendOnly, AuditEntry, Scope, Tenant
+from tenants.services import keys
 
 SECRET = "hunter2-very-secret"
 

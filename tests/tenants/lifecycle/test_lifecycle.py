@@ -23,11 +23,11 @@ from ingestion.models import Connection, Source, SpooledEvents, StreamPartition,
 from ingestion.services import sources
 from ingestion.services.events import accept
 from ingestion.tasks.consume import connections_with_work
-from tenants import keys
-from tenants.api import authentication
-from tenants.lifecycle import delete, erase, export, status
-from tenants.lifecycle.errors import LifecycleError, NotConfirmed, Refused
+from tenants.errors import LifecycleError, NotConfirmed, Refused
+from tenants.lifecycle import delete, erase, export
 from tenants.models import APIKey, Membership, Tenant, TenantStatus, Warehouse
+from tenants.rest import authentication
+from tenants.services import keys, tenants
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
@@ -71,8 +71,8 @@ def test_a_suspended_tenant_is_not_consumed_and_its_callers_get_403(
     headers = {"Authorization": f"Bearer {key}"}
     accept(source, [b'{"user": {"id": "eve"}, "n": 9}'])
     assert None in connections_with_work()
-    assert status.suspend(tenant) is True
-    assert status.suspend(tenant) is False
+    assert tenants.suspend(tenant) is True
+    assert tenants.suspend(tenant) is False
     authentication.forget()
     assert None not in connections_with_work()
     Slice(None, seconds=0.3).run()
@@ -94,15 +94,15 @@ def test_a_slice_under_way_lets_go_of_a_suspended_tenant(
     taken = lease.take(None, "me:1:x", 10)
     assert taken
     assert lease.renew("me:1:x", [one.partition_id for one in taken])
-    status.suspend(source.tenant)
+    tenants.suspend(source.tenant)
     assert lease.renew("me:1:x", [one.partition_id for one in taken]) == set()
 
 
 def test_resuming_restores_what_ran_and_leaves_paused_what_was_paused(source: Source) -> None:
     other = Source.objects.create(tenant=source.tenant, name="other", table=source.table)
     sources.pause(other)
-    status.suspend(source.tenant)
-    assert status.resume(source.tenant) is True
+    tenants.suspend(source.tenant)
+    assert tenants.resume(source.tenant) is True
     assert set(Source.objects.values_list("name", "active")) == {("events", True), ("other", False)}
     accept(source, [b'{"user": {"id": "eve"}, "n": 9}'])
     Slice(None, seconds=1.0).run()
@@ -324,7 +324,7 @@ def test_a_deletion_that_stopped_in_the_middle_is_finished_by_the_next(
     assert tenant.status == TenantStatus.DELETING
     assert connections_with_work() == []
     with pytest.raises(LifecycleError, match="being deleted"):
-        status.resume(tenant)
+        tenants.resume(tenant)
     tenant.warehouse.request()
     provision_warehouse(tenant.warehouse.pk)
     assert not client.rows(f"SELECT 1 FROM system.databases WHERE name = '{database}'")

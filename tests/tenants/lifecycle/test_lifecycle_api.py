@@ -12,9 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from ingestion.models import Source
-from tenants import keys
-from tenants.lifecycle.operators import create_operator_key, find_operator_key, revoke_operator_key
 from tenants.models import OperatorKey, Scope, Tenant
+from tenants.selectors.operator_keys import find_operator_key
+from tenants.services import keys
+from tenants.services.operator_keys import create_operator_key, revoke_operator_key
 
 ADDRESSES = [
     ("get", "/api/v1/tenants"),

@@ -13,16 +13,16 @@ from django.utils import timezone
 from analytics_api.models import SavedQuery
 from analytics_api.services import publish
 from ingestion.models import Source, Table
-from tenants.api import authentication
-from tenants.keys import create_key
 from tenants.models import LIMITS, Plan, Scope, Tenant, Usage
 from tenants.plans import line
 from tenants.plans.allowance import Limits, allowance, forget
-from tenants.plans.services import give_plan, make_plan
+from tenants.provisioning.warehouse import provision
+from tenants.rest import authentication
+from tenants.services.keys import create_key
+from tenants.services.plans import give_plan, make_plan
 from tenants.tasks import reconcile
 from tenants.usage.tally import tally
 from tenants.warehouse import client
-from tenants.warehouse.provision import provision
 
 
 @pytest.fixture(autouse=True)

@@ -28,10 +28,10 @@ from analytics_api.models import SavedQuery
 from analytics_api.services import publish
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
-from tenants.keys import create_key
+from tenants.services.keys import create_key
 from tenants.models import Tenant
-from tenants.services import create_warehouse
-from tenants.warehouse.provision import provision
+from tenants.services.warehouses import create_warehouse
+from tenants.provisioning.warehouse import provision
 keys = {}
 for name in ("hog", "other"):
     tenant = Tenant.objects.create(slug=name, name=name)

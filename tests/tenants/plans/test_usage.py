@@ -16,7 +16,7 @@ from ingestion.tasks import reconcile
 from tenants import tasks
 from tenants.models import IngestionHold, Tenant, Usage, UsageFlush
 from tenants.plans import holds
-from tenants.plans.services import give_plan, make_plan
+from tenants.services.plans import give_plan, make_plan
 from tenants.usage import storage, tally
 from tenants.usage.tally import Tally
 from tenants.warehouse import client

@@ -13,7 +13,7 @@ import urllib3
 pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(240)]
 
 _MAKE = """
-from tenants.keys import create_key
+from tenants.services.keys import create_key
 from tenants.models import Tenant
 print(create_key(Tenant.objects.create(slug="acme", name="Acme"), "k")[1])
 """

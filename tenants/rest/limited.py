@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from tenants.api.problem import Problem
 from tenants.plans.admission import OverLimit
 from tenants.plans.threads import Busy
+from tenants.rest.problem import Problem
 
 #: Seconds after which a caller should try again whose other calls hold all that it may hold.
 BUSY_AGAIN = 1

@@ -11,8 +11,8 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from tenants.api.body import check_arguments
-from tenants.lifecycle.operators import find_operator_key
+from tenants.rest.body import check_arguments
+from tenants.selectors.operator_keys import find_operator_key
 
 _RENDERER = JSONRenderer()
 

@@ -12,9 +12,9 @@ from django.db import connection
 from django.test import override_settings
 
 from ingestion.models import Connection
-from tenants import rotation
 from tenants.crypto import EncryptedTextField
 from tenants.models import Tenant, Warehouse
+from tenants.services import reencryption
 
 OLD, NEW = Fernet.generate_key().decode(), Fernet.generate_key().decode()
 
@@ -39,8 +39,8 @@ def keys(*given: str) -> Any:
 
 def used() -> dict[str, int]:
     return {
-        key: sum(counts[key] for counts in rotation.in_use().values())
-        for key in (rotation.key_id(OLD), rotation.key_id(NEW), rotation.UNKNOWN)
+        key: sum(counts[key] for counts in reencryption.in_use().values())
+        for key in (reencryption.key_id(OLD), reencryption.key_id(NEW), reencryption.UNKNOWN)
     }
 
 
@@ -50,7 +50,7 @@ def test_after_a_rotation_the_old_key_can_be_dropped(
     with keys(NEW, OLD):
         assert list(used().values()) == [5, 0, 0]
         call_command("rotate_secrets", "--check")
-        assert f"key 2 ({rotation.key_id(OLD)}): 5 secrets" in capsys.readouterr().out
+        assert f"key 2 ({reencryption.key_id(OLD)}): 5 secrets" in capsys.readouterr().out
         call_command("rotate_secrets")
         assert list(used().values()) == [0, 5, 0]
         call_command("rotate_secrets")
@@ -67,9 +67,9 @@ def test_after_a_rotation_the_old_key_can_be_dropped(
 def test_one_that_stopped_in_the_middle_is_finished_by_the_next(
     stored: list[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rotation, "BATCH", 2)
+    monkeypatch.setattr(reencryption, "BATCH", 2)
     seen = []
-    real = rotation.decrypt
+    real = reencryption.decrypt
 
     def dies(token: str) -> str:
         seen.append(token)
@@ -79,26 +79,26 @@ def test_one_that_stopped_in_the_middle_is_finished_by_the_next(
 
     with keys(NEW, OLD):
         with monkeypatch.context() as patched:
-            patched.setattr(rotation, "decrypt", dies)
+            patched.setattr(reencryption, "decrypt", dies)
             with pytest.raises(KeyboardInterrupt):
-                rotation.rotate()
+                reencryption.rotate()
         assert list(used().values()) == [3, 2, 0]
-        rotation.rotate()
+        reencryption.rotate()
         assert list(used().values()) == [0, 5, 0]
 
 
 def test_a_secret_stored_meanwhile_is_not_overwritten(
     stored: list[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = rotation.decrypt
+    real = reencryption.decrypt
 
     def changes(token: str) -> str:
         Connection.objects.filter(name="c3").update(password="newer")
         return real(token)
 
     with keys(NEW, OLD):
-        monkeypatch.setattr(rotation, "decrypt", changes)
-        rotation.rotate()
+        monkeypatch.setattr(reencryption, "decrypt", changes)
+        reencryption.rotate()
         assert Connection.objects.get(name="c3").password == "newer"
 
 
@@ -108,20 +108,20 @@ def test_what_no_key_opens_is_told_and_left(stored: list[Connection]) -> None:
             with pytest.raises(CommandError, match="5 secrets"):
                 call_command("rotate_secrets", *arguments)
     with keys(NEW, OLD):
-        rotation.rotate()
+        reencryption.rotate()
         assert list(used().values()) == [0, 5, 0]
 
 
 def test_every_encrypted_field_is_found_and_encrypted_in_the_database(
     stored: list[Connection],
 ) -> None:
-    found = {f"{model._meta.label}.{name}" for model, name in rotation.fields()}
+    found = {f"{model._meta.label}.{name}" for model, name in reencryption.fields()}
     assert found >= {
         "tenants.Warehouse.password",
         "ingestion.Connection.password",
         "ingestion.Connection.client_key",
     }
-    for model, name in rotation.fields():
+    for model, name in reencryption.fields():
         assert isinstance(model._meta.get_field(name), EncryptedTextField)
     with connection.cursor() as cursor:
         cursor.execute("SELECT password FROM ingestion_connection WHERE password <> ''")

@@ -12,8 +12,8 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from tenants.api import exact_json
-from tenants.api.problem import Problem
+from tenants import exact_json
+from tenants.rest.problem import Problem
 
 #: Characters of a sender's own words that an answer repeats.
 _SHOWN = 60

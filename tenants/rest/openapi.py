@@ -11,7 +11,7 @@ from drf_spectacular.extensions import (
 class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the OpenAPI description tells of API keys. To be imported is enough."""
 
-    target_class = "tenants.api.authentication.APIKeyAuthentication"
+    target_class = "tenants.rest.authentication.APIKeyAuthentication"
     name = "API key"
 
     def get_security_definition(self, auto_schema: object) -> dict[str, str]:

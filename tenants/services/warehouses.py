@@ -1,14 +1,15 @@
-"""What can be done with tenants. Views, admin and commands call these, and decide nothing."""
+"""Asking for a tenant's warehouse, and for a new password of it."""
 
 from __future__ import annotations
 
 import secrets
 
-from django.contrib.auth.models import User
 from django.db import transaction
 
-from tenants import tasks
+from tenants.audit import record_once
 from tenants.models import Tenant, Warehouse
+from tenants.provisioning import password
+from tenants.task_queue import send
 
 
 def create_warehouse(tenant: Tenant) -> Warehouse:
@@ -22,15 +23,15 @@ def create_warehouse(tenant: Tenant) -> Warehouse:
                 "password": secrets.token_urlsafe(32),
             },
         )
-        transaction.on_commit(lambda: tasks.send(tasks.provision_warehouse, warehouse.pk))
+        transaction.on_commit(lambda: send("tenants.tasks.provision_warehouse", warehouse.pk))
     return warehouse
 
 
 def retry_warehouse(warehouse: Warehouse) -> None:
-    """Ask again, at once, for a warehouse that failed."""
+    """Ask again, at once, for a warehouse that failed, or that is to have other limits."""
     with transaction.atomic():
         warehouse.request()
-        transaction.on_commit(lambda: tasks.send(tasks.provision_warehouse, warehouse.pk))
+        transaction.on_commit(lambda: send("tenants.tasks.provision_warehouse", warehouse.pk))
 
 
 def rotate_warehouse_password(warehouse: Warehouse) -> None:
@@ -38,16 +39,6 @@ def rotate_warehouse_password(warehouse: Warehouse) -> None:
 
     Raises WarehouseError, and then the password is as it was.
     """
-    from tenants.audit import record_once
-    from tenants.warehouse import rotation
-
     with transaction.atomic():
-        rotation.begin(warehouse)
+        password.begin(warehouse)
         record_once("warehouse.rotate", warehouse, tenant=warehouse.tenant)
-
-
-def let_in(member: User) -> None:
-    """Let a member log in to the admin, where their role says what they see."""
-    if not member.is_staff:
-        member.is_staff = True
-        member.save(update_fields=["is_staff"])

@@ -9,10 +9,10 @@ from rest_framework.exceptions import AuthenticationFailed, NotAuthenticated
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from tenants import keys
-from tenants.api.address import client_address
-from tenants.api.caller import MEMORY_SECONDS, Caller, find, forget, is_remembered
-from tenants.api.problem import Problem
+from tenants import key_format
+from tenants.client_address import client_address
+from tenants.rest.problem import Problem
+from tenants.selectors.callers import MEMORY_SECONDS, Caller, find, forget, is_remembered
 from tenants.tokens import verify
 
 if TYPE_CHECKING:  # rest_framework.views reads the settings, which name this module
@@ -47,8 +47,8 @@ def _caller(text: str) -> Caller:
             return verify.find(text)
         except verify.TokenRefused as error:
             raise AuthenticationFailed(error.message, error.code) from None
-    sha256 = keys.digest(text)
-    is_key = is_remembered(sha256) or keys.parse(text) is not None
+    sha256 = key_format.digest(text)
+    is_key = is_remembered(sha256) or key_format.parse(text) is not None
     caller = find(sha256) if is_key else None
     if caller is None:
         msg = "This API key is not valid. It may be mistyped, revoked or expired."

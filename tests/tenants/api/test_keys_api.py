@@ -14,11 +14,12 @@ from django.test import Client
 from django.utils import timezone
 
 from millrace.checks import trusted_proxies
-from tenants import keys
-from tenants.api import authentication
-from tenants.api.address import client_address
+from tenants import key_format
+from tenants.client_address import client_address
 from tenants.models import APIKey, AuditEntry, Tenant
+from tenants.rest import authentication
 from tenants.rights import Rights, RightsRefused
+from tenants.services import keys
 
 ALL = ("queries:run", "queries:sql", "events:write", "manage")
 
@@ -331,7 +332,7 @@ def test_commands_make_list_rotate_and_revoke(make: Callable[..., Tenant]) -> No
     assert token.count(".") == 2
     assert prefix in run("list", tenant.slug)[0]
     newer = run("rotate", f"mr_{prefix}", "--overlap=60")[0]
-    assert keys.parse(newer)
+    assert key_format.parse(newer)
     with pytest.raises(CommandError, match="was rotated before"):
         run("rotate", prefix)
     assert "is revoked" in run("revoke", prefix)[0]

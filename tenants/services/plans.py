@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.core.exceptions import ValidationError
 from django.db import transaction
 
-from tenants import tasks
 from tenants.audit import record
 from tenants.models import LIMITS, Plan, Tenant, Warehouse
 from tenants.plans import allowance, holds
+from tenants.services.warehouses import retry_warehouse
 
 
 def make_plan(name: str, limits: dict[str, int | None]) -> Plan:
@@ -56,5 +56,4 @@ def tenant_changed(tenant: Tenant) -> None:
     holds.refresh([tenant.pk])
     with transaction.atomic():
         for warehouse in Warehouse.objects.filter(tenant=tenant.pk):
-            warehouse.request()
-            transaction.on_commit(lambda pk=warehouse.pk: tasks.send(tasks.provision_warehouse, pk))  # type: ignore[misc]
+            retry_warehouse(warehouse)

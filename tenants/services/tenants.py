@@ -6,20 +6,10 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from tenants.audit import record
-from tenants.lifecycle.errors import Refused
+from tenants.errors import Refused
 from tenants.models import Plan, Tenant, TenantStatus
-from tenants.plans.services import give_plan
-from tenants.services import create_warehouse
-
-
-def find(slug: str) -> Tenant:
-    """The tenant of that slug; raises Refused, naming those that there are."""
-    tenant = Tenant.objects.filter(slug=slug).first()
-    if tenant is None:
-        known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
-        msg = f"There is no tenant {slug!r}. Tenants: {known}."
-        raise Refused(msg)
-    return tenant
+from tenants.services.plans import give_plan
+from tenants.services.warehouses import create_warehouse
 
 
 def make(slug: str, name: str = "", *, weight: int = 1) -> Tenant:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tenants.api.problem import CONTENT_TYPE
+from tenants.rest.problem import CONTENT_TYPE
 
 _PROBLEM = {
     "type": "object",

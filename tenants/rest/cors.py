@@ -1,7 +1,7 @@
 """Cross-origin calls (https://fetch.spec.whatwg.org/#http-cors-protocol) of the API.
 
 Whoever calls the API shows a key or a token, and no cookie counts; so a page of any origin may try.
-Which origins a key is good for is its own affair, see ``tenants.api.authentication``.
+Which origins a key is good for is its own affair, see ``tenants.rest.authentication``.
 """
 
 from __future__ import annotations

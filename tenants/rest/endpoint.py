@@ -13,14 +13,14 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from tenants.api import description as _scheme  # noqa: F401 - registers itself
-from tenants.api.authentication import APIKeyAuthentication, Caller, HasScope
-from tenants.api.body import check_arguments
-from tenants.api.limited import busy, refused
-from tenants.api.problem import Problem, not_found
 from tenants.plans.admission import Admission, OverLimit, admit
 from tenants.plans.allowance import Allowance, allowance
 from tenants.plans.threads import Busy, Place, threads
+from tenants.rest import openapi as _scheme  # noqa: F401 - registers itself
+from tenants.rest.authentication import APIKeyAuthentication, Caller, HasScope
+from tenants.rest.body import check_arguments
+from tenants.rest.limited import busy, refused
+from tenants.rest.problem import Problem, not_found
 from tenants.usage import tally
 
 _RENDERER = JSONRenderer()

@@ -19,9 +19,9 @@ from django.db.models import F
 from django.utils import timezone
 
 from tenants.models import ProvisionState, Warehouse
+from tenants.provisioning.warehouse import provision
 from tenants.warehouse import client, statements
 from tenants.warehouse.errors import StatementFailed, WarehouseError
-from tenants.warehouse.provision import provision
 
 #: How long both passwords are good; processes remember one for half a second.
 OVERLAP = timedelta(seconds=5)

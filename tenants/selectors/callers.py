@@ -8,8 +8,8 @@ from typing import Any
 from django.db.models import Q
 from django.utils import timezone
 
-from tenants.api.recent import Recent
 from tenants.models import APIKey, TenantStatus
+from tenants.recent import Recent
 from tenants.rights import Network, network
 
 #: A revoked key is refused, and a suspended tenant noticed, after this many seconds at the latest.

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import ast
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from kombu.exceptions import OperationalError
+
+import ingestion.tasks  # noqa: F401 - registers its tasks
+import tenants.tasks  # noqa: F401 - registers its tasks
+from millrace.celery import app
+from tenants import task_queue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _sent() -> Iterator[str]:
+    """The names of tasks that services and views ask for."""
+    for folder in ("tenants", "ingestion", "analytics_api"):
+        for path in (ROOT / folder).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "send":
+                    match node.args[0]:
+                        case ast.Constant(value=str(name)):
+                            yield name
+
+
+def test_each_task_that_is_asked_for_by_name_exists() -> None:
+    names = set(_sent())
+    assert {"tenants.tasks.provision_warehouse", "tenants.tasks.export_tenant"} <= names
+    assert names <= set(app.tasks)
+
+
+def test_a_task_is_queued_with_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    queued = []
+
+    def queue(*arguments: object, **options: object) -> None:
+        queued.append((arguments, options))
+
+    task = app.tasks["tenants.tasks.provision_warehouse"]
+    monkeypatch.setattr(task, "apply_async", queue)
+    task_queue.send(task.name, 7)
+    assert queued == [(((7,), {}), {"retry": False})]
+
+
+def test_a_task_that_this_process_has_not_loaded_is_queued_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    queued = []
+
+    def queue(name: str, arguments: object, *_: object, **options: object) -> None:
+        queued.append((name, arguments, options))
+
+    monkeypatch.setattr(app, "send_task", queue)
+    task_queue.send("a.task.of.the.workers", 7)
+    assert queued == [("a.task.of.the.workers", (7,), {"retry": False})]
+
+
+def test_a_broker_that_is_down_is_noted_and_not_raised(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def down(*_: object, **__: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(app.tasks["tenants.tasks.provision_warehouse"], "apply_async", down)
+    with caplog.at_level(logging.WARNING):
+        task_queue.send("tenants.tasks.provision_warehouse", 7)
+    assert "waits for the reconciler" in caplog.text
