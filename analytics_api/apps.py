@@ -8,8 +8,8 @@ class AnalyticsAPIConfig(AppConfig):
     verbose_name = "Analytics API"
 
     def ready(self) -> None:
-        from analytics_api.filters import Checker
         from analytics_api.readers import readers
+        from analytics_api.row_filters import Checker
         from tenants import filters
         from tenants.lifecycle import registry
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from analytics_api import guard, identifiers
 from analytics_api.guard import QueryRefused
-from analytics_api.guard.engine import Ask
+from analytics_api.guard.clickhouse_parser import Ask
 from analytics_api.guarded import readable_tables
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from tenants.models import Tenant

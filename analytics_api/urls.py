@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from analytics_api.api import QueriesView, QueryView
-from analytics_api.description import DescriptionPage, DescriptionView
-from analytics_api.sql import SQLView
+from analytics_api.api.openapi import DescriptionPage, DescriptionView
+from analytics_api.api.queries import QueriesView, QueryView
+from analytics_api.api.sql import SQLView
 from tenants.rest.endpoint import Nowhere
 
 #: Below ``/api/v1/``, and the first to be looked at there.

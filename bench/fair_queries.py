@@ -49,7 +49,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 def _hog(installation: Installation) -> str:
     """A tenant whose query is slow; its key."""
     from analytics_api.models import SavedQuery
-    from analytics_api.services import publish
+    from analytics_api.services.saved_queries import publish
     from tenants.services.keys import create_key
 
     tenant = installation.make_tenant("slow")

@@ -154,7 +154,7 @@ class Installation:
     def publish(self, name: str, table: str) -> None:
         """Publish a small query over ``table`` as an endpoint."""
         from analytics_api.models import SavedQuery
-        from analytics_api.services import publish
+        from analytics_api.services.saved_queries import publish
 
         publish(
             SavedQuery.objects.create(tenant=self.tenant, name=name, sql=QUERY.format(table=table))

@@ -9,10 +9,11 @@ from django.shortcuts import redirect
 from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from analytics_api import services
 from analytics_api.admin import curl
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
+from analytics_api.selectors import drafts
+from analytics_api.services import saved_queries
 from tenants.admin import display
 from tenants.admin.base import ActRefused, Admin, Button, Question, WholeForm
 from tenants.admin.typed import TabularInline
@@ -43,7 +44,7 @@ class SavedQueryForm(WholeForm):
         if not has_both or tenant is None or _THEN_PUBLISH not in self.data:
             return found
         try:
-            services.check_query(tenant, found["sql"], found["parameters"])
+            saved_queries.check_query(tenant, found["sql"], found["parameters"])
         except QueryRefused as error:
             is_about_values = error.code in ("parameter", "example")
             self.add_error("parameters" if is_about_values else "sql", str(error))
@@ -59,7 +60,7 @@ def _address(query: SavedQuery) -> str:
 def _refusal(query: SavedQuery) -> str:
     """Why it can't be published, '' where it can."""
     try:
-        services.check_query(query.tenant, query.sql, query.parameters)
+        saved_queries.check_query(query.tenant, query.sql, query.parameters)
     except QueryRefused as error:
         return f"It can't be published yet. {error}"
     except WarehouseError as error:
@@ -98,17 +99,17 @@ def _ask_discard(query: SavedQuery) -> Question:
 
 
 def _unpublish(query: SavedQuery) -> str:
-    services.unpublish(query)
+    saved_queries.unpublish(query)
     return f"{query} is no endpoint any more. Its draft and its versions stay."
 
 
 def _discard(query: SavedQuery) -> str:
-    services.discard_draft(query)
+    saved_queries.discard_draft(query)
     return f"{query} is as its published version is."
 
 
 def _has_draft_beside_version(query: SavedQuery) -> bool:
-    return query.is_published and services.has_draft(query)
+    return query.is_published and drafts.has_draft(query)
 
 
 class PublishedFilter(admin.SimpleListFilter):
@@ -147,7 +148,7 @@ class SavedQueryAdmin(Admin):
     fixed_fields = ("tenant", "name")
     inlines = (VersionInline,)
     buttons = (
-        Button("publish", "Publish", "publish", shown=services.has_draft, ask=_ask_publish),
+        Button("publish", "Publish", "publish", shown=drafts.has_draft, ask=_ask_publish),
         Button(
             *("discard", "Discard the draft", "undo", _discard, _has_draft_beside_version),
             ask=_ask_discard,
@@ -196,7 +197,7 @@ class SavedQueryAdmin(Admin):
         """Where to go once it is saved, if not where Django would; says what was saved."""
         if _THEN_PUBLISH in request.POST:
             return redirect("admin:analytics_api_savedquery_act", obj.pk, "publish")
-        if not services.has_draft(obj):
+        if not drafts.has_draft(obj):
             return None
         answers = f"Version {obj.published.number} answers as before" if obj.published else ""
         told = f"Saved as a draft. {answers or 'It is no endpoint'} until you publish it."
@@ -210,7 +211,7 @@ class SavedQueryAdmin(Admin):
             return super().act(request, obj, button)
         by: Any = request.user
         try:
-            version = services.publish(obj, by)
+            version = saved_queries.publish(obj, by)
         except (QueryRefused, WarehouseError) as error:
             msg = f"It was not published: {error}"
             raise ActRefused(msg) from error
@@ -225,7 +226,7 @@ class SavedQueryAdmin(Admin):
         hint = f"Below is a draft. Version {number} answers until you publish it."
         return {
             "facts": facts,
-            "hint": hint if services.has_draft(obj) else "",
+            "hint": hint if drafts.has_draft(obj) else "",
             "curl": curl.line(request.build_absolute_uri(_address(obj)), obj.published),
         }
 
@@ -234,7 +235,7 @@ class SavedQueryAdmin(Admin):
         if query.published is None:
             return display.badge("draft", "Draft")
         text = f"Version {query.published.number}"
-        if not services.has_draft(query):
+        if not drafts.has_draft(query):
             return display.badge("published", text)
         return display.badge("warning", f"{text} + draft", "The draft is not what answers.")
 

@@ -2,7 +2,7 @@
 
 A statement passes when its tree, as ClickHouse's own parser reads it, and its tokens name nothing
 but the tenant's tables and what the allow-lists have. What is checked is the statement as
-ClickHouse writes it anew, and that text, to the letter, is what runs (see ``engine``).
+ClickHouse writes it anew, and that text, to the letter, is what runs (see ``clickhouse_parser``).
 
 A server before 26.8 can't write its tree. There the author's own text is checked, with its comments
 blanked out: its tokens, its tree as sqlglot reads it, and what ``EXPLAIN AST`` names. That reader
@@ -18,13 +18,13 @@ from dataclasses import dataclass, field, replace
 
 from analytics_api.guard import (
     calls,
+    clickhouse_parser,
     declared,
-    engine,
     generators,
     lexer,
     places,
-    settings,
-    statement,
+    query_settings,
+    sqlglot_parser,
     tree,
 )
 from analytics_api.guard.declared import Declared
@@ -63,7 +63,7 @@ def text_of(sql: str) -> str:
 
 
 def check(
-    sql: str, *, tables: Collection[str], database: str, ask: engine.Ask | None = None
+    sql: str, *, tables: Collection[str], database: str, ask: clickhouse_parser.Ask | None = None
 ) -> GuardedQuery:
     """Guard one statement of the tenant whose warehouse is ``database`` with these ``tables``.
 
@@ -76,21 +76,23 @@ def check(
     with _refusing_depth():
         if ask is None:
             return _by_sqlglot(sql, tables, database)
-        written = engine.write(sql, ask)
+        written = clickhouse_parser.write(sql, ask)
         if written is not None:
             return _by_engine(sql, written, tables, database, ask)
     return check_as_written(sql, tables=tables, database=database, ask=ask)
 
 
 def check_as_written(
-    sql: str, *, tables: Collection[str], database: str, ask: engine.Ask
+    sql: str, *, tables: Collection[str], database: str, ask: clickhouse_parser.Ask
 ) -> GuardedQuery:
     """The same, where the text that runs must be the author's own; it takes fewer statements."""
     lexer.check_text(sql)
     with _refusing_depth():
         guarded = _by_sqlglot(sql, tables, database)
         samples = {one.name: values.sample(one.type) for one in guarded.parameters}
-        reading = engine.confirm(guarded.sql, samples, ask, tables=tables, database=database)
+        reading = clickhouse_parser.confirm(
+            guarded.sql, samples, ask, tables=tables, database=database
+        )
     # A row filter must hold for every table that either of the two readers sees: what sqlglot takes
     # for a SELECT without a FROM, ClickHouse may take for a column and a table (`SELECT IN t`).
     return replace(
@@ -111,10 +113,10 @@ def _refusing_depth() -> Iterator[None]:
 
 def _by_engine(
     sql: str,
-    written: engine.Written,
+    written: clickhouse_parser.Written,
     tables: Collection[str],
     database: str,
-    ask: engine.Ask,
+    ask: clickhouse_parser.Ask,
 ) -> GuardedQuery:
     asked, written = _without_settings(written, ask)
     written = _without_zeros(written, ask)
@@ -142,25 +144,27 @@ def _by_engine(
 
 
 def _without_settings(
-    written: engine.Written, ask: engine.Ask
-) -> tuple[dict[str, str], engine.Written]:
+    written: clickhouse_parser.Written, ask: clickhouse_parser.Ask
+) -> tuple[dict[str, str], clickhouse_parser.Written]:
     """The statement's SETTINGS, and the statement without: its text is written and read again."""
-    asked, rest = settings.take(written.tree)
+    asked, rest = query_settings.take(written.tree)
     if not asked:
         return {}, written
-    bare = engine.write(settings.without(written.text), ask)
+    bare = clickhouse_parser.write(query_settings.without(written.text), ask)
     if bare is None or bare.tree != rest:
         raise QueryRefused("clause_settings", "SETTINGS may stand at the end of a query alone.")
     return asked, bare
 
 
-def _without_zeros(written: engine.Written, ask: engine.Ask) -> engine.Written:
+def _without_zeros(
+    written: clickhouse_parser.Written, ask: clickhouse_parser.Ask
+) -> clickhouse_parser.Written:
     """The statement by what its user may call: changed, it is written and read again."""
     tokens = list(lexer.written_tokens(written.text))
     text = generators.replaced(written.text, tokens, tree.named(written.tree))
     if text == written.text:
         return written
-    again = engine.write(text, ask)
+    again = clickhouse_parser.write(text, ask)
     if again is None:
         raise QueryRefused("table_function", "zeros can't be used like that. Use numbers.")
     return again
@@ -173,11 +177,11 @@ def _by_sqlglot(sql: str, tables: Collection[str], database: str) -> GuardedQuer
     tokens = list(lexer.tokens(text))
     functions = calls.check(tokens)
     parameters = declared.find(tokens)
-    parsed = statement.parse(text)
-    statement.check_classes(parsed)
+    parsed = sqlglot_parser.parse(text)
+    sqlglot_parser.check_classes(parsed)
     return GuardedQuery(
         sql=text,
-        tables=statement.tables_of(parsed, tables=tables, database=database),
+        tables=sqlglot_parser.tables_of(parsed, tables=tables, database=database),
         functions=functions,
         parameters=parameters,
         has_prewhere=any(token.is_word("PREWHERE") for token in tokens),

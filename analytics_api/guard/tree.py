@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_api.guard import calls, names, types
+from analytics_api.guard import calls, named_types, names
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.verdicts import higher_order
 
@@ -268,7 +268,7 @@ class _Reader:
             calls.check_first(name, _text(arguments[0]) if arguments else None)
         if lower in higher_order() and len(arguments) > 1:
             self._check_handed_on(name, arguments[0], scope)
-        types.check_call(lower, [_text(argument) for argument in arguments])
+        named_types.check_call(lower, [_text(argument) for argument in arguments])
 
     @staticmethod
     def _check_handed_on(function: str, first: Node, scope: _Scope) -> None:
@@ -284,7 +284,7 @@ class _Reader:
             msg = f"The table function {name} is not allowed. These are: {known}."
             raise QueryRefused("table_function", msg)
         if name.lower() == "values" and arguments:
-            types.check(_text(arguments[0]) or "")
+            named_types.check(_text(arguments[0]) or "")
 
     def _check_table(self, node: Node, scope: _Scope) -> None:
         parts = _parts(node)

@@ -17,7 +17,7 @@ from walking.cast import Cast, make, rows_of
 
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery
-from analytics_api.services import check_query, readable_tables
+from analytics_api.services.saved_queries import check_query, readable_tables
 from ingestion.models import Column, Connection, Source, Table
 from tenants.models import APIKey, Membership, Tenant
 from tenants.scoping import ScopedManager

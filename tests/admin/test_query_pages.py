@@ -13,8 +13,9 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from analytics_api import selectors, services
 from analytics_api.models import SavedQuery
+from analytics_api.selectors import drafts, published
+from analytics_api.services import saved_queries
 from ingestion.models import Table
 from tenants.models import Scope, Tenant
 from tenants.services.keys import create_key
@@ -39,7 +40,7 @@ def query(table: Table) -> SavedQuery:
         sql="SELECT n FROM events -- all\nWHERE n > {least:UInt8};",
         parameters={"least": {"default": 0, "description": ""}},
     )
-    services.publish(made)
+    saved_queries.publish(made)
     return made
 
 
@@ -63,7 +64,7 @@ def act(operator: Client, query: SavedQuery, name: str) -> str:
 def test_saving_publishes_nothing_and_says_what_answers(
     operator: Client, query: SavedQuery
 ) -> None:
-    assert not services.has_draft(query)
+    assert not drafts.has_draft(query)
     save(operator, query)
     assert query.versions.count() == 1
     told = save(operator, query, sql="SELECT n + 1 AS m FROM events")
@@ -100,7 +101,7 @@ def test_publishing_is_a_button_that_says_what_happens_and_asks(
     query.refresh_from_db()
     assert query.versions.count() == 1
     assert "answers with version 2 from now on" in act(operator, query, "publish")
-    assert not services.has_draft(query)
+    assert not drafts.has_draft(query)
     assert "/do/publish/" not in operator.get(address(query)).content.decode()
     assert "Version 2" in operator.get(reverse(LIST)).content.decode()
 
@@ -125,7 +126,7 @@ def test_a_draft_is_discarded_for_the_version_that_answers(
     assert query.published is not None
     assert query.sql == query.published.text, "as its author wrote it, comments included"
     assert query.parameters == {"least": {"default": 0}}
-    assert not services.has_draft(query)
+    assert not drafts.has_draft(query)
 
 
 def test_unpublishing_asks_and_says_what_happens(operator: Client, query: SavedQuery) -> None:
@@ -184,8 +185,8 @@ def test_the_curl_of_every_published_query_works(
         made = SavedQuery.objects.create(
             tenant=table.tenant, name=name, sql=f"SELECT {parts}", parameters=parameters
         )
-        services.publish(made)
-    selectors.forget()
+        saved_queries.publish(made)
+    published.forget()
     _, key = create_key(table.tenant, "k")
     for made in SavedQuery.objects.all():
         host = live_server.url.removeprefix("http://")

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from tenants.models import Tenant
 from tenants.services.keys import create_key
 from tenants.warehouse import client

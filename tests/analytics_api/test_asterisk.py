@@ -8,8 +8,8 @@ import pytest
 
 from analytics_api import asterisk
 from analytics_api.asterisk import own_columns
-from analytics_api.guard import engine
-from analytics_api.services import check_query
+from analytics_api.guard import clickhouse_parser
+from analytics_api.services.saved_queries import check_query
 
 TABLES = ("events", "events__quarantine")
 HIDDEN = f" EXCEPT ({', '.join(asterisk.TECHNICAL)})"
@@ -50,7 +50,7 @@ def test_a_text_that_clickhouse_has_not_written_is_read_as_its_authors(
     api: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = "SELECT *, 'it''s ) FROM numbers(1) AS (' AS s FROM events -- it's"
-    monkeypatch.setattr(engine, "write", lambda _sql, _ask: None)  # an older server
+    monkeypatch.setattr(clickhouse_parser, "write", lambda _sql, _ask: None)  # an older server
     read: list[bool] = []
     own = asterisk.own_columns
 

@@ -9,7 +9,7 @@ import pytest
 
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
-from analytics_api.services import check_query
+from analytics_api.services.saved_queries import check_query
 from tenants.warehouse import client
 
 pytestmark = pytest.mark.security

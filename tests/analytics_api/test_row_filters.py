@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analytics_api import filters as engine_filters
+from analytics_api import row_filters as engine_filters
 from tenants import filters
 from tenants.filters import FilterRefused
 from tenants.rest import authentication

@@ -21,7 +21,7 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.services.events import accept
 from ingestion.consume.loop import Slice
 from ingestion.models import *

@@ -13,7 +13,7 @@ from django.db import connection as database
 from django.utils import timezone
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion import versions
 from ingestion.consume.loop import Slice
 from ingestion.models import Backfill, BackfillChunk, Column, Source, Table, TableVersion

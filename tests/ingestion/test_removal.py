@@ -13,7 +13,7 @@ from django.db import OperationalError
 from django.db import connection as database
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion import ddl, provision
 from ingestion.consume import discovery
 from ingestion.consume.loop import Slice

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from analytics_api import selectors
+from analytics_api.selectors import published
 from ingestion.models import Connection, Source
 from ingestion.models.spool import SpooledEvents
 from tenants import key_format
@@ -58,7 +58,7 @@ class Cast:
         other.publish("secret", f"SELECT who, '{CANARY}' AS c FROM events", description=CANARY)
         database = other.tenant.warehouse.database
         warehouse.execute([f"INSERT INTO {database}.events (n, who) VALUES (9, '{CANARY}')"])
-        selectors.forget()
+        published.forget()
 
     @property
     def key(self) -> str:
@@ -185,14 +185,14 @@ def _of_no_tenant(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def look_up(_: int, name: str) -> Any:
         rows = SavedQuery.objects.filter(name=name).exclude(published=None)
-        return next(iter(selectors._load(rows.select_related("published"))), None)
+        return next(iter(published._load(rows.select_related("published"))), None)
 
-    monkeypatch.setattr(selectors, "_look_up", look_up)
+    monkeypatch.setattr(published, "_look_up", look_up)
 
 
 def _by_name_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    get = selectors._recent.get
-    monkeypatch.setattr(selectors._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
+    get = published._recent.get
+    monkeypatch.setattr(published._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +207,7 @@ def test_a_tenant_left_out_of_a_look_up_or_a_cache_key_is_seen(
     take_down(monkeypatch)
     own = Tally()
     _attack(kind, cast, own)
-    selectors.forget()
+    published.forget()
     assert own.leaks
 
 
@@ -288,7 +288,7 @@ def test_a_parameter_is_a_value_and_never_sql(cast: Cast, tally: Tally) -> None:
             queries[kind] = f"with_{len(queries)}"
             sql = f"SELECT n FROM events WHERE who = toString({{v:{kind}}})"
             cast.mine.publish(queries[kind], sql)
-            selectors.forget()
+            published.forget()
         path = f"/api/v1/queries/{queries[kind]}"
         given = cast.filled(value)
         headers = _bearer(cast.key)
@@ -310,7 +310,7 @@ def test_a_parameter_is_a_value_and_never_sql(cast: Cast, tally: Tally) -> None:
 def test_a_parameter_that_is_a_name_is_one_of_its_list(cast: Cast, tally: Tally) -> None:
     described = {"v": {"allowed": ["n"]}}
     cast.mine.publish("by_name", "SELECT {v:Identifier} AS x FROM events", parameters=described)
-    selectors.forget()
+    published.forget()
     for attack in attacks.of("parameters"):
         given = cast.filled(attack.text.partition(" | ")[2])
         body = {"sql": "SELECT {v:Identifier} AS x FROM events", "parameters": {"v": given}}

@@ -27,7 +27,7 @@ SEED = os.environ.get("SCHEMATHESIS_SEED", "1")
 #: A tenant with a table of rows, a published query, sources, quarantine, and every key there is.
 FILL = """
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.services.events import accept
 from ingestion.consume.loop import Slice
 from ingestion.models import Column, Source, Table

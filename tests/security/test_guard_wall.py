@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from analytics_api import guard
-from analytics_api.guard import QueryRefused, settings
-from analytics_api.guard.engine import Ask, write
+from analytics_api.guard import QueryRefused, query_settings
+from analytics_api.guard.clickhouse_parser import Ask, write
 from analytics_api.guard.tree import Reading
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
@@ -82,7 +82,7 @@ def test_a_guard_without_its_tree_is_seen(folder: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     "part",
-    ["analytics_api.guard.statement.tables_of", "analytics_api.guard.calls.check"],
+    ["analytics_api.guard.sqlglot_parser.tables_of", "analytics_api.guard.calls.check"],
 )
 def test_a_guard_without_one_of_its_parts_is_seen(
     part: str, folder: Path, monkeypatch: pytest.MonkeyPatch
@@ -108,4 +108,4 @@ def test_the_text_that_runs_is_the_one_that_was_checked(folder: Path) -> None:
             again = write(text, ask)
             assert again is not None
             assert again.text == text
-            assert not settings.take(again.tree)[0]
+            assert not query_settings.take(again.tree)[0]

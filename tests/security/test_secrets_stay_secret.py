@@ -100,7 +100,7 @@ def test_a_form_that_is_refused_does_not_repeat_one(cast: Cast) -> None:
 
 
 def test_no_repr_str_or_pickle_free_dump_shows_one(cast: Cast) -> None:
-    from analytics_api.engine import Account
+    from analytics_api.query_client import Account
     from tenants.rest import authentication
 
     parsed = key_format.parse(cast.key)
@@ -166,12 +166,12 @@ def test_an_error_report_holds_none_even_with_its_variables(cast: Cast) -> None:
 def test_what_fails_in_the_api_says_nothing_of_its_cause(
     cast: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from analytics_api import selectors
+    from analytics_api.selectors import published
 
     def breaks(_: int) -> None:
         raise RuntimeError(cast.connection.password)
 
-    monkeypatch.setattr(selectors, "all_published", breaks)
+    monkeypatch.setattr(published, "all_published", breaks)
     answer = Client(raise_request_exception=False).get(
         "/api/v1/queries", headers={"Authorization": f"Bearer {cast.key}"}
     )

@@ -91,9 +91,9 @@ def test_a_grant_too_many_is_seen(server: str, pair: tuple[Warehouse, ...]) -> N
 def test_every_honest_query_works_for_a_tenants_user(
     server: str, pair: tuple[Warehouse, ...]
 ) -> None:
-    from analytics_api.engine import Account, Call, ask
     from analytics_api.guard import check
     from analytics_api.parameters import values
+    from analytics_api.query_client import Account, QueryCall, ask
 
     mine, other = pair
     account = Account(mine.database, mine.username, mine.password)
@@ -104,4 +104,4 @@ def test_every_honest_query_works_for_a_tenants_user(
         bound: dict[str, Any] = {one.name: values.sample(one.type) for one in guarded.parameters}
         given = {f"param_{name}": "1" if one == "0" else one for name, one in bound.items()}
         settings = tuple(guarded.settings.items())
-        assert ask(account, Call(guarded.sql, given, "JSON", settings=settings)).size
+        assert ask(account, QueryCall(guarded.sql, given, "JSON", settings=settings)).size

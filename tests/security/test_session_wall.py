@@ -9,8 +9,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from analytics_api.engine import Account, Call, ask
-from analytics_api.engine.call import _session
+from analytics_api.query_client import Account, QueryCall, ask
+from analytics_api.query_client.query_call import _session
 from tenants.provisioning.warehouse import limits
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
@@ -32,7 +32,7 @@ def account(server: str, api_factory: Callable[..., Any]) -> Account:
 def _answer(account: Account, sql: str) -> tuple[bool, str]:
     """Whether the engine did it, and what it said."""
     try:
-        answer = ask(account, Call(sql, {}, "TSVRaw"))
+        answer = ask(account, QueryCall(sql, {}, "TSVRaw"))
     except StatementFailed as error:
         return False, str(error)
     return True, b"".join(answer.parts()).decode("utf-8", "replace").strip()

@@ -13,8 +13,8 @@ from django.core.management import CommandError, call_command
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 
-from analytics_api import selectors
 from analytics_api.models import SavedQuery
+from analytics_api.selectors import published
 from ingestion.api import kept_columns, removal, sources
 from ingestion.models import Connection, Source, Table
 from millrace.embedded.pytest_plugin import HOME
@@ -90,14 +90,14 @@ def _only(patched: pytest.MonkeyPatch, *names: str) -> None:
 def _query_of_anybody(patched: pytest.MonkeyPatch) -> None:
     def look_up(_: int, name: str) -> Any:
         rows = SavedQuery.objects.filter(name=name).exclude(published=None).order_by("-pk")
-        return next(iter(selectors._load(rows.select_related("published"))), None)
+        return next(iter(published._load(rows.select_related("published"))), None)
 
-    patched.setattr(selectors, "_look_up", look_up)
+    patched.setattr(published, "_look_up", look_up)
 
 
 def _list_of_everybody(patched: pytest.MonkeyPatch) -> None:
     rows = SavedQuery.objects.exclude(published=None).select_related("published")
-    patched.setattr(selectors, "all_published", lambda _: selectors._load(rows.all()))
+    patched.setattr(published, "all_published", lambda _: published._load(rows.all()))
 
 
 def _source_of_anybody(patched: pytest.MonkeyPatch) -> None:
@@ -122,19 +122,19 @@ def _table_of_anybody(patched: pytest.MonkeyPatch) -> None:
 
 
 def _cache_by_name_alone(patched: pytest.MonkeyPatch) -> None:
-    get = selectors._recent.get
-    patched.setattr(selectors._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
+    get = published._recent.get
+    patched.setattr(published._recent, "get", lambda key, look_up: get((0, key[1]), look_up))
 
 
 def _another_word_for_what_is_anothers(patched: pytest.MonkeyPatch) -> None:
-    look_up = selectors._look_up
+    look_up = published._look_up
 
     def telling(tenant_id: int, name: str) -> Any:
         if look_up(tenant_id, name) is None and SavedQuery.objects.filter(name=name).exists():
             raise sources.Problem(404, "not_found", "There is no published query of the name.")
         return look_up(tenant_id, name)
 
-    patched.setattr(selectors, "_look_up", telling)
+    patched.setattr(published, "_look_up", telling)
 
 
 def _expired_keys_that_open(patched: pytest.MonkeyPatch) -> None:
@@ -175,7 +175,7 @@ def test_it_fails_where_a_tenants_filter_is_taken_away(
         _only(patched, route)
         take_away(patched)
         said = _failures()
-    selectors.forget()
+    published.forget()
     assert any(says in line for line in said.splitlines() if line.startswith("FAILED"))
     assert _left() == before
 

@@ -15,7 +15,7 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
-from analytics_api.engine import Account, Call, ask
+from analytics_api.query_client import Account, QueryCall, ask
 from ingestion.models import Table
 from tenants import tasks
 from tenants.models import AuditEntry, ProvisionState, Tenant, Warehouse
@@ -263,7 +263,7 @@ def test_a_warehouse_of_an_earlier_release_gets_the_profile_of_this_one(
         account = Account(warehouse.database, user, warehouse.password)
         quoted = tuple((name, "1") for name in QUOTING)
         return ask(
-            account, Call("SELECT 1::UInt64 AS n", {}, "JSONEachRow", format_settings=quoted)
+            account, QueryCall("SELECT 1::UInt64 AS n", {}, "JSONEachRow", format_settings=quoted)
         ).content
 
     with pytest.raises(StatementFailed, match="Cannot modify"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analytics_api.formats import FORMATS
+from analytics_api.api.result_formats import FORMATS
 from tools.reference.text import code, table
 
 

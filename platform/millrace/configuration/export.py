@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from analytics_api import services
 from analytics_api.models import SavedQuery
+from analytics_api.selectors import drafts
 from ingestion.models import Column, Connection, Source, Table
 from millrace.configuration.objects import is_nullable
 from tenants.models import Tenant
@@ -112,9 +112,9 @@ def _query(row: SavedQuery) -> dict[str, Any]:
     if row.description:
         found["description"] = row.description
     draft = _said(row.sql, row.parameters)
-    if row.published is None or not services.has_draft(row):
+    if row.published is None or not drafts.has_draft(row):
         return found | draft | {"published": row.is_published}
-    answers = _said(services.written(row.published), services.described(row.published))
+    answers = _said(drafts.written(row.published), drafts.described(row.published))
     return found | answers | {"draft": draft, "published": True}
 
 

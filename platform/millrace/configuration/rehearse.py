@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from analytics_api import services
-from analytics_api.engine import Account
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery
-from analytics_api.services import Place
+from analytics_api.query_client import Account
+from analytics_api.services import saved_queries
+from analytics_api.services.saved_queries import Place
 from ingestion import ddl, rehearsal
 from ingestion.models import Table
 from ingestion.provision import spec_of
@@ -86,8 +86,8 @@ def _copy_others(owner: Tenant, database: str) -> None:
     """Twins of the tables that the file leaves as they are, so that queries can name them."""
     if not owner.warehouse.applied:
         return
-    there = set(services.readable_tables(database))
-    for name in services.readable_tables(owner.warehouse.database):
+    there = set(saved_queries.readable_tables(database))
+    for name in saved_queries.readable_tables(owner.warehouse.database):
         if name not in there:
             rehearsal.copy(owner.warehouse.database, name, database)
 
@@ -130,9 +130,9 @@ def _without_stage(error: StatementFailed) -> str:
 
 def _bring_endpoint(row: SavedQuery, place: Place | None, *, published: bool) -> None:
     if published:
-        services.publish(row, place=place)
+        saved_queries.publish(row, place=place)
     elif row.is_published:
-        services.unpublish(row)
+        saved_queries.unpublish(row)
 
 
 def rehearse_all(documents: Sequence[Document], mistakes: list[Mistake]) -> list[Change]:

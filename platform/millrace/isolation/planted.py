@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from string import Template
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.models import Column, Connection, Source, Table
 from ingestion.provision import provision_table
 from ingestion.services.tables import delete_table

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from string import Template
 
-from analytics_api.engine import Account, Call, ask
 from analytics_api.guard import QueryRefused
-from analytics_api.services import check_query
+from analytics_api.query_client import Account, QueryCall, ask
+from analytics_api.services.saved_queries import check_query
 from millrace.isolation import credentials
 from millrace.isolation.calling import Answer, Calls
 from millrace.isolation.credentials import Credential
@@ -206,7 +206,7 @@ class Verification:
     def _asked(one: Planted, sql: str) -> str:
         account = Account(one.warehouse.database, one.warehouse.username, one.warehouse.password)
         try:
-            answer = ask(account, Call(sql, {}, "TSV"))
+            answer = ask(account, QueryCall(sql, {}, "TSV"))
         except WarehouseError:
             return ""  # its text names what was asked for
         return b"".join(answer.parts()).decode("utf-8", "replace")

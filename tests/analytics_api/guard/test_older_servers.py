@@ -10,7 +10,7 @@ from clickhouse_connect.driver.exceptions import DatabaseError
 
 from analytics_api import guarded
 from analytics_api.guard import QueryRefused, check, explained
-from analytics_api.guard.engine import UNKNOWN_FUNCTION, WRITE_SQL, Ask
+from analytics_api.guard.clickhouse_parser import UNKNOWN_FUNCTION, WRITE_SQL, Ask
 from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
@@ -72,7 +72,7 @@ def test_nor_is_one_of_anothers_read_so(
 ) -> None:
     """With sqlglot blind to all tables, ClickHouse's own reading refuses by itself."""
     nothing: frozenset[str] = frozenset()
-    monkeypatch.setattr("analytics_api.guard.statement.tables_of", lambda *_, **__: nothing)
+    monkeypatch.setattr("analytics_api.guard.sqlglot_parser.tables_of", lambda *_, **__: nothing)
     for sql in (f"SELECT 1 IN {unseen}", f"SELECT in(1, {unseen})", f"SELECT 1 FROM {unseen}"):
         with pytest.raises(QueryRefused):
             check(sql, tables=TABLES, database=MINE, ask=older)

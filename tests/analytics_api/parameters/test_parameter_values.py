@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from analytics_api.engine import Account, Call, ask
 from analytics_api.parameters import Misfit, TypeRefused, bind, load, parse, values
+from analytics_api.query_client import Account, QueryCall, ask
 from tenants import exact_json
 from tenants.models import Tenant
 from tests.ingestion.ddl import cases
@@ -106,7 +106,7 @@ def shown(tenant_factory: Callable[..., Tenant]) -> Callable[[str, str], str]:
     account = Account(warehouse.database, warehouse.username, warehouse.password)
 
     def ask_for(kind: str, encoded: str) -> str:
-        call = Call(f"SELECT toString({{v:{kind}}})", {"param_v": encoded}, "TSVRaw")
+        call = QueryCall(f"SELECT toString({{v:{kind}}})", {"param_v": encoded}, "TSVRaw")
         return ask(account, call).content.decode()[:-1]
 
     return ask_for

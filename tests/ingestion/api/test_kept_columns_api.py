@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 from django.test import Client
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion import provision
 from ingestion.models import Column, Table
 from ingestion.services import kept_columns

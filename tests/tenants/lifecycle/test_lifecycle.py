@@ -17,7 +17,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client, override_settings
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
 from ingestion.services import sources

@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.models import Source, Table
 from tenants.models import LIMITS, Plan, Scope, Tenant, Usage
 from tenants.plans import line

@@ -25,7 +25,7 @@ SECONDS = 6
 _MAKE = """
 import json
 from analytics_api.models import SavedQuery
-from analytics_api.services import publish
+from analytics_api.services.saved_queries import publish
 from ingestion.models import Column, Source, Table
 from ingestion.provision import provision_table
 from tenants.services.keys import create_key

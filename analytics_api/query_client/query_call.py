@@ -10,9 +10,9 @@ from urllib.parse import urlencode
 
 from django.conf import settings
 
-from analytics_api.engine.answer import Answer, NotText, read
-from analytics_api.engine.connections import Broken, Pool, Response, pool
-from analytics_api.engine.text import TextWatch, culprit
+from analytics_api.query_client.answer import Answer, NotText, read
+from analytics_api.query_client.connections import Broken, ConnectionPool, ResponseReader, pool
+from analytics_api.query_client.text import TextWatch, culprit
 from tenants.provisioning.warehouse import limits
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean, name_of
 from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
@@ -44,7 +44,7 @@ class Account(NamedTuple):
         return f"Account({self.username})"
 
 
-class Call(NamedTuple):
+class QueryCall(NamedTuple):
     """A statement with its ``param_*`` and the ClickHouse format of the result.
 
     ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
@@ -65,7 +65,7 @@ class Call(NamedTuple):
     replaces: bool = False
 
 
-def ask(account: Account, call: Call) -> Answer:
+def ask(account: Account, call: QueryCall) -> Answer:
     """Run a statement as the tenant; raises WarehouseError, and NotText where it must be text.
 
     Every call carries readonly and all limits, besides those of the user's own settings.
@@ -79,7 +79,7 @@ def ask(account: Account, call: Call) -> Answer:
     return answer
 
 
-def _find_culprit(account: Account, call: Call, answer: Answer) -> None:
+def _find_culprit(account: Account, call: QueryCall, answer: Answer) -> None:
     """Raise NotText, unless a U+FFFD stood in the data: a second look tells it from another."""
     again = call._replace(format="JSONEachRow", encoding="", format_settings=(), is_text=False)
     column = culprit(_ask(account, again, None).parts())
@@ -90,7 +90,7 @@ def _find_culprit(account: Account, call: Call, answer: Answer) -> None:
     raise NotText(column)
 
 
-def _ask(account: Account, call: Call, watch: TextWatch | None) -> Answer:
+def _ask(account: Account, call: QueryCall, watch: TextWatch | None) -> Answer:
     connections = pool()
     request = _request(connections, account, call)
     response, connection = _send(connections, request)
@@ -111,12 +111,12 @@ def _session(database: str, form: str, rows: int = 0, size: int = 0) -> str:
     return urlencode({**limits(rows, size).settings(), **fixed})
 
 
-def _note(response: Response) -> None:
+def _note(response: ResponseReader) -> None:
     global _marks_errors  # noqa: PLW0603 - what is known of the server, the same for all threads
     _marks_errors = b"x-clickhouse-exception-tag" in response.fields
 
 
-def _request(connections: Pool, account: Account, call: Call) -> bytes:
+def _request(connections: ConnectionPool, account: Account, call: QueryCall) -> bytes:
     session = _session(account.database, call.format, account.rows, account.bytes)
     address = f"{session}&query_id={os.urandom(16).hex()}"
     if call.format_settings:
@@ -156,7 +156,7 @@ def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:
     return body, f"multipart/form-data; boundary={boundary}"
 
 
-def _send(connections: Pool, request: bytes) -> tuple[Response, socket.socket]:
+def _send(connections: ConnectionPool, request: bytes) -> tuple[ResponseReader, socket.socket]:
     """Send, once more on a new connection where a used one turns out to be closed."""
     try:
         connection, used = connections.acquire()
@@ -172,10 +172,10 @@ def _send(connections: Pool, request: bytes) -> tuple[Response, socket.socket]:
         raise WarehouseUnreachable(msg) from error
 
 
-def _exchange(connection: socket.socket, request: bytes) -> Response:
+def _exchange(connection: socket.socket, request: bytes) -> ResponseReader:
     try:
         connection.sendall(request)
-        response = Response(connection)
+        response = ResponseReader(connection)
         response.begin()
     except BaseException:
         connection.close()
@@ -183,7 +183,9 @@ def _exchange(connection: socket.socket, request: bytes) -> Response:
     return response
 
 
-def _failure(connections: Pool, connection: socket.socket, response: Response) -> StatementFailed:
+def _failure(
+    connections: ConnectionPool, connection: socket.socket, response: ResponseReader
+) -> StatementFailed:
     try:
         text = response.read(_ERROR_BYTES).decode("utf-8", "replace")
     except (OSError, Broken):

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from analytics_api.formats import FORMATS, Format
+from analytics_api.api.result_formats import FORMATS, Format
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from analytics_api import blame, problems
+from analytics_api import blame
+from analytics_api.api import problems
 from analytics_api.asterisk import TECHNICAL
-from analytics_api.engine import Account
 from analytics_api.guard import QueryRefused
+from analytics_api.query_client import Account
 from analytics_api.sentences import sentence
-from analytics_api.services import check_query, place_of
-from analytics_api.trial import Tried, Verdict, verdict
+from analytics_api.services.saved_queries import check_query, place_of
+from analytics_api.statement_trial import Tried, Verdict, verdict
 from tenants.models import Scope
 from tenants.services.keys import create_key
 from tenants.warehouse.errors import StatementFailed, clean, name_of

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 import zstandard
 
-from analytics_api.engine.text import STEP_BYTES, TextWatch
+from analytics_api.query_client.text import STEP_BYTES, TextWatch
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from analytics_api import guard
 from analytics_api.guard import QueryRefused
-from analytics_api.guard.filters import columns_of
+from analytics_api.guard.conditions import columns_of
 from tenants.filters import EVERY, FilterRefused
 from tenants.models import Tenant
 from tenants.recent import Recent
@@ -101,7 +101,7 @@ class Checker:
         """Each condition must be one on some table, as the tenant's own user runs it."""
         if not hasattr(tenant, "warehouse"):
             raise FilterRefused("The tenant has no warehouse yet: wait until it is ready.")
-        from analytics_api.services import readable_tables
+        from analytics_api.services.saved_queries import readable_tables
 
         columns = dict(_look_up(tenant.warehouse.database))
         readable = {
@@ -128,7 +128,7 @@ def _fitting(table: str, condition: str, readable: Mapping[str, frozenset[str]])
 
 
 def _try(tenant: Tenant, table: str, condition: str) -> None:
-    from analytics_api.services import check_query
+    from analytics_api.services.saved_queries import check_query
 
     sql = f"SELECT ({condition}\n) AS f FROM `{table}`"  # noqa: S608 - the guard checks it
     try:

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from sqlglot import exp
 
-from analytics_api.guard import calls, lexer, names, statement
+from analytics_api.guard import calls, lexer, names, sqlglot_parser
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Kind, Token
 
@@ -31,8 +31,8 @@ def columns_of(condition: str) -> frozenset[str]:
     tokens = list(lexer.tokens(text))
     _check_brackets(tokens)
     _check_names(calls.check(tokens), tokens)
-    tree = statement.parse(f"{_SELECT}{text}\n)")
-    statement.check_classes(tree)
+    tree = sqlglot_parser.parse(f"{_SELECT}{text}\n)")
+    sqlglot_parser.check_classes(tree)
     return _columns(_expression(tree))
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from analytics_api import guard as package
 from analytics_api.guard import QueryRefused, check
-from analytics_api.guard.engine import write
+from analytics_api.guard.clickhouse_parser import write
 from tests.analytics_api.guard.conftest import Guard
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES

@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO, NamedTuple
 
-from analytics_api.engine.connections import Broken, Pool, Response
-from analytics_api.engine.text import TextWatch
+from analytics_api.query_client.connections import Broken, ConnectionPool, ResponseReader
+from analytics_api.query_client.text import TextWatch
 from tenants.warehouse.errors import StatementFailed, WarehouseError, clean, name_of
 
 #: A result up to so many bytes is kept in memory.
@@ -71,7 +71,10 @@ class Answer(NamedTuple):
 
 
 def read(
-    pool: Pool, connection: socket.socket, response: Response, watch: TextWatch | None = None
+    pool: ConnectionPool,
+    connection: socket.socket,
+    response: ResponseReader,
+    watch: TextWatch | None = None,
 ) -> Answer:
     """Take in the whole result and give the connection back, or close it: ClickHouse cancels a
     query whose reader has gone. ``watch`` sees all of it.
@@ -109,7 +112,7 @@ def _summary(fields: dict[bytes, bytes]) -> tuple[int, int]:
         return 0, 0
 
 
-def _take(response: Response, watch: TextWatch | None) -> tuple[bytes, IO[bytes] | None, int]:
+def _take(response: ResponseReader, watch: TextWatch | None) -> tuple[bytes, IO[bytes] | None, int]:
     content = response.read(WHOLE_BYTES)
     _look_for_error(response, content[-_TAIL_BYTES:])
     if watch is not None:
@@ -127,7 +130,7 @@ def _take(response: Response, watch: TextWatch | None) -> tuple[bytes, IO[bytes]
     return b"", file, size
 
 
-def _spool(response: Response, part: bytes, file: IO[bytes], watch: TextWatch | None) -> int:
+def _spool(response: ResponseReader, part: bytes, file: IO[bytes], watch: TextWatch | None) -> int:
     """Write ``part`` and all that follows; returns the number of bytes."""
     size = 0
     tail = b""
@@ -143,7 +146,7 @@ def _spool(response: Response, part: bytes, file: IO[bytes], watch: TextWatch | 
     return size
 
 
-def _look_for_error(response: Response, tail: bytes) -> None:
+def _look_for_error(response: ResponseReader, tail: bytes) -> None:
     """Raise StatementFailed where the end of a body tells of an error.
 
     A server since 25.11 announces a tag and leaves the body without its end, for which Broken is

@@ -1,4 +1,4 @@
-"""What can be done with saved queries. Views, admin and config-as-code call these."""
+"""Checking, publishing and unpublishing saved queries."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import Max
 
-from analytics_api.engine import Account
-from analytics_api.guard import QueryRefused, text_of
+from analytics_api.guard import QueryRefused
 from analytics_api.guarded import by_engine, guard_query, readable_tables
 from analytics_api.models import SavedQuery, SavedQueryVersion
 from analytics_api.parameters import Parameter, load
-from analytics_api.trial import Tried
+from analytics_api.query_client import Account
+from analytics_api.selectors import drafts
+from analytics_api.statement_trial import Tried
 from tenants.models import Tenant
 from tenants.warehouse.errors import StatementFailed
 
@@ -143,56 +144,12 @@ def unpublish(query: SavedQuery) -> None:
     query.published = None
 
 
-def has_draft(query: SavedQuery) -> bool:
-    """Whether the query says something else than the version that answers; without one it does."""
-    version = query.published
-    if version is None:
-        return True
-    said = (_bare(query.sql), _said(query.parameters))
-    return said != (_bare(written(version)), described(version))
-
-
-def _bare(sql: str) -> str:
-    """Without comments, which change nothing, where the text can be read at all."""
-    try:
-        return text_of(sql)
-    except QueryRefused:
-        return sql.strip()
-
-
-def written(version: SavedQueryVersion) -> str:
-    """A version's SQL as its author wrote it."""
-    return version.text or version.sql
-
-
 def discard_draft(query: SavedQuery) -> None:
     """Take the query back to the version that answers."""
     if query.published is None:
         return
-    query.sql, query.parameters = written(query.published), described(query.published)
+    query.sql, query.parameters = drafts.written(query.published), drafts.described(query.published)
     query.save(update_fields=["sql", "parameters", "updated_at"])
-
-
-def described(version: SavedQueryVersion) -> dict[str, Any]:
-    """What its author has said of parameters, as a draft has it: by name, without their types."""
-    own = ("name", "type")
-    return _said(
-        {
-            one["name"]: {key: value for key, value in one.items() if key not in own}
-            for one in version.parameters
-        }
-    )
-
-
-def _said(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what says nothing."""
-    found = {
-        name: {key: one for key, one in said.items() if (key, one) != ("description", "")}
-        if isinstance(said, Mapping)
-        else said
-        for name, said in parameters.items()
-    }
-    return {name: said for name, said in found.items() if said}
 
 
 def _same(version: SavedQueryVersion, checked: Checked) -> bool:

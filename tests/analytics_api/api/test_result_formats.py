@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 import zstandard
 
-from analytics_api.fitting import has_totals, type_names
-from analytics_api.formats import BY_NAME
+from analytics_api.api.format_limits import has_totals, type_names
+from analytics_api.api.result_formats import BY_NAME
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQueryVersion
 from tenants.models import Scope

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from analytics_api.blame import is_of_the_query
-from analytics_api.engine import Account, Call, ask
 from analytics_api.identifiers import filled
 from analytics_api.parameters import Parameter, Problem
+from analytics_api.query_client import Account, QueryCall, ask
 from analytics_api.sentences import sentence
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
@@ -38,7 +38,7 @@ class Tried:
         """Names and types of the result's columns; raises WarehouseError."""
         sql, values = filled(self.sql, self.parameters, bound)
         text = f"DESCRIBE ({sql}\n)"
-        call = Call(text, values, "JSONCompact", filters=self.filters, settings=self.settings)
+        call = QueryCall(text, values, "JSONCompact", filters=self.filters, settings=self.settings)
         document = json.loads(b"".join(ask(self.account, call).parts()))
         return [{"name": row[0], "type": row[1]} for row in document["data"]]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from analytics_api.engine.call import _session
+from analytics_api.query_client.query_call import _session
 from tenants.models import Scope, Warehouse
 from tenants.provisioning.warehouse import provision
 from tenants.services.keys import create_key

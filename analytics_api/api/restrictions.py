@@ -6,8 +6,8 @@ import logging
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from analytics_api import filters
 from analytics_api.parameters import Parameter
+from analytics_api.row_filters import FilterMissing, setting
 from tenants.rest.authentication import Caller
 from tenants.rest.problem import Problem
 
@@ -46,8 +46,8 @@ def fits(caller: Caller, parameters: tuple[Parameter, ...]) -> bool:
 def row_filters(caller: Caller, sql: str, label: str) -> str:
     """ClickHouse's setting for the caller's row filters; raises Problem, WarehouseError."""
     try:
-        return filters.setting(caller.filters, caller.database, sql)
-    except filters.FilterMissing as error:
+        return setting(caller.filters, caller.database, sql)
+    except FilterMissing as error:
         log.warning("%s: %s", label, error)
         detail = (
             "Your key has row filters, and this query reads a table that none of them is for, or "

@@ -11,8 +11,8 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from analytics_api import problems, restrictions
-from analytics_api.api import (
+from analytics_api.api import problems, restrictions
+from analytics_api.api.queries import (
     FORMAT,
     PROBLEMS,
     RESULTS,
@@ -26,9 +26,9 @@ from analytics_api.guard import QueryRefused
 from analytics_api.guarded import Guarded, by_engine, guard_query
 from analytics_api.identifiers import chosen_by_caller, filled
 from analytics_api.parameters import ParametersRefused, bind, load
-from analytics_api.selectors import Published
-from analytics_api.services import place_of
-from analytics_api.trial import Tried
+from analytics_api.selectors.published import Published
+from analytics_api.services.saved_queries import place_of
+from analytics_api.statement_trial import Tried
 from tenants.models import Scope, Tenant
 from tenants.recent import Recent
 from tenants.rest.authentication import Caller

@@ -33,7 +33,7 @@ class Broken(Exception):
         self.partial = partial
 
 
-class Response:
+class ResponseReader:
     """One answer, its headers in ``fields`` by names in lower case, trailers among them.
 
     Its methods raise OSError and Broken.
@@ -113,7 +113,7 @@ class Response:
         self._is_over = True
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one server. ``acquire`` and ``release`` are safe in threads."""
 
     def __init__(self, url: str, timeout: float) -> None:
@@ -164,11 +164,11 @@ def _tls_context() -> ssl.SSLContext:
 
 
 @lru_cache(maxsize=4)
-def _pool(url: str, timeout: float, pid: int) -> Pool:
-    return Pool(url, timeout)
+def _pool(url: str, timeout: float, pid: int) -> ConnectionPool:
+    return ConnectionPool(url, timeout)
 
 
-def pool() -> Pool:
+def pool() -> ConnectionPool:
     """The connections of this process to the server of CLICKHOUSE_URL."""
     timeout = settings.MILLRACE_QUERY_SECONDS + 15.0
     return _pool(settings.CLICKHOUSE_URL, timeout, os.getpid())

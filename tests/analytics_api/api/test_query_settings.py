@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from analytics_api import selectors
 from analytics_api.models import SavedQueryVersion
+from analytics_api.selectors import published
 from tenants.provisioning.warehouse import limits
 from tenants.rights import Rights
 from tenants.services.keys import create_key
@@ -34,7 +34,7 @@ def test_another_setting_is_another_version(api: Any) -> None:
     query = api.publish("q", f"{JOIN} SETTINGS join_use_nulls = 1")
     query.sql = f"{JOIN} SETTINGS join_use_nulls = 0"
     query.save()
-    from analytics_api.services import publish
+    from analytics_api.services.saved_queries import publish
 
     assert publish(query).number == 2
     assert publish(query).number == 2
@@ -66,7 +66,7 @@ def test_what_is_written_into_a_version_past_the_guard_is_not_sent(
 ) -> None:
     api.publish("none", JOIN)
     SavedQueryVersion.across_tenants.filter(query__name="none").update(engine_settings=written)
-    selectors.forget()
+    published.forget()
     assert api.get("/none").json()["data"] == NONE
 
 

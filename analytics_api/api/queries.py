@@ -14,14 +14,15 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
-from analytics_api import fitting, problems, restrictions, selectors
-from analytics_api.engine import Account, Answer, Call, NotText, ask
-from analytics_api.engine.answer import CHUNK_BYTES
-from analytics_api.formats import BY_NAME, FORMATS, Format, accepted, compression
+from analytics_api.api import format_limits, problems, restrictions
+from analytics_api.api.result_formats import BY_NAME, FORMATS, Format, accepted, compression
 from analytics_api.identifiers import filled
 from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
-from analytics_api.selectors import Published
-from analytics_api.trial import Tried, verdict
+from analytics_api.query_client import Account, Answer, NotText, QueryCall, ask
+from analytics_api.query_client.answer import CHUNK_BYTES
+from analytics_api.selectors import published
+from analytics_api.selectors.published import Published
+from analytics_api.statement_trial import Tried, verdict
 from tenants.models import Scope
 from tenants.plans.allowance import Allowance
 from tenants.rest.authentication import Caller
@@ -82,7 +83,7 @@ class QueriesView(Endpoint):
         caller = self.caller(request)
         found = [
             _listed(one, caller)
-            for one in selectors.all_published(caller.tenant_id)
+            for one in published.all_published(caller.tenant_id)
             if caller.may_run(one.name) and restrictions.fits(caller, one.parameters)
         ]
         return JsonResponse({"queries": found})
@@ -121,7 +122,7 @@ class Running(Endpoint):
         """Run it as the caller, held to what the caller's key says."""
         caller = self.caller(request)
         label = f"{caller.tenant_slug}.{query.name}"
-        fitting.check(form, query.sql, query.columns)
+        format_limits.check(form, query.sql, query.columns)
         account = account_of(caller, self.allowance)
         try:
             if from_query is not None:
@@ -149,9 +150,9 @@ class Running(Endpoint):
         try:
             return ask(tried.account, _call(tried, sql, put, form, encoding))
         except NotText as error:
-            raise fitting.not_text(form, error.column) from None
+            raise format_limits.not_text(form, error.column) from None
         except StatementFailed as error:
-            if problem := fitting.refused(error, form):
+            if problem := format_limits.refused(error, form):
                 raise problem from error
             judge = partial(verdict, tried, bound)
             raise problems.failed(error, label, self.allowance, judge) from error
@@ -196,7 +197,7 @@ class QueryView(Running):
     def _find(self, request: Request, name: str, named: Sequence[str]) -> tuple[Published, Format]:
         name, dot, ending = name.partition(".")
         caller = self.caller(request)
-        query = selectors.published(caller.tenant_id, name) if caller.may_run(name) else None
+        query = published.published(caller.tenant_id, name) if caller.may_run(name) else None
         if query is None:
             raise not_found("There is no published query of that name.")
         if dot and ending not in BY_NAME:
@@ -206,8 +207,10 @@ class QueryView(Running):
         return query, chosen_format(request, ending, named)
 
 
-def _call(tried: Tried, sql: str, bound: Mapping[str, str], form: Format, encoding: str) -> Call:
-    return Call(
+def _call(
+    tried: Tried, sql: str, bound: Mapping[str, str], form: Format, encoding: str
+) -> QueryCall:
+    return QueryCall(
         sql,
         bound,
         form.clickhouse,

@@ -23,7 +23,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analytics_api.guard import explained, statement, tree
+from analytics_api.guard import explained, sqlglot_parser, tree
 from analytics_api.guard.errors import QueryRefused
 from tenants.warehouse.errors import StatementFailed
 
@@ -119,5 +119,5 @@ def confirm(
     except StatementFailed as error:
         raise refusal(sql, error) from None
     texts = [str(next(iter(line.values()))) for line in lines]
-    ctes = statement.ctes_of(statement.parse(sql))
+    ctes = sqlglot_parser.ctes_of(sqlglot_parser.parse(sql))
     return explained.read(texts, ctes=ctes, tables=tables, database=database)

@@ -13,10 +13,10 @@ from collections.abc import Callable, Sequence
 from django.conf import settings
 
 from analytics_api.blame import ENGINE, NOT_READY, is_own_limit
-from analytics_api.engine.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
 from analytics_api.parameters import ParametersRefused
 from analytics_api.parameters import Problem as Fault
-from analytics_api.trial import Verdict
+from analytics_api.query_client.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
+from analytics_api.statement_trial import Verdict
 from tenants.plans.allowance import Allowance
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError

@@ -16,9 +16,9 @@ import zstandard
 from django.test import override_settings
 from django.utils import timezone
 
-from analytics_api import selectors
-from analytics_api.engine.call import _session
-from analytics_api.services import publish, unpublish
+from analytics_api.query_client.query_call import _session
+from analytics_api.selectors import published
+from analytics_api.services.saved_queries import publish, unpublish
 from tenants.models import APIKey, Tenant, Warehouse
 from tenants.provisioning.warehouse import provision
 from tenants.rest import authentication
@@ -31,7 +31,7 @@ ABOVE = "SELECT n, who, price FROM events WHERE n > {above:UInt32} ORDER BY n"
 
 def forget() -> None:
     """What a process remembers for half a second."""
-    selectors.forget()
+    published.forget()
     authentication.forget()
 
 

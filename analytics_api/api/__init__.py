@@ -1,0 +1,1 @@
+"""The endpoints: published queries, SQL of a caller's own, and the description of them all."""
