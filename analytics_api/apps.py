@@ -9,9 +9,9 @@ class AnalyticsAPIConfig(AppConfig):
 
     def ready(self) -> None:
         from analytics_api.readers import readers
-        from analytics_api.row_filters import Checker
+        from analytics_api.row_filters import ConditionChecker
         from tenants import filters
         from tenants.lifecycle import registry
 
-        filters.register(Checker())
+        filters.register(ConditionChecker())
         registry.readers.append(readers)

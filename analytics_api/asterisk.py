@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from analytics_api.guard import lexer
-from analytics_api.guard.lexer import Kind, Token
+from analytics_api.guard.lexer import Token, TokenKind
 
 TECHNICAL = (
     *("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch"),
@@ -35,7 +35,7 @@ _NO_ALIAS = frozenset(
 
 
 @dataclass(frozen=True)
-class _Source:
+class _FromItem:
     """What stands behind FROM or JOIN: ``is_table`` where its rows bring the seven along."""
 
     name: str
@@ -51,7 +51,7 @@ def own_columns(sql: str, tables: Collection[str], *, is_written: bool = False) 
     tokens = list((lexer.written_tokens if is_written else lexer.tokens)(sql))
     if not landing or not any(token.text == "*" for token in tokens):
         return sql
-    statement = _Statement(tokens, landing)
+    statement = _StarStatement(tokens, landing)
     parts: list[str] = []
     end = 0
     for position, text in statement.insertions():
@@ -60,7 +60,7 @@ def own_columns(sql: str, tables: Collection[str], *, is_written: bool = False) 
     return "".join([*parts, sql[end:]])
 
 
-class _Statement:
+class _StarStatement:
     """A statement's tokens, each with the bracket that it stands in."""
 
     def __init__(self, tokens: Sequence[Token], landing: Collection[str]) -> None:
@@ -86,7 +86,7 @@ class _Statement:
             (name, self.around[at]) for name, places in self.named.items() for at in places
         )
         #: Of each SELECT its sources by name, '' for all; a statement may have thousands of stars.
-        self._by_name: dict[int, dict[str, list[_Source]]] = {}
+        self._by_name: dict[int, dict[str, list[_FromItem]]] = {}
         self._known: dict[tuple[int, str], list[str]] = {}
 
     def _place_all(self) -> None:
@@ -132,7 +132,7 @@ class _Statement:
             return False
         first = index + 1 + (self._text(index + 1) == "(")
         token = self.tokens[first] if first < len(self.tokens) else None
-        is_name = token is not None and token.kind in (Kind.WORD, Kind.QUOTED)
+        is_name = token is not None and token.kind in (TokenKind.WORD, TokenKind.QUOTED)
         return is_name and not self._is_word(first, "STRICT")
 
     def _text(self, index: int) -> str:
@@ -181,15 +181,15 @@ class _Statement:
             kept |= self._named_apart_from(group)
         return [name for name in TECHNICAL if name not in kept]
 
-    def _sources_by_name(self, select: int) -> dict[str, list[_Source]]:
+    def _sources_by_name(self, select: int) -> dict[str, list[_FromItem]]:
         sources = list(self._sources(select))
-        by_name: dict[str, list[_Source]] = {"": sources}
+        by_name: dict[str, list[_FromItem]] = {"": sources}
         for one in sources:
             if one.name:
                 by_name.setdefault(one.name, []).append(one)
         return by_name
 
-    def _sources(self, select: int) -> Iterator[_Source]:
+    def _sources(self, select: int) -> Iterator[_FromItem]:
         start = self._from_of(select)
         if start is None:
             return
@@ -248,24 +248,26 @@ class _Statement:
     def _end_of(self, group: int) -> int:
         return self.closing.get(group, len(self.tokens))
 
-    def _source(self, index: int) -> _Source:
+    def _source(self, index: int) -> _FromItem:
         token = self.tokens[index]
         if token.text == "(":
-            return _Source(self._alias(self.closing.get(index, index) + 1), is_table=False)
+            return _FromItem(self._alias(self.closing.get(index, index) + 1), is_table=False)
         name = token.name
         if self._text(index + 1) == "." and index + 2 < len(self.tokens):
             index += 2
             name = self.tokens[index].name
         if self._text(index + 1) == "(":
             end = self.closing.get(index + 1, index + 1)
-            return _Source(self._alias(end + 1), is_table=False)
-        is_table = token.kind is Kind.PARAMETER or (name in self.landing and not self._cte(index))
-        return _Source(self._alias(index + 1) or name, is_table)
+            return _FromItem(self._alias(end + 1), is_table=False)
+        is_table = token.kind is TokenKind.PARAMETER or (
+            name in self.landing and not self._cte(index)
+        )
+        return _FromItem(self._alias(index + 1) or name, is_table)
 
     def _alias(self, index: int) -> str:
         index += self._is_word(index, "AS")
         token = self.tokens[index] if index < len(self.tokens) else None
-        if token is None or token.kind not in (Kind.WORD, Kind.QUOTED):
+        if token is None or token.kind not in (TokenKind.WORD, TokenKind.QUOTED):
             return ""
         return "" if token.is_word(*_NO_ALIAS) else token.name
 

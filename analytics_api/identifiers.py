@@ -14,8 +14,8 @@ from typing import Any
 
 from analytics_api.guard import QueryRefused, lexer
 from analytics_api.guard.declared import RESERVED
-from analytics_api.guard.lexer import Kind
-from analytics_api.parameters import Parameter, ParametersRefused, Problem
+from analytics_api.guard.lexer import TokenKind
+from analytics_api.parameters import Parameter, ParameterProblem, ParametersRefused
 
 _PARAMETER = re.compile(r"\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*:\s*Identifier\s*\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -26,13 +26,13 @@ MAX_STATEMENTS = 100
 
 def order(sql: str) -> tuple[str, ...]:
     """The parameters of ``sql``, of all types, each once and in its order; raises QueryRefused."""
-    texts = [one.text for one in lexer.tokens(sql) if one.kind is Kind.PARAMETER]
+    texts = [one.text for one in lexer.tokens(sql) if one.kind is TokenKind.PARAMETER]
     return tuple(dict.fromkeys(one[1:].partition(":")[0].strip() for one in texts))
 
 
 def names_in(sql: str) -> tuple[str, ...]:
     """The parameters of ``sql`` that are names, each once; raises QueryRefused."""
-    texts = [one.text for one in lexer.tokens(sql) if one.kind is Kind.PARAMETER]
+    texts = [one.text for one in lexer.tokens(sql) if one.kind is TokenKind.PARAMETER]
     return tuple(dict.fromkeys(one[1] for one in map(_PARAMETER.fullmatch, texts) if one))
 
 
@@ -70,8 +70,10 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and _NAME.match(value) is not None
 
 
-def _no_name(name: str) -> Problem:
-    return Problem(name, f"{name}: expected the plain name of a column or table (Identifier).")
+def _no_name(name: str) -> ParameterProblem:
+    return ParameterProblem(
+        name, f"{name}: expected the plain name of a column or table (Identifier)."
+    )
 
 
 def statements(sql: str, choices: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -92,7 +94,7 @@ def put_in(sql: str, chosen: tuple[tuple[str, str], ...]) -> str:
     parts: list[str] = []
     end = 0
     for token in lexer.tokens(sql):
-        found = _PARAMETER.fullmatch(token.text) if token.kind is Kind.PARAMETER else None
+        found = _PARAMETER.fullmatch(token.text) if token.kind is TokenKind.PARAMETER else None
         if found is not None and found[1] in names:
             parts += [sql[end : token.start], f"`{names[found[1]]}`"]
             end = token.start + len(token.text)

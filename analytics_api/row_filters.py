@@ -88,7 +88,7 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-class Checker:
+class ConditionChecker:
     """Judges the conditions of keys and tokens; ``tenants.filters`` asks it."""
 
     def condition(self, text: str) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from analytics_api.blame import is_of_the_query
 from analytics_api.identifiers import filled
-from analytics_api.parameters import Parameter, Problem
+from analytics_api.parameters import Parameter, ParameterProblem
 from analytics_api.query_client import Account, QueryCall, ask
 from analytics_api.sentences import sentence
 from tenants.warehouse.errors import StatementFailed, WarehouseError
@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class Tried:
+class TriedStatement:
     """A statement with ``{name:Type}`` in it, and under what it is tried."""
 
     account: Account
@@ -58,39 +58,41 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class FailureVerdict:
     """Whose error a failed call is.
 
     ``faults``: of the caller's values, each with ClickHouse's sentence; ``is_outdated``: of the
     query, which fails on its usual values too. Neither: of the rows that it met.
     """
 
-    faults: tuple[Problem, ...] = ()
+    faults: tuple[ParameterProblem, ...] = ()
     is_outdated: bool = False
 
 
-def verdict(tried: Tried, bound: Mapping[str, str]) -> Verdict:
+def verdict(tried: TriedStatement, bound: Mapping[str, str]) -> FailureVerdict:
     """Find out by trying, after a call with the values ``bound`` has failed."""
     try:
         failure = tried.failure(bound)
         if failure is None:
-            return Verdict()
+            return FailureVerdict()
         usual = _with_names(tried, bound)
         if tried.failure(usual) is not None:
-            return Verdict(is_outdated=True)
+            return FailureVerdict(is_outdated=True)
         faults = tuple(_faults(tried, usual, bound))
-        return Verdict(faults or (Problem("", _sentence(failure, tried, bound)),))
+        return FailureVerdict(faults or (ParameterProblem("", _sentence(failure, tried, bound)),))
     except WarehouseError:
-        return Verdict()
+        return FailureVerdict()
 
 
-def _with_names(tried: Tried, bound: Mapping[str, str]) -> dict[str, str]:
+def _with_names(tried: TriedStatement, bound: Mapping[str, str]) -> dict[str, str]:
     """The usual values, in the statement that the caller's names make."""
     names = {f"param_{one.name}" for one in tried.parameters if one.is_name}
     return tried.usual() | {key: text for key, text in bound.items() if key in names}
 
 
-def _faults(tried: Tried, usual: dict[str, str], bound: Mapping[str, str]) -> Iterator[Problem]:
+def _faults(
+    tried: TriedStatement, usual: dict[str, str], bound: Mapping[str, str]
+) -> Iterator[ParameterProblem]:
     """Of each value that fails where all others are as usual."""
     until = time.monotonic() + PATIENCE_SECONDS
     other = [key for key, text in bound.items() if usual.get(key) != text]
@@ -100,8 +102,8 @@ def _faults(tried: Tried, usual: dict[str, str], bound: Mapping[str, str]) -> It
         failure = tried.failure({**usual, key: bound[key]})
         if failure is not None:
             name = key.removeprefix("param_")
-            yield Problem(name, f"{name}: {_sentence(failure, tried, bound)}")
+            yield ParameterProblem(name, f"{name}: {_sentence(failure, tried, bound)}")
 
 
-def _sentence(failure: StatementFailed, tried: Tried, bound: Mapping[str, str]) -> str:
+def _sentence(failure: StatementFailed, tried: TriedStatement, bound: Mapping[str, str]) -> str:
     return sentence(failure, bound.values(), tried.account.database)

@@ -3,6 +3,7 @@
 IngestionError
 ├── LeaseLost              nobody: another owner has the partition now, and goes on
 ├── TableNotReady          later: ClickHouse has not made the table yet
+├── NotConfirmed           the caller must act: type the name of what is to be deleted
 ├── Shortfall              bug, or lost rows: an insert was acknowledged and is not all there
 └── ConnectorError         shown at the source, which is tried again later
     ├── BrokerUnreachable  later: the broker did not answer
@@ -25,6 +26,10 @@ class LeaseLost(IngestionError):
 
 class TableNotReady(IngestionError):
     """ClickHouse has applied no version of the table, so that nothing says how to type messages."""
+
+
+class NotConfirmed(IngestionError):
+    """What deletes asks for the object's name, and another was typed."""
 
 
 class Shortfall(IngestionError):

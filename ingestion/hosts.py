@@ -42,7 +42,7 @@ _CLICKHOUSE = (8123, 8443, 9000, 9004, 9005, 9009, 9440)
 
 
 @dataclass(frozen=True)
-class Place:
+class HostPort:
     """A host, by name or address, and a port."""
 
     host: str
@@ -52,7 +52,7 @@ class Place:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-def written(text: str, default_port: int) -> Place:
+def written(text: str, default_port: int) -> HostPort:
     """The place that ``host:port`` names; raises Refused for anything else."""
     found = _WRITTEN.match(text.strip())
     if found is not None and (found["scheme"] or "PLAINTEXT").upper() not in _SCHEMES:
@@ -62,10 +62,10 @@ def written(text: str, default_port: int) -> Place:
     if found is None or not 0 < port < 65_536:
         msg = f"{text.strip()!r} is no address. Write host:port, several separated by commas."
         raise Refused(msg)
-    return Place(found["host"].strip("[]"), port)
+    return HostPort(found["host"].strip("[]"), port)
 
 
-def check(place: Place) -> list[str]:
+def check(place: HostPort) -> list[str]:
     """The addresses to which ``place`` leads, to connect to them and to no other.
 
     Raises Refused where one is off limits, OSError where the name is not known.
@@ -78,13 +78,13 @@ def check(place: Place) -> list[str]:
     return [str(one) for one in found]
 
 
-def check_all(places: Iterable[Place]) -> None:
+def check_all(places: Iterable[HostPort]) -> None:
     """``check`` for each; one whose name is not known leads nowhere, and is passed over."""
     for place in places:
         known(place)
 
 
-def known(place: Place) -> list[str]:
+def known(place: HostPort) -> list[str]:
     """As ``check``, and nothing where the name is not known, or not answered for in time."""
     try:
         return within(PATIENCE, lambda: check(place))
@@ -92,14 +92,14 @@ def known(place: Place) -> list[str]:
         return []
 
 
-def resolved(place: Place) -> list[Address]:
+def resolved(place: HostPort) -> list[Address]:
     """What the name stands for now, as the resolver says that connects; raises OSError."""
     entries = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in entries)
     return [ip_address(text) for text in texts]
 
 
-def _judge(place: Place, address: Address) -> None:
+def _judge(place: HostPort, address: Address) -> None:
     shown = "" if place.host == str(address) else f" ({address})"
     for one in _inside(address):
         own = _own_service(one, place.port)
@@ -181,32 +181,32 @@ def _own_service(address: Address, port: int) -> str:
     return ""
 
 
-def own_services() -> Iterator[tuple[str, Place]]:
+def own_services() -> Iterator[tuple[str, HostPort]]:
     """Names of the platform's services, and each place where one listens."""
     database = settings.DATABASES["default"]
     if host := str(database.get("HOST") or ""):
-        yield "Postgres", Place(host, int(database.get("PORT") or 5432))
+        yield "Postgres", HostPort(host, int(database.get("PORT") or 5432))
     yield from _by_url("cache", settings.CACHES["default"]["LOCATION"], 6379)
     yield from _by_url("Celery broker", settings.CELERY_BROKER_URL, 5672)
     for name, place in _by_url("ClickHouse", settings.CLICKHOUSE_URL, 8123):
         for port in {place.port, *_CLICKHOUSE}:
-            yield name, Place(place.host, port)
+            yield name, HostPort(place.host, port)
     for name, url in settings.MILLRACE_OWN_URLS.items():
         yield from _by_url(name, url, 80)
 
 
-def _by_url(name: str, urls: Any, default_port: int) -> Iterator[tuple[str, Place]]:
+def _by_url(name: str, urls: Any, default_port: int) -> Iterator[tuple[str, HostPort]]:
     for url in urls if isinstance(urls, list | tuple) else str(urls).split(";"):
         parts = urlsplit(url)
         if parts.hostname:
             port = parts.port or (6379 if parts.scheme.startswith("redis") else default_port)
-            yield name, Place(parts.hostname, port)
+            yield name, HostPort(parts.hostname, port)
 
 
 # --- What a connection names ------------------------------------------------------------------
 
 
-def brokers(addresses: str, kind: str) -> list[Place]:
+def brokers(addresses: str, kind: str) -> list[HostPort]:
     """The places in a connection's addresses; raises Refused for what is none."""
     is_kafka = kind == "kafka"
     named = (one.strip() for one in addresses.split(","))
@@ -225,7 +225,7 @@ def _without_vhost(address: str) -> str:
     return server
 
 
-def token_endpoint(url: str) -> Place:
+def token_endpoint(url: str) -> HostPort:
     """Where a token URL leads. Raises Refused for plain http to a name.
 
     What a name resolves to may change between our look and the client's. Over https the

@@ -17,7 +17,7 @@ GROUPS = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class MisfitGroup:
     """Messages that did not fit for the same reason, in the same column.
 
     ``value``, ``raw``, ``source``, ``partition``, ``offset``: the newest of them, as an example.
@@ -37,7 +37,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Misfit:
+class QuarantinedMessage:
     """One message; ``raw`` and ``value`` are cut to ``SHOWN_BYTES``, broken UTF-8 replaced."""
 
     reason: str
@@ -83,7 +83,7 @@ ORDER BY messages DESC, reason, `column`
 
 def groups(
     table: Table, *, source: Source | None = None, since: timedelta | None = None
-) -> list[Group]:
+) -> list[MisfitGroup]:
     """By reason and column, the largest first; raises WarehouseError.
 
     Of one source where one is given, and of the time ``since`` before now. A table that was never
@@ -97,7 +97,7 @@ def groups(
         "seconds": int(since.total_seconds()) if since else 0,
         "limit": GROUPS,
     }
-    return [Group(**_aware(row)) for row in client.rows(sql, parameters)]
+    return [MisfitGroup(**_aware(row)) for row in client.rows(sql, parameters)]
 
 
 def newest(
@@ -107,7 +107,7 @@ def newest(
     reason: str = "",
     column: str | None = None,
     source: Source | None = None,
-) -> list[Misfit]:
+) -> list[QuarantinedMessage]:
     """The newest messages, all or those of a reason, a column, a source; raises WarehouseError."""
     if not table.applied:
         return []
@@ -128,19 +128,19 @@ def newest(
         "column": column or "",
         "limit": limit,
     }
-    return [Misfit(**_aware(row)) for row in client.rows(sql, parameters)]
+    return [QuarantinedMessage(**_aware(row)) for row in client.rows(sql, parameters)]
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedRange:
     """Of a range of offsets: how many are in quarantine, and the first of them."""
 
     messages: int
-    first: tuple[Place, ...]
+    first: tuple[RefusedMessage, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RefusedMessage:
     """Why the message at ``offset`` did not fit; ``value`` is cut to ``SHOWN_BYTES``."""
 
     offset: int
@@ -152,7 +152,7 @@ class Place:
 
 def within(
     source: Source, partition: int, offsets: range, since: timedelta, limit: int = 100
-) -> Refused:
+) -> RefusedRange:
     """What of ``offsets`` is in quarantine, where all came in ``since``; raises WarehouseError."""
     sql = (
         "SELECT _offset AS offset, reason, `column`, expected, shown AS value, "
@@ -175,7 +175,7 @@ def within(
     messages = found[0]["messages"] if found else 0
     for row in found:
         del row["messages"]
-    return Refused(messages, tuple(Place(**row) for row in found))
+    return RefusedRange(messages, tuple(RefusedMessage(**row) for row in found))
 
 
 def _cut(column: str) -> str:

@@ -49,7 +49,7 @@ def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) 
         client.execute(ddl.alter(twin, existing))
     except StatementFailed as error:
         said = error.message.replace(f"{database}.", "").replace(f"`{database}`.", "")
-        problem = ddl.Problem(None, "columns", f"ClickHouse refuses it: {said}")
+        problem = ddl.SpecProblem(None, "columns", f"ClickHouse refuses it: {said}")
         raise ddl.SpecError([problem]) from error
 
 

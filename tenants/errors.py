@@ -1,9 +1,9 @@
 """What can stand in the way of a tenant's lifecycle.
 
 LifecycleError
-├── NotConfirmed   the caller has not typed what was asked for
-├── Refused        what was asked makes no sense here; the text says what would
-└── StillBusy      try later: something of the tenant's is still at work
+├── TenantNotConfirmed  the caller has not typed what was asked for
+├── TenantRefused       what was asked makes no sense here; the text says what would
+└── StillBusy           try later: something of the tenant's is still at work
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ class LifecycleError(Exception):
     """Nothing was done, or what was done is safe to repeat; the text is for people."""
 
 
-class NotConfirmed(LifecycleError):
+class TenantNotConfirmed(LifecycleError):
     """The confirmation is not the tenant's slug."""
 
 
-class Refused(LifecycleError):
+class TenantRefused(LifecycleError):
     """What was asked can't be done to this tenant."""
 
 

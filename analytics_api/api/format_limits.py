@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from analytics_api.api.result_formats import FORMATS, Format
+from analytics_api.api.result_formats import FORMATS, ResultFormat
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed
 
@@ -30,7 +30,7 @@ _NO_TYPE = frozenset({36, 49, 50})
 _COLUMN = re.compile(r"of column '((?:[^'\\]|\\.)*)'")
 
 
-def check(form: Format, sql: str, columns: Sequence[Mapping[str, str]]) -> None:
+def check(form: ResultFormat, sql: str, columns: Sequence[Mapping[str, str]]) -> None:
     """Raise Problem where ``form`` can't hold what the query answers with."""
     if not form.holds_totals and has_totals(sql):
         raise _totals(form)
@@ -40,7 +40,7 @@ def check(form: Format, sql: str, columns: Sequence[Mapping[str, str]]) -> None:
                 raise _column(form, one["name"], f"which is {one['type']}")
 
 
-def refused(error: Exception, form: Format) -> Problem | None:
+def refused(error: Exception, form: ResultFormat) -> Problem | None:
     """The problem that a failure is where it comes of the format; None where it does not."""
     if not isinstance(error, StatementFailed) or form.is_text or error.code not in _NO_TYPE:
         return None
@@ -52,7 +52,7 @@ def refused(error: Exception, form: Format) -> Problem | None:
     return _column(form, found[1] if found else None, "whose type it has not")
 
 
-def not_text(form: Format, column: str | None) -> Problem:
+def not_text(form: ResultFormat, column: str | None) -> Problem:
     """The problem that bytes are which are not UTF-8."""
     problem = _column(form, column, "which has bytes that are not UTF-8")
     problem.text += " Or select hex() or base64Encode() of it."
@@ -80,14 +80,14 @@ def type_names(text: str) -> frozenset[str]:
     return frozenset("Interval" if one.startswith("Interval") else one for one in names)
 
 
-def _totals(form: Format) -> Problem:
+def _totals(form: ResultFormat) -> Problem:
     return _problem(
         f"{form.name} can't hold totals, and the query has GROUP BY … WITH TOTALS.",
         [one.name for one in FORMATS if one.holds_totals],
     )
 
 
-def _column(form: Format, column: str | None, why: str) -> Problem:
+def _column(form: ResultFormat, column: str | None, why: str) -> Problem:
     named = "a column of the result" if column is None else f"the column {column!r}"
     others = [one.name for one in FORMATS if one.is_text != form.is_text]
     return _problem(f"{form.name} can't hold {named}, {why}.", others, column)

@@ -2,7 +2,8 @@
 
 The engine's own words stay here: they may quote the query, which not every caller may read, and
 rows. They go to the log. The name of ClickHouse's error is told, so that a tenant can ask about it;
-and of a value of the caller's that it does not take, the sentence about it (see ``trial``).
+and of a value of the caller's that it does not take, the sentence about it (see
+``statement_trial``).
 """
 
 from __future__ import annotations
@@ -13,10 +14,9 @@ from collections.abc import Callable, Sequence
 from django.conf import settings
 
 from analytics_api.blame import ENGINE, NOT_READY, is_own_limit
-from analytics_api.parameters import ParametersRefused
-from analytics_api.parameters import Problem as Fault
+from analytics_api.parameters import ParameterProblem, ParametersRefused
 from analytics_api.query_client.answer import MAX_BYTES, AnswerTooLong, BrokenAnswer
-from analytics_api.statement_trial import Verdict
+from analytics_api.statement_trial import FailureVerdict
 from tenants.plans.allowance import Allowance
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
@@ -45,7 +45,7 @@ def parameters(error: ParametersRefused) -> Problem:
 
 
 def failed(
-    error: StatementFailed, query: str, granted: Allowance, judge: Callable[[], Verdict]
+    error: StatementFailed, query: str, granted: Allowance, judge: Callable[[], FailureVerdict]
 ) -> Problem:
     """The problem that a query's failure is. ``judge`` finds out whose it is, by asking again."""
     log.warning("%s: %s", query, error)
@@ -56,7 +56,7 @@ def warehouse(error: WarehouseError, query: str, granted: Allowance) -> Problem:
     """The problem that ``error`` is, while ``query`` (tenant.name) was run."""
     log.warning("%s: %s", query, error)
     if isinstance(error, StatementFailed):
-        return _known(error, granted) or _judged(error, Verdict())
+        return _known(error, granted) or _judged(error, FailureVerdict())
     if isinstance(error, BrokenAnswer):
         return Problem(502, "broken_answer", "The engine failed while it answered. Try again.")
     if isinstance(error, AnswerTooLong):
@@ -105,7 +105,7 @@ def _name(error: StatementFailed) -> str:
     return error.name or f"code {error.code}"
 
 
-def _judged(error: StatementFailed, verdict: Verdict) -> Problem:
+def _judged(error: StatementFailed, verdict: FailureVerdict) -> Problem:
     name = _name(error)
     if verdict.faults:
         return _values(verdict.faults, name)
@@ -118,7 +118,7 @@ def _judged(error: StatementFailed, verdict: Verdict) -> Problem:
     return Problem(422, "query_failed", detail, clickhouse=name)
 
 
-def _values(faults: Sequence[Fault], name: str) -> Problem:
+def _values(faults: Sequence[ParameterProblem], name: str) -> Problem:
     """ClickHouse's sentence for each value that it does not take."""
     detail = f"ClickHouse does not take a value. {' '.join(one.message for one in faults)}"
     errors = [{"name": one.name, "message": one.message} for one in faults if one.name]

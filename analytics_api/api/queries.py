@@ -15,14 +15,14 @@ from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_sche
 from rest_framework.request import Request
 
 from analytics_api.api import format_limits, problems, restrictions
-from analytics_api.api.result_formats import BY_NAME, FORMATS, Format, accepted, compression
+from analytics_api.api.result_formats import BY_NAME, FORMATS, ResultFormat, accepted, compression
 from analytics_api.identifiers import filled
 from analytics_api.parameters import ParametersRefused, bind, from_query_string, may_be_left_out
 from analytics_api.query_client import Account, Answer, NotText, QueryCall, ask
 from analytics_api.query_client.answer import CHUNK_BYTES
 from analytics_api.selectors import published
 from analytics_api.selectors.published import Published
-from analytics_api.statement_trial import Tried, verdict
+from analytics_api.statement_trial import TriedStatement, verdict
 from tenants.models import Scope
 from tenants.plans.allowance import Allowance
 from tenants.rest.authentication import Caller
@@ -114,7 +114,7 @@ class Running(Endpoint):
         self,
         request: Request,
         query: Published,
-        form: Format,
+        form: ResultFormat,
         *,
         from_query: Mapping[str, Sequence[str]] | None = None,
         values: dict[str, Any] | None = None,
@@ -137,13 +137,18 @@ class Running(Endpoint):
         except WarehouseError as error:
             raise problems.warehouse(error, label, self.allowance) from error
         encoding = compression(request.META.get("HTTP_ACCEPT_ENCODING", ""))
-        tried = Tried(account, query.sql, query.parameters, filters, query.settings)
+        tried = TriedStatement(account, query.sql, query.parameters, filters, query.settings)
         answer = self._ask(tried, bound, form, encoding, label)
         self.did = (1, answer.rows_read, answer.bytes_read, 0, 0)
         return _response(answer, query, form)
 
     def _ask(
-        self, tried: Tried, bound: Mapping[str, str], form: Format, encoding: str, label: str
+        self,
+        tried: TriedStatement,
+        bound: Mapping[str, str],
+        form: ResultFormat,
+        encoding: str,
+        label: str,
     ) -> Answer:
         """The result; raises Problem, of a failed query by trying whose fault it is."""
         sql, put = filled(tried.sql, tried.parameters, bound)
@@ -194,7 +199,9 @@ class QueryView(Running):
             raise Problem(400, "parameters", detail)
         return self.run(request, query, form, values=json_body(request))
 
-    def _find(self, request: Request, name: str, named: Sequence[str]) -> tuple[Published, Format]:
+    def _find(
+        self, request: Request, name: str, named: Sequence[str]
+    ) -> tuple[Published, ResultFormat]:
         name, dot, ending = name.partition(".")
         caller = self.caller(request)
         query = published.published(caller.tenant_id, name) if caller.may_run(name) else None
@@ -208,7 +215,7 @@ class QueryView(Running):
 
 
 def _call(
-    tried: Tried, sql: str, bound: Mapping[str, str], form: Format, encoding: str
+    tried: TriedStatement, sql: str, bound: Mapping[str, str], form: ResultFormat, encoding: str
 ) -> QueryCall:
     return QueryCall(
         sql,
@@ -246,7 +253,7 @@ def _pairs(request: Request) -> dict[str, list[str]]:
         raise Problem(400, "parameters", detail) from None
 
 
-def chosen_format(request: Request, ending: str, given: Sequence[str]) -> Format:
+def chosen_format(request: Request, ending: str, given: Sequence[str]) -> ResultFormat:
     """By the address's ending or the ``?format=`` that is ``given``, else by Accept."""
     if not set(given) <= BY_NAME.keys():
         detail = f"There is no such format. These are: {', '.join(BY_NAME)}."
@@ -280,7 +287,7 @@ def json_body(request: Request) -> dict[str, Any]:
     return values
 
 
-def _response(answer: Answer, query: Published, form: Format) -> HttpResponseBase:
+def _response(answer: Answer, query: Published, form: ResultFormat) -> HttpResponseBase:
     headers = {
         "Cache-Control": "no-store",
         "Content-Length": str(answer.size),

@@ -9,7 +9,7 @@ from tenants.warehouse.statements import QUOTING
 
 
 @dataclass(frozen=True)
-class Format:
+class ResultFormat:
     """A format. ``name`` stands in ``?format=`` and after the dot of an address.
 
     ``settings`` are ClickHouse's for it. ``lacks`` are types that it has not. ``replaces``: what is
@@ -26,14 +26,14 @@ class Format:
     replaces: bool = False
     lacks: frozenset[str] = frozenset()
 
-    def quoted(self) -> Format:
+    def quoted(self) -> ResultFormat:
         """The same with numbers as texts that many a reader of JSON would round, or has not."""
         media_types = tuple(f"{one};numbers=quoted" for one in self.media_types)
         settings = tuple((name, "1") for name in QUOTING)
         return replace(self, name=f"{self.name}-quoted", media_types=media_types, settings=settings)
 
 
-_JSON = Format(
+_JSON = ResultFormat(
     "json",
     "JSON",
     "application/json",
@@ -41,27 +41,27 @@ _JSON = Format(
     holds_totals=True,
     replaces=True,
 )
-_NDJSON = Format(
+_NDJSON = ResultFormat(
     "ndjson",
     "JSONEachRow",
     "application/x-ndjson",
     ("application/x-ndjson", "application/ndjson", "application/jsonl"),
 )
-_JSONCOMPACT = Format(
+_JSONCOMPACT = ResultFormat(
     "jsoncompact", "JSONCompact", "application/json", holds_totals=True, replaces=True
 )
 
 FORMATS = (
     _JSON,
     _NDJSON,
-    Format("csv", "CSVWithNames", "text/csv; charset=utf-8", ("text/csv",)),
-    Format(
+    ResultFormat("csv", "CSVWithNames", "text/csv; charset=utf-8", ("text/csv",)),
+    ResultFormat(
         "tsv",
         "TabSeparatedWithNames",
         "text/tab-separated-values; charset=utf-8",
         ("text/tab-separated-values",),
     ),
-    Format(
+    ResultFormat(
         "parquet",
         "Parquet",
         "application/vnd.apache.parquet",
@@ -74,7 +74,7 @@ FORMATS = (
             ]
         ),
     ),
-    Format(
+    ResultFormat(
         "arrow",
         "ArrowStream",
         "application/vnd.apache.arrow.stream",
@@ -113,12 +113,12 @@ class _Range:
 
 
 @lru_cache(maxsize=512)
-def accepted(header: str) -> Format | None:
+def accepted(header: str) -> ResultFormat | None:
     """The format that an Accept header wants most (RFC 9110, 12.5.1), None where it takes none."""
     ranges = [_range(entry) for entry in header.split(",") if entry.strip()]
     if not ranges:
         return FORMATS[0]
-    best: tuple[float, Format] | None = None
+    best: tuple[float, ResultFormat] | None = None
     for form in FORMATS:
         quality = max((_quality(ranges, media) for media in form.media_types), default=0.0)
         if quality > 0 and (best is None or quality > best[0]):

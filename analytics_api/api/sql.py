@@ -28,7 +28,7 @@ from analytics_api.identifiers import chosen_by_caller, filled
 from analytics_api.parameters import ParametersRefused, bind, load
 from analytics_api.selectors.published import Published
 from analytics_api.services.saved_queries import place_of
-from analytics_api.statement_trial import Tried
+from analytics_api.statement_trial import TriedStatement
 from tenants.models import Scope, Tenant
 from tenants.recent import Recent
 from tenants.rest.authentication import Caller
@@ -104,7 +104,7 @@ class SQLView(Running):
             filters = restrictions.row_filters(caller, text, label)
             account = account_of(caller, self.allowance)
             asked = tuple(guarded.settings.items())
-            tried = Tried(account, guarded.sql, parameters, filters, asked)
+            tried = TriedStatement(account, guarded.sql, parameters, filters, asked)
             columns = tuple(_columns(caller, tried, bound))
         except QueryRefused as error:
             detail, where = error.message, error.position
@@ -122,7 +122,7 @@ def _guard(caller: Caller, sql: str, described: dict[str, Any]) -> Guarded:
     return guard_query(place_of(tenant).database, sql, described)
 
 
-def _columns(caller: Caller, tried: Tried, bound: dict[str, str]) -> list[dict[str, str]]:
+def _columns(caller: Caller, tried: TriedStatement, bound: dict[str, str]) -> list[dict[str, str]]:
     """The result's columns, as ClickHouse has them with these values.
 
     Raises QueryRefused, in ClickHouse's words.
@@ -132,7 +132,7 @@ def _columns(caller: Caller, tried: Tried, bound: dict[str, str]) -> list[dict[s
     return _tried.get(key, lambda: _analysed(tried, bound))
 
 
-def _analysed(tried: Tried, bound: dict[str, str]) -> list[dict[str, str]]:
+def _analysed(tried: TriedStatement, bound: dict[str, str]) -> list[dict[str, str]]:
     try:
         return tried.columns(bound)
     except StatementFailed as error:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from analytics_api.guard import names
 from analytics_api.guard.errors import QueryRefused
-from analytics_api.guard.lexer import Kind, Token
+from analytics_api.guard.lexer import Token, TokenKind
 from analytics_api.guard.verdicts import higher_order
 
 _BEFORE_BRACKET = frozenset(
@@ -77,7 +77,7 @@ def check(
         )
         if clauses:
             _check_clause(at)
-        if token.kind in (Kind.WORD, Kind.QUOTED) and not at.is_column():
+        if token.kind in (TokenKind.WORD, TokenKind.QUOTED) and not at.is_column():
             check_bare(token.name, token.start)
         applied = _is_applied(tokens, index)
         if (_is_call(at) or applied) and not _is_named(token, named):
@@ -94,7 +94,7 @@ def _check_clause(at: _At) -> None:
         msg = "A saved query is one statement: leave out the semicolon."
         raise QueryRefused("one_statement", msg, token.start)
     _check_keyword(at)
-    if token.kind is Kind.STRING and _STATE.search(token.text):
+    if token.kind is TokenKind.STRING and _STATE.search(token.text):
         msg = "The type AggregateFunction may not be named in a saved query."
         raise QueryRefused("type", msg, token.start)
 
@@ -130,7 +130,7 @@ def _check_size(tokens: Sequence[Token]) -> None:
 
 def _check_keyword(at: _At) -> None:
     token = at.token
-    if token.kind is not Kind.WORD or at.is_column():
+    if token.kind is not TokenKind.WORD or at.is_column():
         return
     word = token.text.upper()
     if word in _TAKES_CLAUSE:
@@ -152,14 +152,14 @@ def check_bare(name: str, position: int | None = None) -> None:
 
 
 def _is_call(at: _At) -> bool:
-    if at.token.kind not in (Kind.WORD, Kind.QUOTED):
+    if at.token.kind not in (TokenKind.WORD, TokenKind.QUOTED):
         return False
     return at.after is not None and at.after.text == "("
 
 
 def _is_applied(tokens: Sequence[Token], index: int) -> bool:
     """``APPLY name`` and ``APPLY(name)`` call without a bracket behind the name."""
-    if tokens[index].kind not in (Kind.WORD, Kind.QUOTED):
+    if tokens[index].kind not in (TokenKind.WORD, TokenKind.QUOTED):
         return False
     before = [token for token in tokens[max(index - 2, 0) : index] if token.text != "("]
     lambda_ = index + 1 < len(tokens) and tokens[index + 1].text == "->"
@@ -173,7 +173,7 @@ def _check_call(at: _At, *, applied: bool) -> None:
         raise QueryRefused("function", msg, token.start)
     if names.is_function(token.name):
         return
-    plain = token.kind is Kind.WORD
+    plain = token.kind is TokenKind.WORD
     if plain and not applied and _may_stand_before_a_bracket(token.text):
         return
     if names.is_table_function(token.name):
@@ -197,9 +197,9 @@ def _check_operator(tokens: Sequence[Token], index: int) -> None:
 
 
 def _ends_a_value(token: Token) -> bool:
-    if token.kind is Kind.SYMBOL:
+    if token.kind is TokenKind.SYMBOL:
         return token.text in (")", "]")
-    return token.kind is not Kind.WORD or token.text.upper() not in _BEFORE_BRACKET
+    return token.kind is not TokenKind.WORD or token.text.upper() not in _BEFORE_BRACKET
 
 
 def is_by_name(function: str) -> bool:
@@ -224,7 +224,7 @@ def _check_by_name(tokens: Sequence[Token], index: int) -> None:
     if not is_by_name(tokens[index].name):
         return
     text, behind = ([*tokens[index + 2 : index + 4], None, None])[:2]
-    plain = text is not None and text.kind is Kind.STRING
+    plain = text is not None and text.kind is TokenKind.STRING
     alone = behind is not None and behind.text in (",", ")")
     first = text.text[1:-1] if text is not None and plain and alone else None
     check_first(tokens[index].name, first, tokens[index].start)
@@ -242,7 +242,7 @@ def _check_handed_on(tokens: Sequence[Token], index: int, named: Collection[str]
         return
     closed = all(token.text == ")" for token in tokens[first + 1 : closing])
     token = tokens[first]
-    if closed and token.kind in (Kind.WORD, Kind.QUOTED) and not _is_named(token, named):
+    if closed and token.kind in (TokenKind.WORD, TokenKind.QUOTED) and not _is_named(token, named):
         check_handed_on(tokens[index].name, token.name, token.start)
 
 

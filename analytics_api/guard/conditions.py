@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from analytics_api.guard import calls, lexer, names, sqlglot_parser
 from analytics_api.guard.errors import QueryRefused
-from analytics_api.guard.lexer import Kind, Token
+from analytics_api.guard.lexer import Token, TokenKind
 
 _BEYOND: tuple[type[exp.Expr], ...] = (exp.Query, exp.Window, exp.Star, exp.Placeholder, exp.Alias)
 _NO_PART = ("SELECT", "FROM", "AS", "OVER", "COLUMNS", "APPLY")
@@ -54,7 +54,7 @@ def _check_names(functions: Iterable[str], tokens: Iterable[Token]) -> None:
             msg = f"A condition is about one row at a time, so {name} can't be in it."
             raise QueryRefused("filter", msg)
     for token in tokens:
-        if token.kind is Kind.PARAMETER or token.is_word(
+        if token.kind is TokenKind.PARAMETER or token.is_word(
             "SELECT", "FROM", "AS", "OVER", "COLUMNS", "APPLY"
         ):
             msg = f"A condition is an expression over one table's columns, without {token.text}."

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from analytics_api.guard.errors import QueryRefused
-from analytics_api.guard.lexer import Kind, Token
+from analytics_api.guard.lexer import Token, TokenKind
 from analytics_api.parameters.errors import TypeRefused
 from analytics_api.parameters.types import ParameterType, parse
 
@@ -26,7 +26,7 @@ def find(tokens: Iterable[Token]) -> tuple[Declared, ...]:
     """The parameters among ``tokens``, each once; raises QueryRefused."""
     found: dict[str, Declared] = {}
     for token in tokens:
-        if token.kind is Kind.PARAMETER:
+        if token.kind is TokenKind.PARAMETER:
             parameter = _read(token)
             earlier = found.setdefault(parameter.name, parameter)
             if earlier != parameter:

@@ -23,7 +23,7 @@ from analytics_api.guard.errors import QueryRefused
 MAX_LENGTH = 100_000
 
 
-class Kind(Enum):
+class TokenKind(Enum):
     WORD = auto()
     QUOTED = auto()
     STRING = auto()
@@ -36,18 +36,18 @@ class Kind(Enum):
 class Token:
     """A token and the offset at which it begins; ``text`` is as written."""
 
-    kind: Kind
+    kind: TokenKind
     text: str
     start: int
 
     @property
     def name(self) -> str:
         """A word as it is, a quoted identifier without its quotes."""
-        return self.text[1:-1] if self.kind is Kind.QUOTED else self.text
+        return self.text[1:-1] if self.kind is TokenKind.QUOTED else self.text
 
     def is_word(self, *words: str) -> bool:
         """Whether this is one of the keywords given in capitals."""
-        return self.kind is Kind.WORD and self.text.upper() in words
+        return self.kind is TokenKind.WORD and self.text.upper() in words
 
 
 _GRAMMAR = re.compile(
@@ -78,12 +78,12 @@ _WRITTEN = re.compile(
 _GLUED = re.compile(r"[A-Za-z0-9_'\"`$]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 _KINDS = {
-    "word": Kind.WORD,
-    "quoted": Kind.QUOTED,
-    "string": Kind.STRING,
-    "number": Kind.NUMBER,
-    "parameter": Kind.PARAMETER,
-    "symbol": Kind.SYMBOL,
+    "word": TokenKind.WORD,
+    "quoted": TokenKind.QUOTED,
+    "string": TokenKind.STRING,
+    "number": TokenKind.NUMBER,
+    "parameter": TokenKind.PARAMETER,
+    "symbol": TokenKind.SYMBOL,
 }
 
 
@@ -142,12 +142,17 @@ def _blank(comment: str) -> str:
 
 def _checked(token: Token, sql: str) -> Token:
     end = token.start + len(token.text)
-    if token.kind in (Kind.WORD, Kind.NUMBER, Kind.STRING, Kind.QUOTED) and end < len(sql):
+    if token.kind in (
+        TokenKind.WORD,
+        TokenKind.NUMBER,
+        TokenKind.STRING,
+        TokenKind.QUOTED,
+    ) and end < len(sql):
         if _GLUED.match(sql, end):
             msg = f"{token.text[:40]!r} runs into {sql[end]!r}. Put a space or comma between them."
             raise QueryRefused("glued", msg, end)
         # `1..2` or `1.a` is read as one number by one parser and as two things by the other.
-        if token.kind is Kind.NUMBER and token.text.endswith("."):
+        if token.kind is TokenKind.NUMBER and token.text.endswith("."):
             msg = f"Write {token.text!r} as {token.text + '0'!r}."
             raise QueryRefused("number", msg, token.start)
     return token

@@ -91,7 +91,7 @@ def read(tree: Node, *, tables: Collection[str], database: str) -> Reading:
         kind = str(tree.get("type", "")).removesuffix("Query")
         msg = f"A saved query is a SELECT; this is {kind.upper() or 'something else'}."
         raise QueryRefused("not_select", msg)
-    reader = _Reader(tables, database, _qualified(tree))
+    reader = _TreeReader(tables, database, _qualified(tree))
     reader.visit(tree, "", _Scope())
     return reader.reading
 
@@ -163,7 +163,7 @@ def _text(node: Node) -> str | None:
     return value["value"] if value and value.get("field_type") == "String" else None
 
 
-class _Reader:
+class _TreeReader:
     def __init__(self, tables: Collection[str], database: str, qualified: Collection[str]) -> None:
         self._tables, self._database, self._qualified = tables, database, qualified
         self.reading = Reading()

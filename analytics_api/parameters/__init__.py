@@ -9,15 +9,15 @@ from analytics_api.parameters.binding import (
     load,
     may_be_left_out,
 )
-from analytics_api.parameters.errors import Misfit, ParametersRefused, Problem, TypeRefused
+from analytics_api.parameters.errors import Misfit, ParameterProblem, ParametersRefused, TypeRefused
 from analytics_api.parameters.types import ParameterType, parse
 
 __all__ = [
     "Misfit",
     "Parameter",
+    "ParameterProblem",
     "ParameterType",
     "ParametersRefused",
-    "Problem",
     "TypeRefused",
     "bind",
     "from_query_string",

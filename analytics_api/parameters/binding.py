@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from analytics_api.parameters.errors import Misfit, ParametersRefused, Problem
+from analytics_api.parameters.errors import Misfit, ParameterProblem, ParametersRefused
 from analytics_api.parameters.expected import expected
 from analytics_api.parameters.types import IDENTIFIER, ParameterType, names_of, parse
 from analytics_api.parameters.values import encode, sample
@@ -79,7 +79,7 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str,
 
     Raises ParametersRefused with every problem at once: misfits, missing ones, unknown ones.
     """
-    problems: list[Problem] = []
+    problems: list[ParameterProblem] = []
     bound: dict[str, str] = {}
     for parameter in parameters:
         if parameter.name in given:
@@ -106,7 +106,7 @@ def from_query_string(
     """
     types = {parameter.name: parameter.type for parameter in parameters}
     values: dict[str, Any] = {}
-    problems: list[Problem] = []
+    problems: list[ParameterProblem] = []
     for name, texts in pairs.items():
         kind = types.get(name)
         is_array = kind is not None and kind.base == "Array"
@@ -116,17 +116,17 @@ def from_query_string(
             values[name] = texts[0]
         else:
             msg = f"{shortened(name)}: given {len(texts)} times; expected once."
-            problems.append(Problem(shortened(name), msg))
+            problems.append(ParameterProblem(shortened(name), msg))
     if problems:
         raise ParametersRefused(tuple(problems))
     return values
 
 
-def _misfit(parameter: Parameter, misfit: Misfit, value: Any) -> Problem:
+def _misfit(parameter: Parameter, misfit: Misfit, value: Any) -> ParameterProblem:
     reason = f": {misfit.reason}" if misfit.reason else ""
     got = f"got {shortened(_written(value))}{reason}."
     msg = f"{parameter.name}: expected {misfit} ({parameter.type}), {got}"
-    return Problem(parameter.name, msg)
+    return ParameterProblem(parameter.name, msg)
 
 
 def _written(value: Any) -> str:
@@ -145,19 +145,19 @@ def _is_word(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def _missing(parameter: Parameter) -> Problem:
+def _missing(parameter: Parameter) -> ParameterProblem:
     msg = f"{parameter.name}: missing; expected {expected(parameter.type)} ({parameter.type})."
-    return Problem(parameter.name, msg)
+    return ParameterProblem(parameter.name, msg)
 
 
-def _unknown(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> list[Problem]:
+def _unknown(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> list[ParameterProblem]:
     unknown = given.keys() - {parameter.name for parameter in parameters}
     if not unknown:
         return []
     known = ", ".join(parameter.name for parameter in parameters)
     hint = f"this query's parameters are {known}" if known else "this query takes no parameters"
     names = sorted(map(shortened, unknown))[:20]
-    return [Problem(name, f"{name}: unknown; {hint}.") for name in names]
+    return [ParameterProblem(name, f"{name}: unknown; {hint}.") for name in names]
 
 
 def shortened(text: str) -> str:

@@ -23,7 +23,7 @@ class Unfit(ValueError):
 
 
 @dataclass(frozen=True)
-class Problem:
+class ParameterProblem:
     """One thing wrong with a call's parameters, in words for the caller."""
 
     name: str
@@ -33,6 +33,6 @@ class Problem:
 class ParametersRefused(Exception):
     """The caller's parameters don't fit. Attribute: ``problems``, all of them."""
 
-    def __init__(self, problems: tuple[Problem, ...]) -> None:
+    def __init__(self, problems: tuple[ParameterProblem, ...]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))
         self.problems = problems

@@ -94,13 +94,13 @@ def names_of(allowed: Iterable[str]) -> ParameterType:
 @lru_cache(maxsize=4096)
 def parse(text: str) -> ParameterType:
     """The tree of ``text``, such as ``Array(Nullable(UInt8))``; raises TypeRefused."""
-    reader = _Reader(text)
+    reader = _TypeReader(text)
     kind = reader.type(0)
     reader.end()
     return kind
 
 
-class _Reader:
+class _TypeReader:
     """Reads a type from left to right; each method leaves off behind what it read."""
 
     def __init__(self, text: str) -> None:

@@ -16,21 +16,29 @@ from analytics_api.models import SavedQuery, SavedQueryVersion
 from analytics_api.parameters import Parameter, load
 from analytics_api.query_client import Account
 from analytics_api.selectors import drafts
-from analytics_api.statement_trial import Tried
+from analytics_api.statement_trial import TriedStatement
 from tenants.models import Tenant
 from tenants.warehouse.errors import StatementFailed
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-__all__ = ["Checked", "Place", "check_query", "place_of", "publish", "readable_tables", "unpublish"]
+__all__ = [
+    "CheckTarget",
+    "Checked",
+    "check_query",
+    "place_of",
+    "publish",
+    "readable_tables",
+    "unpublish",
+]
 
 #: ClickHouse's codes of what no value could mend: names, numbers of arguments, aggregation.
 _BY_ITSELF = frozenset({10, 34, 35, 42, 46, 47, 60, 81, 179, 184, 207, 215, 352})
 
 
 @dataclass(frozen=True)
-class Place:
+class CheckTarget:
     """Where a query is checked: a database, and the user that describes the result there."""
 
     database: str
@@ -50,14 +58,14 @@ class Checked:
     settings: dict[str, str] = field(default_factory=dict)
 
 
-def place_of(tenant: Tenant) -> Place:
+def place_of(tenant: Tenant) -> CheckTarget:
     """The tenant's own warehouse; raises QueryRefused where it has none yet."""
     if not hasattr(tenant, "warehouse"):
         raise QueryRefused(
             "no_warehouse", "The tenant has no warehouse yet: wait until it is ready."
         )
     own = tenant.warehouse
-    return Place(own.database, Account(own.database, own.username, own.password))
+    return CheckTarget(own.database, Account(own.database, own.username, own.password))
 
 
 def check_query(
@@ -66,7 +74,7 @@ def check_query(
     described: Mapping[str, Any] | None = None,
     *,
     filters: Callable[[str], str] = lambda _: "",
-    place: Place | None = None,
+    place: CheckTarget | None = None,
 ) -> Checked:
     """Put a statement through the guard and the engine, without publishing it.
 
@@ -79,7 +87,7 @@ def check_query(
     guarded = guard_query(place.database, sql, described)
     parameters = load(guarded.parameters)
     asked = tuple(guarded.settings.items())
-    tried = Tried(place.account, guarded.sql, parameters, filters(guarded.sql), asked)
+    tried = TriedStatement(place.account, guarded.sql, parameters, filters(guarded.sql), asked)
     try:
         columns = [tried.columns(bound) for bound in _usual_calls(parameters)]
     except StatementFailed as error:
@@ -116,7 +124,7 @@ def _by_values(error: StatementFailed, parameters: Sequence[Parameter]) -> Query
 
 
 def publish(
-    query: SavedQuery, by: User | None = None, *, place: Place | None = None
+    query: SavedQuery, by: User | None = None, *, place: CheckTarget | None = None
 ) -> SavedQueryVersion:
     """Make the query's present state its endpoint; ``place`` is as for ``check_query``.
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from ingestion import quarantine
 from ingestion.models import Source, Table
-from ingestion.quarantine import Group
+from ingestion.quarantine import MisfitGroup
 from tenants.warehouse.errors import WarehouseError
 
 #: Bars are as wide as their share, but never too thin to be seen.
@@ -42,7 +42,7 @@ class Wanted:
 class Row:
     """A group with the address that shows its messages, and its share of all in per cent."""
 
-    group: Group
+    group: MisfitGroup
     address: str
     percent: float
     is_chosen: bool
@@ -84,7 +84,7 @@ def _sources(table: Table, wanted: Wanted, chosen: Source | None) -> list[tuple[
     ]
 
 
-def _row(group: Group, wanted: Wanted, total: int) -> Row:
+def _row(group: MisfitGroup, wanted: Wanted, total: int) -> Row:
     return Row(
         group=group,
         address=wanted.address(reason=group.reason, column=group.column),

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from ingestion.errors import IngestionError
 from ingestion.ledger.locate import Location, by_id, by_offset
 from ingestion.models import Source
-from ingestion.services.resets import Target, Where, preview, reset
+from ingestion.services.resets import ResetTarget, Where, preview, reset
 from tenants.warehouse.errors import WarehouseError
 
 _WHERE = (
@@ -57,9 +57,9 @@ class ResetForm(forms.Form):
         return found
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ResetTarget:
         data = self.cleaned_data
-        return Target(Where(data["to"]), data["offset"], data["time"], data["partition"])
+        return ResetTarget(Where(data["to"]), data["offset"], data["time"], data["partition"])
 
 
 class FindForm(forms.Form):

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ingestion.connectors.trial import Finding, Outcome, Step, Trial
+from ingestion.connectors.trial import ConnectionTrial, Outcome, Step, StepFinding
 from ingestion.models import Connection
-from ingestion.services.trials import STREAMS, Report, try_connection
+from ingestion.services.trials import STREAMS, TrialReport, try_connection
 
 #: Of each outcome the icon (Material Symbols) and its colour's class.
 _LOOKS = {
@@ -28,11 +28,11 @@ _LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class TrialLine:
     """A step of a trial."""
 
     label: str
-    finding: Finding
+    finding: StepFinding
     icon: str
     tone: str
 
@@ -42,8 +42,8 @@ class Card:
     """A trial; ``kind`` says of what."""
 
     kind: str
-    trial: Trial
-    lines: list[Line]
+    trial: ConnectionTrial
+    lines: list[TrialLine]
 
 
 def context(connection: Connection, request: HttpRequest) -> dict[str, Any]:
@@ -59,13 +59,13 @@ def context(connection: Connection, request: HttpRequest) -> dict[str, Any]:
     return found | {"report": report, "cards": cards, "failures": _failures(report)}
 
 
-def _card(kind: str, one: Trial, word: str) -> Card:
+def _card(kind: str, one: ConnectionTrial, word: str) -> Card:
     lines = [
-        Line(_LABELS.get(each.step, word.capitalize()), each, *_LOOKS[each.outcome])
+        TrialLine(_LABELS.get(each.step, word.capitalize()), each, *_LOOKS[each.outcome])
         for each in one.findings
     ]
     return Card(kind, one, lines)
 
 
-def _failures(report: Report) -> int:
+def _failures(report: TrialReport) -> int:
     return sum(not one.is_good for one in (*report.addresses, *report.streams))

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from ingestion.api.removal import failing, later, own
 from ingestion.api.serializers import DropColumnSerializer, KeptColumnsSerializer
 from ingestion.api.sources import PROBLEM, PROBLEMS
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, NotConfirmed
 from ingestion.models import Table
 from ingestion.services import kept_columns
 from tenants.models import Scope
@@ -90,7 +90,7 @@ def _told(table: Table, caller: Caller) -> HttpResponse:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except kept_columns.NotConfirmed as error:
+    except NotConfirmed as error:
         raise Problem(409, "not_confirmed", str(error)) from error
     except kept_columns.CannotDrop as error:
         raise Problem(409, "cannot_drop", str(error)) from error

@@ -26,7 +26,7 @@ from ingestion.api.serializers import (
     TableRemovalRequestSerializer,
 )
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source, told_of_source
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, NotConfirmed
 from ingestion.models import Connection, Table
 from ingestion.services import removal, sources
 from ingestion.services.removal import Removable
@@ -109,7 +109,7 @@ def failing(queries: Sequence[str], caller: Caller) -> dict[str, Any]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except removal.NotConfirmed as error:
+    except NotConfirmed as error:
         raise Problem(409, "not_confirmed", str(error)) from error
     except removal.StoppedHalfWay as error:
         log.warning("%s", error)

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from ingestion.api.serializers import ResetRequestSerializer, ResetSerializer
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source
 from ingestion.errors import IngestionError
-from ingestion.services.resets import CannotReset, Target, Where, preview, reset
+from ingestion.services.resets import CannotReset, ResetTarget, Where, preview, reset
 from tenants.audit import record
 from tenants.models import Scope
 from tenants.rest.body import read
@@ -46,7 +46,7 @@ class ResetView(Endpoint):
         """Preview it, or do it."""
         source = own_source(self.caller(request), name)
         asked = read(ResetRequestSerializer, request)
-        target = Target(
+        target = ResetTarget(
             Where(asked["to"]), asked.get("offset"), asked.get("time"), asked.get("partition")
         )
         try:

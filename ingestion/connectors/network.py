@@ -82,7 +82,7 @@ class Approach:
 
     def _look_where_it_leads(self) -> None:
         try:
-            allowed = set(hosts.check(hosts.Place(self.host, self.port)))
+            allowed = set(hosts.check(hosts.HostPort(self.host, self.port)))
         except Refused as error:
             mend = "Give the address of a broker, or ask who runs this installation to open it."
             raise StepFailed(str(error), mend) from error

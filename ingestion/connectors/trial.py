@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class StepFinding:
     """What a step has shown. ``mend``: what to do about it, where it is not good."""
 
     step: Step
@@ -61,11 +61,11 @@ class StepDoubtful(StepFailed):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
+class ConnectionTrial:
     """Of ``subject``, an address or a stream; ``note`` says where that comes from."""
 
     subject: str
-    findings: tuple[Finding, ...]
+    findings: tuple[StepFinding, ...]
     note: str = ""
 
     @property
@@ -74,7 +74,7 @@ class Trial:
         return all(one.outcome in good for one in self.findings)
 
     @property
-    def failure(self) -> Finding | None:
+    def failure(self) -> StepFinding | None:
         """The step at which it ended."""
         return next((one for one in self.findings if one.outcome is Outcome.FAILED), None)
 
@@ -82,18 +82,20 @@ class Trial:
 Act = Callable[[], str]
 
 
-def run(subject: str, steps: Iterable[tuple[Step, Act]], note: str = "") -> Trial:
+def run(subject: str, steps: Iterable[tuple[Step, Act]], note: str = "") -> ConnectionTrial:
     """Do the steps in turn; each returns what it found, or raises StepFailed."""
-    findings: list[Finding] = []
+    findings: list[StepFinding] = []
     failed = False
     for step, act in steps:
-        one = Finding(step, Outcome.NOT_REACHED) if failed else _done(step, act)
+        one = StepFinding(step, Outcome.NOT_REACHED) if failed else _done(step, act)
         failed = failed or one.outcome is Outcome.FAILED
         findings.append(one)
-    return Trial(subject, tuple(findings), note)
+    return ConnectionTrial(subject, tuple(findings), note)
 
 
-def failed(subject: str, steps: Iterable[Step], error: StepFailed, note: str = "") -> Trial:
+def failed(
+    subject: str, steps: Iterable[Step], error: StepFailed, note: str = ""
+) -> ConnectionTrial:
     """A trial that ends at the first of ``steps``."""
 
     def act() -> str:
@@ -102,13 +104,13 @@ def failed(subject: str, steps: Iterable[Step], error: StepFailed, note: str = "
     return run(subject, [(step, act) for step in steps], note)
 
 
-def _done(step: Step, act: Act) -> Finding:
+def _done(step: Step, act: Act) -> StepFinding:
     began = time.monotonic()
     try:
         said, mend, outcome = act(), "", Outcome.GOOD
     except StepFailed as error:
         said, mend, outcome = error.said, error.mend, error.outcome
-    return Finding(step, outcome, said, mend, time.monotonic() - began)
+    return StepFinding(step, outcome, said, mend, time.monotonic() - began)
 
 
 class Probe(ABC):
@@ -121,7 +123,7 @@ class Probe(ABC):
         self.connection = connection
 
     @abstractmethod
-    def addresses(self) -> list[Trial]:
+    def addresses(self) -> list[ConnectionTrial]:
         """Name, route, TLS and login of each address."""
 
     @property
@@ -130,7 +132,7 @@ class Probe(ABC):
         """Whether ``addresses`` has found a way to ask for streams."""
 
     @abstractmethod
-    def stream(self, name: str, sources: Collection[Source]) -> Trial:
+    def stream(self, name: str, sources: Collection[Source]) -> ConnectionTrial:
         """Permission and existence of a topic or queue, as ``sources`` would read it.
 
         Called while ``is_in``.

@@ -17,7 +17,7 @@ Pure functions from a TableSpec to statements; nothing here talks to the engine.
 from ingestion.ddl.alter import Existing, alter, is_wider, read_existing, refusals
 from ingestion.ddl.check import check
 from ingestion.ddl.create import create, drop, drop_pipeline, pipeline
-from ingestion.ddl.errors import CannotAlter, Problem, SpecError
+from ingestion.ddl.errors import CannotAlter, SpecError, SpecProblem
 from ingestion.ddl.spec import STATEMENT_SETTINGS, ColumnSpec, TableSpec, at_version
 
 __all__ = [
@@ -25,8 +25,8 @@ __all__ = [
     "CannotAlter",
     "ColumnSpec",
     "Existing",
-    "Problem",
     "SpecError",
+    "SpecProblem",
     "TableSpec",
     "alter",
     "at_version",

@@ -23,7 +23,7 @@ from ingestion.ddl.create import (
     sorting_key,
     ttl,
 )
-from ingestion.ddl.errors import CannotAlter, Problem
+from ingestion.ddl.errors import CannotAlter, SpecProblem
 from ingestion.ddl.names import text
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.types import INTEGERS, ColumnType, canonical, parse
@@ -75,12 +75,12 @@ def alter(spec: TableSpec, existing: Existing | None, *, is_new: bool = True) ->
     return [*kept_tables(spec), *changes, *left, *pipeline(spec)]
 
 
-def refusals(spec: TableSpec, existing: Existing) -> list[Problem]:
+def refusals(spec: TableSpec, existing: Existing) -> list[SpecProblem]:
     """What of the description the table in ClickHouse can't become."""
     return [*_key_problems(spec, existing), *_column_problems(spec, existing)]
 
 
-def _key_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
+def _key_problems(spec: TableSpec, existing: Existing) -> Iterator[SpecProblem]:
     pairs = (
         ("sorting_key", ", ".join(sorting_key(spec)), existing.sorting_key),
         ("partition_key", spec.partition_key, existing.partition_key),
@@ -92,10 +92,10 @@ def _key_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
                 f"become {wanted or 'empty'}: ClickHouse keeps the rows in its order. Make a new "
                 "table with that key, and backfill it."
             )
-            yield Problem(None, field, message)
+            yield SpecProblem(None, field, message)
 
 
-def _column_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
+def _column_problems(spec: TableSpec, existing: Existing) -> Iterator[SpecProblem]:
     for one in parse_view.columns(spec):
         name, stands = one.spec.name, existing.columns.get(one.spec.name)
         if stands is None or _same(parse(stands), one.kind):
@@ -106,13 +106,13 @@ def _column_problems(spec: TableSpec, existing: Existing) -> Iterator[Problem]:
                 "there might not fit it. Add a column of another name with that type, on the same "
                 "path."
             )
-            yield Problem(name, "type", message)
+            yield SpecProblem(name, "type", message)
         elif name in existing.key_columns and one.kind.bare.name not in _SAFE_IN_KEYS:
             message = (
                 f"Column {name} is {stands} and part of the table's keys, which ClickHouse does "
                 "not let change. Make a new table with the wider type, and backfill it."
             )
-            yield Problem(name, "type", message)
+            yield SpecProblem(name, "type", message)
 
 
 def _normal(key: str) -> str:

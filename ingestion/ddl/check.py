@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from ingestion.ddl.defaults import problem_of
-from ingestion.ddl.errors import Problem, SpecError
+from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.nested import CONTAINERS
 from ingestion.ddl.paths import unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
@@ -41,48 +41,48 @@ def check(spec: TableSpec, *, stands: bool = False) -> None:
         raise SpecError(problems)
 
 
-def _columns(spec: TableSpec) -> Iterator[Problem]:
+def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
     if not spec.columns:
-        yield Problem(None, "columns", "A table needs at least one column.")
+        yield SpecProblem(None, "columns", "A table needs at least one column.")
     seen: set[str] = set()
     for one in spec.columns:
         if not _COLUMN.match(one.name):
             message = "Use up to 63 letters, digits and underscores, beginning with a letter."
-            yield Problem(one.name, "name", message)
+            yield SpecProblem(one.name, "name", message)
         if one.name in seen:
-            yield Problem(one.name, "name", "There is another column of that name.")
+            yield SpecProblem(one.name, "name", "There is another column of that name.")
         seen.add(one.name)
         yield from _column(one)
     yield from _paths(spec)
 
 
-def _column(one: ColumnSpec) -> Iterator[Problem]:
+def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
     if not all(one.keys) or "\0" in one.path:
         message = "Write keys joined by single dots, such as user.country."
-        yield Problem(one.name, "path", message)
+        yield SpecProblem(one.name, "path", message)
     try:
         kind = parse(one.type)
     except UnknownType as error:
-        yield Problem(one.name, "type", str(error))
+        yield SpecProblem(one.name, "type", str(error))
         return
     if one.default is not None:
         wrong = problem_of(kind, one.default)
         if one.required:
-            yield Problem(one.name, "default", "A required column has no default.")
+            yield SpecProblem(one.name, "default", "A required column has no default.")
         elif wrong:
-            yield Problem(one.name, "default", wrong)
+            yield SpecProblem(one.name, "default", wrong)
     elif not one.required and not kind.is_nullable:
         message = (
             f"A column that is not required needs a default, or a type that can be null: "
             f"{_nullable(kind)}."
         )
-        yield Problem(one.name, "default", message)
+        yield SpecProblem(one.name, "default", message)
 
 
-def _unreadable(spec: TableSpec) -> Iterator[Problem]:
+def _unreadable(spec: TableSpec) -> Iterator[SpecProblem]:
     for one in spec.columns:
         if message := unreadable(one.path):
-            yield Problem(one.name, "path", message)
+            yield SpecProblem(one.name, "path", message)
 
 
 def _nullable(kind: ColumnType) -> str:
@@ -93,7 +93,7 @@ def _nullable(kind: ColumnType) -> str:
     return f"Nullable({kind})"
 
 
-def _paths(spec: TableSpec) -> Iterator[Problem]:
+def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
     """A scalar is read at its path, so no other column can stand below it."""
     scalars = {one.keys: one.name for one in spec.columns if not _is_container(one)}
     for one in spec.columns:
@@ -101,7 +101,7 @@ def _paths(spec: TableSpec) -> Iterator[Problem]:
             above = scalars.get(one.keys[:length])
             if above is not None:
                 message = f"Column {above} has a value at {'.'.join(one.keys[:length])}, so that "
-                yield Problem(one.name, "path", message + "no object can stand there.")
+                yield SpecProblem(one.name, "path", message + "no object can stand there.")
 
 
 def _is_container(one: ColumnSpec) -> bool:
@@ -111,19 +111,19 @@ def _is_container(one: ColumnSpec) -> bool:
         return False
 
 
-def _keys(spec: TableSpec) -> Iterator[Problem]:
+def _keys(spec: TableSpec) -> Iterator[SpecProblem]:
     nullable = {one.name for one in spec.columns if _is_nullable(one)}
     for part in spec.sorting_key:
         yield from _expression(spec, "sorting_key", part)
         if part in nullable:
             message = f"{part} can be null, and rows are not sorted by such a column."
-            yield Problem(None, "sorting_key", message)
+            yield SpecProblem(None, "sorting_key", message)
     for field, expression in (("partition_key", spec.partition_key), ("ttl", spec.ttl)):
         if expression:
             yield from _expression(spec, field, expression)
     if not 1 <= spec.quarantine_days <= MOST_DAYS:
         message = f"Keep misfits for at least one day, and for {MOST_DAYS} at the most."
-        yield Problem(None, "quarantine_days", message)
+        yield SpecProblem(None, "quarantine_days", message)
 
 
 def _is_nullable(one: ColumnSpec) -> bool:
@@ -133,17 +133,17 @@ def _is_nullable(one: ColumnSpec) -> bool:
         return False
 
 
-def _expression(spec: TableSpec, field: str, expression: str) -> Iterator[Problem]:
+def _expression(spec: TableSpec, field: str, expression: str) -> Iterator[SpecProblem]:
     bare = _TEXT.sub("''", expression)
     if _REFUSED.search(bare) or not _is_balanced(bare):
-        yield Problem(None, field, f"{expression!r} is not one expression over the columns.")
+        yield SpecProblem(None, field, f"{expression!r} is not one expression over the columns.")
         return
     known = {one.name for one in spec.columns} | {"_timestamp", "_ingested_at", "_offset"}
     used = [name for name in _NAME.findall(bare) if name.upper() not in _WORDS]
     for name in used:
         if name not in known:
             columns = ", ".join(one.name for one in spec.columns)
-            yield Problem(None, field, f"There is no column {name!r}. There are: {columns}.")
+            yield SpecProblem(None, field, f"There is no column {name!r}. There are: {columns}.")
 
 
 def _is_balanced(expression: str) -> bool:

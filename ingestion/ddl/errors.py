@@ -14,7 +14,7 @@ from ingestion.errors import IngestionError
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SpecProblem:
     """``column``: its name, or None for the table; ``field``: of the two, such as ``type``."""
 
     column: str | None
@@ -29,7 +29,7 @@ class Problem:
 class SpecError(IngestionError):
     """A table can't be made as described."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[SpecProblem]) -> None:
         super().__init__(" ".join(map(str, problems)))
         self.problems = tuple(problems)
 

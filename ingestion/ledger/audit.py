@@ -14,7 +14,7 @@ from ingestion.errors import CannotRepeat, ConnectorError
 from ingestion.landing import inbox
 from ingestion.landing.inbox import Address
 from ingestion.ledger import books, broker, counts
-from ingestion.ledger.books import Finding, Kind
+from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.entries import Entry, disjoint, entries
 from ingestion.models import Batch, BatchState, Source, StreamPartition
 
@@ -135,7 +135,7 @@ class _Auditor:
     def _doubled(self, start: int, end: int) -> Finding:
         twice = counts.doubled(self.at, self.partition, start, end)
         text = f"More than one row has the offsets {', '.join(map(str, twice))} (the first ones)."
-        return Finding(Kind.DOUBLED, twice[0], twice[-1] + 1, text)
+        return Finding(FindingKind.DOUBLED, twice[0], twice[-1] + 1, text)
 
     def _against_broker(self, made: PartitionAudit, gaps: list[tuple[int, int]]) -> None:
         try:
@@ -156,7 +156,7 @@ def _difference(entry: Entry, there: counts.Held) -> Finding:
         f"{name}: {entry.rows - entry.quarantined} rows and {entry.quarantined} in quarantine by "
         f"the ledger, {there.inserted} and {there.quarantined} in ClickHouse."
     )
-    kind = Kind.MISSING if there.rows < entry.rows else Kind.UNKNOWN
+    kind = FindingKind.MISSING if there.rows < entry.rows else FindingKind.UNKNOWN
     if there.rows <= entry.rows:
         text += " A TTL may have removed rows, or a mutation."
     return Finding(kind, entry.start, entry.end, text)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from ingestion.ledger.entries import Entry
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What can be found. A gap is no fault of the books, nor what was repeated on purpose."""
 
     GAP = "gap"
@@ -25,19 +25,21 @@ class Kind(StrEnum):
 class Finding:
     """Something about the offsets ``[start, end)`` of one partition, in words."""
 
-    kind: Kind
+    kind: FindingKind
     start: int
     end: int
     text: str
 
     @property
     def is_fault(self) -> bool:
-        return self.kind not in (Kind.GAP, Kind.REPEATED)
+        return self.kind not in (FindingKind.GAP, FindingKind.REPEATED)
 
 
 def read(found: Sequence[Entry], position: int | None) -> list[Finding]:
     """Gaps, holes and overlaps. ``position`` is where the entries must end; None: anywhere."""
-    findings = [Finding(Kind.GAP, one.start, one.end, f"{one.gap}.") for one in found if one.gap]
+    findings = [
+        Finding(FindingKind.GAP, one.start, one.end, f"{one.gap}.") for one in found if one.gap
+    ]
     return [*findings, *_holes(found, position), *_overlaps(found)]
 
 
@@ -61,19 +63,19 @@ def _overlaps(found: Sequence[Entry]) -> Iterator[Finding]:
             continue
         if reached is not None and one.start < reached:
             text = "The ledger has these more than once."
-            yield Finding(Kind.OVERLAP, one.start, min(one.end, reached), text)
+            yield Finding(FindingKind.OVERLAP, one.start, min(one.end, reached), text)
         reached = one.end if reached is None else max(reached, one.end)
 
 
 def forgiven(finding: Finding, doubling: Sequence[tuple[int, int]]) -> Finding:
     """A finding within what a reset was told to insert again is no fault."""
-    if finding.kind not in (Kind.OVERLAP, Kind.DOUBLED):
+    if finding.kind not in (FindingKind.OVERLAP, FindingKind.DOUBLED):
         return finding
     if any(start <= finding.start and finding.end <= end for start, end in doubling):
         text = "Inserted again, as a reset was told to."
-        return replace(finding, kind=Kind.REPEATED, text=text)
+        return replace(finding, kind=FindingKind.REPEATED, text=text)
     return finding
 
 
 def _hole(start: int, end: int) -> Finding:
-    return Finding(Kind.HOLE, start, end, "The ledger has no entry for these.")
+    return Finding(FindingKind.HOLE, start, end, "The ledger has no entry for these.")

@@ -10,7 +10,7 @@ from ingestion.connectors.chunk import Chunk
 from ingestion.errors import CannotRepeat, OffsetsGone
 from ingestion.landing.inbox import Address
 from ingestion.ledger import counts
-from ingestion.ledger.books import Finding, Kind
+from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.counts import Digest
 from ingestion.models import ConnectionKind, Source, StreamPartition
 
@@ -95,15 +95,15 @@ def _differences(
     sent = {one for chunk in window.chunks for one in chunk.rows["_offset"].to_pylist()}
     there = counts.offsets(at, partition, window.start, window.end)
     if missing := sorted(one for one in sent - there if not _lies_in(one, gaps)):
-        yield _finding(Kind.MISSING, missing, "The broker has them, ClickHouse has not")
+        yield _finding(FindingKind.MISSING, missing, "The broker has them, ClickHouse has not")
     if unknown := sorted(there - sent):
-        yield _finding(Kind.UNKNOWN, unknown, "ClickHouse has them, the broker has not")
+        yield _finding(FindingKind.UNKNOWN, unknown, "ClickHouse has them, the broker has not")
 
 
 def _lies_in(offset: int, gaps: Sequence[tuple[int, int]]) -> bool:
     return any(start <= offset < end for start, end in gaps)
 
 
-def _finding(kind: Kind, found: list[int], text: str) -> Finding:
+def _finding(kind: FindingKind, found: list[int], text: str) -> Finding:
     named = ", ".join(map(str, found[:NAMED])) + (" …" if len(found) > NAMED else "")
     return Finding(kind, found[0], found[-1] + 1, f"{text}: {len(found)} offsets ({named}).")

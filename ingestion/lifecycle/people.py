@@ -6,7 +6,7 @@ from django.db.models import Sum
 
 from ingestion.ddl import names
 from ingestion.models import Column, SpooledEvents, Table
-from tenants.lifecycle.registry import Place
+from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, cast, equals, quoted, text
 from tenants.models import Tenant
 
@@ -17,26 +17,26 @@ _BROKERS = (
 _LEDGER = "The ledger will tell the erased rows as missing."
 
 
-def find(tenant: Tenant, column: str, table: str) -> list[Place]:
+def find(tenant: Tenant, column: str, table: str) -> list[PersonTable]:
     """Tables of the tenant's, and their quarantines; all of them where ``column`` is ''."""
     tables = Table.objects.filter(tenant=tenant, applied__gt=0)
     if table:
         tables = tables.filter(name=table)
     if not column:
         every = [(one.name, names.quarantine(one.name)) for one in tables]
-        return [Place(name, "table", "") for pair in every for name in pair]
+        return [PersonTable(name, "table", "") for pair in every for name in pair]
     columns = Column.across_tenants.filter(table__in=tables, name=column).select_related("table")
     return [place for one in columns for place in _places(one)]
 
 
-def _places(column: Column) -> tuple[Place, Place]:
+def _places(column: Column) -> tuple[PersonTable, PersonTable]:
     table, aside = column.table.name, names.quarantine(column.table.name)
     if not bare(column.type):
         why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
-        return Place(table, "table", "", why), Place(aside, "quarantine", "", why)
+        return PersonTable(table, "table", "", why), PersonTable(aside, "quarantine", "", why)
     return (
-        Place(table, "table", equals(quoted(column.name), column.type)),
-        Place(aside, "quarantine", _in_message(column)),
+        PersonTable(table, "table", equals(quoted(column.name), column.type)),
+        PersonTable(aside, "quarantine", _in_message(column)),
     )
 
 

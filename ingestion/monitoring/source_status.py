@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ingestion.models import Source
 from ingestion.monitoring import throughput
-from ingestion.monitoring.throughput import Recent
+from ingestion.monitoring.throughput import RecentThroughput
 from tenants.models import ProvisionState, TenantStatus
 
 #: A source is still running while one slice has ended and the next is about to begin.
@@ -44,7 +44,7 @@ class SourceStatus:
     partitions the largest. 0 without lag; None where nothing has landed yet, so that nobody knows.
     ``freshness_seconds``: age of the newest event in the table; None before the first.
     ``freshness_p50``, ``freshness_p95``: age in seconds of events when they landed, over the last
-    minutes (``throughput.Recent``), as are ``events_per_second`` and ``bytes_per_second``.
+    minutes (``RecentThroughput``), as are ``events_per_second`` and ``bytes_per_second``.
     ``lost``: offsets that the broker had deleted before it was their turn.
     ``unidentified``: messages of a RabbitMQ queue that had no message_id. One that is delivered
     again after its batch was settled can't be told from a new one, and may be doubled.
@@ -132,7 +132,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
     )
 
 
-def _status(source: Source, recent: Recent, now: datetime) -> SourceStatus:
+def _status(source: Source, recent: RecentThroughput, now: datetime) -> SourceStatus:
     found = vars(source)  # the annotations
     state = SourceState(found["_mode"])
     return SourceStatus(

@@ -20,7 +20,7 @@ KEPT = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
-class Recent:
+class RecentThroughput:
     """A source over the last minutes, WINDOW at most.
 
     Rates are a second. ``freshness_p50`` and ``freshness_p95``: the age in seconds.
@@ -52,7 +52,7 @@ def window_start(now: datetime) -> datetime:
     return _minute(now - WINDOW + MINUTE)
 
 
-def recent(sources: Collection[Source], now: datetime) -> dict[int, Recent]:
+def recent(sources: Collection[Source], now: datetime) -> dict[int, RecentThroughput]:
     """Of each of the sources, by its key. One query."""
     since = window_start(now)
     rows = SourceMinute.across_tenants.filter(
@@ -67,12 +67,12 @@ def recent(sources: Collection[Source], now: datetime) -> dict[int, Recent]:
     }
 
 
-def _recent(rows: list[SourceMinute], seconds: float) -> Recent:
+def _recent(rows: list[SourceMinute], seconds: float) -> RecentThroughput:
     if not rows:
-        return Recent()
+        return RecentThroughput()
     passed = max(1.0, seconds)
     counts = freshness.total(row.ages for row in rows)
-    return Recent(
+    return RecentThroughput(
         events_per_second=round(sum(row.rows for row in rows) / passed, 3),
         bytes_per_second=round(sum(row.bytes for row in rows) / passed, 3),
         freshness_p50=freshness.quantile(counts, 0.5),

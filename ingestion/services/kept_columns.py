@@ -16,7 +16,7 @@ from django.conf import settings
 
 from ingestion import provision, versions
 from ingestion.ddl.names import quoted
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, NotConfirmed
 from ingestion.models import Table
 from tenants.audit import record
 from tenants.lifecycle import registry
@@ -42,10 +42,6 @@ _WAIT = {"alter_sync": 2, "mutations_sync": 2, "max_execution_time": 0}
 
 class CannotDrop(IngestionError):
     """The column stays; the text says why, and what could be done. Nothing was changed."""
-
-
-class NotConfirmed(IngestionError):
-    """The name that was given is not the column's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from django.db.models import Sum
 
 from ingestion import provision
 from ingestion.ddl import names
-from ingestion.errors import IngestionError
+from ingestion.errors import IngestionError, NotConfirmed
 from ingestion.landing import inbox
 from ingestion.landing.query_ids import await_inserts
 from ingestion.leases import lease
@@ -59,10 +59,6 @@ _ARCHIVED = (
 _AGAIN = "A source that reads the same stream later begins at its own start, not where this one was"
 
 
-class NotConfirmed(IngestionError):
-    """The name that was typed is not the object's."""
-
-
 class NotDeleted(IngestionError):
     """Postgres could not delete it, since others were at its rows; nothing was deleted."""
 
@@ -76,7 +72,7 @@ class _MadeMeanwhile(IngestionError):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class LandedRows:
     """Rows in ClickHouse that sources have landed: ``count`` is None where it can't be told now."""
 
     what: str
@@ -92,7 +88,7 @@ class Preview:
     """
 
     sources: tuple[Source, ...]
-    rows: tuple[Rows, ...]
+    rows: tuple[LandedRows, ...]
     books: dict[str, int]
     goes: tuple[str, ...]
     stays: tuple[str, ...]
@@ -262,7 +258,7 @@ def _may_have_parts(table: Table) -> bool:
     return hasattr(table.tenant, "warehouse") and table.tenant.warehouse.applied > 0
 
 
-def _rows_of(found: Sequence[Source]) -> list[Rows]:
+def _rows_of(found: Sequence[Source]) -> list[LandedRows]:
     """Of each source, what of it is in its table and in the quarantine."""
     counted = []
     for one in found:
@@ -270,18 +266,20 @@ def _rows_of(found: Sequence[Source]) -> list[Rows]:
             continue
         at, condition = inbox.place_of(one.table), f"_source = {one.pk:d}"
         shown = names.quarantine(one.table.name)
-        counted.append(Rows(f"rows of {one} in {one.table}", _count(at.table, condition)))
-        counted.append(Rows(f"messages of {one} in {shown}", _count(at.quarantine, condition)))
+        counted.append(LandedRows(f"rows of {one} in {one.table}", _count(at.table, condition)))
+        counted.append(
+            LandedRows(f"messages of {one} in {shown}", _count(at.quarantine, condition))
+        )
     return [one for one in counted if one.count != 0]
 
 
-def _rows_of_table(table: Table) -> list[Rows]:
+def _rows_of_table(table: Table) -> list[LandedRows]:
     if not _stands(table):
         return []
     at = inbox.place_of(table)
     return [
-        Rows(f"rows of {table}", _count(at.table, "1")),
-        Rows("messages in its quarantine", _count(at.quarantine, "1")),
+        LandedRows(f"rows of {table}", _count(at.table, "1")),
+        LandedRows("messages in its quarantine", _count(at.quarantine, "1")),
     ]
 
 

@@ -36,7 +36,7 @@ class Where(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ResetTarget:
     """Where reading is to go on: ``offset`` goes with OFFSET, ``time`` (aware) with TIME.
 
     ``partition`` names one; None means all of them, which an offset can't.
@@ -79,7 +79,7 @@ class Move:
         return max(self.position, self.low)
 
 
-def preview(source: Source, target: Target) -> list[Move]:
+def preview(source: Source, target: ResetTarget) -> list[Move]:
     """What ``reset`` would do; changes nothing. Raises CannotReset, ConnectorError."""
     connector = connect(source.connection)
     try:
@@ -88,7 +88,7 @@ def preview(source: Source, target: Target) -> list[Move]:
         connector.close()
 
 
-def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move]:
+def reset(source: Source, target: ResetTarget, *, doubles: bool = False) -> list[Move]:
     """Move the positions; the source is paused meanwhile. Returns what was done.
 
     What is read again and in the table already is not inserted again, unless ``doubles``. Raises
@@ -127,7 +127,7 @@ def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> N
             open_batches.recover(connector, source, one)
 
 
-def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:
+def _moves(connector: Connector, source: Source, target: ResetTarget) -> list[Move]:
     found = _measured(connector, source)
     discovery.store(connector, [source])
     wanted = [
@@ -159,7 +159,7 @@ def _moves(connector: Connector, source: Source, target: Target) -> list[Move]:
 def _targets(
     connector: Connector,
     source: Source,
-    target: Target,
+    target: ResetTarget,
     wanted: list[StreamPartition],
     marks: dict[int, Watermarks],
 ) -> dict[int, int]:
@@ -184,7 +184,7 @@ def _targets(
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:01+00:00")
 
 
-def _checked(target: Target, number: int, mark: Watermarks) -> int:
+def _checked(target: ResetTarget, number: int, mark: Watermarks) -> int:
     if target.partition is None:
         raise CannotReset("An offset belongs to one partition: say which.")
     if target.offset is None or not mark.low <= target.offset <= mark.high:

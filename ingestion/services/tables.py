@@ -73,7 +73,7 @@ def rehearse_table(table: Table, spec: ddl.TableSpec, database: str) -> None:
 
 def _against_wish(
     table: Table, spec: ddl.TableSpec, stands: ddl.Existing | None
-) -> list[ddl.Problem]:
+) -> list[ddl.SpecProblem]:
     """Problems with a change that was saved and is not applied yet; locks the table's row."""
     rows = Table.across_tenants.select_for_update(no_key=True)
     saved = rows.filter(pk=table.pk).first()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestion.connectors.registry import probe
-from ingestion.connectors.trial import Finding, Outcome, Probe, Step, Trial
+from ingestion.connectors.trial import ConnectionTrial, Outcome, Probe, Step, StepFinding
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection, Source
 
@@ -18,12 +18,12 @@ _SECRET_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class TrialReport:
     """``problem``: why nothing could be tried at all. ``stream_word``: topic or queue."""
 
     connection: Connection
-    addresses: tuple[Trial, ...] = ()
-    streams: tuple[Trial, ...] = ()
+    addresses: tuple[ConnectionTrial, ...] = ()
+    streams: tuple[ConnectionTrial, ...] = ()
     stream_word: str = "topic"
     problem: str = ""
     left_out: int = 0
@@ -34,7 +34,7 @@ class Report:
         return not self.problem and bool(trials) and all(one.is_good for one in trials)
 
 
-def try_connection(connection: Connection, streams: Sequence[str] = ()) -> Report:
+def try_connection(connection: Connection, streams: Sequence[str] = ()) -> TrialReport:
     """Go through all steps; ``streams`` names topics or queues, else those of its sources.
 
     Takes a second where all is well, and a minute at the most. It changes nothing, and takes no
@@ -43,14 +43,14 @@ def try_connection(connection: Connection, streams: Sequence[str] = ()) -> Repor
     try:
         tried = probe(connection)
     except ConnectorError as error:
-        return Report(connection, problem=_shown(connection, str(error)))
+        return TrialReport(connection, problem=_shown(connection, str(error)))
     wanted = _wanted(connection, streams)
     try:
         addresses = tried.addresses()
         found = list(_streams(tried, wanted))
     finally:
         tried.close()
-    return Report(
+    return TrialReport(
         connection,
         tuple(_cleaned(connection, one) for one in addresses),
         tuple(_cleaned(connection, one) for one in found),
@@ -68,7 +68,7 @@ def _wanted(connection: Connection, streams: Sequence[str]) -> list[tuple[str, l
     return list(by_stream.items())
 
 
-def _streams(tried: Probe, wanted: list[tuple[str, list[Source]]]) -> Iterator[Trial]:
+def _streams(tried: Probe, wanted: list[tuple[str, list[Source]]]) -> Iterator[ConnectionTrial]:
     until = time.monotonic() + SECONDS
     for name, sources in wanted[:STREAMS]:
         if time.monotonic() > until:
@@ -76,15 +76,17 @@ def _streams(tried: Probe, wanted: list[tuple[str, list[Source]]]) -> Iterator[T
         yield _stream(tried, name, sources)
 
 
-def _stream(tried: Probe, name: str, sources: Collection[Source]) -> Trial:
+def _stream(tried: Probe, name: str, sources: Collection[Source]) -> ConnectionTrial:
     if not tried.is_in:
         steps = (Step.PERMISSION, Step.STREAM)
-        return Trial(name, tuple(Finding(step, Outcome.NOT_REACHED) for step in steps))
+        return ConnectionTrial(
+            name, tuple(StepFinding(step, Outcome.NOT_REACHED) for step in steps)
+        )
     note = f"read by {', '.join(map(str, sources))}" if sources else ""
     return replace(tried.stream(name, sources), note=note)
 
 
-def _cleaned(connection: Connection, one: Trial) -> Trial:
+def _cleaned(connection: Connection, one: ConnectionTrial) -> ConnectionTrial:
     findings = tuple(replace(each, said=_shown(connection, each.said)) for each in one.findings)
     return replace(one, findings=findings)
 

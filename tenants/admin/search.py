@@ -22,7 +22,7 @@ LONGEST = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class SearchResult:
     title: str
     description: str
     link: str
@@ -49,14 +49,14 @@ def _list_of(model_admin: Any) -> str:
     return reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
 
 
-def _pages(request: HttpRequest, term: str) -> Iterator[Result]:
+def _pages(request: HttpRequest, term: str) -> Iterator[SearchResult]:
     for model_admin in _admins(request):
         name = str(model_admin.opts.verbose_name_plural).capitalize()
         if term.lower() in name.lower():
-            yield Result(name, "List", _list_of(model_admin), "list")
+            yield SearchResult(name, "List", _list_of(model_admin), "list")
 
 
-def _objects(request: HttpRequest, term: str) -> Iterator[Result]:
+def _objects(request: HttpRequest, term: str) -> Iterator[SearchResult]:
     for model_admin in _admins(request):
         if not getattr(model_admin, "is_searched", False):
             continue
@@ -67,7 +67,7 @@ def _objects(request: HttpRequest, term: str) -> Iterator[Result]:
         rows = list((found.distinct() if has_doubles else found)[: SHOWN + 1])
         for row in rows[:SHOWN]:
             link = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[row.pk])
-            yield Result(str(row), kind, link, "data_object")
+            yield SearchResult(str(row), kind, link, "data_object")
         if len(rows) > SHOWN:
             link = f"{_list_of(model_admin)}?{urlencode({'q': term})}"
-            yield Result(f"All {meta.verbose_name_plural} that match", kind, link, "list")
+            yield SearchResult(f"All {meta.verbose_name_plural} that match", kind, link, "list")

@@ -33,7 +33,7 @@ def as_dict(entry: AuditEntry) -> dict[str, Any]:
     }
 
 
-class _Line:
+class _LastLine:
     """A file of which only the last line is kept."""
 
     def write(self, text: str) -> str:
@@ -42,7 +42,7 @@ class _Line:
 
 def as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
     """Lines of CSV, the heading first; no cell is a formula to a spreadsheet."""
-    writer = csv.writer(_Line())
+    writer = csv.writer(_LastLine())
     yield writer.writerow(COLUMNS)
     for entry in entries:
         row = as_dict(entry) | {"detail": json.dumps(entry.detail, ensure_ascii=False)}

@@ -15,13 +15,13 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from tenants.audit import record
-from tenants.errors import NotConfirmed, Refused
+from tenants.errors import TenantNotConfirmed, TenantRefused
 from tenants.lifecycle import registry
 from tenants.lifecycle.cache import Cache
 from tenants.lifecycle.export import exports_of
 from tenants.lifecycle.registry import Doomed, Store
 from tenants.lifecycle.rows import PostgresRows
-from tenants.lifecycle.warehouse import ClickHouse
+from tenants.lifecycle.warehouse import WarehouseStore
 from tenants.models import Tenant, TenantStatus, Warehouse, slug_validator
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class DeleteReport:
 
 def stores() -> list[Store]:
     """In the order in which they are emptied: Postgres, which knows of the rest, is last."""
-    return [*registry.stores, ClickHouse(), Cache(), PostgresRows()]
+    return [*registry.stores, WarehouseStore(), Cache(), PostgresRows()]
 
 
 def preview(slug: str) -> DeleteReport:
@@ -70,13 +70,13 @@ def preview(slug: str) -> DeleteReport:
 def delete(slug: str, confirmation: str) -> DeleteReport:
     """Remove everything of the tenant's, for good.
 
-    Raises NotConfirmed unless ``confirmation`` is the slug, StillBusy where a worker does not let
-    go, WarehouseError where ClickHouse does not answer; after each of them it is safe to repeat,
-    and the tenant stays closed.
+    Raises TenantNotConfirmed unless ``confirmation`` is the slug, StillBusy where a worker does not
+    let go, WarehouseError where ClickHouse does not answer; after each of them it is safe to
+    repeat, and the tenant stays closed.
     """
     if confirmation != slug:
         msg = f"To delete {slug}, type its slug as the confirmation. Nothing was deleted."
-        raise NotConfirmed(msg)
+        raise TenantNotConfirmed(msg)
     _mark(slug)
     doomed = _doomed(slug)
     for one in stores():
@@ -112,12 +112,12 @@ def _mark(slug: str) -> None:
 
 
 def _doomed(slug: str) -> Doomed:
-    """The tenant, or what a tenant of that slug would have had; raises Refused for no slug."""
+    """The tenant, or what one of that slug would have had; raises TenantRefused for no slug."""
     try:
         slug_validator(slug)
     except ValidationError as error:
         msg = f"{slug!r} is no tenant's slug."
-        raise Refused(msg) from error
+        raise TenantRefused(msg) from error
     warehouse = Warehouse.objects.filter(tenant__slug=slug).first()
     pk = Tenant.objects.filter(slug=slug).values_list("pk", flat=True).first() or 0
     named = f"t_{slug}"

@@ -26,7 +26,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 
 from tenants.audit import record
-from tenants.errors import Refused
+from tenants.errors import TenantRefused
 from tenants.lifecycle import registry
 from tenants.lifecycle.sql import quoted
 from tenants.lifecycle.warehouse import holds_rows, tables
@@ -84,13 +84,13 @@ def _is_of(manifest: Path, slug: str) -> bool:
 def export(tenant: Tenant, folder: Path | None = None) -> tuple[Path, Manifest]:
     """Write all of it; returns where it is, and its manifest.
 
-    Raises Refused where the folder is there already, WarehouseError where ClickHouse fails.
+    Raises TenantRefused where the folder is there already, WarehouseError where ClickHouse fails.
     """
     began = timezone.now()
     target = (folder or folder_of(tenant.slug, began)).resolve()
     if target.exists():
         msg = f"{target} is there already. Name another folder, or remove it."
-        raise Refused(msg)
+        raise TenantRefused(msg)
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)

@@ -38,7 +38,7 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class PersonTable:
     """A ClickHouse table that may hold a person's rows.
 
     ``condition`` is SQL over ``{value:String}`` that is true for them; where it is empty they
@@ -56,7 +56,7 @@ Definition = Callable[[Tenant], str]
 #: By file name in an export: the rows that go into it, one JSON object a line.
 Rows = Callable[[Tenant], Iterable[Mapping[str, Any]]]
 #: Where a person's rows may be, given the column that tells whose they are, and one table or ''.
-Finder = Callable[[Tenant, str, str], list[Place]]
+Finder = Callable[[Tenant, str, str], list[PersonTable]]
 #: What an erasure can't reach, as sentences for its report.
 Remark = Callable[[Tenant], list[str]]
 #: Names of what answers a tenant's callers from any of these ClickHouse tables; given a word,

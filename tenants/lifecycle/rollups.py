@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from tenants.lifecycle.registry import Place
+from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, equals, quoted
 from tenants.lifecycle.warehouse import holds_rows, tables
 from tenants.warehouse import client
@@ -27,7 +27,7 @@ def types_of(database: str, column: str) -> dict[str, str]:
     return {str(row["table"]): str(row["type"]) for row in rows}
 
 
-def places(database: str, column: str, ours: set[str], behind: str = "") -> list[Place]:
+def places(database: str, column: str, ours: set[str], behind: str = "") -> list[PersonTable]:
     """Of each table that is not among ``ours``, how to find the person's rows or what to do.
 
     With ``behind`` only those that are filled from that table.
@@ -42,12 +42,16 @@ def places(database: str, column: str, ours: set[str], behind: str = "") -> list
     ]
 
 
-def _place(one: Found, kind: str, column: str, database: str, found: Sequence[Found]) -> Place:
+def _place(
+    one: Found, kind: str, column: str, database: str, found: Sequence[Found]
+) -> PersonTable:
     name = str(one["name"])
     if kind and bare(kind):
-        return Place(name, "rollup", equals(quoted(column), kind))
+        return PersonTable(name, "rollup", equals(quoted(column), kind))
     why = f"its {column} is {kind}" if kind else f"it has no column {column}"
-    return Place(name, "rollup", "", f"Left as it is: {why}. {_rebuilding(name, database, found)}")
+    return PersonTable(
+        name, "rollup", "", f"Left as it is: {why}. {_rebuilding(name, database, found)}"
+    )
 
 
 def _rebuilding(name: str, database: str, found: Sequence[Found]) -> str:

@@ -31,7 +31,7 @@ def holds_rows(table: Mapping[str, object]) -> bool:
     return engine.endswith("MergeTree") or engine in {"Log", "TinyLog", "StripeLog", "Memory"}
 
 
-class ClickHouse:
+class WarehouseStore:
     """The database ``t_<slug>`` and the user of that name."""
 
     name = "ClickHouse"

@@ -82,7 +82,7 @@ _FREELY = Admission()
 
 
 @dataclass(frozen=True, slots=True)
-class _Window:
+class _LimitWindow:
     """One counter: the limit's name, the key's end, the limit, what the call takes of it."""
 
     limit: str
@@ -104,7 +104,7 @@ class _Prepared:
     """
 
     head: bytes
-    windows: tuple[_Window, ...]
+    windows: tuple[_LimitWindow, ...]
     slots: int | None
     slots_at: bytes
     policy: str
@@ -198,17 +198,17 @@ def _prepared(caller: Called, granted: Allowance, query: bool) -> _Prepared:
 
 def _minute_windows(
     caller: Called, granted: Allowance, rate: int | None, shared_by: str
-) -> tuple[_Window, ...]:
+) -> tuple[_LimitWindow, ...]:
     limits = granted.limits
     found = (
         ("requests_a_minute", "minute", limits.requests_a_minute),
         ("key_requests_a_minute", f"key:{caller.key_id}", limits.key_requests_a_minute),
         ("token_rate", f"token:{caller.key_id}:{shared_by}", rate),
     )
-    return tuple(_Window(*one) for one in found if one[2] is not None)  # type: ignore[arg-type]
+    return tuple(_LimitWindow(*one) for one in found if one[2] is not None)  # type: ignore[arg-type]
 
 
-def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_Window, ...]:
+def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_LimitWindow, ...]:
     """What brokers brought counts too, and is known from Postgres alone."""
     used, limits = granted.used, granted.limits
     found = (
@@ -216,7 +216,7 @@ def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_Window, .
         ("bytes_a_day", limits.bytes_a_day, size, used.bytes, used.brokered_bytes),
     )
     return tuple(
-        _Window(
+        _LimitWindow(
             name,
             f"{granted.day}:{name}",
             max(0, value - brokered),
@@ -229,7 +229,7 @@ def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_Window, .
     )
 
 
-def _prepare(granted: Allowance, windows: tuple[_Window, ...], slots: int | None) -> _Prepared:
+def _prepare(granted: Allowance, windows: tuple[_LimitWindow, ...], slots: int | None) -> _Prepared:
     base = _base(granted.tenant_id)
     parts = [b"%d" % len(windows)]
     for one in windows:
@@ -294,7 +294,7 @@ def _over_day(granted: Allowance, limit: str) -> OverLimit:
     return OverLimit(limit, value, max(1, int(left) + 1), headers)
 
 
-def _guessed(windows: tuple[_Window, ...]) -> list[int]:
+def _guessed(windows: tuple[_LimitWindow, ...]) -> list[int]:
     """The answer by what Postgres knows, of a second ago."""
     for number, one in enumerate(windows, 1):
         if one.known + one.cost > one.value:

@@ -18,7 +18,7 @@ MEMORY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Limits:
+class PlanLimits:
     """The limits of a plan; None is no limit. Their meaning stands at ``Plan``."""
 
     requests_a_minute: int | None = None
@@ -34,8 +34,10 @@ class Limits:
     storage_bytes: int | None = None
 
     @staticmethod
-    def of(plan: Plan | None) -> Limits:
-        return Limits(**{name: getattr(plan, name) for name in LIMITS}) if plan else Limits()
+    def of(plan: Plan | None) -> PlanLimits:
+        return (
+            PlanLimits(**{name: getattr(plan, name) for name in LIMITS}) if plan else PlanLimits()
+        )
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Allowance:
 
     tenant_id: int
     plan: str
-    limits: Limits
+    limits: PlanLimits
     day: date
     used: Used = Used()
     storage_full: str = ""
@@ -95,8 +97,8 @@ def look_up(tenant_id: int, now: datetime) -> Allowance:
     )
     day = now.astimezone(UTC).date()
     if tenant is None:
-        return Allowance(tenant_id, "", Limits(), day)
-    limits = Limits.of(tenant.plan)
+        return Allowance(tenant_id, "", PlanLimits(), day)
+    limits = PlanLimits.of(tenant.plan)
     hold = getattr(tenant, "ingestion_hold", None)
     applied: Mapping[str, int] = getattr(getattr(tenant, "warehouse", None), "limits", {})
     return Allowance(
@@ -112,7 +114,7 @@ def look_up(tenant_id: int, now: datetime) -> Allowance:
     )
 
 
-def _has_budget(limits: Limits) -> bool:
+def _has_budget(limits: PlanLimits) -> bool:
     """Whether anything of it counts by the day."""
     by_day = (limits.rows_read_a_day, limits.bytes_read_a_day)
     return any(one is not None for one in (*by_day, limits.events_a_day, limits.bytes_a_day))

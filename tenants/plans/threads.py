@@ -55,7 +55,7 @@ class _Waiting:
     let_in: threading.Event = field(default_factory=threading.Event)
 
 
-class Place:
+class HeldThread:
     """A thread that a call holds, until ``leave``."""
 
     __slots__ = ("_owner", "_threads")
@@ -82,7 +82,7 @@ class Threads:
         self._queue: list[_Waiting] = []
         self._held = 0
 
-    def take(self, owner: Hashable, weight: int = 1) -> Place:
+    def take(self, owner: Hashable, weight: int = 1) -> HeldThread:
         """A place for a call of ``owner``, once there is one. Raises Busy."""
         with self._lock:
             holder = self._holders.get(owner)
@@ -90,12 +90,12 @@ class Threads:
                 holder = self._holders[owner] = _Holder()
             if self._has_room(holder, weight):
                 self._let_in(holder)
-                return Place(self, owner)
+                return HeldThread(self, owner)
             waiting = _Waiting(holder, weight)
             holder.waiting += 1
             self._queue.append(waiting)
         self._wait(waiting)
-        return Place(self, owner)
+        return HeldThread(self, owner)
 
     def leave(self, owner: Hashable) -> None:
         """A call of ``owner`` has ended: those that wait are let in, as far as there is room."""

@@ -8,16 +8,16 @@ from django.db import transaction
 from tenants.models import Tenant, Warehouse
 from tenants.warehouse import client, statements
 from tenants.warehouse.errors import WarehouseError
-from tenants.warehouse.statements import Limits
+from tenants.warehouse.statements import QueryLimits
 
 
-def limits(rows: int = 0, size: int = 0) -> Limits:
+def limits(rows: int = 0, size: int = 0) -> QueryLimits:
     """The limits of a tenant's queries, from the settings.
 
     ``rows`` and ``size`` (bytes) are what its plan allows to be read; 0 where it says nothing.
     """
     most: int = settings.MILLRACE_QUERY_READ_ROWS
-    return Limits(
+    return QueryLimits(
         seconds=settings.MILLRACE_QUERY_SECONDS,
         memory_bytes=settings.MILLRACE_QUERY_MEMORY_BYTES,
         read_rows=min(rows or most, most),
@@ -28,7 +28,7 @@ def limits(rows: int = 0, size: int = 0) -> Limits:
     )
 
 
-def limits_of(tenant: Tenant) -> Limits:
+def limits_of(tenant: Tenant) -> QueryLimits:
     """The same for one tenant, by its plan."""
     plan = tenant.plan
     return limits(plan.rows_a_query or 0, plan.bytes_a_query or 0) if plan else limits()

@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from tenants.plans.admission import Admission, OverLimit, admit
 from tenants.plans.allowance import Allowance, allowance
-from tenants.plans.threads import Busy, Place, threads
+from tenants.plans.threads import Busy, HeldThread, threads
 from tenants.rest import openapi as _scheme  # noqa: F401 - registers itself
 from tenants.rest.authentication import APIKeyAuthentication, Caller, HasScope
 from tenants.rest.body import check_arguments
@@ -48,7 +48,7 @@ class Endpoint(APIView):
     #: What the call did, in the order of ``tally.FIELDS`` from ``queries`` on.
     did: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     admission: Admission | None = None
-    place: Place | None = None
+    place: HeldThread | None = None
     #: The tenant's, when the call was let in.
     allowance: Allowance
 

@@ -36,7 +36,7 @@ FIELDS = tuple(one.name for one in fields(Figures))
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class UsageLine:
     """What was used on one day by one key; ``key`` is its beginning, '' where there was none."""
 
     tenant: str
@@ -64,7 +64,7 @@ def span(first: date | None, last: date | None, now: datetime) -> tuple[date, da
     return since, until
 
 
-def lines(first: date, last: date, tenant_id: int | None = None) -> list[Line]:
+def lines(first: date, last: date, tenant_id: int | None = None) -> list[UsageLine]:
     """By day, newest first, and key; of one tenant, or of all."""
     rows = _rows(first, last, tenant_id).select_related("tenant")
     found = list(rows.order_by("-day", "tenant__slug", "key_id"))
@@ -78,10 +78,10 @@ def _rows(first: date, last: date, tenant_id: int | None) -> QuerySet[Usage]:
     return rows if tenant_id is None else rows.filter(tenant=tenant_id)
 
 
-def _line(row: Usage, key: APIKey | None) -> Line:
+def _line(row: Usage, key: APIKey | None) -> UsageLine:
     shown = f"mr_{key.prefix}" if key else f"#{row.key_id}" if row.key_id else ""
     figures = Figures(**{name: getattr(row, name) for name in FIELDS})
-    return Line(row.tenant.slug, row.day, shown, key.name if key else "", figures)
+    return UsageLine(row.tenant.slug, row.day, shown, key.name if key else "", figures)
 
 
 def total(some: Iterable[Figures]) -> Figures:
@@ -92,7 +92,7 @@ def total(some: Iterable[Figures]) -> Figures:
     return Figures(**added)
 
 
-def by_day(found: Sequence[Line], first: date, last: date) -> list[tuple[date, Figures]]:
+def by_day(found: Sequence[UsageLine], first: date, last: date) -> list[tuple[date, Figures]]:
     """Every day from the first to the last, those without anything too."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     grouped: dict[date, list[Figures]] = {day: [] for day in days}
@@ -101,7 +101,7 @@ def by_day(found: Sequence[Line], first: date, last: date) -> list[tuple[date, F
     return [(day, total(grouped[day])) for day in days]
 
 
-def as_csv(found: Sequence[Line]) -> str:
+def as_csv(found: Sequence[UsageLine]) -> str:
     """A heading and a line for each day and key; no cell is a formula to a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out)

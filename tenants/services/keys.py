@@ -25,7 +25,7 @@ OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Rotated:
+class RotatedKey:
     """A successor: its row, its text, and the secret of its tokens or ''."""
 
     key: APIKey
@@ -121,7 +121,7 @@ def rotate_key(
     overlap: timedelta = OVERLAP,
     rights: Rights | None = None,
     created_by: User | None = None,
-) -> Rotated:
+) -> RotatedKey:
     """Make a successor with the same rights; the key itself goes on for ``overlap``, then ends.
 
     Tokens are signed anew: a successor whose tokens are HS256 has a secret of its own, and one
@@ -146,7 +146,7 @@ def rotate_key(
         _store(key, replaced_by=row, expires_at=min(ends, locked.expires_at or ends))
         detail: dict[str, object] = {"successor": row.prefix, "ends": key.expires_at}
         record("key.rotate", key, tenant=locked.tenant, detail=detail)
-    return Rotated(row, text, secret)
+    return RotatedKey(row, text, secret)
 
 
 def _check_rotation(key: APIKey, now: datetime) -> None:

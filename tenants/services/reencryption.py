@@ -26,7 +26,7 @@ UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
-class Rotated:
+class ReencryptedField:
     """Of one field: secrets encrypted anew, and those that no key of ours opens."""
 
     field: str
@@ -59,7 +59,7 @@ def in_use() -> dict[str, Counter[str]]:
     return found
 
 
-def rotate() -> list[Rotated]:
+def rotate() -> list[ReencryptedField]:
     """Encrypt by the newest key all that is not yet."""
     done = [_rotate(model, name) for model, name in fields()]
     counted: dict[str, object] = {one.field: one.rotated for one in done if one.rotated}
@@ -68,7 +68,7 @@ def rotate() -> list[Rotated]:
     return done
 
 
-def _rotate(model: type[Model], name: str) -> Rotated:
+def _rotate(model: type[Model], name: str) -> ReencryptedField:
     keys: Sequence[str] = settings.MILLRACE_ENCRYPTION_KEYS
     done = lost = 0
     for pk, token in _tokens(model, name):
@@ -78,7 +78,7 @@ def _rotate(model: type[Model], name: str) -> Rotated:
             continue
         unchanged = model._base_manager.annotate(token=_raw(name)).filter(pk=pk, token=token)
         done += unchanged.update(**{name: decrypt(token)})
-    return Rotated(f"{model._meta.label}.{name}", done, lost)
+    return ReencryptedField(f"{model._meta.label}.{name}", done, lost)
 
 
 def _tokens(model: type[Model], name: str) -> Iterator[tuple[object, str]]:

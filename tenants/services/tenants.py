@@ -6,14 +6,14 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 
 from tenants.audit import record
-from tenants.errors import Refused
+from tenants.errors import TenantRefused
 from tenants.models import Plan, Tenant, TenantStatus
 from tenants.services.plans import give_plan
 from tenants.services.warehouses import create_warehouse
 
 
 def make(slug: str, name: str = "", *, weight: int = 1) -> Tenant:
-    """Make a tenant and ask for its warehouse; raises Refused where it can't be."""
+    """Make a tenant and ask for its warehouse; raises TenantRefused where it can't be."""
     tenant = Tenant(slug=slug, name=name or slug, weight=weight)
     _check(tenant)
     with transaction.atomic():
@@ -30,7 +30,7 @@ def limit(
     name: str | None = None,
     plan: str | None = None,
 ) -> Tenant:
-    """Change its plan, its share of the workers, or its name; raises Refused for what can't be.
+    """Change its plan, share of the workers, or name; raises TenantRefused for what can't be.
 
     ``plan`` is the name of one; an empty one takes the tenant's plan away.
     """
@@ -51,7 +51,7 @@ def _plan(name: str) -> Plan:
     if plan is None:
         known = ", ".join(Plan.objects.values_list("name", flat=True)) or "none yet"
         msg = f"There is no plan {name!r}. Plans: {known}."
-        raise Refused(msg)
+        raise TenantRefused(msg)
     return plan
 
 
@@ -76,7 +76,7 @@ def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str
     tenant.refresh_from_db(fields=["status"])
     if tenant.status == TenantStatus.DELETING:
         msg = f"{tenant.slug} is being deleted. Repeat its deletion; it can't come back."
-        raise Refused(msg)
+        raise TenantRefused(msg)
     if moved:
         record(action, tenant, tenant=tenant)
     return bool(moved)
@@ -85,9 +85,9 @@ def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str
 def _check(tenant: Tenant) -> None:
     if "\0" in tenant.slug + tenant.name:
         msg = "A slug and a name are text without NUL characters."
-        raise Refused(msg)
+        raise TenantRefused(msg)
     try:
         tenant.full_clean()
     except ValidationError as error:
         words = [f"{name}: {' '.join(said)}" for name, said in error.message_dict.items()]
-        raise Refused(" ".join(words)) from error
+        raise TenantRefused(" ".join(words)) from error

@@ -63,7 +63,7 @@ QUOTING = (
 
 
 @dataclass(frozen=True)
-class Limits:
+class QueryLimits:
     """What one query may use: seconds, bytes, rows, threads. 0 read bytes: no limit."""
 
     seconds: int
@@ -154,7 +154,7 @@ def create(
     database: str,
     username: str,
     password: str,
-    limits: Limits,
+    limits: QueryLimits,
     *,
     cluster: str = "",
     quota: bool = True,

@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from tenants.plans import threads as module
-from tenants.plans.threads import Place, threads
+from tenants.plans.threads import HeldThread, threads
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_whose_pages_hold_their_share_is_told_so_and_others_go_on(
 ) -> None:
     ann, anns = logged_in("ann")
     _, bobs = logged_in("bob")
-    slow: Place = threads().take(("person", ann.pk))
+    slow: HeldThread = threads().take(("person", ann.pk))
     refused = anns.get("/admin/tenants/tenant/")
     assert (refused.status_code, refused["Content-Type"]) == (429, "text/plain; charset=utf-8")
     assert int(refused["Retry-After"]) >= 1

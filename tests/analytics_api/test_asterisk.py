@@ -17,13 +17,13 @@ HIDDEN = f" EXCEPT ({', '.join(asterisk.TECHNICAL)})"
 
 def test_many_qualifiers_read_the_sources_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    sources = asterisk._Statement._sources
+    sources = asterisk._StarStatement._sources
 
     def counted(self: Any, select: int) -> Any:
         read.append(select)
         return sources(self, select)
 
-    monkeypatch.setattr(asterisk._Statement, "_sources", counted)
+    monkeypatch.setattr(asterisk._StarStatement, "_sources", counted)
     names = [f"a{number}" for number in range(300)]
     stars = ", ".join(f"{name}.*" for name in names)
     text = own_columns(f"SELECT {stars}, e.* FROM events AS e", TABLES)

@@ -14,7 +14,7 @@ from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.landing import inbox
 from ingestion.ledger.audit import PartitionAudit, audit
-from ingestion.ledger.books import Kind
+from ingestion.ledger.books import FindingKind
 from ingestion.models import Source, StreamPartition, Table
 from tenants.warehouse import client
 
@@ -89,7 +89,7 @@ def balance(source: Source) -> list[PartitionAudit]:
     return found
 
 
-def kinds(found: list[PartitionAudit]) -> set[Kind]:
+def kinds(found: list[PartitionAudit]) -> set[FindingKind]:
     return {each.kind for one in found for each in one.findings}
 
 

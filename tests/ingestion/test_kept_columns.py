@@ -16,12 +16,13 @@ from analytics_api.models import SavedQuery
 from analytics_api.services.saved_queries import publish
 from ingestion import versions
 from ingestion.consume.loop import Slice
+from ingestion.errors import NotConfirmed
 from ingestion.models import Backfill, BackfillChunk, Column, Source, Table, TableVersion
 from ingestion.provision import provision_table, tidy_table
 from ingestion.services import kept_columns as service
 from ingestion.services import tables
 from ingestion.services.events import accept
-from ingestion.services.kept_columns import CannotDrop, NotConfirmed, drop_column, kept_columns
+from ingestion.services.kept_columns import CannotDrop, drop_column, kept_columns
 from tenants.models import AuditEntry, Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError, WarehouseUnreachable

@@ -18,6 +18,7 @@ from ingestion import ddl, provision
 from ingestion.consume import discovery
 from ingestion.consume.loop import Slice
 from ingestion.ddl import names
+from ingestion.errors import NotConfirmed
 from ingestion.landing import inbox
 from ingestion.leases import lease
 from ingestion.models import (
@@ -222,7 +223,7 @@ def test_a_table_without_a_version_is_previewed_and_deleted(http: Source) -> Non
 
 
 def test_nothing_is_deleted_without_the_name(http: Source) -> None:
-    with pytest.raises(removal.NotConfirmed, match="type its name: http"):
+    with pytest.raises(NotConfirmed, match="type its name: http"):
         removal.delete(http, "HTTP", with_rows=True)
     assert Source.objects.get().active
     assert numbers(http.table) == [1, 2, 3]

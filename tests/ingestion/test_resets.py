@@ -15,12 +15,12 @@ from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.landing import inbox
 from ingestion.leases import lease
 from ingestion.ledger.audit import audit
-from ingestion.ledger.books import Kind
+from ingestion.ledger.books import FindingKind
 from ingestion.models import Batch, Gap, Source, StreamPartition, Table
-from ingestion.services.resets import CannotReset, Target, Where, preview, reset
+from ingestion.services.resets import CannotReset, ResetTarget, Where, preview, reset
 from tenants.warehouse import client
 
-START, END = Target(Where.START), Target(Where.END)
+START, END = ResetTarget(Where.START), ResetTarget(Where.END)
 
 
 def messages(start: int, end: int) -> list[bytes]:
@@ -57,7 +57,7 @@ def landed(log: Any, table: Table) -> Source:
     return source
 
 
-def balances(source: Source) -> list[Kind]:
+def balances(source: Source) -> list[FindingKind]:
     (found,) = audit(source, timezone.now() - timedelta(hours=1))
     assert found.balances, found.findings
     return [one.kind for one in found.findings]
@@ -92,7 +92,7 @@ def test_it_doubles_when_told_to(landed: Source, table: Table) -> None:
     reset(landed, START, doubles=True)
     consume(landed)
     assert there(table) == (200, 100)
-    assert set(balances(landed)) == {Kind.REPEATED}
+    assert set(balances(landed)) == {FindingKind.REPEATED}
 
 
 def test_to_the_end_is_a_gap_that_is_told(landed: Source, log: Any, table: Table) -> None:
@@ -106,20 +106,20 @@ def test_to_the_end_is_a_gap_that_is_told(landed: Source, log: Any, table: Table
     assert there(table) == (130, 130)
     gap = Gap.objects.get()
     assert (gap.from_offset, gap.to_offset, gap.reason) == (100, 120, "skipped")
-    assert balances(landed) == [Kind.GAP]
+    assert balances(landed) == [FindingKind.GAP]
 
 
 def test_to_an_offset(landed: Source, table: Table) -> None:
-    (told,) = reset(landed, Target(Where.OFFSET, offset=70, partition=0))
+    (told,) = reset(landed, ResetTarget(Where.OFFSET, offset=70, partition=0))
     assert (told.to, told.read_again) == (70, 30)
     consume(landed)
     assert there(table) == (100, 100)
     with pytest.raises(CannotReset, match="has the offsets 0 to 100; 101 is not among them"):
-        preview(landed, Target(Where.OFFSET, offset=101, partition=0))
+        preview(landed, ResetTarget(Where.OFFSET, offset=101, partition=0))
     with pytest.raises(CannotReset, match="say which"):
-        preview(landed, Target(Where.OFFSET, offset=70))
+        preview(landed, ResetTarget(Where.OFFSET, offset=70))
     with pytest.raises(CannotReset, match="has no partition 7; it has 0"):
-        preview(landed, Target(Where.OFFSET, offset=70, partition=7))
+        preview(landed, ResetTarget(Where.OFFSET, offset=70, partition=7))
 
 
 def test_to_a_time(topic: Callable[[], Any], table: Table) -> None:
@@ -132,9 +132,9 @@ def test_to_a_time(topic: Callable[[], Any], table: Table) -> None:
     stream.producer.flush()
     consume(source)
     at = datetime.fromtimestamp(1_700_000_006.5, UTC)
-    (told,) = preview(source, Target(Where.TIME, time=at))
+    (told,) = preview(source, ResetTarget(Where.TIME, time=at))
     assert (told.to, told.read_again) == (7, 3)
-    (told,) = preview(source, Target(Where.TIME, time=timezone.now()))
+    (told,) = preview(source, ResetTarget(Where.TIME, time=timezone.now()))
     assert (told.to, told.skipped) == (10, 0)
 
 
@@ -143,7 +143,7 @@ def test_a_stream_is_reset_to_a_time(queue: Callable[[str], Any], table: Table) 
     source = stream.source(table)
     stream.send(messages(0, 10))
     consume(source)
-    (told,) = preview(source, Target(Where.TIME, time=timezone.now() - timedelta(hours=1)))
+    (told,) = preview(source, ResetTarget(Where.TIME, time=timezone.now() - timedelta(hours=1)))
     assert told.to == 0
 
 
@@ -152,7 +152,7 @@ def test_a_queue_can_not_be_reset(queue: Callable[[str], Any], table: Table, kin
     stream = queue(kind)
     source = stream.source(table)
     stream.send(messages(0, 10))
-    for target in (START, END, Target(Where.TIME, time=timezone.now())):
+    for target in (START, END, ResetTarget(Where.TIME, time=timezone.now())):
         with pytest.raises(CannotReset, match="purge it at the broker"):
             preview(source, target)
     consume(source)

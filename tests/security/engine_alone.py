@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from tenants.warehouse.errors import StatementFailed, clean
-from tenants.warehouse.statements import Limits, grants
+from tenants.warehouse.statements import QueryLimits, grants
 from tests.security import users_xml
 from tests.security.cast import CANARY, MINE, PREPARED
 
 ROOT = Path(__file__).resolve().parents[2]
 EVERYTHING = ("ALL ON *.* WITH GRANT OPTION",)
-LIMITS = Limits(
+LIMITS = QueryLimits(
     seconds=5,
     memory_bytes=500_000_000,
     read_rows=1_000_000,

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from millrace.embedded.clickhouse.confine import confine
-from millrace.embedded.clickhouse.engine import Connection, Engine
+from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError
 
 
-def _answer(connection: Connection, order: dict[str, Any]) -> dict[str, str]:
+def _answer(connection: EngineConnection, order: dict[str, Any]) -> dict[str, str]:
     try:
         data = connection.run(order["sql"], "TSVRaw", order["bound"]).data
     except EngineError as error:

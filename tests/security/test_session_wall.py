@@ -14,7 +14,7 @@ from analytics_api.query_client.query_call import _session
 from tenants.provisioning.warehouse import limits
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
-from tenants.warehouse.statements import Limits
+from tenants.warehouse.statements import QueryLimits
 from tests.security import attacks
 from tests.security.tally import Tally
 
@@ -65,9 +65,9 @@ def test_the_session_alone_lets_nothing_be_lifted_or_changed(
 
 @pytest.fixture
 def without_readonly(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    whole = Limits.settings
+    whole = QueryLimits.settings
     monkeypatch.setattr(
-        Limits, "settings", lambda self: {**whole(self), "readonly": 0, "max_threads": 9}
+        QueryLimits, "settings", lambda self: {**whole(self), "readonly": 0, "max_threads": 9}
     )
     _session.cache_clear()
     yield

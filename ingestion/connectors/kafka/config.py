@@ -69,7 +69,7 @@ def _servers(connection: Connection, *, pinned: bool) -> str:
     """
     found: list[str] = []
     for place in hosts.brokers(connection.addresses, connection.kind):
-        known = [str(hosts.Place(one, place.port)) for one in hosts.known(place)]
+        known = [str(hosts.HostPort(one, place.port)) for one in hosts.known(place)]
         found += known if pinned or not known else [str(place)]
     if not found:
         msg = f"No machine is known by a name in {connection.addresses!r}."

@@ -174,7 +174,7 @@ def _check_leaders(topic: Any, checked: Collection[_Leader] = ()) -> set[_Leader
     Returns the leaders. Those of a thousand topics are the same few; each is looked up once.
     """
     leaders = {(one.leader.host, one.leader.port) for one in topic.partitions if one.leader}
-    hosts.check_all(hosts.Place(host, port) for host, port in leaders.difference(checked))
+    hosts.check_all(hosts.HostPort(host, port) for host, port in leaders.difference(checked))
     return leaders
 
 

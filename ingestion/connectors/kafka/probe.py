@@ -14,7 +14,7 @@ from ingestion.connectors.kafka.asking import Asker
 from ingestion.connectors.kafka.connector import group
 from ingestion.connectors.kafka.judging import commit_permission, read_permission, the_topic
 from ingestion.connectors.network import Approach, Greeting
-from ingestion.connectors.trial import Probe, Step, Trial
+from ingestion.connectors.trial import ConnectionTrial, Probe, Step
 from ingestion.errors import Refused
 from ingestion.models import Connection, Source
 
@@ -43,7 +43,7 @@ class KafkaProbe(Probe):
         self._advertised: dict[str, int] = {}
         self._good = ""
 
-    def addresses(self) -> list[Trial]:
+    def addresses(self) -> list[ConnectionTrial]:
         given = listed(self.connection.addresses)
         with ThreadPoolExecutor(_THREADS) as pool:
             found = list(pool.map(self._try, given))
@@ -52,12 +52,12 @@ class KafkaProbe(Probe):
             found += pool.map(self._try_advertised, others.items())
         return found
 
-    def _try_advertised(self, broker: tuple[str, int]) -> Trial:
+    def _try_advertised(self, broker: tuple[str, int]) -> ConnectionTrial:
         address, number = broker
         note = f"where broker {number} says that it is (advertised.listeners)"
         return self._try(address, note)
 
-    def _try(self, address: str, note: str = "") -> Trial:
+    def _try(self, address: str, note: str = "") -> ConnectionTrial:
         try:
             host, port = split(address, 9092)
         except trial.StepFailed as error:
@@ -104,7 +104,7 @@ class KafkaProbe(Probe):
     def is_in(self) -> bool:
         return bool(self._good)
 
-    def stream(self, name: str, sources: Collection[Source]) -> Trial:
+    def stream(self, name: str, sources: Collection[Source]) -> ConnectionTrial:
         groups = [group(one) for one in sources]
         asker = self._asker
         steps = [

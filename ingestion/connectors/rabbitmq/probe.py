@@ -13,7 +13,7 @@ from ingestion.connectors import tls, trial
 from ingestion.connectors.address import listed, split
 from ingestion.connectors.network import Approach, Greeting
 from ingestion.connectors.rabbitmq import link
-from ingestion.connectors.trial import Probe, Step, StepFailed, Trial
+from ingestion.connectors.trial import ConnectionTrial, Probe, Step, StepFailed
 from ingestion.errors import ConnectorError, Refused
 from ingestion.models import Connection, SaslMechanism, Source
 
@@ -33,7 +33,7 @@ class RabbitProbe(Probe):
         self._context = _context(connection) if connection.uses_tls else None
         self._good: kombu.Connection | None = None
 
-    def addresses(self) -> list[Trial]:
+    def addresses(self) -> list[ConnectionTrial]:
         with ThreadPoolExecutor(_THREADS) as pool:
             found = list(pool.map(self._try, listed(self.connection.addresses)))
         links = [link for _, link in found if link is not None]
@@ -46,7 +46,7 @@ class RabbitProbe(Probe):
     def is_in(self) -> bool:
         return self._good is not None
 
-    def _try(self, address: str) -> tuple[Trial, kombu.Connection | None]:
+    def _try(self, address: str) -> tuple[ConnectionTrial, kombu.Connection | None]:
         server, _, vhost = address.partition("/")
         try:
             host, port = split(server, 5672)
@@ -66,7 +66,7 @@ class RabbitProbe(Probe):
         finally:
             way.close()
 
-    def stream(self, name: str, sources: Collection[Source]) -> Trial:
+    def stream(self, name: str, sources: Collection[Source]) -> ConnectionTrial:
         steps = [
             (Step.PERMISSION, lambda: self._permission(name)),
             (Step.STREAM, lambda: self._queue(name)),

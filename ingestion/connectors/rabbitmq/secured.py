@@ -21,7 +21,7 @@ class _Looked:
     """Connects to an address that was looked at, and not to what its name stands for by then."""
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
-        addresses = hosts.check(hosts.Place(host, int(port)))
+        addresses = hosts.check(hosts.HostPort(host, int(port)))
         for number, address in enumerate(addresses, start=1):
             try:
                 super()._connect(address, port, timeout)  # type: ignore[misc]

@@ -14,7 +14,7 @@ from rich.table import Table as Lines
 from ingestion import quarantine
 from ingestion.management.named import named_table
 from ingestion.models import Source, Table
-from ingestion.quarantine import Group
+from ingestion.quarantine import MisfitGroup
 from tenants.warehouse.errors import WarehouseError
 
 #: Characters of an example that are shown; ``--json`` gives quarantine.SHOWN_BYTES.
@@ -58,7 +58,7 @@ def _source(table: Table, name: str) -> Source:
     return found
 
 
-def _lines(found: list[Group]) -> Lines:
+def _lines(found: list[MisfitGroup]) -> Lines:
     lines = Lines("Reason", "Column", "Expected", box=None, header_style="bold", pad_edge=False)
     lines.add_column("Messages", justify="right")
     for heading in ("First seen", "Last seen", "Example"):

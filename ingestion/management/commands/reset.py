@@ -12,7 +12,7 @@ from rich.table import Table
 
 from ingestion.errors import IngestionError
 from ingestion.management.named import named_source, time_of
-from ingestion.services.resets import Move, Target, Where, preview, reset
+from ingestion.services.resets import Move, ResetTarget, Where, preview, reset
 from tenants.audit import record
 from tenants.audit.command import ChangingCommand
 from tenants.warehouse.errors import WarehouseError
@@ -54,16 +54,16 @@ class Command(ChangingCommand):
             self.stdout.write("Nothing was changed. Repeat it with --yes to do it.")
 
 
-def _target(options: dict[str, Any]) -> Target:
+def _target(options: dict[str, Any]) -> ResetTarget:
     partition: int | None = options["partition"]
     if options["start"]:
-        return Target(Where.START, partition=partition)
+        return ResetTarget(Where.START, partition=partition)
     if options["end"]:
-        return Target(Where.END, partition=partition)
+        return ResetTarget(Where.END, partition=partition)
     if options["offset"] is not None:
-        return Target(Where.OFFSET, offset=options["offset"], partition=partition)
+        return ResetTarget(Where.OFFSET, offset=options["offset"], partition=partition)
     at: datetime | None = time_of(options["time"])
-    return Target(Where.TIME, time=at, partition=partition)
+    return ResetTarget(Where.TIME, time=at, partition=partition)
 
 
 def _table(moves: list[Move]) -> Table:

@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.markup import escape
 
-from ingestion.connectors.trial import Finding, Outcome, Trial
+from ingestion.connectors.trial import ConnectionTrial, Outcome, StepFinding
 from ingestion.management.named import named_connection
-from ingestion.services.trials import SECONDS, STREAMS, Report, try_connection
+from ingestion.services.trials import SECONDS, STREAMS, TrialReport, try_connection
 
 _MARKS = {
     Outcome.GOOD: "[green]✓[/]",
@@ -55,7 +55,7 @@ class Command(BaseCommand):
         if not options["json"]:
             self.stdout.write(f"{connection} works.")
 
-    def _print(self, report: Report) -> None:
+    def _print(self, report: TrialReport) -> None:
         # Where nobody looks at a terminal, nothing is cut to its width.
         width = None if self.stdout.isatty() else 200
         console = Console(file=self.stdout, width=width, highlight=False)  # type: ignore[arg-type]
@@ -75,14 +75,14 @@ class Command(BaseCommand):
             )
 
 
-def _tell(console: Console, one: Trial, kind: str) -> None:
+def _tell(console: Console, one: ConnectionTrial, kind: str) -> None:
     note = f" [dim]({escape(one.note)})[/]" if one.note else ""
     console.print(f"[bold]{kind}{escape(one.subject)}[/]{note}")
     for finding in one.findings:
         _tell_finding(console, finding, kind.strip())
 
 
-def _tell_finding(console: Console, one: Finding, kind: str) -> None:
+def _tell_finding(console: Console, one: StepFinding, kind: str) -> None:
     name = kind if one.step == "stream" else str(one.step)
     said = one.said or "not reached"
     console.print(f"  {_MARKS[one.outcome]} {name:<11}{escape(said)}")
@@ -90,7 +90,7 @@ def _tell_finding(console: Console, one: Finding, kind: str) -> None:
         console.print(f"    {'':<11}→ {escape(one.mend)}")
 
 
-def _as_dict(report: Report) -> dict[str, Any]:
+def _as_dict(report: TrialReport) -> dict[str, Any]:
     return {
         "connection": str(report.connection),
         "good": report.is_good,

@@ -15,7 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError
 
-from millrace.configuration.errors import ConfigurationError, Mistake, Place
+from millrace.configuration.errors import ConfigurationError, FilePosition, Mistake
 from tenants import exact_json
 
 SCHEMA = Path(__file__).with_name("millrace.schema.json")
@@ -29,9 +29,9 @@ class Document:
 
     file: str
     content: dict[str, Any]
-    places: Mapping[Path_, Place]
+    places: Mapping[Path_, FilePosition]
 
-    def place(self, path: Path_) -> Place:
+    def place(self, path: Path_) -> FilePosition:
         """Of a part; of the nearest one around it where it is not written there."""
         while path not in self.places:
             path = path[:-1]
@@ -51,14 +51,16 @@ def read(path: Path) -> Document:
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
-        raise _single(Place(file, 1, 1), f"it can't be read: {error.strerror}.") from error
+        raise _single(FilePosition(file, 1, 1), f"it can't be read: {error.strerror}.") from error
     except UnicodeDecodeError as error:
-        raise _single(Place(file, 1, 1), "it is not UTF-8.") from error
+        raise _single(FilePosition(file, 1, 1), "it is not UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        place = Place(file, mark.line + 1, mark.column + 1) if mark else Place(file, 1, 1)
+        place = (
+            FilePosition(file, mark.line + 1, mark.column + 1) if mark else FilePosition(file, 1, 1)
+        )
         raise _single(place, f"it is not YAML: {error.problem}.") from error
-    places: dict[Path_, Place] = {(): Place(file, 1, 1)}
+    places: dict[Path_, FilePosition] = {(): FilePosition(file, 1, 1)}
     mistakes: list[Mistake] = []
     content = {} if node is None else _value(file, node, (), places, mistakes)
     document = Document(file, content, places)
@@ -68,7 +70,7 @@ def read(path: Path) -> Document:
     return document
 
 
-def _single(place: Place, message: str) -> ConfigurationError:
+def _single(place: FilePosition, message: str) -> ConfigurationError:
     return ConfigurationError([Mistake(place, message)])
 
 
@@ -76,7 +78,7 @@ def _value(
     file: str,
     node: yaml.Node,
     path: Path_,
-    places: dict[Path_, Place],
+    places: dict[Path_, FilePosition],
     mistakes: list[Mistake],
 ) -> Any:
     places.setdefault(path, _start(file, node))
@@ -119,8 +121,8 @@ def _float(node: yaml.Node) -> Any:
         return yaml.SafeLoader("").construct_object(node)
 
 
-def _start(file: str, node: yaml.Node) -> Place:
-    return Place(file, node.start_mark.line + 1, node.start_mark.column + 1)
+def _start(file: str, node: yaml.Node) -> FilePosition:
+    return FilePosition(file, node.start_mark.line + 1, node.start_mark.column + 1)
 
 
 # --- Against the schema -------------------------------------------------------------------------

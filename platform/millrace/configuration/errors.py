@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class FilePosition:
     """Where in which file; lines and columns count from 1."""
 
     file: str
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    place: Place
+    place: FilePosition
     message: str
 
     def __str__(self) -> str:
@@ -36,7 +36,7 @@ class ConfigurationError(Exception):
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
         # What is said first of a place is the cause of what is said after it.
-        first: dict[Place, Mistake] = {}
+        first: dict[FilePosition, Mistake] = {}
         for one in mistakes:
             first.setdefault(one.place, one)
         self.mistakes = tuple(first[place] for place in sorted(first))

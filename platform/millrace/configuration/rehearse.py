@@ -15,7 +15,7 @@ from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery
 from analytics_api.query_client import Account
 from analytics_api.services import saved_queries
-from analytics_api.services.saved_queries import Place
+from analytics_api.services.saved_queries import CheckTarget
 from ingestion import ddl, rehearsal
 from ingestion.models import Table
 from ingestion.provision import spec_of
@@ -73,7 +73,7 @@ def _on_stage(part: Part, owner: Tenant, database: str) -> Iterator[Change]:
                 objects.note_problems(inner, error)
     if len(part.mistakes) == before:  # else queries would fail for want of a table
         _copy_others(owner, database)
-        place = Place(database, Account(database, *client.credentials()))
+        place = CheckTarget(database, Account(database, *client.credentials()))
         yield from _endpoints(part, owner, place)
 
 
@@ -92,7 +92,7 @@ def _copy_others(owner: Tenant, database: str) -> None:
             rehearsal.copy(owner.warehouse.database, name, database)
 
 
-def _endpoints(part: Part, owner: Tenant, place: Place | None) -> Iterator[Change]:
+def _endpoints(part: Part, owner: Tenant, place: CheckTarget | None) -> Iterator[Change]:
     for inner in part.parts("queries"):
         row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
         row.tenant = owner
@@ -110,7 +110,7 @@ def _endpoints(part: Part, owner: Tenant, place: Place | None) -> Iterator[Chang
 
 
 def _refusal(
-    error: QueryRefused | StatementFailed, sql: str, owner: Tenant, place: Place | None
+    error: QueryRefused | StatementFailed, sql: str, owner: Tenant, place: CheckTarget | None
 ) -> str:
     """What is said of a query, in the tenant's own terms: the stage has a name of the day."""
     if place is None:
@@ -128,7 +128,7 @@ def _without_stage(error: StatementFailed) -> str:
     return re.sub(rf"`?{rehearsal.PREFIX}\w+`?\.?", "", str(error))
 
 
-def _bring_endpoint(row: SavedQuery, place: Place | None, *, published: bool) -> None:
+def _bring_endpoint(row: SavedQuery, place: CheckTarget | None, *, published: bool) -> None:
     if published:
         saved_queries.publish(row, place=place)
     elif row.is_published:

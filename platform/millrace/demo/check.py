@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from millrace.demo.cast import WEATHER
 from millrace.demo.events import sound
-from millrace.demo.lines import Line
+from millrace.demo.lines import CurlLine
 from tenants.models import Tenant
 from tenants.warehouse import client
 
@@ -74,7 +74,7 @@ def _found(slug: str) -> Totals:
     )
 
 
-def call(line: Line) -> str:
+def call(line: CurlLine) -> str:
     """Run a printed line as it stands; what is wrong with its answer, or nothing."""
     command = f"{line.command} -w '\\n%{{http_code}}'"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - it is what a user pastes
@@ -84,7 +84,7 @@ def call(line: Line) -> str:
     return "" if _has_content(line, body) else f"{line.about}: the answer is empty: {body[:300]}"
 
 
-def _has_content(line: Line, body: str) -> bool:
+def _has_content(line: CurlLine, body: str) -> bool:
     if "format=csv" in line.command:
         return len(body.splitlines()) > 1
     content: dict[str, Any] = json.loads(body)
@@ -103,7 +103,7 @@ def worst_destinations(flights: pa.Table, origin: str, least: int) -> list[tuple
     return [(one["dest"], one["arr_delay_count"]) for one in kept[:10]]
 
 
-def compared(line: Line, flights: pa.Table) -> str:
+def compared(line: CurlLine, flights: pa.Table) -> str:
     """Whether the line for United's delays says what the file says; what differs, or nothing."""
     answer = subprocess.run(line.command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
     said = [(one["destination"], int(one["flights"])) for one in json.loads(answer.stdout)["data"]]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class CurlLine:
     """``about``: what it shows; ``status``: the HTTP status that it must have."""
 
     about: str
@@ -16,25 +16,25 @@ class Line:
     status: int
 
 
-def lines(web: str, keys: Mapping[str, str]) -> list[Line]:
+def lines(web: str, keys: Mapping[str, str]) -> list[CurlLine]:
     """They work when pasted into a shell."""
     api = f"{web}/api/v1"
     delays = f"{api}/queries/delays?origin=JFK&least=50"
     return [
-        Line("United's worst destinations from JFK", _get(keys["united"], delays), 200),
-        Line("the same as CSV", _get(keys["united"], f"{delays}&format=csv"), 200),
-        Line("the same of JetBlue: its own data", _get(keys["jetblue"], delays), 200),
-        Line(
+        CurlLine("United's worst destinations from JFK", _get(keys["united"], delays), 200),
+        CurlLine("the same as CSV", _get(keys["united"], f"{delays}&format=csv"), 200),
+        CurlLine("the same of JetBlue: its own data", _get(keys["jetblue"], delays), 200),
+        CurlLine(
             "the weather service's key: it has no such query, and learns of none",
             _get(keys["weather"], delays),
             404,
         ),
-        Line(
+        CurlLine(
             "the coldest hours, with parameters in a JSON body",
             _post(keys["weather"], f"{api}/queries/coldest", '{"station": "LGA", "hours": 3}'),
             200,
         ),
-        Line("what a key may call", _get(keys["southwest"], f"{api}/queries"), 200),
+        CurlLine("what a key may call", _get(keys["southwest"], f"{api}/queries"), 200),
     ]
 
 

@@ -18,7 +18,7 @@ LOOK, LINE = 0.5, 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class LandedCounts:
     landed: int
     quarantined: int
 
@@ -27,10 +27,10 @@ class Counts:
         return self.landed + self.quarantined
 
 
-def counts(slugs: list[str]) -> dict[str, Counts]:
+def counts(slugs: list[str]) -> dict[str, LandedCounts]:
     """What each tenant's sources have brought into its tables, by the tenant's slug."""
     found = source_status(Source.objects.filter(tenant__slug__in=slugs))
-    return {one.tenant: Counts(one.landed, one.quarantined) for one in found}
+    return {one.tenant: LandedCounts(one.landed, one.quarantined) for one in found}
 
 
 class Sent:

@@ -18,8 +18,8 @@ from millrace.demo.check import call, compared, differences
 from millrace.demo.events import weather_events
 from millrace.demo.journal import Journal
 from millrace.demo.keys import keys
-from millrace.demo.lines import Line, lines
-from millrace.demo.progress import Counts, Sent, Watch, counts
+from millrace.demo.lines import CurlLine, lines
+from millrace.demo.progress import LandedCounts, Sent, Watch, counts
 from millrace.demo.streaming import Stage
 from millrace.embedded import credentials
 from millrace.embedded.install import ADMIN
@@ -126,10 +126,10 @@ class Demo:
         # Lines that are pasted must neither be wrapped nor coloured.
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
-    def _lines(self) -> list[Line]:
+    def _lines(self) -> list[CurlLine]:
         return lines(self._web, self._keys)
 
-    def _totals(self, found: dict[str, Counts]) -> Grid:
+    def _totals(self, found: dict[str, LandedCounts]) -> Grid:
         grid = Grid("Tenant", "Over", box=None, pad_edge=False, header_style="bold")
         for heading in ("Sent", "Landed", "Quarantined"):
             grid.add_column(heading, justify="right")

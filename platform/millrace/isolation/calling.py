@@ -20,7 +20,7 @@ _VOLATILE_BEGINNINGS = ("ratelimit", "x-ratelimit")
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """Status, headers in lower case, and the whole body."""
 
     status: int
@@ -48,7 +48,7 @@ class Calls(Protocol):
 
     def call(
         self, method: str, path: str, authorization: str, document: object = None
-    ) -> Answer: ...
+    ) -> HttpAnswer: ...
 
 
 def _body(method: str, document: object) -> bytes:
@@ -65,7 +65,9 @@ class Within:
         self._client = Client(raise_request_exception=False)
         self._host = f"www{host}" if host.startswith(".") else host
 
-    def call(self, method: str, path: str, authorization: str, document: object = None) -> Answer:
+    def call(
+        self, method: str, path: str, authorization: str, document: object = None
+    ) -> HttpAnswer:
         """Answer of the application; its own errors are answers of status 500."""
         headers = {"Host": self._host} | ({"Authorization": authorization} if authorization else {})
         secure = bool(settings.SECURE_SSL_REDIRECT)
@@ -78,7 +80,7 @@ class Within:
             headers=headers,
         )
         whole = b"".join(answer) if answer.streaming else answer.content
-        return Answer(
+        return HttpAnswer(
             answer.status_code,
             {name.lower(): value for name, value in answer.items()},
             whole,
@@ -98,7 +100,9 @@ class OverHttp:
         )
         self._at = (parts.hostname, parts.port)
 
-    def call(self, method: str, path: str, authorization: str, document: object = None) -> Answer:
+    def call(
+        self, method: str, path: str, authorization: str, document: object = None
+    ) -> HttpAnswer:
         """Answer of the server; raises OSError where there is none."""
         connection = self._kind(*self._at, timeout=60)
         headers = {"Content-Type": "application/json"}
@@ -108,6 +112,6 @@ class OverHttp:
             connection.request(method, path, _body(method, document) or None, headers)
             answer = connection.getresponse()
             heads = {name.lower(): value for name, value in answer.getheaders()}
-            return Answer(answer.status, heads, answer.read())
+            return HttpAnswer(answer.status, heads, answer.read())
         finally:
             connection.close()

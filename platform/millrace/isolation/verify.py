@@ -13,7 +13,7 @@ from analytics_api.guard import QueryRefused
 from analytics_api.query_client import Account, QueryCall, ask
 from analytics_api.services.saved_queries import check_query
 from millrace.isolation import credentials
-from millrace.isolation.calling import Answer, Calls
+from millrace.isolation.calling import Calls, HttpAnswer
 from millrace.isolation.credentials import Credential
 from millrace.isolation.planted import Planted
 from millrace.isolation.routes import PUBLIC, SAFE, Route
@@ -38,7 +38,7 @@ _REFUSALS = frozenset({401, 403})
 
 
 @dataclass
-class Report:
+class IsolationReport:
     """``failures`` in words; ``calls`` by endpoint; ``seen``: tenants whose own data showed."""
 
     calls: Counter[str] = field(default_factory=Counter)
@@ -62,9 +62,9 @@ class Verification:
         self._good = [one for each in planted for one in credentials.good(each)]
         self._bad = [one for each in planted for one in credentials.bad(each)]
         self._bad += [one for each in idle for one in credentials.suspended(each)]
-        self.report = Report()
+        self.report = IsolationReport()
 
-    def run(self, routes: Sequence[Route]) -> Report:
+    def run(self, routes: Sequence[Route]) -> IsolationReport:
         """Call all; what is remembered of one caller meets the next."""
         known = [route for route in routes if not self._is_unknown(route)]
         for route in known:
@@ -122,11 +122,13 @@ class Verification:
                         f"{credential.kind}, and must refuse it."
                     )
 
-    def _call(self, route: Route, method: str, name: str, credential: Credential) -> Answer:
+    def _call(self, route: Route, method: str, name: str, credential: Credential) -> HttpAnswer:
         self.report.calls[f"{method} /{route.pattern}"] += 1
         return self._calls.call(method, route.path(name), credential.value)
 
-    def _judge(self, route: Route, method: str, by: Credential, answer: Answer, name: str) -> None:
+    def _judge(
+        self, route: Route, method: str, by: Credential, answer: HttpAnswer, name: str
+    ) -> None:
         at = f"{method} /{route.pattern} with {by.kind}"
         # What was sent may be sent back.
         text = answer.text.replace(name, "?") if name else answer.text
@@ -142,7 +144,7 @@ class Verification:
         if by.of is not None and by.of.word in text and route.name == "query":
             self._own_count(at, by.of, answer)
 
-    def _own_count(self, at: str, own: Planted, answer: Answer) -> None:
+    def _own_count(self, at: str, own: Planted, answer: HttpAnswer) -> None:
         """A result of a query of ours: it must count the tenant's rows, and no more."""
         self.report.seen.add(own.tenant.slug)
         (row,) = json.loads(answer.body)["data"]

@@ -23,7 +23,7 @@ from tenants.api.operator.serializers import (
     TenantSerializer,
     TenantsSerializer,
 )
-from tenants.errors import LifecycleError, NotConfirmed, StillBusy
+from tenants.errors import LifecycleError, StillBusy, TenantNotConfirmed
 from tenants.lifecycle.delete import delete, preview
 from tenants.lifecycle.erase import erase
 from tenants.lifecycle.export import exports_of
@@ -55,7 +55,7 @@ def _problems(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except NotConfirmed as error:
+    except TenantNotConfirmed as error:
         raise Problem(409, "not_confirmed", str(error)) from error
     except StillBusy as error:
         raise Problem(503, "busy", str(error), headers={"Retry-After": "30"}) from error
@@ -169,7 +169,7 @@ class SuspendView(OperatorEndpoint):
         return _answer(tenant)
 
 
-class ResumeView(OperatorEndpoint):
+class ResumeTenantView(OperatorEndpoint):
     @extend_schema(
         operation_id="resume_tenant",
         summary="Resume a suspended tenant where it was",

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from tenants.audit.command import ChangingCommand
 from tenants.models import LIMITS, Plan, Tenant
-from tenants.plans.allowance import Limits, look_up, used
+from tenants.plans.allowance import PlanLimits, look_up, used
 from tenants.services import plans
 
 
@@ -44,13 +44,13 @@ class Command(ChangingCommand):
         plans = Plan.objects.prefetch_related("tenants")
         if options["json"]:
             told = [
-                {"name": one.name, **asdict(Limits.of(one)), "tenants": _slugs(one)}
+                {"name": one.name, **asdict(PlanLimits.of(one)), "tenants": _slugs(one)}
                 for one in plans
             ]
             self.stdout.write(json.dumps(told, indent=2))
             return
         for one in plans:
-            self.stdout.write(f"{one.name}: {_words(Limits.of(one))}")
+            self.stdout.write(f"{one.name}: {_words(PlanLimits.of(one))}")
             self.stdout.write(f"  tenants: {', '.join(_slugs(one)) or 'none'}")
         if not plans:
             self.stdout.write("There is no plan yet. Make one: manage.py plan set NAME …")
@@ -65,7 +65,7 @@ class Command(ChangingCommand):
             plan = plans.make_plan(options["name"], limits)
         except ValidationError as error:
             raise CommandError("; ".join(error.messages)) from None
-        self.stdout.write(f"{plan.name}: {_words(Limits.of(plan))}")
+        self.stdout.write(f"{plan.name}: {_words(PlanLimits.of(plan))}")
 
     def _give(self, options: dict[str, Any]) -> None:
         tenant = _tenant(options["tenant"])
@@ -92,7 +92,7 @@ def _limit(text: str) -> int | str:
     return text if text == _NONE else int(text.replace("_", "").replace(",", ""))
 
 
-def _words(limits: Limits) -> str:
+def _words(limits: PlanLimits) -> str:
     told = [f"{name} {value:,}" for name, value in asdict(limits).items() if value is not None]
     return ", ".join(told) or "no limits"
 

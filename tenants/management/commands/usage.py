@@ -15,7 +15,7 @@ from rich.table import Table
 
 from tenants.models import Tenant
 from tenants.selectors import usage
-from tenants.selectors.usage import Line
+from tenants.selectors.usage import UsageLine
 
 
 class Command(BaseCommand):
@@ -66,7 +66,7 @@ class Command(BaseCommand):
         return tenant.pk
 
 
-def _table(found: list[Line]) -> Table:
+def _table(found: list[UsageLine]) -> Table:
     table = Table("Day", "Tenant", "Key", box=None, header_style="bold", pad_edge=False)
     for name in usage.FIELDS:
         table.add_column(name.replace("_", " ").capitalize(), justify="right")

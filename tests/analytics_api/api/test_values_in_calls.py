@@ -14,7 +14,7 @@ from analytics_api.guard import QueryRefused
 from analytics_api.query_client import Account
 from analytics_api.sentences import sentence
 from analytics_api.services.saved_queries import check_query, place_of
-from analytics_api.statement_trial import Tried, Verdict, verdict
+from analytics_api.statement_trial import FailureVerdict, TriedStatement, verdict
 from tenants.models import Scope
 from tenants.services.keys import create_key
 from tenants.warehouse.errors import StatementFailed, clean, name_of
@@ -431,7 +431,7 @@ QUOTING = [
 @pytest.mark.parametrize(("expression", "code"), QUOTING)
 def test_no_sentence_quotes_the_query_or_a_row(expression: str, code: int, api: Any) -> None:
     sql, bad = f"SELECT {expression} AS v FROM events", {"param_s": "zz("}
-    failure = Tried(place_of(api.tenant).account, sql, ()).failure(bad)
+    failure = TriedStatement(place_of(api.tenant).account, sql, ()).failure(bad)
     assert failure is not None
     assert failure.code == code
     assert re.search("quoted|bob", failure.message), failure.message
@@ -490,12 +490,12 @@ def test_a_busy_server_blames_neither_value_nor_query(
 ) -> None:
     answers = [StatementFailed(62, "first"), StatementFailed(62, "usual")][:passing]
 
-    def columns(self: Tried, bound: Any) -> Any:
+    def columns(self: TriedStatement, bound: Any) -> Any:
         raise answers.pop(0) if answers else StatementFailed(code, "Not now")
 
-    monkeypatch.setattr(Tried, "columns", columns)
-    tried = Tried(Account("t_a", "t_a", ""), "SELECT {d:Date}", [])
-    assert verdict(tried, {"param_d": "2026-01-01"}) == Verdict()
+    monkeypatch.setattr(TriedStatement, "columns", columns)
+    tried = TriedStatement(Account("t_a", "t_a", ""), "SELECT {d:Date}", [])
+    assert verdict(tried, {"param_d": "2026-01-01"}) == FailureVerdict()
 
 
 def test_each_limit_with_a_problem_is_known_as_one() -> None:

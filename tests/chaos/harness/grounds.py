@@ -238,7 +238,7 @@ class Grounds:
 
     def _key(self) -> str:
         return self.running.python(
-            "from tenants import keys\nfrom tenants.models import Tenant\n"
+            "from tenants.services import keys\nfrom tenants.models import Tenant\n"
             "print(keys.create_key(Tenant.objects.get(slug='chaos'), 'chaos')[1])"
         ).strip()
 

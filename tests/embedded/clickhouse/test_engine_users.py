@@ -11,9 +11,11 @@ import pytest
 from millrace.embedded.clickhouse.access import carry_out, check_settings
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.users import User, Users
-from tenants.warehouse.statements import Limits, add_password, create, drop
+from tenants.warehouse.statements import QueryLimits, add_password, create, drop
 
-LIMITS = Limits(seconds=30, memory_bytes=9, read_rows=9, result_rows=9, result_bytes=9, threads=2)
+LIMITS = QueryLimits(
+    seconds=30, memory_bytes=9, read_rows=9, result_rows=9, result_bytes=9, threads=2
+)
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingestion.ledger.books import Kind
+from ingestion.ledger.books import FindingKind
 from ingestion.models import Connection, Gap, Table
 from tests.ingestion.running import (
     balance,
@@ -52,7 +52,7 @@ def test_retention_that_overtakes_a_slice(topic: Callable[..., Any], table: Tabl
     assert partition(source).lost == 350 - before
     assert f"had deleted offsets {before} to 349" in error(source)
     found = balance(source)
-    assert kinds(found) == {Kind.GAP}
+    assert kinds(found) == {FindingKind.GAP}
 
 
 @pytest.mark.slow
@@ -69,4 +69,4 @@ def test_retention_that_overtakes_a_batch_that_was_under_way(
     consume_until(source, lambda: partition(source).position == 60)
     assert numbers(table) == [*range(10), *range(30, 60)]
     found = balance(source)
-    assert Kind.GAP in kinds(found)
+    assert FindingKind.GAP in kinds(found)

@@ -16,7 +16,7 @@ from ingestion.connectors.registry import connect
 from ingestion.consume import discovery
 from ingestion.leases import lease
 from ingestion.models import Batch, FoldedBatches, Source, StreamPartition, Table
-from ingestion.services.resets import Target, Where, preview, reset
+from ingestion.services.resets import ResetTarget, Where, preview, reset
 from tests.ingestion.running import (
     balance,
     consume,
@@ -27,7 +27,7 @@ from tests.ingestion.running import (
     partition,
 )
 
-START, END = Target(Where.START), Target(Where.END)
+START, END = ResetTarget(Where.START), ResetTarget(Where.END)
 
 
 def messages(start: int, end: int) -> list[bytes]:

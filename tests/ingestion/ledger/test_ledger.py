@@ -17,7 +17,7 @@ from ingestion.batches.compaction import fold
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.ledger.audit import PartitionAudit, audit
-from ingestion.ledger.books import Kind
+from ingestion.ledger.books import FindingKind
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition, Table
 from tenants.warehouse import client
 from tests.ingestion.running import consume_until, misfits, numbers
@@ -45,7 +45,7 @@ def audited(source: Source, **options: Any) -> PartitionAudit:
     return found
 
 
-def kinds(found: PartitionAudit) -> list[Kind]:
+def kinds(found: PartitionAudit) -> list[FindingKind]:
     return [one.kind for one in found.findings]
 
 
@@ -87,7 +87,7 @@ def test_a_row_that_is_gone_is_named(landed: Source) -> None:
     in_table(landed, "ALTER TABLE {table} DELETE WHERE _offset = 50")
     found = audited(landed)
     assert not found.balances
-    assert kinds(found) == [Kind.MISSING, Kind.MISSING]
+    assert kinds(found) == [FindingKind.MISSING, FindingKind.MISSING]
     by_batch, by_broker = found.findings
     assert by_batch.start <= 50 < by_batch.end
     assert str(Batch.objects.get(from_offset=by_batch.start).token) in by_batch.text
@@ -98,8 +98,8 @@ def test_a_row_that_is_gone_is_named(landed: Source) -> None:
 def test_a_row_that_is_there_twice_is_named(landed: Source) -> None:
     in_table(landed, "INSERT INTO {table} SELECT * FROM {table} WHERE _offset = 60")
     found = audited(landed)
-    assert Kind.DOUBLED in kinds(found)
-    doubled = next(one for one in found.findings if one.kind is Kind.DOUBLED)
+    assert FindingKind.DOUBLED in kinds(found)
+    doubled = next(one for one in found.findings if one.kind is FindingKind.DOUBLED)
     assert (doubled.start, doubled.end) == (60, 61)
 
 
@@ -116,7 +116,7 @@ def test_a_row_that_the_broker_never_had_is_named(landed: Source) -> None:
     batch.save()
     Batch.objects.filter(pk=batch.pk).update(state="settled")
     found = audited(landed)
-    assert kinds(found) == [Kind.UNKNOWN]
+    assert kinds(found) == [FindingKind.UNKNOWN]
     assert found.findings[0].start == 1001
     assert "1 offsets (1001)" in found.findings[0].text
 
@@ -125,11 +125,11 @@ def test_holes_and_overlaps_of_the_books_are_named(landed: Source) -> None:
     first, second, *_ = Batch.objects.order_by("from_offset")
     Batch.objects.filter(pk=second.pk).update(from_offset=second.from_offset - 1)
     overlap = audited(landed).findings[0]
-    assert overlap.kind is Kind.OVERLAP
+    assert overlap.kind is FindingKind.OVERLAP
     assert (overlap.start, overlap.end) == (first.to_offset - 1, first.to_offset)
     second.delete()
     hole = audited(landed).findings[0]
-    assert hole.kind is Kind.HOLE
+    assert hole.kind is FindingKind.HOLE
     assert (hole.start, hole.end) == (second.from_offset, second.to_offset)
 
 
@@ -137,7 +137,7 @@ def test_what_was_noted_as_done_and_is_not_there_is_a_hole_at_the_end(landed: So
     landed.stream_of_test.send(GOOD[:5])  # type: ignore[attr-defined]
     StreamPartition.objects.update(position=207)
     found = audited(landed)
-    assert kinds(found) == [Kind.HOLE]
+    assert kinds(found) == [FindingKind.HOLE]
     assert (found.findings[0].start, found.findings[0].end) == (202, 207)
 
 
@@ -152,7 +152,7 @@ def test_what_the_broker_deleted_before_it_was_read_is_a_gap_and_no_fault(
     gap = Gap.objects.get()
     assert (gap.from_offset, gap.to_offset) == (202, 220)
     found = audited(landed)
-    assert kinds(found) == [Kind.GAP]
+    assert kinds(found) == [FindingKind.GAP]
     assert found.balances
     assert found.unread == "the broker has deleted the offsets below 220"
     assert found.at_broker == 42

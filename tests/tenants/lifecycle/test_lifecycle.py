@@ -23,7 +23,7 @@ from ingestion.models import Connection, Source, SpooledEvents, StreamPartition,
 from ingestion.services import sources
 from ingestion.services.events import accept
 from ingestion.tasks.consume import connections_with_work
-from tenants.errors import LifecycleError, NotConfirmed, Refused
+from tenants.errors import LifecycleError, TenantNotConfirmed, TenantRefused
 from tenants.lifecycle import delete, erase, export
 from tenants.models import APIKey, Membership, Tenant, TenantStatus, Warehouse
 from tenants.rest import authentication
@@ -168,7 +168,7 @@ def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
     assert (tmp_path / "out.partial").exists()
     export.export(source.tenant, target)
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(Refused, match="is there already"):
+    with pytest.raises(TenantRefused, match="is there already"):
         export.export(source.tenant, target)
 
 
@@ -236,7 +236,7 @@ def test_in_quarantine_a_number_is_found_however_it_was_written(
 def test_what_can_not_tell_whose_rows_they_are_is_refused(
     column: str, value: str, says: str, source: Source
 ) -> None:
-    with pytest.raises(Refused, match=says.replace("(", r"\(").replace(")", r"\)")):
+    with pytest.raises(TenantRefused, match=says.replace("(", r"\(").replace(")", r"\)")):
         erase.erase(source.tenant, column, value, preview=False)
     assert rows(source.tenant.warehouse.database, "events") == 3
 
@@ -253,7 +253,7 @@ def test_a_value_is_a_value_and_never_sql(value: str, source: Source) -> None:
 
 def test_a_deletion_needs_the_slug_typed(source: Source) -> None:
     for typed in ("", "yes", source.tenant.slug.upper()):
-        with pytest.raises(NotConfirmed):
+        with pytest.raises(TenantNotConfirmed):
             delete.delete(source.tenant.slug, typed)
     assert Tenant.objects.get().status == TenantStatus.ACTIVE
 

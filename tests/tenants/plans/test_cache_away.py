@@ -12,7 +12,7 @@ import pytest
 
 from tenants.plans import line
 from tenants.plans.admission import OverLimit, admit, take_in
-from tenants.plans.allowance import Allowance, Limits, Used
+from tenants.plans.allowance import Allowance, PlanLimits, Used
 
 pytestmark = [pytest.mark.chaos, pytest.mark.slow]
 
@@ -36,7 +36,7 @@ def cache(fresh_installation: Any, settings: Any) -> Iterator[Any]:
 
 
 def granted(**used: int) -> Allowance:
-    limits = Limits(requests_a_minute=1, concurrent_queries=1, events_a_day=10)
+    limits = PlanLimits(requests_a_minute=1, concurrent_queries=1, events_a_day=10)
     return Allowance(77, "basic", limits, datetime.now(UTC).date(), Used(**used))
 
 

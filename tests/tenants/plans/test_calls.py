@@ -15,7 +15,7 @@ from analytics_api.services.saved_queries import publish
 from ingestion.models import Source, Table
 from tenants.models import LIMITS, Plan, Scope, Tenant, Usage
 from tenants.plans import line
-from tenants.plans.allowance import Limits, allowance, forget
+from tenants.plans.allowance import PlanLimits, allowance, forget
 from tenants.provisioning.warehouse import provision
 from tenants.rest import authentication
 from tenants.services.keys import create_key
@@ -78,7 +78,7 @@ def plan_for(tenant: Tenant, **limits: int | None) -> Plan:
 
 
 def test_a_plan_has_a_limit_for_each_of_its_fields() -> None:
-    assert set(LIMITS) == set(Limits.__dataclass_fields__)
+    assert set(LIMITS) == set(PlanLimits.__dataclass_fields__)
 
 
 def test_answers_tell_the_limits_and_a_429_says_which_its_value_and_when_it_lifts(
@@ -242,7 +242,7 @@ def test_usage_and_plan_are_told_by_the_api_and_the_commands(
     assert "requests_a_minute 1,000" in said
     assert f"mr_{calls.row.prefix}" in said
     call_command("plan", "set", f"small {slug}", "--requests-a-minute", "none")
-    assert allowance(table.tenant_id).limits == Limits()
+    assert allowance(table.tenant_id).limits == PlanLimits()
 
 
 @pytest.mark.parametrize("query", ["from=yesterday", "to=", "format=x", "format="])

@@ -22,7 +22,7 @@ from django.conf import settings
 from millrace.embedded.pytest_plugin import HOME
 from tenants.plans import admission, line
 from tenants.plans.admission import OverLimit, admit, take_in
-from tenants.plans.allowance import Allowance, Limits, Used
+from tenants.plans.allowance import Allowance, PlanLimits, Used
 
 ROOT = Path(__file__).resolve().parents[3]
 #: Of this process alone: xdist's processes share a cache.
@@ -47,7 +47,7 @@ def cache(valkey: str) -> Iterator[redis.Redis]:
 
 def granted(tenant_id: int | None = None, used: Used = Used(), **limits: int) -> Allowance:  # noqa: B008
     number = next(_tenants) if tenant_id is None else tenant_id
-    return Allowance(number, "basic", Limits(**limits), datetime.now(UTC).date(), used)
+    return Allowance(number, "basic", PlanLimits(**limits), datetime.now(UTC).date(), used)
 
 
 def passes(what: Callable[[], Any]) -> bool:
@@ -180,9 +180,9 @@ django.setup()
 from datetime import UTC, datetime
 from concurrent.futures import ThreadPoolExecutor
 from tenants.plans.admission import OverLimit, admit, take_in
-from tenants.plans.allowance import Allowance, Limits
+from tenants.plans.allowance import Allowance, PlanLimits
 class Called: key_id, tenant_id = 1, int(sys.argv[1])
-plan = Allowance(Called.tenant_id, "p", Limits(requests_a_minute=100, events_a_day=1000),
+plan = Allowance(Called.tenant_id, "p", PlanLimits(requests_a_minute=100, events_a_day=1000),
                  datetime.now(UTC).date())
 def passes(what):
     try: what()

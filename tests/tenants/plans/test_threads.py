@@ -10,7 +10,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from tenants.plans.threads import LEAST, LONGEST, Busy, Place, Threads
+from tenants.plans.threads import LEAST, LONGEST, Busy, HeldThread, Threads
 
 
 class Clock:
@@ -80,9 +80,9 @@ def test_a_place_that_is_left_is_free_again_and_only_once(clock: Clock) -> None:
 
 
 @contextmanager
-def waiting(threads: Threads, *owners: str) -> Iterator[SimpleQueue[tuple[str, Place]]]:
+def waiting(threads: Threads, *owners: str) -> Iterator[SimpleQueue[tuple[str, HeldThread]]]:
     """Calls that wait, each in a thread, in this order; what is let in comes into the queue."""
-    outcome: SimpleQueue[tuple[str, Place]] = SimpleQueue()
+    outcome: SimpleQueue[tuple[str, HeldThread]] = SimpleQueue()
 
     def take(owner: str) -> None:
         outcome.put((owner, threads.take(owner)))

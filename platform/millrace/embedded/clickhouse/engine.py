@@ -17,7 +17,7 @@ from millrace.embedded.clickhouse.errors import translate
 
 
 @dataclass(frozen=True)
-class Counts:
+class StatementCounts:
     """What a statement read, wrote and returned, in rows and bytes; seconds it took."""
 
     read_rows: int = 0
@@ -28,12 +28,12 @@ class Counts:
     result_bytes: int = 0
     seconds: float = 0.0
 
-    def with_block(self, block: Counts, read: tuple[int, int]) -> Counts:
+    def with_block(self, block: StatementCounts, read: tuple[int, int]) -> StatementCounts:
         """With the next block of a stream, and ``read`` rows and bytes up to it.
 
         A block has what was read since the last one, but not what was read between the two.
         """
-        return Counts(
+        return StatementCounts(
             read_rows=max(read[0], self.read_rows + block.read_rows),
             read_bytes=max(read[1], self.read_bytes + block.read_bytes),
             result_rows=self.result_rows + block.result_rows,
@@ -42,8 +42,8 @@ class Counts:
         )
 
 
-def _counts(raw: Any) -> Counts:
-    return Counts(
+def _counts(raw: Any) -> StatementCounts:
+    return StatementCounts(
         read_rows=raw.storage_rows_read(),
         read_bytes=raw.storage_bytes_read(),
         written_rows=raw.rows_written(),
@@ -77,13 +77,13 @@ class Insert:
         except RuntimeError as error:
             raise translate(error) from None
 
-    def finish(self) -> Counts:
+    def finish(self) -> StatementCounts:
         """Write what is left and say what was written."""
         try:
             raw = self._connection.insert_done(self._raw)
         except RuntimeError as error:
             raise translate(error) from None
-        return Counts(
+        return StatementCounts(
             written_rows=raw.rows_written(),
             written_bytes=raw.bytes_written(),
             seconds=raw.elapsed(),
@@ -116,7 +116,7 @@ class Stream:
     """
 
     def __init__(self, raw: Any, sql: str, form: str, parameters: Mapping[str, str]) -> None:
-        self.counts = Counts()
+        self.counts = StatementCounts()
         self._connection = raw
         #: Rows and bytes, as the engine tells of its progress: of all that was read until then.
         self._read = (0, 0)
@@ -163,7 +163,7 @@ class Stream:
         self._connection.set_progress_callback(None)
 
 
-class Connection:
+class EngineConnection:
     """One chDB connection: settings, current database and temporary tables of its own."""
 
     def __init__(self, raw: Any) -> None:
@@ -221,10 +221,10 @@ class Engine:
         # Held open for as long as the process lives: the last one to close shuts the engine down.
         self._anchor = self.connect()
 
-    def connect(self) -> Connection:
+    def connect(self) -> EngineConnection:
         """A new connection with the defaults of the engine's configuration."""
         try:
-            return Connection(self._connect(self._address))
+            return EngineConnection(self._connect(self._address))
         except RuntimeError as error:
             raise translate(error) from None
 

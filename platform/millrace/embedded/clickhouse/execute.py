@@ -12,7 +12,7 @@ from itertools import chain
 from queue import Queue
 
 from millrace.embedded.clickhouse import formats, statement
-from millrace.embedded.clickhouse.engine import Connection, Counts, Result, Stream
+from millrace.embedded.clickhouse.engine import EngineConnection, Result, StatementCounts, Stream
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.response import Response
 
@@ -35,7 +35,7 @@ class Work:
     mark: str
 
 
-def summary(counts: Counts) -> str:
+def summary(counts: StatementCounts) -> str:
     """The X-ClickHouse-Summary header."""
     return json.dumps(
         {
@@ -52,7 +52,7 @@ def summary(counts: Counts) -> str:
     )
 
 
-def query(connection: Connection, work: Work, response: Response) -> None:
+def query(connection: EngineConnection, work: Work, response: Response) -> None:
     """Run a statement that is no insert with data, and send its result."""
     words = statement.first_words(work.sql.encode("utf-8", "surrogateescape"))
     stitch = formats.stitch(work.form)
@@ -72,7 +72,7 @@ def _whole(result: Result, response: Response) -> None:
 def _streamed(blocks: Stream, stitch: formats.Stitch, ending: bytes, response: Response) -> None:
     first = next(blocks, None)
     if first is None:
-        response.whole(200, b"", {"X-ClickHouse-Summary": summary(Counts())})
+        response.whole(200, b"", {"X-ClickHouse-Summary": summary(StatementCounts())})
         return
     second = next(blocks, None) if len(first.data) < _FIRST else None
     counts = {"X-ClickHouse-Summary": summary(blocks.counts)}
@@ -88,7 +88,7 @@ def _streamed(blocks: Stream, stitch: formats.Stitch, ending: bytes, response: R
     response.end(summary(blocks.counts))
 
 
-def _piped(connection: Connection, work: Work, response: Response) -> None:
+def _piped(connection: EngineConnection, work: Work, response: Response) -> None:
     """Stream a format that makes one document of the result: the engine writes into a pipe."""
     name, at = statement.output_format(work.sql)
     source, sink = os.pipe()

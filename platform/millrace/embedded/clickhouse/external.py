@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import refuse
 from millrace.embedded.clickhouse.literals import identifier
 
@@ -37,7 +37,7 @@ def names(files: Mapping[str, bytes]) -> list[str]:
 
 
 def load(
-    connection: Connection, files: Mapping[str, bytes], parameters: Mapping[str, str]
+    connection: EngineConnection, files: Mapping[str, bytes], parameters: Mapping[str, str]
 ) -> list[str]:
     """Make a temporary table of each file; returns their names. Raises EngineError."""
     made = []
@@ -54,7 +54,7 @@ def load(
     return made
 
 
-def drop(connection: Connection, tables: list[str]) -> None:
+def drop(connection: EngineConnection, tables: list[str]) -> None:
     """Remove the tables from a connection that lives on."""
     for name in tables:
         connection.run(f"DROP TEMPORARY TABLE IF EXISTS {identifier(name)}")

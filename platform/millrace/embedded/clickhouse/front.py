@@ -18,7 +18,7 @@ from millrace.embedded.clickhouse import (
     statement,
 )
 from millrace.embedded.clickhouse.call import Call
-from millrace.embedded.clickhouse.engine import Connection, Engine
+from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.guard import Guard
 from millrace.embedded.clickhouse.identity import Identities
@@ -155,7 +155,7 @@ class Front:
             self._watcher.forget(call.request.reader.sock)
 
     @contextmanager
-    def _connection(self, call: Call, profile: Profile) -> Iterator[Connection]:
+    def _connection(self, call: Call, profile: Profile) -> Iterator[EngineConnection]:
         with ExitStack() as stack:
             if call.session:
                 connection = stack.enter_context(self._of_session(call, profile))
@@ -167,7 +167,7 @@ class Front:
             yield borrowed.connection
 
     @contextmanager
-    def _of_session(self, call: Call, profile: Profile) -> Iterator[Connection | None]:
+    def _of_session(self, call: Call, profile: Profile) -> Iterator[EngineConnection | None]:
         """The session's connection; None where the session is but a lock."""
         transport = call.parameters.transport
         bare = profile if not call.user.admin else Profile(profile.role, profile.database)
@@ -186,7 +186,7 @@ class Front:
                 yield session.connection
 
     def _statement(
-        self, call: Call, profile: Profile, connection: Connection, spool: Spool
+        self, call: Call, profile: Profile, connection: EngineConnection, spool: Spool
     ) -> None:
         self._check(call, profile, connection)
         if call.insertion is not None:
@@ -219,7 +219,7 @@ class Front:
             mark=call.process.mark,
         )
 
-    def _check(self, call: Call, profile: Profile, connection: Connection) -> None:
+    def _check(self, call: Call, profile: Profile, connection: EngineConnection) -> None:
         if not call.user.admin:
             borrow = partial(self._pool.connection, without_result_limits(profile))
             rules = self._identities.rules(call.user)
@@ -244,7 +244,7 @@ def _is_greeting(request: Request) -> bool:
     return request.method == "GET" and request.path == "/" and not request.query
 
 
-def _must_read(connection: Connection, call: Call) -> None:
+def _must_read(connection: EngineConnection, call: Call) -> None:
     """Keep a GET from writing: readonly could not be taken back from a session's connection."""
     if call.words[:1] in (["SET"], ["USE"]) or connection.classify(call.sql)[0] == "READ_ONLY":
         return

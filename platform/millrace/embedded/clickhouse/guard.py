@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import refuse
 from millrace.embedded.clickhouse.literals import tab_separated
 from millrace.embedded.clickhouse.pool import Borrowed
@@ -211,7 +211,7 @@ class _Source:
         with self._borrow() as borrowed:
             return self._parse(borrowed.connection)
 
-    def _parse(self, connection: Connection) -> str:
+    def _parse(self, connection: EngineConnection) -> str:
         kind, count = connection.classify(self._sql)
         if count > 1:
             raise refuse(62, "Multi-statements are not allowed.")
@@ -221,7 +221,7 @@ class _Source:
         text = bytes(tree.data).decode("utf-8", "replace")
         return text + self._applied(connection) if "ColumnsApplyTransformer" in text else text
 
-    def _applied(self, connection: Connection) -> str:
+    def _applied(self, connection: EngineConnection) -> str:
         """What ``APPLY`` calls, in the form of EXPLAIN AST, which leaves it out."""
         bound = {"sql": tab_separated(self._sql)}
         found = connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)

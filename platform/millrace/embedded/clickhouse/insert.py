@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 
-from millrace.embedded.clickhouse.engine import Connection, Counts
+from millrace.embedded.clickhouse.engine import EngineConnection, StatementCounts
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.spool import Spool
 from millrace.embedded.clickhouse.statement import Insertion
@@ -22,12 +22,12 @@ _PIPE = 1 << 20
 
 
 def insert(
-    connection: Connection,
+    connection: EngineConnection,
     found: Insertion,
     data: Spool,
     mark: str,
     kill: Callable[[], None],
-) -> Counts:
+) -> StatementCounts:
     """Run an insert with data; raises EngineError, or Disconnected when the client vanishes.
 
     ``kill`` ends the statement that has ``mark`` in it; what it has stored by then stays.

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from millrace.embedded.clickhouse.engine import Connection, Engine
+from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import identifier, is_setting, string
 from millrace.embedded.clickhouse.users import User
@@ -44,7 +44,7 @@ def assignments(settings: Mapping[str, str] | tuple[tuple[str, str], ...]) -> st
     return "SET " + ", ".join(f"{name} = {string(value)}" for name, value in pairs)
 
 
-def open_with(engine: Engine, profile: Profile) -> Connection:
+def open_with(engine: Engine, profile: Profile) -> EngineConnection:
     """A new connection, set to ``profile``; raises EngineError."""
     connection = engine.connect()
     try:
@@ -65,7 +65,7 @@ def open_with(engine: Engine, profile: Profile) -> Connection:
 class Borrowed:
     """A connection in use. Set ``spent`` when it must not serve anybody else."""
 
-    connection: Connection
+    connection: EngineConnection
     volatile: tuple[tuple[str, str], ...] = ()
     spent: bool = field(default=False)
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
-from millrace.embedded.clickhouse.engine import Connection
+from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import string
 
@@ -48,7 +48,7 @@ class Process:
 class Processes:
     """The queries that run now. ``connection`` is for this object alone."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
         self._engine = threading.Lock()
         self._lock = threading.Lock()

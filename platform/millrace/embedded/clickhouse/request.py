@@ -26,7 +26,7 @@ SLOWEST = 1000
 DRAIN = 16 << 20
 
 
-class Reader:
+class SocketReader:
     """A socket with what was read ahead."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -88,7 +88,7 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     version: str
-    reader: Reader
+    reader: SocketReader
     body_read: bool = field(default=False, init=False)
     _body: Iterator[bytes] | None = field(default=None, init=False)
 
@@ -176,7 +176,7 @@ class Request:
             pass
 
 
-def parse(head: bytes, reader: Reader) -> Request:
+def parse(head: bytes, reader: SocketReader) -> Request:
     """Read a request's head; raises BadRequest for what is not HTTP/1."""
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from millrace.embedded.clickhouse.errors import BadRequest, Disconnected
 from millrace.embedded.clickhouse.front import Front
-from millrace.embedded.clickhouse.request import Reader, parse
+from millrace.embedded.clickhouse.request import SocketReader, parse
 from millrace.embedded.clickhouse.response import Response
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Server:
             threading.Thread(target=self._connection, args=(sock,), daemon=True).start()
 
     def _connection(self, sock: socket.socket) -> None:
-        reader = Reader(sock)
+        reader = SocketReader(sock)
         try:
             while not self._stopping.is_set() and self._exchange(sock, reader):
                 pass
@@ -65,7 +65,7 @@ class Server:
                 self._open.discard(sock)
             _linger(sock)
 
-    def _exchange(self, sock: socket.socket, reader: Reader) -> bool:
+    def _exchange(self, sock: socket.socket, reader: SocketReader) -> bool:
         """One request and its response; whether another may follow."""
         response = Response(sock, "HTTP/1.1", keep_alive=False)
         try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from millrace.embedded.clickhouse.engine import Connection, Engine
+from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.literals import identifier, string
 from millrace.embedded.clickhouse.pool import Profile, assignments, open_with
@@ -35,7 +35,7 @@ class Session:
     """
 
     home: str
-    connection: Connection | None = None
+    connection: EngineConnection | None = None
     now: str = ""
     expires: float = 0.0
     busy: bool = True
@@ -45,7 +45,12 @@ class Session:
 
     @contextmanager
     def prepared(
-        self, connection: Connection, database: str, settings: Mapping[str, str], *, lasting: bool
+        self,
+        connection: EngineConnection,
+        database: str,
+        settings: Mapping[str, str],
+        *,
+        lasting: bool,
     ) -> Iterator[None]:
         """Apply what one request asks for, and take it back after it.
 
@@ -63,7 +68,9 @@ class Session:
         finally:
             self._leave(connection, settings, lasting=lasting)
 
-    def _leave(self, connection: Connection, settings: Mapping[str, str], *, lasting: bool) -> None:
+    def _leave(
+        self, connection: EngineConnection, settings: Mapping[str, str], *, lasting: bool
+    ) -> None:
         try:
             if lasting:
                 self.home = self.now = connection.text("SELECT currentDatabase()")
@@ -76,12 +83,12 @@ class Session:
             # The statement's own outcome stands; the session begins anew.
             self.broken = True
 
-    def _use(self, connection: Connection, database: str) -> None:
+    def _use(self, connection: EngineConnection, database: str) -> None:
         if database != self.now:
             connection.run(f"USE {identifier(database)}")
             self.now = database
 
-    def _remember(self, connection: Connection, settings: Mapping[str, str]) -> None:
+    def _remember(self, connection: EngineConnection, settings: Mapping[str, str]) -> None:
         unknown = [name for name in settings if name not in self.own]
         if not unknown:
             return

@@ -32,7 +32,7 @@ _LASTING = frozenset({"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK", "EXECUTE", "D
 
 
 @dataclass(frozen=True)
-class Token:
+class StatementToken:
     """A word, quoted name or sign; ``start`` and ``end`` are offsets in bytes."""
 
     kind: str
@@ -41,13 +41,13 @@ class Token:
     end: int
 
 
-def tokens(sql: bytes) -> Iterator[Token]:
+def tokens(sql: bytes) -> Iterator[StatementToken]:
     """The statement's tokens without blanks and comments."""
     for match in _TOKEN.finditer(sql):
         kind = match.lastgroup or "other"
         if kind != "skip":
             text = match[0].decode("utf-8", "replace")
-            yield Token(kind, text.upper() if kind == "word" else text, *match.span())
+            yield StatementToken(kind, text.upper() if kind == "word" else text, *match.span())
 
 
 def first_words(sql: bytes, count: int = 2) -> list[str]:
@@ -88,7 +88,7 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
     """
     depth = 0
     seen = 0
-    settings: Token | None = None
+    settings: StatementToken | None = None
     for token in tokens(sql):
         seen += 1
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
@@ -107,7 +107,7 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
 
 
 def _parts(
-    sql: bytes, settings: Token | None, end: int, form: str, data_at: int
+    sql: bytes, settings: StatementToken | None, end: int, form: str, data_at: int
 ) -> tuple[str, str, int, str]:
     middle = settings.start if settings else end
     head, clause = (
@@ -116,7 +116,9 @@ def _parts(
     return head, form, data_at, clause
 
 
-def _with_format(sql: bytes, settings: Token | None, keyword: Token) -> Insertion | None:
+def _with_format(
+    sql: bytes, settings: StatementToken | None, keyword: StatementToken
+) -> Insertion | None:
     name = re.compile(rb"\s*([A-Za-z][A-Za-z0-9]*)").match(sql, keyword.end)
     if name is None:
         return None

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from millrace.isolation.calling import Calls, OverHttp, Within
 from millrace.isolation.planted import CannotPlant, planted, throw_away
 from millrace.isolation.routes import routes
-from millrace.isolation.verify import Report, Verification
+from millrace.isolation.verify import IsolationReport, Verification
 from tenants.audit.command import ChangingCommand
 from tenants.models import Tenant, TenantStatus
 from tenants.warehouse.errors import WarehouseError
@@ -42,7 +42,7 @@ class Command(ChangingCommand):
             raise CommandError(str(error)) from error
         self._tell(report)
 
-    def _tell(self, report: Report) -> None:
+    def _tell(self, report: IsolationReport) -> None:
         for endpoint, count in sorted(report.calls.items()):
             self.stdout.write(f"{count:>6}  {endpoint}")
         self.stdout.write(f"{report.statements:>6}  statements past the endpoints")
@@ -55,7 +55,7 @@ class Command(ChangingCommand):
         self.stdout.write(f"{total:,} calls: nobody saw anything of another's.")
 
 
-def _verified(calls: Calls, tenants: Sequence[Tenant]) -> Report:
+def _verified(calls: Calls, tenants: Sequence[Tenant]) -> IsolationReport:
     with (
         _quiet(),
         throw_away(1) as idle,
