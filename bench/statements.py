@@ -8,7 +8,7 @@ import psycopg
 from django.db import connections
 from psycopg import sql
 
-from millrace.embedded import addresses, credentials, ports
+from millrace.embedded import addresses, installation_secrets, ports
 from millrace.embedded.stack import Stack
 
 _EXTENSION = "pg_stat_statements"
@@ -53,7 +53,7 @@ class Counter:
             host=addresses.HOST,
             port=ports.read(self._home)["postgres"],
             user="postgres",
-            password=credentials.read(self._home)["postgres_superuser"],
+            password=installation_secrets.read(self._home)["postgres_superuser"],
             dbname="postgres",
             autocommit=True,
         )

@@ -67,7 +67,7 @@ def measure_storage() -> None:
 @shared_task(name="tenants.tasks.export_tenant")
 def export_tenant(pk: int) -> None:
     """Export everything of a tenant's into the usual place; takes as long as its data is large."""
-    from tenants.lifecycle.export import export
+    from tenants.lifecycle.tenant_export import export
 
     tenant = Tenant.objects.filter(pk=pk).first()
     if tenant is None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from analytics_api.guard import names
+from analytics_api.guard import allowed_names
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Token, TokenKind
 from analytics_api.guard.verdicts import higher_order
@@ -107,13 +107,13 @@ def _check_arguments(tokens: Sequence[Token], index: int, named: Collection[str]
 
 
 def _is_callable(token: Token) -> bool:
-    known = names.is_function(token.name) or names.is_table_function(token.name)
+    known = allowed_names.is_function(token.name) or allowed_names.is_table_function(token.name)
     return known and not token.is_word("AND", "OR", "NOT", "IN")
 
 
 def _is_named(token: Token, named: Collection[str]) -> bool:
     """Never a name of the engine's own: where it means which, only its parser knows."""
-    return token.name in named and not names.is_known(token.name)
+    return token.name in named and not allowed_names.is_known(token.name)
 
 
 def _check_size(tokens: Sequence[Token]) -> None:
@@ -171,19 +171,19 @@ def _check_call(at: _At, *, applied: bool) -> None:
     if at.is_column() and not token.is_word("COLUMNS"):
         msg = f"{token.text} stands behind a dot and before a bracket. Functions have no prefix."
         raise QueryRefused("function", msg, token.start)
-    if names.is_function(token.name):
+    if allowed_names.is_function(token.name):
         return
     plain = token.kind is TokenKind.WORD
     if plain and not applied and _may_stand_before_a_bracket(token.text):
         return
-    if names.is_table_function(token.name):
+    if allowed_names.is_table_function(token.name):
         return
     msg = f"The function {token.text} is not allowed in a saved query."
     raise QueryRefused("function", msg, token.start)
 
 
 def _may_stand_before_a_bracket(word: str) -> bool:
-    return word.upper() in _BEFORE_BRACKET or names.is_type(word)
+    return word.upper() in _BEFORE_BRACKET or allowed_names.is_type(word)
 
 
 def _check_operator(tokens: Sequence[Token], index: int) -> None:
@@ -210,9 +210,9 @@ def is_by_name(function: str) -> bool:
 def check_first(function: str, text: str | None, position: int | None = None) -> None:
     """Hold what the first argument of such a function names to the lists; None: it is no text."""
     if "format" in function.lower():
-        fine = text is not None and names.is_row_format(text)
+        fine = text is not None and allowed_names.is_row_format(text)
     else:
-        fine = text is not None and names.is_aggregate(text.partition("(")[0])
+        fine = text is not None and allowed_names.is_aggregate(text.partition("(")[0])
     if not fine:
         what = _BY_NAME[function.lower()]
         msg = f"The first argument of {function} must be {what}, in quotes."
@@ -249,7 +249,7 @@ def _check_handed_on(tokens: Sequence[Token], index: int, named: Collection[str]
 def check_handed_on(function: str, name: str, position: int | None = None) -> None:
     """Raise QueryRefused where ``function`` is handed the name of one that is not allowed."""
     # Some take a number first, which may be a column; that is none that has a function's name.
-    number = _NUMBER_FIRST.search(function) is not None and not names.is_known(name)
-    if not names.is_function(name) and not number:
+    number = _NUMBER_FIRST.search(function) is not None and not allowed_names.is_known(name)
+    if not allowed_names.is_function(name) and not number:
         msg = f"{function} would call {name}, which is not allowed in a saved query."
         raise QueryRefused("function", msg, position)

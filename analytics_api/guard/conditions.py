@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from sqlglot import exp
 
-from analytics_api.guard import calls, lexer, names, sqlglot_parser
+from analytics_api.guard import allowed_names, calls, lexer, sqlglot_parser
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Token, TokenKind
 
@@ -50,7 +50,7 @@ def _check_brackets(tokens: Iterable[Token]) -> None:
 
 def _check_names(functions: Iterable[str], tokens: Iterable[Token]) -> None:
     for name in functions:
-        if names.is_aggregate(name) or name.lower() in ("arrayjoin", "untuple"):
+        if allowed_names.is_aggregate(name) or name.lower() in ("arrayjoin", "untuple"):
             msg = f"A condition is about one row at a time, so {name} can't be in it."
             raise QueryRefused("filter", msg)
     for token in tokens:

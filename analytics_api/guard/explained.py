@@ -15,7 +15,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from analytics_api.guard import lexer, names, tree
+from analytics_api.guard import allowed_names, lexer, tree
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Token
 
@@ -91,8 +91,8 @@ def _is_table(nodes: Sequence[_Node], index: int) -> bool:
 
 
 def _check_function(name: str, *, table: bool) -> None:
-    value = names.is_function(name) or name.lower() in tree.OPERATORS or name == _PARAMETER
-    if not (names.is_table_function(name) if table else value):
+    value = allowed_names.is_function(name) or name.lower() in tree.OPERATORS or name == _PARAMETER
+    if not (allowed_names.is_table_function(name) if table else value):
         kind = "table function" if table else "function"
         raise _refused(f"ClickHouse reads the {kind} {name} in it, which is not allowed.")
 

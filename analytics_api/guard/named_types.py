@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from analytics_api.guard import names
+from analytics_api.guard import allowed_names
 from analytics_api.guard.errors import QueryRefused
 
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"")
@@ -24,7 +24,7 @@ _CASTS = {
 def check(text: str) -> None:
     """Raise QueryRefused where a type in ``text`` is none that a query may name."""
     for name in _WITH_ARGUMENTS.findall(_QUOTED.sub("", text)):
-        if not names.is_type(name) and name.upper() not in ("REGEXP", "SKIP"):
+        if not allowed_names.is_type(name) and name.upper() not in ("REGEXP", "SKIP"):
             msg = f"The type {name} may not be named in a saved query."
             raise QueryRefused("type", msg)
 

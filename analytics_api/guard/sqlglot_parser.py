@@ -9,7 +9,7 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from analytics_api.guard import names
+from analytics_api.guard import allowed_names
 from analytics_api.guard.dialect import Dialect
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.tree import aliased, is_hidden
@@ -171,7 +171,7 @@ def _check_array_join(node: exp.Join) -> None:
 
 
 def _check_function(node: exp.Anonymous) -> None:
-    if not names.is_function(node.name):
+    if not allowed_names.is_function(node.name):
         msg = f"The function {node.name} is not allowed where a value stands."
         raise QueryRefused("function", msg)
 
@@ -216,8 +216,8 @@ def _table(node: exp.Table, tables: Collection[str], database: str) -> str:
 
 def _check_table_function(source: exp.Expr) -> None:
     name = source.name if isinstance(source, exp.Anonymous) else source.key
-    if not names.is_table_function(name):
-        known = ", ".join(sorted(names.allowed_tables()))
+    if not allowed_names.is_table_function(name):
+        known = ", ".join(sorted(allowed_names.allowed_tables()))
         msg = f"The table function {name} is not allowed. These are: {known}."
         raise QueryRefused("table_function", msg)
 

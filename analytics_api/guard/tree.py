@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analytics_api.guard import calls, named_types, names
+from analytics_api.guard import allowed_names, calls, named_types
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.verdicts import higher_order
 
@@ -247,7 +247,7 @@ class _TreeReader:
             self.reading.tables |= aliased(parts, self._tables, self._database)
 
     def _check_applied(self, name: str, scope: _Scope) -> None:
-        allowed = names.is_function(name) and not calls.is_by_name(name)
+        allowed = allowed_names.is_function(name) and not calls.is_by_name(name)
         if name not in scope.lambdas and not allowed:
             raise QueryRefused("function", f"The function {name} is not allowed in APPLY.")
 
@@ -256,10 +256,10 @@ class _TreeReader:
         if place == "table_function":
             self._check_table_function(name, arguments)
             return
-        if name in scope.lambdas and not names.is_known(name):
+        if name in scope.lambdas and not allowed_names.is_known(name):
             return
         lower = name.lower()
-        if lower not in OPERATORS and not names.is_function(name):
+        if lower not in OPERATORS and not allowed_names.is_function(name):
             msg = f"The function {name} is not allowed in a saved query."
             raise QueryRefused("function", msg)
         if lower in IN and len(arguments) > 1:
@@ -279,8 +279,8 @@ class _TreeReader:
 
     @staticmethod
     def _check_table_function(name: str, arguments: list[Node]) -> None:
-        if not names.is_table_function(name):
-            known = ", ".join(sorted(names.allowed_tables()))
+        if not allowed_names.is_table_function(name):
+            known = ", ".join(sorted(allowed_names.allowed_tables()))
             msg = f"The table function {name} is not allowed. These are: {known}."
             raise QueryRefused("table_function", msg)
         if name.lower() == "values" and arguments:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ingestion.connectors.trial import ConnectionTrial, Outcome, Step, StepFinding
+from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, Step, StepFinding
 from ingestion.models import Connection
 from ingestion.services.trials import STREAMS, TrialReport, try_connection
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from ingestion.connectors.trial import StepFailed
+from ingestion.connectors.connection_trial import StepFailed
 
 
 def split(text: str, default_port: int) -> tuple[str, int]:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 
-from ingestion.connectors.trial import TIMEOUT, StepDoubtful, StepFailed
+from ingestion.connectors.connection_trial import TIMEOUT, StepDoubtful, StepFailed
 
 #: A broker's certificate that ends within this time is worth a word.
 SOON = timedelta(days=14)

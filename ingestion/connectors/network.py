@@ -10,7 +10,7 @@ from typing import Any
 
 from ingestion import hosts
 from ingestion.connectors import handshake
-from ingestion.connectors.trial import TIMEOUT, Act, Step, StepFailed
+from ingestion.connectors.connection_trial import TIMEOUT, Act, Step, StepFailed
 from ingestion.errors import Refused
 from ingestion.waiting import within
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from ingestion.connectors.base import Connector
+from ingestion.connectors.connection_trial import Probe
 from ingestion.connectors.http.connector import HttpConnector
 from ingestion.connectors.kafka.connector import KafkaConnector
 from ingestion.connectors.kafka.probe import KafkaProbe
 from ingestion.connectors.rabbitmq.connector import RabbitConnector
 from ingestion.connectors.rabbitmq.probe import RabbitProbe
-from ingestion.connectors.trial import Probe
 from ingestion.models import Connection, ConnectionKind
 
 

@@ -13,7 +13,7 @@ from ingestion.connectors.registry import connect
 from ingestion.errors import CannotRepeat, ConnectorError
 from ingestion.landing import inbox
 from ingestion.landing.inbox import Address
-from ingestion.ledger import books, broker, counts
+from ingestion.ledger import books, broker_comparison, counts
 from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.entries import Entry, disjoint, entries
 from ingestion.models import Batch, BatchState, Source, StreamPartition
@@ -139,7 +139,7 @@ class _Auditor:
 
     def _against_broker(self, made: PartitionAudit, gaps: list[tuple[int, int]]) -> None:
         try:
-            compared = broker.compare(
+            compared = broker_comparison.compare(
                 self.connector, self.source, self.partition, self.at, made.start, made.end, gaps
             )
         except CannotRepeat as error:

@@ -39,7 +39,7 @@ from ingestion.services.holding import Hold
 from tenants.audit import record, record_once
 from tenants.lifecycle import registry
 from tenants.lifecycle.mutation import delete_rows
-from tenants.lifecycle.rows import below, remove_with_all_below
+from tenants.lifecycle.postgres_rows import below, remove_with_all_below
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 

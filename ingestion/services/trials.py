@@ -6,8 +6,8 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, Probe, Step, StepFinding
 from ingestion.connectors.registry import probe
-from ingestion.connectors.trial import ConnectionTrial, Outcome, Probe, Step, StepFinding
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection, Source
 

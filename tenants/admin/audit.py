@@ -11,7 +11,7 @@ from django.utils.safestring import SafeString
 
 from tenants.admin import display
 from tenants.admin.base import ReadOnlyAdmin
-from tenants.audit.export import as_csv
+from tenants.audit.entry_formats import as_csv
 from tenants.models import AuditEntry
 
 #: Entries that are fetched at once for an export.

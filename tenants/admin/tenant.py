@@ -18,7 +18,7 @@ from tenants.admin import display, lifecycle, spending
 from tenants.admin.base import Admin, Button
 from tenants.admin.scope import is_operator
 from tenants.admin.typed import TabularInline
-from tenants.lifecycle.export import exports_of
+from tenants.lifecycle.tenant_export import exports_of
 from tenants.models import Membership, Tenant, TenantStatus
 from tenants.services import tenants
 from tenants.services.plans import tenant_changed

@@ -10,7 +10,7 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 
-from tenants.audit.export import as_dict
+from tenants.audit.entry_formats import as_dict
 from tenants.models import AuditEntry, Scope
 from tenants.rest.endpoint import Endpoint
 from tenants.rest.problem import CONTENT_TYPE, Problem

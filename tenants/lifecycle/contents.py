@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tenants.audit.export import as_dict
+from tenants.audit.entry_formats import as_dict
 from tenants.lifecycle import registry
 from tenants.models import APIKey, AuditEntry, Membership, Tenant
 

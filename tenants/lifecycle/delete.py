@@ -18,10 +18,10 @@ from tenants.audit import record
 from tenants.errors import TenantNotConfirmed, TenantRefused
 from tenants.lifecycle import registry
 from tenants.lifecycle.cache import Cache
-from tenants.lifecycle.export import exports_of
+from tenants.lifecycle.postgres_rows import PostgresRows
 from tenants.lifecycle.registry import Doomed, Store
-from tenants.lifecycle.rows import PostgresRows
-from tenants.lifecycle.warehouse import WarehouseStore
+from tenants.lifecycle.tenant_export import exports_of
+from tenants.lifecycle.warehouse_store import WarehouseStore
 from tenants.models import Tenant, TenantStatus, Warehouse, slug_validator
 
 log = logging.getLogger(__name__)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, equals, quoted
-from tenants.lifecycle.warehouse import holds_rows, tables
+from tenants.lifecycle.warehouse_store import holds_rows, tables
 from tenants.warehouse import client
 
 _COLUMNS = """

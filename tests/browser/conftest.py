@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.embedded import credentials
+from millrace.embedded import installation_secrets
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -38,4 +38,4 @@ def log_in(running: Any, browser: Browser) -> Iterator[Callable[[str, str], Page
 @pytest.fixture
 def page(running: Any, log_in: Callable[[str, str], Page]) -> Page:
     """The admin as the operator has it."""
-    return log_in("admin", credentials.read(running.home)["admin"])
+    return log_in("admin", installation_secrets.read(running.home)["admin"])

@@ -21,7 +21,7 @@ import urllib3
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from millrace.embedded import credentials
+from millrace.embedded import installation_secrets
 from millrace.embedded.rabbitmq import RabbitMQ
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ def operator(running: Any, browser: Browser) -> Iterator[Admin]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
     page.set_default_timeout(15_000)
     made = Admin(page, running.urls["WEB_URL"])
-    made.log_in(credentials.read(running.home)["admin"])
+    made.log_in(installation_secrets.read(running.home)["admin"])
     yield made
     page.close()
 
@@ -257,7 +257,7 @@ def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
     add_source(operator, "orders-kafka", "kafka", "orders")
     if has_rabbitmq:
         add_connection(operator, "rabbitmq", "rabbitmq", urls["RABBITMQ_URL"])
-        assert credentials.read(running.home)["rabbitmq"] not in operator.page.content()
+        assert installation_secrets.read(running.home)["rabbitmq"] not in operator.page.content()
         send_to_rabbitmq(urls["RABBITMQ_URL"])
         add_source(operator, "orders-rabbitmq", "rabbitmq", "orders")
     add_source(operator, "orders-http", "", "")
@@ -328,4 +328,4 @@ def _pausing_stops_within_a_slice(operator: Admin) -> None:
 def _what_was_clicked_can_be_exported(running: Any) -> None:
     written = running.manage("export", "shop").stdout
     assert "by_country" in written
-    assert credentials.read(running.home)["rabbitmq"] not in written
+    assert installation_secrets.read(running.home)["rabbitmq"] not in written

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from millrace.embedded import credentials
+from millrace.embedded import installation_secrets
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -96,7 +96,7 @@ def page(running: Any, browser: Browser) -> Iterator[Page]:
     opened.goto(f"{web}/admin/")
     assert broken(opened) == []
     opened.fill("#id_username", "admin")
-    opened.fill("#id_password", credentials.read(running.home)["admin"])
+    opened.fill("#id_password", installation_secrets.read(running.home)["admin"])
     opened.click("button[type=submit]")
     opened.wait_for_url(f"{web}/admin/")
     yield opened

@@ -21,7 +21,7 @@ import urllib3
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from millrace.embedded import addresses, credentials, ports, processes
+from millrace.embedded import addresses, installation_secrets, ports, processes
 from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import SERVICES, Stack
 
@@ -146,8 +146,11 @@ def test_a_port_that_is_taken_is_no_obstacle(home: Path) -> None:
 
 
 def test_passwords_are_random_and_for_the_owner_alone(tmp_path: Path) -> None:
-    first, second = credentials.read(tmp_path / "a"), credentials.read(tmp_path / "b")
-    assert credentials.read(tmp_path / "a") == first
+    first, second = (
+        installation_secrets.read(tmp_path / "a"),
+        installation_secrets.read(tmp_path / "b"),
+    )
+    assert installation_secrets.read(tmp_path / "a") == first
     assert all(first[name] != second[name] for name in first)
     for file in (tmp_path / "a").glob("*.json"):
         assert file.stat().st_mode & 0o077 == 0

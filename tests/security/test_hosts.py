@@ -13,11 +13,11 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from ingestion import hosts
+from ingestion.connectors.connection_trial import StepFailed
 from ingestion.connectors.kafka import config
 from ingestion.connectors.network import Approach
 from ingestion.connectors.rabbitmq import link
 from ingestion.connectors.rabbitmq.probe import GREETING
-from ingestion.connectors.trial import StepFailed
 from ingestion.errors import BrokerUnreachable, Refused
 from ingestion.models import Connection
 from millrace.embedded import addresses

@@ -17,7 +17,7 @@ from django.utils import timezone
 from analytics_api.models import SavedQuery
 from ingestion.models import Backfill, Connection, Gap, Source, StreamPartition, Table
 from tenants import audit, formulas
-from tenants.audit.export import as_csv
+from tenants.audit.entry_formats import as_csv
 from tenants.models import AuditEntry, Tenant
 from tenants.services import keys
 from tenants.warehouse import client as warehouse
@@ -180,5 +180,5 @@ def test_no_cell_of_ours_is_a_formula(
         tally.note("pages", attack, f"a formula: {run[0]!r}" if run else "")
     assert not tally.at("pages", "formulas")
     monkeypatch.setattr(formulas, "neutral", str)
-    monkeypatch.setattr("tenants.audit.export.neutral", str)
+    monkeypatch.setattr("tenants.audit.entry_formats.neutral", str)
     assert any(cell.startswith("=") for cell in _cells(tenant, ["=1+1"]))

@@ -20,7 +20,7 @@ from django.views.debug import ExceptionReporter
 
 from ingestion.models import Connection, Source, Table
 from tenants import key_format
-from tenants.lifecycle import export
+from tenants.lifecycle import tenant_export
 from tenants.models import APIKey, Tenant, Warehouse
 from tenants.services import keys
 from tenants.services.operator_keys import create_operator_key
@@ -204,7 +204,7 @@ def test_no_export_and_no_audit_entry_holds_one(
 ) -> None:
     from tenants.models import AuditEntry
 
-    folder, _ = export.export(cast.tenant, tmp_path / "out")
+    folder, _ = tenant_export.export(cast.tenant, tmp_path / "out")
     for file in folder.rglob("*"):
         if file.is_file():
             assert cast.seen_in(file.read_bytes().decode("latin-1")) == [], file

@@ -17,8 +17,8 @@ from typing import Any, Self
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
+from ingestion.connectors.connection_trial import TIMEOUT, StepFailed
 from ingestion.connectors.kafka import refusal
-from ingestion.connectors.trial import TIMEOUT, StepFailed
 
 _silent = logging.getLogger("millrace.kafka.probe")
 _silent.disabled = True

@@ -7,8 +7,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka import admin as kafka_admin
 
+from ingestion.connectors.connection_trial import StepFailed
 from ingestion.connectors.kafka.asking import Asker
-from ingestion.connectors.trial import StepFailed
 
 _UNKNOWN = {
     KafkaError.UNKNOWN_TOPIC_OR_PART,

@@ -7,14 +7,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ingestion.connectors import tls, trial
+from ingestion.connectors import connection_trial, tls
 from ingestion.connectors.address import listed, split
+from ingestion.connectors.connection_trial import ConnectionTrial, Probe, Step
 from ingestion.connectors.kafka import config
 from ingestion.connectors.kafka.asking import Asker
 from ingestion.connectors.kafka.connector import group
 from ingestion.connectors.kafka.judging import commit_permission, read_permission, the_topic
 from ingestion.connectors.network import Approach, Greeting
-from ingestion.connectors.trial import ConnectionTrial, Probe, Step
 from ingestion.errors import Refused
 from ingestion.models import Connection, Source
 
@@ -60,8 +60,8 @@ class KafkaProbe(Probe):
     def _try(self, address: str, note: str = "") -> ConnectionTrial:
         try:
             host, port = split(address, 9092)
-        except trial.StepFailed as error:
-            return trial.failed(address, list(Step)[:4], error, note)
+        except connection_trial.StepFailed as error:
+            return connection_trial.failed(address, list(Step)[:4], error, note)
         way = Approach(
             host,
             port,
@@ -70,7 +70,7 @@ class KafkaProbe(Probe):
             has_certificate=bool(self.connection.client_certificate),
         )
         try:
-            return trial.run(
+            return connection_trial.run(
                 address, [*way.steps, (Step.LOGIN, lambda: self._login(host, port))], note
             )
         finally:
@@ -81,7 +81,7 @@ class KafkaProbe(Probe):
         with Asker(self._config | {"bootstrap.servers": at}, at) as asker:
             try:
                 cluster = asker.cluster()
-            except trial.StepFailed:
+            except connection_trial.StepFailed:
                 # Who was told where other brokers are has been let in.
                 self._advertised |= asker.elsewhere
                 if asker.elsewhere:
@@ -111,7 +111,7 @@ class KafkaProbe(Probe):
             (Step.PERMISSION, lambda: self._permission(asker, name, groups)),
             (Step.STREAM, lambda: the_topic(asker, name)),
         ]
-        return trial.run(name, steps)
+        return connection_trial.run(name, steps)
 
     @cached_property
     def _asker(self) -> Asker:
@@ -131,7 +131,7 @@ def _plain(address: str) -> str:
     """An address as brokers name theirs."""
     try:
         host, port = split(address, 9092)
-    except trial.StepFailed:
+    except connection_trial.StepFailed:
         return address
     return f"{host}:{port}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from confluent_kafka import KafkaError
 
-from ingestion.connectors.trial import TIMEOUT, StepFailed
+from ingestion.connectors.connection_trial import TIMEOUT, StepFailed
 
 _DECISIVE = {
     KafkaError._AUTHENTICATION,  # noqa: SLF001

@@ -9,11 +9,11 @@ from typing import Any
 import amqp.exceptions as amqp
 import kombu
 
-from ingestion.connectors import tls, trial
+from ingestion.connectors import connection_trial, tls
 from ingestion.connectors.address import listed, split
+from ingestion.connectors.connection_trial import ConnectionTrial, Probe, Step, StepFailed
 from ingestion.connectors.network import Approach, Greeting
 from ingestion.connectors.rabbitmq import link
-from ingestion.connectors.trial import ConnectionTrial, Probe, Step, StepFailed
 from ingestion.errors import ConnectorError, Refused
 from ingestion.models import Connection, SaslMechanism, Source
 
@@ -51,7 +51,7 @@ class RabbitProbe(Probe):
         try:
             host, port = split(server, 5672)
         except StepFailed as error:
-            return trial.failed(address, _STEPS, error), None
+            return connection_trial.failed(address, _STEPS, error), None
         way = Approach(
             host,
             port,
@@ -62,7 +62,7 @@ class RabbitProbe(Probe):
         entry = _Entry(self.connection, address, vhost or "/")
         steps = [*way.steps, (Step.LOGIN, entry.login), (Step.PERMISSION, entry.permission)]
         try:
-            return trial.run(address, steps), entry.link
+            return connection_trial.run(address, steps), entry.link
         finally:
             way.close()
 
@@ -71,7 +71,7 @@ class RabbitProbe(Probe):
             (Step.PERMISSION, lambda: self._permission(name)),
             (Step.STREAM, lambda: self._queue(name)),
         ]
-        return trial.run(name, steps)
+        return connection_trial.run(name, steps)
 
     def _permission(self, name: str) -> str:
         """A consumer with an argument that can't be: it is looked at after the permission, and

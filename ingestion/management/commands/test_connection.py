@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from rich.console import Console
 from rich.markup import escape
 
-from ingestion.connectors.trial import ConnectionTrial, Outcome, StepFinding
+from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, StepFinding
 from ingestion.management.named import named_connection
 from ingestion.services.trials import SECONDS, STREAMS, TrialReport, try_connection
 

@@ -14,14 +14,14 @@ from millrace.configuration.apply import apply
 from millrace.configuration.errors import ConfigurationError
 from millrace.demo import data, measure, streaming
 from millrace.demo.cast import AIRLINES, ON_RABBITMQ, WEATHER, files
-from millrace.demo.check import call, compared, differences
 from millrace.demo.events import weather_events
 from millrace.demo.journal import Journal
 from millrace.demo.keys import keys
 from millrace.demo.lines import CurlLine, lines
 from millrace.demo.progress import LandedCounts, Sent, Watch, counts
+from millrace.demo.row_check import call, compared, differences
 from millrace.demo.streaming import Stage
-from millrace.embedded import credentials
+from millrace.embedded import installation_secrets
 from millrace.embedded.install import ADMIN
 from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import Stack
@@ -113,7 +113,7 @@ class Demo:
         found = counts(self._slugs)
         self._console.print(self._totals(found))
         self._console.print(_rates(streamed))
-        password = credentials.read(self._stack.home)["admin"]
+        password = installation_secrets.read(self._stack.home)["admin"]
         self._print(f"\nAdmin  {self._web}/admin/   as {ADMIN}, first password {password}")
         self._print(f"API    {self._web}/api/docs")
         self._print("\nAPI keys, each of one tenant")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from millrace.embedded import credentials, ports
+from millrace.embedded import installation_secrets, ports
 
 HOST = "127.0.0.1"
 
@@ -59,7 +59,7 @@ def urls(folder: Path | None = None) -> dict[str, str]:
     process gets the same ones. Raises NoFreePort.
     """
     base = folder or home()
-    port, secret = ports.read(base), credentials.read(base)
+    port, secret = ports.read(base), installation_secrets.read(base)
 
     def url(scheme: str, service: str, user: str, path: str) -> str:
         return f"{scheme}://{user}:{secret[service]}@{HOST}:{port[service]}{path}"

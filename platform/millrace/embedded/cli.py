@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TextIO
 
-from millrace.embedded import addresses, credentials, needed, ports
+from millrace.embedded import addresses, installation_secrets, missing_services, ports
 from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.install import ADMIN, install
 from millrace.embedded.rabbitmq import RabbitMQ
@@ -74,7 +74,7 @@ def _up(given: argparse.Namespace) -> int:
 
 def everything() -> tuple[str, ...]:
     """All that this machine must and can run itself."""
-    services = needed.services(needed.environment())
+    services = missing_services.services(missing_services.environment())
     reason = RabbitMQ(addresses.home()).why_unavailable()
     if "rabbitmq" in services and reason:
         _say(f"{reason} Going on without it.")
@@ -159,7 +159,7 @@ def _show(stack: Stack) -> None:
     if stack.pid("rabbitmq"):
         _say(f"  RabbitMQ: {stack.urls['RABBITMQ_URL']}")
     if stack.pid("web"):
-        password = credentials.read(stack.home)["admin"]
+        password = installation_secrets.read(stack.home)["admin"]
         _say(f"  Admin: {stack.urls['WEB_URL']}/admin/ as {ADMIN}, first password {password}")
 
 

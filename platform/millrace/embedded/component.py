@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from millrace.embedded import addresses, credentials, ports
+from millrace.embedded import addresses, installation_secrets, ports
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Component(ABC):
     @property
     def password(self) -> str:
         """The password of this installation's own user."""
-        return credentials.read(self.home)[self.name]
+        return installation_secrets.read(self.home)[self.name]
 
     @property
     def urls(self) -> dict[str, str]:

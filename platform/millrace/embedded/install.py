@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from millrace.embedded import addresses, credentials
+from millrace.embedded import addresses, installation_secrets
 from millrace.embedded.errors import DidNotStart
 
 ADMIN = "admin"
@@ -43,7 +43,7 @@ def main() -> None:
     users = get_user_model()
     # An administrator who has changed the password keeps it.
     if not users.objects.filter(username=ADMIN).exists():
-        password = credentials.read(addresses.home())["admin"]
+        password = installation_secrets.read(addresses.home())["admin"]
         users.objects.create_superuser(username=ADMIN, password=password)
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from millrace.embedded import addresses, credentials, files, unprivileged
+from millrace.embedded import addresses, files, installation_secrets, unprivileged
 from millrace.embedded.component import Component, NotReady, Program
 from millrace.embedded.errors import DidNotStart, Unavailable
 
@@ -30,7 +30,7 @@ class Postgres(Component):
 
     @property
     def _superuser(self) -> str:
-        return credentials.read(self.home)["postgres_superuser"]
+        return installation_secrets.read(self.home)["postgres_superuser"]
 
     def prepare(self) -> None:
         """Make the cluster, beside its place first, so that it is there whole or not at all."""

@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from millrace.embedded import addresses, credentials, files, ports, processes
+from millrace.embedded import addresses, files, installation_secrets, ports, processes
 from millrace.embedded.component import Program, connect
 from millrace.embedded.errors import DidNotStart
 
@@ -85,7 +85,7 @@ class Supervisor:
     @property
     def rpc(self) -> Any:
         """A client of its own for each use: it must not be shared among threads."""
-        password = credentials.read(self.home)["supervisor"]
+        password = installation_secrets.read(self.home)["supervisor"]
         port = ports.read(self.home)["supervisor"]
         address = f"http://millrace:{password}@{addresses.HOST}:{port}/RPC2"
         return xmlrpc.client.ServerProxy(address, allow_none=True).supervisor
@@ -95,7 +95,7 @@ class Supervisor:
         daemon = _DAEMON.format(
             host=addresses.HOST,
             port=ports.read(self.home)["supervisor"],
-            password=credentials.read(self.home)["supervisor"],
+            password=installation_secrets.read(self.home)["supervisor"],
             user="user=root\n" if os.geteuid() == 0 else "",
         )
         # A lower number starts first and stops last, should supervisord be told to end by itself.

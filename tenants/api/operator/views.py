@@ -26,7 +26,7 @@ from tenants.api.operator.serializers import (
 from tenants.errors import LifecycleError, StillBusy, TenantNotConfirmed
 from tenants.lifecycle.delete import delete, preview
 from tenants.lifecycle.erase import erase
-from tenants.lifecycle.export import exports_of
+from tenants.lifecycle.tenant_export import exports_of
 from tenants.models import Tenant
 from tenants.rest.body import read, read_nothing
 from tenants.rest.problem import CONTENT_TYPE, Problem, not_found

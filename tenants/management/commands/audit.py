@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from tenants.audit.command import ChangingCommand
-from tenants.audit.export import as_csv, as_ndjson
+from tenants.audit.entry_formats import as_csv, as_ndjson
 from tenants.audit.retention import prune
 from tenants.models import AuditEntry, Tenant
 

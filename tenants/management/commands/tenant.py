@@ -11,8 +11,8 @@ from django.core.management.base import CommandError, CommandParser
 
 from tenants.audit.command import ChangingCommand
 from tenants.errors import LifecycleError
-from tenants.lifecycle import delete, erase, export
-from tenants.management import reports
+from tenants.lifecycle import delete, erase, tenant_export
+from tenants.management import lifecycle_reports
 from tenants.models import Tenant
 from tenants.selectors.tenants import find
 from tenants.services import tenants
@@ -80,11 +80,11 @@ class Command(ChangingCommand):
         self._told(options, "goes on where it was" if changed else "was active already")
 
     def _export(self, options: dict[str, Any]) -> None:
-        folder, manifest = export.export(find(options["slug"]), options["to"])
+        folder, manifest = tenant_export.export(find(options["slug"]), options["to"])
         if options["json"]:
             self.stdout.write(json.dumps({"folder": str(folder), **asdict(manifest)}, indent=2))
             return
-        for line in reports.exported(folder, manifest):
+        for line in lifecycle_reports.exported(folder, manifest):
             self.stdout.write(line)
 
     def _erase(self, options: dict[str, Any]) -> None:
@@ -95,16 +95,16 @@ class Command(ChangingCommand):
             table=options["table"],
             preview=not options["yes"],
         )
-        self._report(options, report, reports.erased(report))
+        self._report(options, report, lifecycle_reports.erased(report))
 
     def _delete(self, options: dict[str, Any]) -> None:
         slug, confirmation = options["slug"], options["confirm"]
         if confirmation is None:
             report = delete.preview(slug)
-            self._report(options, report, reports.to_delete(report))
+            self._report(options, report, lifecycle_reports.to_delete(report))
             return
         report = delete.delete(slug, confirmation)
-        self._report(options, report, reports.deleted(report))
+        self._report(options, report, lifecycle_reports.deleted(report))
         if not report.done:
             msg = "Something is left: see above. Repeat the command."
             raise CommandError(msg)

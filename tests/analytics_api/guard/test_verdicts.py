@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from analytics_api.guard import QueryRefused, check, names, verdicts
+from analytics_api.guard import QueryRefused, allowed_names, check, verdicts
 from analytics_api.guard.verdicts import Verdict
 from tests.analytics_api.guard.conftest import Guard
 from tests.security.cast import MINE, TABLES
@@ -51,12 +51,12 @@ def test_a_list_brought_up_to_date_keeps_verdicts_and_opens_what_is_new() -> Non
 def test_what_is_open_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     listed = [*verdicts.read(), Verdict("function", "brandNew", "open", "no verdict yet")]
     monkeypatch.setattr(verdicts, "read", lambda: listed)
-    caches = (verdicts.names, names.is_function, names.is_known)
+    caches = (verdicts.names, allowed_names.is_function, allowed_names.is_known)
     for each in caches:
         each.cache_clear()
     try:
-        assert not names.is_function("brandnew")
-        assert names.is_known("brandnew")
+        assert not allowed_names.is_function("brandnew")
+        assert allowed_names.is_known("brandnew")
         with pytest.raises(QueryRefused):
             check("SELECT brandNew(1)", tables=TABLES, database=MINE)
     finally:

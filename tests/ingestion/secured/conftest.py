@@ -14,7 +14,7 @@ from secured_brokers.kafka import USERS, SecuredKafka
 from secured_brokers.provider import Provider
 from secured_brokers.rabbitmq import SecuredRabbitMQ
 
-from ingestion.connectors.trial import Step
+from ingestion.connectors.connection_trial import Step
 from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, Table
 from ingestion.services.trials import try_connection

@@ -13,7 +13,7 @@ from secured_brokers.kafka import USERS, SecuredKafka
 from secured_brokers.provider import Provider
 
 from ingestion.connectors import network
-from ingestion.connectors.trial import Outcome, Step
+from ingestion.connectors.connection_trial import Outcome, Step
 from ingestion.models import Connection, Source, Table
 from ingestion.services.trials import try_connection
 

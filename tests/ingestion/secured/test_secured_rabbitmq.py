@@ -9,7 +9,7 @@ import pytest
 from secured_brokers.certificates import Authority
 from secured_brokers.rabbitmq import USERS, SecuredRabbitMQ
 
-from ingestion.connectors.trial import Step
+from ingestion.connectors.connection_trial import Step
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection
 from ingestion.services.trials import try_connection

@@ -24,7 +24,7 @@ from ingestion.services import sources
 from ingestion.services.events import accept
 from ingestion.tasks.consume import connections_with_work
 from tenants.errors import LifecycleError, TenantNotConfirmed, TenantRefused
-from tenants.lifecycle import delete, erase, export
+from tenants.lifecycle import delete, erase, tenant_export
 from tenants.models import APIKey, Membership, Tenant, TenantStatus, Warehouse
 from tenants.rest import authentication
 from tenants.services import keys, tenants
@@ -129,7 +129,7 @@ def test_an_export_has_every_row_every_definition_and_no_secret(
     row, key = keys.create_key(tenant, "k")
     accept(source, [events[2]])
     Slice(None, seconds=1.0).run()
-    folder, _ = export.export(tenant, tmp_path / "out")
+    folder, _ = tenant_export.export(tenant, tmp_path / "out")
     told = json.loads((folder / "manifest.json").read_text())
     assert {one["path"]: one["rows"] for one in told["files"]} == {
         "audit.ndjson": len((folder / "audit.ndjson").read_text().splitlines()),
@@ -147,13 +147,15 @@ def test_an_export_has_every_row_every_definition_and_no_secret(
     raw = pq.read_table(folder / "tables/events__quarantine.parquet")["raw"].to_pylist()
     assert sorted(str(one) for one in raw) == sorted(one.decode() for one in events[3:])
     assert "name: events" in (folder / "definitions.yaml").read_text()
-    assert export.verify(folder) == []
+    assert tenant_export.verify(folder) == []
     secrets = (SECRET, key, key.split("_")[2], tenant.warehouse.password, row.sha256.hex())
     for file in folder.rglob("*"):
         text = file.read_bytes() if file.is_file() else b""
         assert [one for one in secrets if one.encode() in text] == [], file
     (folder / "keys.ndjson").write_text("{}")
-    assert export.verify(folder) == ["keys.ndjson is not what was written: its SHA-256 differs."]
+    assert tenant_export.verify(folder) == [
+        "keys.ndjson is not what was written: its SHA-256 differs."
+    ]
 
 
 def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
@@ -161,15 +163,17 @@ def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
 ) -> None:
     target = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr(export, "_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(
+            tenant_export, "_table", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
         with pytest.raises(KeyboardInterrupt):
-            export.export(source.tenant, target)
+            tenant_export.export(source.tenant, target)
     assert not target.exists()
     assert (tmp_path / "out.partial").exists()
-    export.export(source.tenant, target)
+    tenant_export.export(source.tenant, target)
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
     with pytest.raises(TenantRefused, match="is there already"):
-        export.export(source.tenant, target)
+        tenant_export.export(source.tenant, target)
 
 
 # --- Erase --------------------------------------------------------------------------------------
@@ -312,7 +316,7 @@ def test_a_deleted_tenant_is_in_no_store_and_its_neighbour_is_untouched(
 def test_a_deletion_that_stopped_in_the_middle_is_finished_by_the_next(
     source: Source, monkeypatch: pytest.MonkeyPatch, valkey: str
 ) -> None:
-    from tenants.lifecycle.rows import PostgresRows
+    from tenants.lifecycle.postgres_rows import PostgresRows
     from tenants.tasks import provision_warehouse
 
     slug, database = source.tenant.slug, source.tenant.warehouse.database

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from millrace.embedded.clickhouse import compression, external, forms, statement
 from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.insert_buffer import Spool
 from millrace.embedded.clickhouse.parameters import MOST_AT_ONCE, Parameters, split
-from millrace.embedded.clickhouse.processes import Process
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response
-from millrace.embedded.clickhouse.spool import Spool
+from millrace.embedded.clickhouse.running_queries import Process
 from millrace.embedded.clickhouse.users import User
 
 #: The largest query or form, in bytes. Data of inserts is not part of it.

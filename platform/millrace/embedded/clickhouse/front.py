@@ -23,6 +23,7 @@ from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.guard import Guard
 from millrace.embedded.clickhouse.identity import Identities
 from millrace.embedded.clickhouse.insert import insert
+from millrace.embedded.clickhouse.insert_buffer import Budget, Spool
 from millrace.embedded.clickhouse.parameters import Parameters, split
 from millrace.embedded.clickhouse.pool import (
     Pool,
@@ -31,11 +32,10 @@ from millrace.embedded.clickhouse.pool import (
     split_profile,
     without_result_limits,
 )
-from millrace.embedded.clickhouse.processes import Process, Processes, Watcher
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.response import Response
+from millrace.embedded.clickhouse.running_queries import Process, Processes, Watcher
 from millrace.embedded.clickhouse.sessions import TIMEOUT, Sessions
-from millrace.embedded.clickhouse.spool import Budget, Spool
 from millrace.embedded.clickhouse.users import User
 
 #: Statements that run at once, and seconds that one more waits for its turn.

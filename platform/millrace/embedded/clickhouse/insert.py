@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 from millrace.embedded.clickhouse.engine import EngineConnection, StatementCounts
 from millrace.embedded.clickhouse.errors import EngineError
-from millrace.embedded.clickhouse.spool import Spool
+from millrace.embedded.clickhouse.insert_buffer import Spool
 from millrace.embedded.clickhouse.statement import Insertion
 
 #: Bytes in the pipe at most; the kernel's own default would mean sixteen times the switches.

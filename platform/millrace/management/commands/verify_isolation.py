@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from millrace.isolation.calling import Calls, OverHttp, Within
+from millrace.isolation.leak_check import IsolationReport, Verification
 from millrace.isolation.planted import CannotPlant, planted, throw_away
 from millrace.isolation.routes import routes
-from millrace.isolation.verify import IsolationReport, Verification
 from tenants.audit.command import ChangingCommand
 from tenants.models import Tenant, TenantStatus
 from tenants.warehouse.errors import WarehouseError

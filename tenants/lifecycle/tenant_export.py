@@ -29,7 +29,7 @@ from tenants.audit import record
 from tenants.errors import TenantRefused
 from tenants.lifecycle import registry
 from tenants.lifecycle.sql import quoted
-from tenants.lifecycle.warehouse import holds_rows, tables
+from tenants.lifecycle.warehouse_store import holds_rows, tables
 from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tenants.lifecycle.delete import DeleteReport, Emptied
 from tenants.lifecycle.erase import EraseReport
-from tenants.lifecycle.export import Manifest
+from tenants.lifecycle.tenant_export import Manifest
 
 
 def exported(folder: Path, manifest: Manifest) -> list[str]:
