@@ -34,9 +34,9 @@ class Trial:
     mostly: str
 
 
-def try_out(cut: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
+def try_out(batch: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
     """How many of the rows would not fit, and why; raises WarehouseError."""
-    messages = inbox.table_of(0, cut)
+    messages = inbox.table_of(batch)
     found = direct_insert.type_all(messages, columns)
     misfits = [row for rows in found.values() for row in rows.misfits]
     return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")

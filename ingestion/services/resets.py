@@ -15,7 +15,7 @@ from ingestion.connectors.registry import connect
 from ingestion.consume import discovery
 from ingestion.consume.recovery import open_batches, stream_identity
 from ingestion.errors import CannotRepeat, ConnectorError, IngestionError
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
 from ingestion.services import holding
 
@@ -118,7 +118,7 @@ def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:
 
 def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> None:
     """No batch stays open: those of a stream that is gone end with what the table has of them."""
-    at, marks = inbox.place_of(source.table), _measured(connector, source)
+    at, marks = addresses.place_of(source.table), _measured(connector, source)
     for one in leases:
         mark = marks.get(one.number)
         if mark is None or stream_identity.is_another(one.stream_id, one.position, mark):

@@ -18,7 +18,7 @@ from ingestion import ddl, provision
 from ingestion.consume import discovery
 from ingestion.consume.loop import Slice
 from ingestion.ddl import names
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.leases import lease
 from ingestion.models import (
     Batch,
@@ -128,7 +128,7 @@ def test_with_its_rows_only_its_own_go(http: Source, other: Source) -> None:
 def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
     http: Source, other: Source
 ) -> None:
-    table, at = http.table, inbox.address(http.table)
+    table, at = http.table, addresses.address_of(http.table)
     removal.delete(table, table.name, with_rows=False)
     assert not Table.objects.filter(pk=table.pk).exists()
     assert not Column.objects.filter(table=table.pk).exists()
@@ -142,7 +142,7 @@ def test_a_source_made_while_others_are_held_is_not_deleted_unheld(
     http: Source, monkeypatch: pytest.MonkeyPatch, *, with_rows: bool
 ) -> None:
     """The second attempt holds it, too."""
-    table, at = http.table, inbox.address(http.table)
+    table, at = http.table, addresses.address_of(http.table)
     against = removal._against_makers
 
     def made_meanwhile(obj: Any) -> Any:
@@ -304,7 +304,7 @@ def test_without_rows_a_failure_of_postgres_leaves_all_as_it_was(
 def test_a_mutation_that_outlasts_the_connection_is_waited_for(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = inbox.address(http.table)
+    at = addresses.address_of(http.table)
     execute = client.execute
 
     def timed_out(statements: Sequence[str], _: Any = None) -> None:
@@ -324,7 +324,7 @@ def test_a_mutation_that_outlasts_the_connection_is_waited_for(
 def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = inbox.address(http.table)
+    at = addresses.address_of(http.table)
     execute = client.execute
 
     def timed_out(statements: Sequence[str], _: Any = None) -> None:
