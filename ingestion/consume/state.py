@@ -118,11 +118,13 @@ class SliceState:
 
     def leave(self, reader: SourceReader, error: BaseException | None) -> None:
         """The reader reads no more. Its leases go when its last batch has ended."""
-        if any(one is reader for one in self.readers):
-            self.leave_all([reader], error)
+        self.leave_all([reader], error)
 
     def leave_all(self, readers: Collection[SourceReader], error: BaseException | None) -> None:
-        """The same for several, with one reason: None where nothing is wrong."""
+        """The same for several, with one reason: None where nothing is wrong.
+
+        Those that have left already have said why.
+        """
         gone = {id(reader) for reader in readers}
         leaving = [reader for reader in self.readers if id(reader) in gone]
         self.readers = [reader for reader in self.readers if id(reader) not in gone]
