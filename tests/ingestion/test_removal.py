@@ -373,6 +373,18 @@ def test_a_source_that_a_worker_holds_is_not_deleted_under_it(
     assert not Source.objects.exists()
 
 
+def test_a_second_deletion_says_that_the_first_is_still_at_it(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a mutation of a large table takes its time."""
+    monkeypatch.setattr(holding, "PATIENCE", 0.3)
+    with holding.held([http], "It is being deleted."):
+        again = Source.objects.get(pk=http.pk)
+        with pytest.raises(holding.StillRead, match="another command"):
+            removal.delete(again, "http", with_rows=False)
+    assert Source.objects.get().active
+
+
 # --- While workers read -------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from ingestion.batches import announce
 from ingestion.consume.insert_pool import InsertResult
 from ingestion.consume.steps import finish
 from ingestion.errors import LeaseLost
-from tenants.warehouse.errors import WarehouseUnreachable
+from tenants.warehouse.errors import RunningAlready, WarehouseUnreachable
 from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 
@@ -75,3 +75,12 @@ def test_an_insert_that_failed_is_not_finished_and_its_source_says_why(
     assert failed.buffer.position == 0
     assert [held.source_id for held in asked[0]] == [4]
     assert fakes.state.readers == [other]
+
+
+def test_a_batch_that_another_inserts_has_another_owner(fakes: FakeSlice) -> None:
+    """It is no failure of the source, which its new owner reads."""
+    reader = fakes.reader(2)
+    fakes.pool.results.append(InsertResult(fakes.inserts(reader), error=RunningAlready("same id")))
+    finish.run(fakes.state, 100.0)
+    assert isinstance(fakes.errors[2], LeaseLost)
+    assert (fakes.state.readers, reader.uncommitted) == ([], {})
