@@ -90,7 +90,10 @@ class ResetRequestSerializer(BodySerializer):
         required=False, min_value=0, help_text="Only this one; needed with to=offset."
     )
     doubles = Flag(default=False, help_text="Insert again also what is in the table.")
-    preview = Flag(default=False, help_text="Only tell what would be read again or skipped.")
+    confirm = Flag(
+        default=False, help_text="Do it. Otherwise only show what would be read again or skipped."
+    )
+    preview = Flag(default=False, help_text="Only show it, whatever `confirm` says.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("offset", "time"):

@@ -78,8 +78,8 @@ CODES = (
     Code(
         "busy",
         (429, 503),
-        "Your share of this server is in use (429), or workers have not let go yet (503). Wait as "
-        "Retry-After says.",
+        "Your share of this server is in use (429), or workers or ClickHouse have not let go yet "
+        "(503). Wait as Retry-After says.",
     ),
     Code("spool_full", (429,), "Too many of your events wait for their tables. Send them later."),
     # Events
