@@ -14,6 +14,7 @@ from ingestion.landing.direct_insert import Place
 from ingestion.models import Table
 from ingestion.provision import existing, spec_of
 from tenants.warehouse import client
+from tenants.warehouse.quoting import identifier, string
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +46,12 @@ class Address:
 
 def place_of(table: Table) -> Address:
     """Of a table whose tenant has a warehouse: where it stands, for those who only read it."""
-    database = names.quoted(table.tenant.warehouse.database)
+    database = identifier(table.tenant.warehouse.database)
     return Address(
-        inbox=f"{database}.{names.quoted(names.inbox(table.name, table.version))}",
-        table=f"{database}.{names.quoted(table.name)}",
-        quarantine=f"{database}.{names.quoted(names.quarantine(table.name))}",
-        leftovers=_on_all_replicas(f"{database}.{names.quoted(names.leftovers(table.name))}"),
+        inbox=f"{database}.{identifier(names.inbox(table.name, table.version))}",
+        table=f"{database}.{identifier(table.name)}",
+        quarantine=f"{database}.{identifier(names.quarantine(table.name))}",
+        leftovers=_on_all_replicas(f"{database}.{identifier(names.leftovers(table.name))}"),
         version=table.version,
     )
 
@@ -74,7 +75,7 @@ def address_of_version(table: Table, number: int) -> Address:
     """
     spec = spec_of(table)
     columns = versions.columns_of(table, number)
-    inbox = f"{names.quoted(spec.database)}.{names.quoted(names.inbox(table.name, number))}"
+    inbox = f"{identifier(spec.database)}.{identifier(names.inbox(table.name, number))}"
     stands = client.rows(f"EXISTS TABLE {inbox}")[0]["result"]
     return replace(
         place_of(table),
@@ -99,4 +100,4 @@ def _stored(spec: TableSpec, columns: tuple[ColumnSpec, ...]) -> tuple[str, ...]
 
 def _on_all_replicas(name: str) -> str:
     cluster = settings.CLICKHOUSE_CLUSTER
-    return f"clusterAllReplicas({names.text(cluster)}, {name})" if cluster else name
+    return f"clusterAllReplicas({string(cluster)}, {name})" if cluster else name

@@ -96,6 +96,8 @@ def reset(source: Source, target: Target, *, doubles: bool = False) -> list[Move
     """
     connector = connect(source.connection)
     try:
+        # Also partitions that no worker has seen yet: what is held below is what is known here.
+        discovery.store(connector, [source])
         with holding.held([source], _REASON, patience=PATIENCE) as hold:
             _end_batches(connector, source, hold.leases)
             moves = _moves(connector, source, target)
@@ -204,7 +206,10 @@ def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: b
     by_number = {one.number: one for one in leases}
     with transaction.atomic():
         for move in moves:
-            held = by_number[move.number]
+            held = by_number.get(move.number)
+            if held is None:
+                msg = f"Partition {move.number} of {source} is new. Try again in a moment."
+                raise CannotReset(msg)
             partition = StreamPartition.across_tenants.select_for_update().get(pk=held.partition_id)
             if (partition.lease_owner, partition.epoch) != (held.owner, held.epoch):
                 raise CannotReset(f"{source} was taken by a worker. Try again in a moment.")

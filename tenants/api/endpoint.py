@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
-from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser
@@ -15,9 +14,9 @@ from rest_framework.views import APIView
 
 from tenants.api import description as _scheme  # noqa: F401 - registers itself
 from tenants.api.authentication import APIKeyAuthentication, Caller, HasScope
-from tenants.api.body import check_arguments
+from tenants.api.body import check_arguments, check_length
 from tenants.api.limited import busy, refused
-from tenants.api.problem import Problem, not_found
+from tenants.api.problem import not_found
 from tenants.plans.admission import Admission, OverLimit, admit
 from tenants.plans.allowance import Allowance, allowance
 from tenants.plans.threads import Busy, Place, threads
@@ -87,7 +86,7 @@ class Endpoint(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who calls, may they, and is there room for the call. There is nothing to negotiate."""
-        _check_length(request)
+        check_length(request)
         self.perform_authentication(request)
         self.check_permissions(request)
         caller = self.caller(request)
@@ -140,17 +139,6 @@ class Endpoint(APIView):
     def caller(request: Request) -> Caller:
         """Who calls; HasScope has seen to it that there is one."""
         return cast("Caller", getattr(request, "_user"))  # noqa: B009 - ``user`` costs more
-
-
-def _check_length(request: Request) -> None:
-    """Refuse a body of more bytes than MILLRACE_MAX_BODY_BYTES before it is read."""
-    length = request.META.get("CONTENT_LENGTH")
-    if not length:
-        return
-    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if length.isdecimal() and int(length) > limit:
-        detail = f"The body is larger than {limit} bytes. Send less at once."
-        raise Problem(413, "body_too_large", detail, limit=limit)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 
 from tenants import keys, rights
 from tenants.api.authentication import Caller
-from tenants.api.body import read, read_nothing
+from tenants.api.body import BodySerializer, read, read_nothing
 from tenants.api.endpoint import Endpoint
 from tenants.api.fields import Text, Whole
 from tenants.api.problem import Problem, not_found
@@ -72,10 +72,8 @@ class RightsSerializer(serializers.Serializer):  # type: ignore[type-arg]
     origins = _names("Only from web pages of these origins.")
 
 
-class NewKeySerializer(RightsSerializer):
+class NewKeySerializer(BodySerializer, RightsSerializer):
     """A key that is asked for."""
-
-    closed = True
 
     name = Text(min_length=1, max_length=100, validators=[_NO_NUL])
     signing = serializers.ChoiceField(["", "HS256"], required=False)
@@ -110,8 +108,7 @@ class KeysSerializer(serializers.Serializer):  # type: ignore[type-arg]
     keys = KeySerializer(many=True)
 
 
-class RotationSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    closed = True
+class RotationSerializer(BodySerializer):
     overlap_seconds = Whole(
         min_value=0, max_value=MAX_OVERLAP, default=int(keys.OVERLAP.total_seconds())
     )

@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tenants.lifecycle.registry import Place
-from tenants.lifecycle.sql import bare, equals, quoted
+from tenants.lifecycle.sql import bare, equals
 from tenants.lifecycle.warehouse import holds_rows, tables
 from tenants.warehouse import client
+from tenants.warehouse.quoting import identifier
 
 _COLUMNS = """
 SELECT table, type FROM system.columns WHERE database = {database:String}
@@ -45,7 +46,7 @@ def places(database: str, column: str, ours: set[str], behind: str = "") -> list
 def _place(one: Found, kind: str, column: str, database: str, found: Sequence[Found]) -> Place:
     name = str(one["name"])
     if kind and bare(kind):
-        return Place(name, "rollup", equals(quoted(column), kind))
+        return Place(name, "rollup", equals(identifier(column), kind))
     why = f"its {column} is {kind}" if kind else f"it has no column {column}"
     return Place(name, "rollup", "", f"Left as it is: {why}. {_rebuilding(name, database, found)}")
 
@@ -53,7 +54,7 @@ def _place(one: Found, kind: str, column: str, database: str, found: Sequence[Fo
 def _rebuilding(name: str, database: str, found: Sequence[Found]) -> str:
     """What an operator can do with sums that one person's share can't be taken out of."""
     selects = [str(view["as_select"]) for view in found if target(view) == name]
-    at = f"{quoted(database)}.{quoted(name)}"
+    at = f"{identifier(database)}.{identifier(name)}"
     if not selects:
         return "No view fills it: look at it, and delete by hand what is that person's."
     inserts = " ".join(f"INSERT INTO {at} {select};" for select in selects)

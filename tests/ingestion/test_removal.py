@@ -17,7 +17,6 @@ from analytics_api.services import publish
 from ingestion import ddl, provision
 from ingestion.consume import discovery
 from ingestion.consume.loop import Slice
-from ingestion.ddl import names
 from ingestion.landing import addresses
 from ingestion.leases import lease
 from ingestion.models import (
@@ -39,6 +38,7 @@ from tenants.lifecycle import mutation
 from tenants.models import AuditEntry
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
+from tenants.warehouse.quoting import identifier
 from tests.ingestion.running import consume, consume_until, misfits, numbers
 
 
@@ -167,14 +167,14 @@ def test_what_a_failed_change_has_left_of_the_next_version_goes_too(table: Table
     spec = ddl.at_version(spec_of(table), table.version + 1, spec_of(table).columns)
     client.execute(ddl.pipeline(spec), ddl.STATEMENT_SETTINGS)
     removal.delete(table, table.name, with_rows=False)
-    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec.database)}") == []
+    assert client.rows(f"SHOW TABLES FROM {identifier(spec.database)}") == []
 
 
 def test_what_there_is_of_a_table_that_was_never_made_as_a_whole_goes_too(table: Table) -> None:
     Table.objects.filter(pk=table.pk).update(applied=0, version=0)
     table.versions.all().delete()
     removal.delete(Table.objects.get(), table.name, with_rows=False)
-    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec_of(table).database)}") == []
+    assert client.rows(f"SHOW TABLES FROM {identifier(spec_of(table).database)}") == []
 
 
 def test_a_table_is_not_deleted_while_another_process_alters_it(

@@ -77,6 +77,18 @@ def test_what_is_read_again_is_not_doubled(landed: Source, log: Any, table: Tabl
     assert balances(landed) == []
 
 
+def test_a_source_that_no_worker_has_seen_yet_is_reset_too(log: Any, table: Table) -> None:
+    log.send(messages(0, 20))
+    source = log.source(table)
+    assert not source.partitions.exists()
+    (move,) = reset(source, START)
+    assert (move.position, move.to, move.read_again) == (None, 0, 0)
+    log.send(messages(20, 30))
+    consume(source)
+    assert there(table) == (30, 30)
+    assert balances(source) == []
+
+
 def test_what_was_missing_comes_back(landed: Source, table: Table) -> None:
     at = addresses.address_of(table)
     client.execute(

@@ -177,7 +177,7 @@ def test_what_is_no_key_is_refused_with_its_field(body: Any, owner: Caller) -> N
         ("keys?dry=1", '{"name": "x", "scopes": ["manage"]}', "unknown_parameter", "'dry'"),
         ("keys/{}/rotate", '{"overlap": 7}', "unknown_member", "'overlap_seconds'?"),
         ("keys/{}/revoke", '{"overlap_seconds": 7}', "unknown_member", "takes no members"),
-        ("keys/{}/revoke", "[]", "parameter_invalid", "takes no body"),
+        ("keys/{}/revoke", "[]", "parameter_invalid", "a JSON object"),
         ("sql", '{"sql": "SELECT 1", "paramters": {}}', "unknown_member", "'parameters'?"),
         ("sql?formt=csv", '{"sql": "SELECT 1"}', "unknown_parameter", "'format'?"),
         ("keys/{}/revoke?at=noon", "{}", "unknown_parameter", "takes no parameters"),

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from millrace.embedded.clickhouse.literals import string
+from tenants.warehouse.quoting import string
 
 _TOKEN = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
