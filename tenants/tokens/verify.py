@@ -170,7 +170,6 @@ def _narrowed(holder: Holder, said: Claims) -> Caller:
         sources=frozenset(),
         parameters=_parameters(key, said.rights.parameters),
         filters=tuple(filters.both(dict(key.filters), said.rights.row_filters).items()),
-        is_token=True,
         subject=said.subject,
         rate=said.rate,
     )

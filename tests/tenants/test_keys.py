@@ -90,7 +90,8 @@ def test_revoking_twice_keeps_the_first_time(tenant: Tenant) -> None:
 def test_the_command_prints_a_key_once_and_alone(tenant: Tenant) -> None:
     out, err = io.StringIO(), io.StringIO()
     call_command(
-        "create_key",
+        "api_key",
+        "create",
         tenant.slug,
         "--name=shop",
         "--scope=queries:run",
@@ -111,7 +112,7 @@ def test_the_command_prints_a_key_once_and_alone(tenant: Tenant) -> None:
 
 def test_the_command_names_the_tenants_there_are(tenant: Tenant) -> None:
     with pytest.raises(CommandError, match=f"no tenant 'nobody'.*{tenant.slug}"):
-        call_command("create_key", "nobody")
+        call_command("api_key", "create", "nobody")
 
 
 @pytest.mark.parametrize("slug", ["Acme", "1acme", "a__b", "a_", "a-b", "", "a" * 41, "é"])

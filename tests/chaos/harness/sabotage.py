@@ -22,7 +22,7 @@ from celery.signals import worker_init
 
 if TYPE_CHECKING:
     from ingestion.batches.batch import Intent, PendingBatch
-    from ingestion.connectors.redelivery import Delivered
+    from ingestion.connectors.redelivery import Identified
     from ingestion.landing.grouped_insert import AddressedBatch
     from ingestion.landing.inbox import Address
 
@@ -44,7 +44,7 @@ def no_deduplication(**_: Any) -> None:
         insert_anew(to, source_id, cut)
         return cut.rows.num_rows
 
-    def knows_nothing(_: Redelivery, messages: Sequence[Delivered]) -> list[bool]:
+    def knows_nothing(_: Redelivery, messages: Sequence[Identified]) -> list[bool]:
         return [False] * len(messages)
 
     inbox.insert, reinsert.complete = insert_anew, complete
