@@ -19,17 +19,6 @@ from tenants.warehouse.quoting import identifier, string
 #: What goes along with every message, from the inbox to table and quarantine.
 ORIGIN = ("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch")
 _SHOWN = "substringUTF8(raw, 1, 1000)"
-#: Why a message is in quarantine.
-REASONS = {
-    "invalid_utf8": "the message is not UTF-8",
-    "invalid_json": "the message is not JSON",
-    "not_an_object": "the message is JSON, but no object",
-    "missing": "a required column has no value",
-    "wrong_type": "the value is of another kind: a text for a number, say",
-    "out_of_range": "the value is of the right kind, but the type can't hold it",
-    "not_exact": "the type would cut digits off the value",
-    "invalid_value": "the text can't be read as the type, or an element doesn't fit",
-}
 #: In place of a reason, where a quick column did not fit: the long form of it must be asked.
 UNSURE = "unsure"
 

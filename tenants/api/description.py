@@ -20,7 +20,7 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key of a tenant, `mr_...`, as `manage.py create_key` prints it.",
+            "description": "A tenant's API key, `mr_...`, as `manage.py api_key create` prints it.",
         }
 
 

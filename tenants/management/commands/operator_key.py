@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from tenants.audit.command import ChangingCommand
 from tenants.lifecycle.operators import create_operator_key, revoke_operator_key
-from tenants.management.commands.create_key import moment
+from tenants.management.arguments import moment
 
 
 class Command(ChangingCommand):

@@ -22,7 +22,7 @@ from celery.signals import worker_init
 
 if TYPE_CHECKING:
     from ingestion.batches.batch import Intent, Lease, PendingBatch
-    from ingestion.connectors.redelivery import Delivered
+    from ingestion.connectors.redelivery import Identified
     from ingestion.consume.scheduling.candidate import Candidate
     from ingestion.landing.addresses import Address
     from ingestion.landing.grouped_insert import AddressedBatch
@@ -43,7 +43,7 @@ def no_deduplication(**_: Any) -> None:
         insert_anew(to, batch)
         return batch.rows.num_rows
 
-    def knows_nothing(_: Redelivery, messages: Sequence[Delivered]) -> list[bool]:
+    def knows_nothing(_: Redelivery, messages: Sequence[Identified]) -> list[bool]:
         return [False] * len(messages)
 
     inbox.insert, reinsert.complete = insert_anew, complete

@@ -37,7 +37,6 @@ class Process:
     query_id: str
     user: str
     thread: int
-    killed: bool = False
 
     @property
     def mark(self) -> str:
@@ -85,7 +84,6 @@ class Processes:
         process = self._running.get(query_id)
         if process is None:
             return query_id
-        process.killed = True
         return self._find(process) or query_id
 
     def _find(self, process: Process) -> str:
@@ -94,7 +92,6 @@ class Processes:
 
     def kill(self, process: Process) -> None:
         """Ask the engine to stop a query; it is no error if it has already ended."""
-        process.killed = True
         with suppress(EngineError):
             found = self._find(process)
             if found and self._running.get(process.query_id) is process:

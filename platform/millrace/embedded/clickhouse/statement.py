@@ -133,11 +133,6 @@ def _with_format(sql: bytes, settings: Token | None, keyword: Token) -> Insertio
     return replace(found, settings=f"SETTINGS {tail[1].decode('utf-8', 'replace')}")
 
 
-def is_insert(sql: bytes) -> bool:
-    """Whether a statement puts rows into a table."""
-    return first_words(sql, 1) == ["INSERT"]
-
-
 def is_read(words: list[str]) -> bool:
     """Whether a statement that starts so is a SELECT."""
     return bool(words) and words[0] in _READS
