@@ -88,7 +88,7 @@ def test_an_insert_that_still_runs_is_told_as_the_command_tells_it(
     def still_runs(*_: Any, **__: Any) -> None:
         raise RunningAlready(STILL_AT_WORK)
 
-    monkeypatch.setattr(resets.inbox, "place_of", still_runs)
+    monkeypatch.setattr(resets.addresses, "place_of", still_runs)
     answer = ask(landed, {"to": "start", "confirm": True})
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     assert answer.json()["detail"] == STILL_AT_WORK
