@@ -136,7 +136,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "millrace.security.headers.SecurityHeaders",
-    "corsheaders.middleware.CorsMiddleware",
+    "tenants.api.cors.CORSMiddleware",
     "tenants.audit.actor.AuditMiddleware",
     "millrace.middleware.PagesBegin",
     "django.middleware.common.CommonMiddleware",

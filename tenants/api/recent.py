@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from threading import Lock
 from typing import Generic, TypeVar
-
-from cachetools import TLRUCache
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -15,7 +12,10 @@ class Recent(Generic[K, V]):
     """What was looked up less than ``seconds`` ago, in this process.
 
     So short a memory needs no invalidation: a change is seen everywhere within ``seconds``. At
-    most ``size`` values are kept: those that were asked for last.
+    most ``size`` values are kept; when there are more, all are forgotten.
+
+    Own code rather than a cache of cachetools, which would forget only the oldest: its look-ups
+    under a lock cost a call 12 µs of CPU, a twentieth of what that takes in all.
     """
 
     def __init__(
@@ -24,27 +24,27 @@ class Recent(Generic[K, V]):
         size: int = 10_000,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._clock = clock
-        self._lock = Lock()
-        self._kept: TLRUCache[K, tuple[float, V]] = TLRUCache(
-            size, lambda _key, kept, _now: kept[0] + seconds, timer=clock
-        )
+        self.seconds = seconds
+        self.size = size
+        self.clock = clock
+        self._kept: dict[K, tuple[float, V]] = {}
 
     def get(self, key: K, look_up: Callable[[], V]) -> V:
         """The value of ``key``, by ``look_up`` where none is kept. None is kept like any other."""
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is None:
-            # The age counts from before the look-up: what it read may be as old as its beginning.
-            kept = self._clock(), look_up()
-            with self._lock:
-                self._kept[key] = kept
-        return kept[1]
+        now = self.clock()
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] > now:
+            return kept[1]
+        value = look_up()
+        if len(self._kept) >= self.size:
+            self._kept.clear()
+        # The age counts from before the look-up: what it read may be as old as its beginning.
+        self._kept[key] = (now + self.seconds, value)
+        return value
 
     def __contains__(self, key: K) -> bool:
-        with self._lock:
-            return key in self._kept
+        kept = self._kept.get(key)
+        return kept is not None and kept[0] > self.clock()
 
     def forget(self) -> None:
-        with self._lock:
-            self._kept.clear()
+        self._kept.clear()

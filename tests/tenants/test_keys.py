@@ -187,13 +187,6 @@ def test_the_age_of_what_was_looked_up_counts_from_before_the_look_up() -> None:
     assert "a" not in recent
 
 
-def test_what_was_not_asked_for_longest_makes_room() -> None:
-    recent: Recent[str, int] = Recent(60, size=2)
-    for key in ("a", "b", "a", "c"):
-        recent.get(key, lambda: 1)
-    assert [key in recent for key in "abc"] == [True, False, True]
-
-
 def test_an_expired_key_is_not_usable(tenant: Tenant) -> None:
     now = timezone.now()
     row, _ = keys.create_key(tenant, "x", expires_at=now + timedelta(seconds=1))
