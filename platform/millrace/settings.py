@@ -124,6 +124,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.postgres",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -252,6 +253,17 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "tenants.api.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
+# Cross-origin calls. A caller shows a key or a token, and no cookie counts, so a page of any origin
+# may try. Which origins a key is good for is the key's own affair: tenants.api.authentication.
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_ALL_ORIGINS = True
+CORS_ALLOW_METHODS = ["GET", "POST", "DELETE"]
+CORS_ALLOW_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"]
+CORS_PREFLIGHT_MAX_AGE = 7200
+CORS_EXPOSE_HEADERS = [
+    *("Content-Disposition", "ETag", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    *("X-Millrace-Query-Id", "X-Millrace-Query-Version"),
+]
 SPECTACULAR_SETTINGS = {
     "TITLE": "Millrace API",
     "DESCRIPTION": "Send events, run published queries. Every call carries a tenant's API key.",

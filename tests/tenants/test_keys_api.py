@@ -286,13 +286,17 @@ def test_origins_are_held_and_pages_may_read_answers(make: Callable[..., Tenant]
     good = page.call("get", "keys", Origin="https://shop.example.com")
     assert good.status_code == 200
     assert good["Access-Control-Allow-Origin"] == "*"
+    assert "RateLimit, " in good["Access-Control-Expose-Headers"]
     for origin in ("https://evil.example", "http://shop.example.com", "null", ""):
         bad = page.call("get", "keys", Origin=origin)
         assert (bad.status_code, bad.json()["code"]) == (403, "origin_not_allowed")
     assert page.call("get", "keys").status_code == 403
     asked = {"Origin": "https://x.example", "Access-Control-Request-Method": "POST"}
     before = Client().options("/api/v1/queries/a", headers=asked)
-    assert (before.status_code, before.content) == (204, b"")
+    assert (before.status_code, before.content) == (200, b"")
+    assert before["Access-Control-Allow-Origin"] == "*"
+    assert before["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert before["Access-Control-Max-Age"] == "7200"
     assert "Authorization" in before["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Credentials" not in before
     admin = Client().get("/admin/login/", headers={"Origin": "https://x.example"})
