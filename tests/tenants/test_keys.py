@@ -172,6 +172,21 @@ def test_what_was_looked_up_is_forgotten_in_time() -> None:
     assert recent.get("a", look_up) == 3
 
 
+def test_the_age_of_what_was_looked_up_counts_from_before_the_look_up() -> None:
+    now = [0.0]
+    recent: Recent[str, float] = Recent(0.5, clock=lambda: now[0])
+
+    def slow() -> float:
+        began, now[0] = now[0], now[0] + 0.4
+        return began
+
+    assert recent.get("a", slow) == 0.0
+    now[0] = 0.49
+    assert "a" in recent
+    now[0] = 0.5
+    assert "a" not in recent
+
+
 def test_an_expired_key_is_not_usable(tenant: Tenant) -> None:
     now = timezone.now()
     row, _ = keys.create_key(tenant, "x", expires_at=now + timedelta(seconds=1))
