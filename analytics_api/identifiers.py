@@ -16,6 +16,7 @@ from analytics_api.guard import QueryRefused, lexer
 from analytics_api.guard.declared import RESERVED
 from analytics_api.guard.lexer import TokenKind
 from analytics_api.parameters import Parameter, ParameterProblem, ParametersRefused
+from tenants.warehouse.quoting import identifier
 
 _PARAMETER = re.compile(r"\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*:\s*Identifier\s*\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}\Z")
@@ -96,7 +97,7 @@ def put_in(sql: str, chosen: tuple[tuple[str, str], ...]) -> str:
     for token in lexer.tokens(sql):
         found = _PARAMETER.fullmatch(token.text) if token.kind is TokenKind.PARAMETER else None
         if found is not None and found[1] in names:
-            parts += [sql[end : token.start], f"`{names[found[1]]}`"]
+            parts += [sql[end : token.start], identifier(names[found[1]])]
             end = token.start + len(token.text)
     return "".join([*parts, sql[end:]])
 

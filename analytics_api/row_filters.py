@@ -18,6 +18,7 @@ from tenants.filters import EVERY, FilterRefused
 from tenants.models import Tenant
 from tenants.recent import Recent
 from tenants.warehouse import client
+from tenants.warehouse.quoting import identifier, string
 
 #: A table's new column is known after this many seconds at the latest.
 MEMORY_SECONDS = 5.0
@@ -81,11 +82,7 @@ def _condition(filters: Mapping[str, str], table: str, columns: frozenset[str]) 
 
 def _map(pairs: Mapping[str, str]) -> str:
     """A map as ClickHouse reads it from a setting's text."""
-    return "{" + ", ".join(f"{_quoted(k)}: {_quoted(v)}" for k, v in sorted(pairs.items())) + "}"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "{" + ", ".join(f"{string(k)}: {string(v)}" for k, v in sorted(pairs.items())) + "}"
 
 
 class ConditionChecker:
@@ -130,7 +127,7 @@ def _fitting(table: str, condition: str, readable: Mapping[str, frozenset[str]])
 def _try(tenant: Tenant, table: str, condition: str) -> None:
     from analytics_api.services.saved_queries import check_query
 
-    sql = f"SELECT ({condition}\n) AS f FROM `{table}`"  # noqa: S608 - the guard checks it
+    sql = f"SELECT ({condition}\n) AS f FROM {identifier(table)}"  # noqa: S608 - the guard checks it
     try:
         kind = check_query(tenant, sql).columns[0]["type"]
     except QueryRefused as error:

@@ -17,12 +17,10 @@ def only_count(**_: Any) -> None:
     """Make the block as ever, and send it nowhere; nothing is in quarantine."""
     from ingestion.batches.batch import PendingBatch
     from ingestion.landing import inbox
-    from ingestion.landing.inbox import Address
+    from ingestion.landing.addresses import Address
 
-    def insert(
-        to: Address, source_id: int, cut: PendingBatch, token: uuid.UUID | None = None
-    ) -> int:
-        inbox.block(source_id, cut)
+    def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> int:
+        inbox.block(batch)
         return 0
 
     inbox.insert = insert

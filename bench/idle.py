@@ -129,8 +129,9 @@ def _first_events(sources: Sources) -> dict[str, list[float]]:
 
 def _has(source: Any, event: int) -> bool:
     from tenants.warehouse import client
+    from tenants.warehouse.quoting import identifier
 
-    table = f"`t_{source.tenant.slug}`.`{source.table.name}`"
+    table = f"{identifier(f't_{source.tenant.slug}')}.{identifier(source.table.name)}"
     return bool(client.rows(f"SELECT 1 FROM {table} WHERE id = {event} LIMIT 1"))
 
 

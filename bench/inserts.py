@@ -42,20 +42,20 @@ def _measured(installation: Installation, name: str, step: Callable[[], object])
 
 
 def _through_inbox(installation: Installation) -> Callable[[], object]:
-    from ingestion.batches.batch import Intent, Lease, PendingBatch
+    from ingestion.batches.batch import Intent, Origin, PendingBatch
     from ingestion.connectors.chunk import chunk
-    from ingestion.landing import inbox
+    from ingestion.landing import addresses, inbox
 
     source = installation.make_source("small", "none", active=False)
-    to = inbox.address(source.table)
-    lease = Lease(partition_id=0, source_id=source.pk, number=0, owner="", epoch=0)
+    to = addresses.address_of(source.table)
+    origin = Origin(source.pk, 0)
     bodies = list(messages(ROWS))
 
     def step() -> None:
         made = chunk(0, range(ROWS), [0] * ROWS, bodies)
         rows = pa.Table.from_batches([made.rows])
-        intent = Intent(lease, uuid.uuid4(), 0, ROWS, ROWS, made.bytes, 0)
-        inbox.insert(to, source.pk, PendingBatch(intent, rows))
+        intent = Intent(origin, uuid.uuid4(), 0, ROWS, ROWS, made.bytes, 0)
+        inbox.insert(to, PendingBatch(intent, rows))
 
     return step
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 from millrace.embedded.install import install
 from millrace.embedded.stack import Stack
 
@@ -64,7 +64,7 @@ class Installation:
 
     @property
     def urls(self) -> dict[str, str]:
-        return addresses.urls(self.home)
+        return service_urls.urls(self.home)
 
     @property
     def kafka(self) -> str:

@@ -53,9 +53,9 @@ def _millrace(installation: Installation, count: int) -> Result:
 
 def connection() -> Any:
     from ingestion.models import Connection
-    from millrace.embedded import addresses
+    from millrace.embedded import service_urls
 
-    known = addresses.brokers()
+    known = service_urls.brokers()
     return Connection.objects.create(
         name="rabbitmq",
         kind="rabbitmq",

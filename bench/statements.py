@@ -8,7 +8,7 @@ import psycopg
 from django.db import connections
 from psycopg import sql
 
-from millrace.embedded import addresses, installation_secrets, ports
+from millrace.embedded import installation_secrets, ports, service_urls
 from millrace.embedded.stack import Stack
 
 _EXTENSION = "pg_stat_statements"
@@ -50,7 +50,7 @@ class Counter:
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
-            host=addresses.HOST,
+            host=service_urls.HOST,
             port=ports.read(self._home)["postgres"],
             user="postgres",
             password=installation_secrets.read(self._home)["postgres_superuser"],

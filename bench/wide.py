@@ -49,11 +49,11 @@ def _of(installation: Installation, columns: int) -> Iterator[Result]:
     title = f"{columns} columns"
 
     def views(bodies: list[bytes]) -> Callable[[], object]:
-        return lambda: inbox.insert(to, 1, _cut(bodies))
+        return lambda: inbox.insert(to, _cut(bodies))
 
     def query() -> object:
         cut = _cut(few)
-        (rows,) = direct_insert.type_all(inbox.table_of(1, cut), to.columns).values()
+        (rows,) = direct_insert.type_all(inbox.table_of(cut), to.columns).values()
         return direct_insert.land(to.place, rows, cut.intent.token)
 
     yield _measured(installation, f"{title}: {ROWS} rows, views", views(many), ROWS)
@@ -80,7 +80,7 @@ def _table(columns: int) -> Any:
     """Where a table of so many columns stands; it is made in a database of its own."""
     from ingestion import ddl
     from ingestion.ddl import names
-    from ingestion.landing.inbox import Address
+    from ingestion.landing.addresses import Address
     from tenants.warehouse import client
 
     specs = tuple(
@@ -110,11 +110,10 @@ def _message(columns: int, number: int) -> bytes:
 
 
 def _cut(bodies: list[bytes]) -> Any:
-    from ingestion.batches.batch import Intent, Lease, PendingBatch
+    from ingestion.batches.batch import Intent, Origin, PendingBatch
     from ingestion.connectors.chunk import chunk
 
     count = len(bodies)
     made = chunk(0, range(count), [0] * count, bodies)
-    lease = Lease(partition_id=0, source_id=1, number=0, owner="", epoch=0)
-    intent = Intent(lease, uuid.uuid4(), 0, count, count, made.bytes, 0)
+    intent = Intent(Origin(1, 0), uuid.uuid4(), 0, count, count, made.bytes, 0)
     return PendingBatch(intent, pa.Table.from_batches([made.rows]))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from ingestion.landing.inbox import place_of
+from ingestion.landing.addresses import place_of
 from ingestion.models import Source, Table
 from tenants.warehouse import client
 

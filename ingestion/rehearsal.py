@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ingestion import ddl
-from ingestion.ddl.names import quoted
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
+from tenants.warehouse.quoting import identifier
 
 PREFIX = "millrace_rehearsal_"
 _ENGINE = (
@@ -30,7 +30,7 @@ _LEFT_AFTER = 3600
 def stage() -> Iterator[str]:
     """The name of an empty database, which is dropped after it; raises WarehouseError."""
     name = f"{PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
-    client.execute([f"CREATE DATABASE {quoted(name)}"])
+    client.execute([f"CREATE DATABASE {identifier(name)}"])
     try:
         yield name
     finally:
@@ -58,7 +58,10 @@ def copy(database: str, name: str, to: str) -> None:
 
     What is no table of the MergeTree family, such as a view, becomes one without keys.
     """
-    made, like = f"{quoted(to)}.{quoted(name)}", f"{quoted(database)}.{quoted(name)}"
+    made, like = (
+        f"{identifier(to)}.{identifier(name)}",
+        f"{identifier(database)}.{identifier(name)}",
+    )
     found = client.rows(_ENGINE, {"database": database, "name": name})
     is_plain = bool(found) and found[0]["engine"].endswith("MergeTree")
     client.execute([f"CREATE TABLE {made} AS {like}{'' if is_plain else ' ENGINE = Memory'}"])
@@ -77,4 +80,4 @@ def drop_left() -> None:
 
 
 def _drop(name: str) -> str:
-    return f"DROP DATABASE IF EXISTS {quoted(name)} SYNC"
+    return f"DROP DATABASE IF EXISTS {identifier(name)} SYNC"

@@ -1,4 +1,4 @@
-"""JSON as it was written: numbers with all their digits, and no member twice.
+"""JSON as it was written: numbers with all their digits, no member twice, and not too deep.
 
 Python's own reader makes a double of every number with a point or an exponent, and keeps the last
 of two members of one name, without a word.
@@ -10,6 +10,10 @@ import json
 import math
 from decimal import Decimal, InvalidOperation
 from typing import Any
+
+#: Arrays and objects within each other. Python's own bound differs from release to release, and
+#: what reads the value after it (``storable``, a database's driver) has less room.
+MAX_DEPTH = 100
 
 
 class Doubled(ValueError):
@@ -23,16 +27,43 @@ class Doubled(ValueError):
 def read(text: str | bytes) -> Any:
     """The value of ``text``; numbers with a point or an exponent are Decimals.
 
-    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity; or Doubled.
+    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity, more than MAX_DEPTH
+    levels; or Doubled.
     """
     if isinstance(text, bytes):
-        text = text.decode("utf-8")
+        text = _decoded(text)
     try:
-        return json.loads(
+        value = json.loads(
             text, parse_float=_number, parse_constant=_refuse, object_pairs_hook=_members
         )
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ValueError(_TOO_DEEP) from None
+    # Most texts have too few brackets to be deep, which costs less to see than a walk.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
+        raise ValueError(_TOO_DEEP)
+    return value
+
+
+_TOO_DEEP = f"it is nested more than {MAX_DEPTH} levels deep"
+
+
+def _decoded(text: bytes) -> str:
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"it is not UTF-8 at byte {error.start + 1}"
+        raise ValueError(msg) from None
+
+
+def _depth(value: Any) -> int:
+    """How many levels of arrays and objects ``value`` has; level by level, so without recursion."""
+    depth, level = 0, [value]
+    while level := [one for one in level if isinstance(one, list | dict)]:
+        depth += 1
+        level = [
+            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
 
 
 def _number(text: str) -> Decimal:

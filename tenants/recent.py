@@ -13,6 +13,9 @@ class Recent(Generic[K, V]):
 
     So short a memory needs no invalidation: a change is seen everywhere within ``seconds``. At
     most ``size`` values are kept; when there are more, all are forgotten.
+
+    Own code rather than a cache of cachetools, which would forget only the oldest: its look-ups
+    under a lock cost a call 12 µs of CPU, a twentieth of what that takes in all.
     """
 
     def __init__(

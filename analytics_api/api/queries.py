@@ -189,7 +189,7 @@ class QueryView(Running):
         summary="Run a published query, its parameters in a JSON object",
         parameters=[_PATH, FORMAT],
         request=OpenApiTypes.OBJECT,
-        responses={**RESULTS, 415: OpenApiTypes.OBJECT, **PROBLEMS},
+        responses={**RESULTS, **PROBLEMS},
     )
     def post(self, request: Request, name: str) -> HttpResponseBase:
         pairs = _pairs(request)
@@ -197,7 +197,7 @@ class QueryView(Running):
         if pairs:
             detail = "With POST, parameters go in the body, as a JSON object."
             raise Problem(400, "parameters", detail)
-        return self.run(request, query, form, values=json_body(request))
+        return self.run(request, query, form, values=document(request))
 
     def _find(
         self, request: Request, name: str, named: Sequence[str]
@@ -270,21 +270,6 @@ def chosen_format(request: Request, ending: str, given: Sequence[str]) -> Result
         detail = f"A result can be had as {', '.join(known)}."
         raise Problem(406, "not_acceptable", detail, formats=list(BY_NAME))
     return form
-
-
-def json_body(request: Request) -> dict[str, Any]:
-    if not request._request.body:  # noqa: SLF001 - DRF has no other way to the bytes
-        return {}
-    content_type = request.content_type.partition(";")[0].strip().lower()
-    if content_type != "application/json":
-        detail = "Send parameters as a JSON object, with Content-Type: application/json."
-        raise Problem(415, "unsupported_media_type", detail)
-    values = document(request)
-    if not isinstance(values, dict):
-        raise Problem(
-            400, "parameter_invalid", 'The body must be a JSON object: {"parameter": value}.'
-        )
-    return values
 
 
 def _response(answer: Answer, query: Published, form: ResultFormat) -> HttpResponseBase:

@@ -19,7 +19,6 @@ from analytics_api.api.queries import (
     Running,
     account_of,
     chosen_format,
-    json_body,
 )
 from analytics_api.blame import is_of_the_query
 from analytics_api.guard import QueryRefused
@@ -32,20 +31,20 @@ from analytics_api.statement_trial import TriedStatement
 from tenants.models import Scope, Tenant
 from tenants.recent import Recent
 from tenants.rest.authentication import Caller
-from tenants.rest.body import refuse_unknown
+from tenants.rest.body import BodySerializer, read
 from tenants.rest.fields import Text
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: A statement that was checked is not checked again for this many seconds.
 MEMORY_SECONDS = 5.0
-_MEMBERS = ("sql", "parameters")
 _guarded: Recent[tuple[object, ...], Guarded] = Recent(MEMORY_SECONDS, size=1_000)
 _tried: Recent[tuple[object, ...], list[dict[str, str]]] = Recent(MEMORY_SECONDS, size=1_000)
 
 
-class SQLSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    closed = True
+class SQLSerializer(BodySerializer):
+    exact_numbers = True  # values of parameters keep all their digits
+
     sql = Text(min_length=1, help_text="One SELECT, with parameters as `{name:Type}`.")
     parameters = serializers.DictField(required=False, help_text="Their values, by name.")
 
@@ -63,7 +62,6 @@ class SQLView(Running):
         request=SQLSerializer,
         responses={
             **RESULTS,
-            415: OpenApiTypes.OBJECT,
             **PROBLEMS,
             400: OpenApiResponse(
                 OpenApiTypes.OBJECT, description="The body or a parameter is not as it should be."
@@ -77,12 +75,8 @@ class SQLView(Running):
     def post(self, request: Request) -> HttpResponseBase:
         """Check it as a saved query is checked, then run it."""
         form = chosen_format(request, "", request.query_params.getlist("format"))
-        body = json_body(request)
-        refuse_unknown(body, _MEMBERS)
-        sql, values = body.get("sql"), body.get("parameters", {})
-        if not isinstance(values, dict) or not isinstance(sql, str) or not sql:
-            detail = 'Send {"sql": "SELECT …", "parameters": {"name": value}}.'
-            raise Problem(400, "body", detail)
+        body = read(SQLSerializer, request)
+        sql, values = body["sql"], body.get("parameters", {})
         caller = self.caller(request)
         if caller.queries is not None:
             detail = "Your key is for certain saved queries, and not for SQL of your own."

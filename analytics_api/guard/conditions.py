@@ -16,7 +16,6 @@ from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.lexer import Token, TokenKind
 
 _BEYOND: tuple[type[exp.Expr], ...] = (exp.Query, exp.Window, exp.Star, exp.Placeholder, exp.Alias)
-_NO_PART = ("SELECT", "FROM", "AS", "OVER", "COLUMNS", "APPLY")
 _SELECT = "SELECT 1 FROM t WHERE (\n"
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from analytics_api.parameters.errors import TypeRefused
+from tenants.warehouse.quoting import string, unquoted
 
 _INTEGER = re.compile(r"U?Int(8|16|32|64|128|256)\Z")
 _PLAIN = frozenset(
@@ -73,17 +74,9 @@ class ParameterType:
         if self.names:
             pairs = zip(self.names, arguments, strict=True)
             arguments = [f"{name} {kind}" for name, kind in pairs]
-        arguments += [f"{_quoted(name)} = {value}" for name, value in self.choices]
-        arguments += [_quoted(self.zone)] if self.zone else []
+        arguments += [f"{string(name)} = {value}" for name, value in self.choices]
+        arguments += [string(self.zone)] if self.zone else []
         return f"{self.base}({', '.join(arguments)})" if arguments else self.base
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
-
-
-def _unquoted(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text[1:-1].replace("''", "\\'"))
 
 
 def names_of(allowed: Iterable[str]) -> ParameterType:
@@ -226,7 +219,7 @@ class _TypeReader:
             if self.tokens[:1] == ["="]:
                 self.next()
                 number = self.integer(-32_768, 32_767)
-            choices.append((_unquoted(name), number))
+            choices.append((unquoted(name), number))
             if self.next() == ")":
                 return ParameterType(base, choices=tuple(choices))
 
@@ -240,7 +233,7 @@ class _TypeReader:
             if base == "DateTime" or self.tokens[:1] == [","]:
                 if base == "DateTime64":
                     self.next()
-                zone = _unquoted(self.next())
+                zone = unquoted(self.next())
                 if not re.match(r"[A-Za-z][A-Za-z0-9_+\-/]{0,63}\Z", zone):
                     raise self.refused()
             self.expect(")")

@@ -19,23 +19,12 @@ from analytics_api.parameters.errors import Misfit, Unfit
 from analytics_api.parameters.expected import expected, family
 from analytics_api.parameters.types import COMPOSITES, ParameterType
 from tenants import exact_json
+from tenants.warehouse.quoting import tab_separated
 
 #: Longest array or map, and longest text in characters, of one parameter.
 MAX_ITEMS = 10_000
 MAX_TEXT = 1_000_000
 
-_ESCAPES = str.maketrans(
-    {
-        "\\": "\\\\",
-        "\t": "\\t",
-        "\n": "\\n",
-        "\r": "\\r",
-        "\0": "\\0",
-        "\b": "\\b",
-        "\f": "\\f",
-        "'": "\\'",
-    }
-)
 _UUID = re.compile(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\Z")
 _NEEDS_NO_QUOTES = re.compile(r"(?:U?Int\d+|Float\d\d|Decimal|Bool)\Z")
 
@@ -52,7 +41,7 @@ def encode(kind: ParameterType, value: Any) -> str:
         return encode(kind.inner[0], value)
     if kind.base in COMPOSITES:
         return _nested(kind, value)
-    return _scalar(kind, value).translate(_ESCAPES)
+    return tab_separated(_scalar(kind, value))
 
 
 def _null(kind: ParameterType, text: str) -> str:
@@ -70,7 +59,7 @@ def _nested(kind: ParameterType, value: Any) -> str:
     if kind.base in COMPOSITES:
         return _COMPOSERS[kind.base](kind, value)
     text = _scalar(kind, value)
-    return text if _NEEDS_NO_QUOTES.match(kind.base) else f"'{text.translate(_ESCAPES)}'"
+    return text if _NEEDS_NO_QUOTES.match(kind.base) else f"'{tab_separated(text)}'"
 
 
 def _array(kind: ParameterType, value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, Step, StepFinding
+from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, StepFinding, TrialStep
 from ingestion.models import Connection
 from ingestion.services.trials import STREAMS, TrialReport, try_connection
 
@@ -19,11 +19,11 @@ _LOOKS = {
     Outcome.NOT_REACHED: ("radio_button_unchecked", "mr-none"),
 }
 _LABELS = {
-    Step.NAME: "Name",
-    Step.ROUTE: "Route",
-    Step.TLS: "TLS",
-    Step.LOGIN: "Login",
-    Step.PERMISSION: "Permission",
+    TrialStep.NAME: "Name",
+    TrialStep.ROUTE: "Route",
+    TrialStep.TLS: "TLS",
+    TrialStep.LOGIN: "Login",
+    TrialStep.PERMISSION: "Permission",
 }
 
 

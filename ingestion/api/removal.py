@@ -36,7 +36,7 @@ from tenants.rest.authentication import Caller
 from tenants.rest.body import read, read_nothing
 from tenants.rest.endpoint import Endpoint
 from tenants.rest.problem import Problem, not_found
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import RunningAlready, WarehouseError
 
 log = logging.getLogger(__name__)
 
@@ -115,7 +115,7 @@ def _translated() -> Iterator[None]:
         log.warning("%s", error)
         detail = "It stopped half-way: some of it may be gone, and its sources stay paused. "
         raise later("stopped_half_way", f"{detail}Delete it again.") from error
-    except IngestionError as error:
+    except (IngestionError, RunningAlready) as error:
         raise later("busy", str(error)) from error
     except WarehouseError as error:
         log.warning("Deletion: %s", error)

@@ -1,36 +1,44 @@
-"""``POST /api/v1/sources/<name>/reset``: where a source goes on, with a preview."""
+"""``POST /api/v1/sources/<name>/reset``: where a source goes on; a preview unless confirmed."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.request import Request
 
+from ingestion.api.removal import later
 from ingestion.api.serializers import ResetRequestSerializer, ResetSerializer
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source
 from ingestion.errors import IngestionError
+from ingestion.models import Source
 from ingestion.services.resets import CannotReset, ResetTarget, Where, preview, reset
 from tenants.audit import record
 from tenants.models import Scope
 from tenants.rest.body import read
 from tenants.rest.endpoint import Endpoint
 from tenants.rest.problem import Problem
-from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.errors import RunningAlready, WarehouseError
 
 log = logging.getLogger(__name__)
 
 
 class ResetView(Endpoint):
-    """``POST``: go on from elsewhere. What is in the table already is not doubled."""
+    """``POST``: show what going on from elsewhere means, or do it with ``"confirm": true``.
+
+    What is in the table already is not doubled.
+    """
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="reset_source",
-        summary="Reset a source to its start, its end, an offset or a time",
+        summary="Preview a reset of a source to its start, its end, an offset or a time, or do it",
+        description='Nothing changes without `"confirm": true`.',
         request=ResetRequestSerializer,
         responses={
             200: ResetSerializer,
@@ -38,28 +46,38 @@ class ResetView(Endpoint):
             (400, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "Where to, is not clear."),
             (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The source can't be reset so."),
             (503, PROBLEM): OpenApiResponse(
-                OpenApiTypes.OBJECT, "Broker or engine do not answer; see Retry-After."
+                OpenApiTypes.OBJECT,
+                "Broker or engine do not answer, or are at work on it; see Retry-After.",
             ),
         },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Preview it, unless it is confirmed."""
         source = own_source(self.caller(request), name)
         asked = read(ResetRequestSerializer, request)
         target = ResetTarget(
             Where(asked["to"]), asked.get("offset"), asked.get("time"), asked.get("partition")
         )
-        try:
-            if asked["preview"]:
-                moves = preview(source, target)
-            else:
+        is_confirmed, is_preview = asked.pop("confirm"), asked.pop("preview")
+        with _translated(source):
+            if is_done := is_confirmed and not is_preview:
                 moves = reset(source, target, doubles=asked["doubles"])
                 record("source.reset", source, tenant=source.tenant, detail=dict(asked))
-        except CannotReset as error:
-            raise Problem(409, "cannot_reset", str(error)) from error
-        except (IngestionError, WarehouseError) as error:
-            log.warning("Reset of %s: %s", source, error)
-            detail = "The source's broker, or the engine, does not answer. Try again later."
-            raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
-        found = {"done": not asked["preview"], "partitions": moves}
-        return JsonResponse(ResetSerializer(found).data)
+            else:
+                moves = preview(source, target)
+        return JsonResponse(ResetSerializer({"done": is_done, "partitions": moves}).data)
+
+
+@contextmanager
+def _translated(source: Source) -> Iterator[None]:
+    try:
+        yield
+    except CannotReset as error:
+        raise Problem(409, "cannot_reset", str(error)) from error
+    except RunningAlready as error:
+        # Its words say what to do if it lasts; those of other errors may name a broker's address.
+        raise later("busy", str(error)) from error
+    except (IngestionError, WarehouseError) as error:
+        log.warning("Reset of %s: %s", source, error)
+        detail = "The source's broker, or the engine, does not answer. Try again later."
+        raise later("unavailable", detail) from error

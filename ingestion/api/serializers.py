@@ -12,6 +12,7 @@ from rest_framework import serializers
 
 from ingestion.monitoring.source_status import SourceState
 from ingestion.services.resets import Where
+from tenants.rest.body import BodySerializer
 from tenants.rest.fields import Flag, Text, Whole
 
 
@@ -79,7 +80,7 @@ class SettledSerializer(TakenSerializer):
     quarantine = RefusedSerializer(many=True, help_text="The first hundred of those.")
 
 
-class ResetRequestSerializer(serializers.Serializer[Any]):
+class ResetRequestSerializer(BodySerializer):
     """Where a source is to go on."""
 
     to = serializers.ChoiceField([str(one) for one in Where])
@@ -89,7 +90,10 @@ class ResetRequestSerializer(serializers.Serializer[Any]):
         required=False, min_value=0, help_text="Only this one; needed with to=offset."
     )
     doubles = Flag(default=False, help_text="Insert again also what is in the table.")
-    preview = Flag(default=False, help_text="Only tell what would be read again or skipped.")
+    confirm = Flag(
+        default=False, help_text="Do it. Otherwise only show what would be read again or skipped."
+    )
+    preview = Flag(default=False, help_text="Only show it, whatever `confirm` says.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("offset", "time"):
@@ -197,9 +201,7 @@ class QuarantineSerializer(serializers.Serializer[Any]):
 # --- Deleting and archiving ---------------------------------------------------------------------
 
 
-class ArchiveRequestSerializer(serializers.Serializer[Any]):
-    closed = True
-
+class ArchiveRequestSerializer(BodySerializer):
     preview = Flag(default=False, help_text="Only tell what would be archived.")
 
 
@@ -213,10 +215,8 @@ class ArchiveSerializer(serializers.Serializer[Any]):
     consequences = serializers.ListField(child=serializers.CharField())
 
 
-class TableRemovalRequestSerializer(serializers.Serializer[Any]):
+class TableRemovalRequestSerializer(BodySerializer):
     """A table goes with its rows in any case."""
-
-    closed = True
 
     confirm = Text(
         max_length=100, allow_blank=True, default="", help_text="Its name, unless it is a preview."
@@ -267,9 +267,7 @@ class RemovalSerializer(serializers.Serializer[Any]):
 # --- Columns that are not described -------------------------------------------------------------
 
 
-class DropColumnSerializer(serializers.Serializer[Any]):
-    closed = True
-
+class DropColumnSerializer(BodySerializer):
     column = Text(min_length=1, max_length=100)
     confirm = Text(max_length=100, allow_blank=True, default="", help_text="Its name, again.")
 

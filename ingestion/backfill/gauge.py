@@ -10,7 +10,7 @@ import pyarrow as pa
 from ingestion.backfill.chunks import Chunk
 from ingestion.backfill.errors import MostlyMisfits
 from ingestion.backfill.trial import try_out
-from ingestion.batches.batch import Intent, Lease, PendingBatch
+from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk as columnar
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill
@@ -39,7 +39,7 @@ class Gauge:
             return
         self.was_tried = True
         first = replace(chunk, messages=chunk.messages[:TRIED])
-        trial = try_out(cut_of(backfill, uuid.uuid4(), first), columns)
+        trial = try_out(batch_of(backfill, uuid.uuid4(), first), columns)
         if self._is_beyond(trial.rows, trial.misfits):
             msg = (
                 f"{backfill.name}: nothing of it was loaded, as {trial.misfits:,} of "
@@ -63,7 +63,7 @@ class Gauge:
         return bool(self.limit) and misfits * 100 > rows * self.limit
 
 
-def cut_of(
+def batch_of(
     backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1
 ) -> PendingBatch:
     """The chunk as a batch, which ``token`` names."""
@@ -71,7 +71,7 @@ def cut_of(
     times = [int(backfill.started_at.timestamp() * 1000)] * count
     columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)
     intent = Intent(
-        lease=Lease(0, NO_SOURCE, backfill.pk, "", 0),
+        origin=Origin(NO_SOURCE, backfill.pk),
         token=token,
         from_offset=chunk.from_row,
         to_offset=chunk.to_row,

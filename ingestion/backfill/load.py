@@ -18,10 +18,10 @@ from ingestion import versions
 from ingestion.backfill.chunks import Chunk, cut
 from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import HistoryFile
-from ingestion.backfill.gauge import NO_SOURCE, QUARANTINE_LIMIT, Gauge, cut_of
+from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
 from ingestion.backfill.readers import READERS
 from ingestion.ddl.spec import ColumnSpec
-from ingestion.landing import inbox
+from ingestion.landing import addresses, inbox, lookups
 from ingestion.landing.query_ids import await_inserts
 from ingestion.landing.reinsert import complete, is_remembered
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
@@ -165,17 +165,17 @@ def _land(
     backfill: Backfill, table: Table, row: BackfillChunk, chunk: Chunk, *, is_new: bool
 ) -> int:
     """Insert a chunk and close it; returns how many of its rows did not fit."""
-    at = inbox.address_of_version(table, row.table_version)
-    cut_ = cut_of(backfill, row.token, chunk, row.table_version)
+    at = addresses.address_of_version(table, row.table_version)
+    batch = batch_of(backfill, row.token, chunk, row.table_version)
     if is_new:
-        inbox.insert(at, NO_SOURCE, cut_)
+        inbox.insert(at, batch)
     else:
         remembered = bool(at.inbox) and is_remembered(table, row.opened_at)
         if not remembered:
             # An insert of the run before that comes late would not be known by its token any more.
             await_inserts(row.token)
-        complete(at, NO_SOURCE, cut_, remembered=remembered)
-    quarantined = inbox.quarantined(at, [row.token]).get(row.token, 0)
+        complete(at, batch, remembered=remembered)
+    quarantined = lookups.quarantined(at, [row.token]).get(row.token, 0)
     with transaction.atomic():
         BackfillChunk.across_tenants.filter(pk=row.pk).update(
             quarantined=quarantined, done_at=timezone.now()

@@ -9,14 +9,14 @@ from clickhouse_connect.driver.external import ExternalData
 
 from ingestion.batches.batch import PendingBatch
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
-from ingestion.ddl.names import quoted
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import direct_insert, inbox
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
+from tenants.warehouse.quoting import identifier
 
 _STRUCTURE = ", ".join(
-    f"{quoted(name)} {kind}"
+    f"{identifier(name)} {kind}"
     for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES).items()
 )
 _MOST = (
@@ -34,9 +34,9 @@ class Trial:
     mostly: str
 
 
-def try_out(cut: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
+def try_out(batch: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
     """How many of the rows would not fit, and why; raises WarehouseError."""
-    messages = inbox.table_of(0, cut)
+    messages = inbox.table_of(batch)
     found = direct_insert.type_all(messages, columns)
     misfits = [row for rows in found.values() for row in rows.misfits]
     return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import connection
 
-from ingestion.batches.batch import Intent
+from ingestion.batches.batch import Intent, Lease
 
 _OPEN = """
 WITH wanted AS (
@@ -84,26 +84,28 @@ RETURNING b.token
 """
 
 
-def announce(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
+def announce(owner: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
     """Make the intents durable; returns the tokens of those whose lease and version still hold.
 
-    Of one partition there may be one intent among them. Leases are renewed along the way.
+    Leases are renewed along the way.
     """
     lease = f"{settings.MILLRACE_LEASE_SECONDS} seconds"
     return _run(_OPEN, owner, intents, lease=lease)
 
 
-def finish(owner: str, intents: Sequence[Intent]) -> set[uuid.UUID]:
+def finish(owner: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
     """Mark batches done and move positions; returns the tokens of those whose lease still holds.
 
     ``rows``, ``deduplicated`` and ``to_offset`` of the batch become those of the intent given: a
     queue's batch that landed in part ends with what landed.
     """
-    newest = [_time(one.newest) for one in intents]
+    newest = [_time(intent.newest) for intent in intents.values()]
     return _run(_FINISH, owner, intents, newest=newest)
 
 
-def _run(sql: str, owner: str, intents: Sequence[Intent], **parameters: Any) -> set[uuid.UUID]:
+def _run(
+    sql: str, owner: str, intents: Mapping[Lease, Intent], **parameters: Any
+) -> set[uuid.UUID]:
     if not intents:
         return set()
     with connection.cursor() as cursor:
@@ -111,11 +113,11 @@ def _run(sql: str, owner: str, intents: Sequence[Intent], **parameters: Any) -> 
         return {token for (token,) in cursor.fetchall()}
 
 
-def _columns(intents: Iterable[Intent]) -> dict[str, list[Any]]:
-    ordered = list(intents)
+def _columns(intents: Mapping[Lease, Intent]) -> dict[str, list[Any]]:
+    ordered = intents.values()
     return {
-        "partitions": [one.lease.partition_id for one in ordered],
-        "epochs": [one.lease.epoch for one in ordered],
+        "partitions": [lease.partition_id for lease in intents],
+        "epochs": [lease.epoch for lease in intents],
         "tokens": [one.token for one in ordered],
         "starts": [one.from_offset for one in ordered],
         "ends": [one.to_offset for one in ordered],

@@ -1,5 +1,6 @@
 """A batch on its way from being read to being settled, as values.
 
+    Origin         where its messages come from, as its rows say
     Lease          the right to a stream partition, in an epoch
     Intent         what is announced in Postgres before the insert
     PendingBatch   an intent with its messages
@@ -19,12 +20,23 @@ import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """What rows say of where they come from: ``_source`` and ``_partition``.
+
+    ``began_at``: what ClickHouse has from before it came from a stream that is gone.
+    """
+
+    source_id: int
+    number: int
+    began_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """One partition, held by ``owner`` in ``epoch``.
 
-    ``stream_id`` and ``position`` as they were when it was taken. ``began_at``: what ClickHouse
-    has from before it came from a stream that is gone. ``crashes``: owners before it, in a row,
-    that died (StreamPartition.crashes).
+    ``stream_id`` and ``position`` as they were when it was taken. ``began_at`` as of ``Origin``.
+    ``crashes``: owners before it, in a row, that died (StreamPartition.crashes).
     """
 
     partition_id: int
@@ -37,16 +49,21 @@ class Lease:
     began_at: datetime | None = None
     crashes: int = 0
 
+    @property
+    def origin(self) -> Origin:
+        """Of the rows that are read under it."""
+        return Origin(self.source_id, self.number, self.began_at)
+
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One insert of ``[from_offset, to_offset)`` under a lease. ``newest``: ms since 1970.
+    """One insert of ``[from_offset, to_offset)``. ``newest``: ms since 1970.
 
     ``past_views``: typed together with other batches (``grouped_insert``). ``table_version``: the
     version of the table that types it, now and whenever it is repeated.
     """
 
-    lease: Lease
+    origin: Origin
     token: uuid.UUID
     from_offset: int
     to_offset: int

@@ -108,6 +108,12 @@ class Connector(ABC):
         Readers then have it to poll. Raises ConnectorError where the broker as a whole fails.
         """
 
+    def commit(self) -> None:  # noqa: B027 - where readers have told the broker already
+        """Tell the broker what readers were told to acknowledge, where it is told for all at once.
+
+        Raises ConnectorError where the broker as a whole fails.
+        """
+
     def wait(self, seconds: float) -> bool:
         """Wait until something may have arrived for a reader: up to ``seconds``, or less.
 

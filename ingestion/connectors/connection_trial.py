@@ -17,7 +17,7 @@ from ingestion.models import Connection, Source
 TIMEOUT = 4.0
 
 
-class Step(StrEnum):
+class TrialStep(StrEnum):
     NAME = "name"
     ROUTE = "route"
     TLS = "tls"
@@ -37,7 +37,7 @@ class Outcome(StrEnum):
 class StepFinding:
     """What a step has shown. ``mend``: what to do about it, where it is not good."""
 
-    step: Step
+    step: TrialStep
     outcome: Outcome
     said: str = ""
     mend: str = ""
@@ -82,7 +82,7 @@ class ConnectionTrial:
 Act = Callable[[], str]
 
 
-def run(subject: str, steps: Iterable[tuple[Step, Act]], note: str = "") -> ConnectionTrial:
+def run(subject: str, steps: Iterable[tuple[TrialStep, Act]], note: str = "") -> ConnectionTrial:
     """Do the steps in turn; each returns what it found, or raises StepFailed."""
     findings: list[StepFinding] = []
     failed = False
@@ -94,7 +94,7 @@ def run(subject: str, steps: Iterable[tuple[Step, Act]], note: str = "") -> Conn
 
 
 def failed(
-    subject: str, steps: Iterable[Step], error: StepFailed, note: str = ""
+    subject: str, steps: Iterable[TrialStep], error: StepFailed, note: str = ""
 ) -> ConnectionTrial:
     """A trial that ends at the first of ``steps``."""
 
@@ -104,7 +104,7 @@ def failed(
     return run(subject, [(step, act) for step in steps], note)
 
 
-def _done(step: Step, act: Act) -> StepFinding:
+def _done(step: TrialStep, act: Act) -> StepFinding:
     began = time.monotonic()
     try:
         said, mend, outcome = act(), "", Outcome.GOOD

@@ -10,7 +10,7 @@ from typing import Any
 
 from ingestion import hosts
 from ingestion.connectors import handshake
-from ingestion.connectors.connection_trial import TIMEOUT, Act, Step, StepFailed
+from ingestion.connectors.connection_trial import TIMEOUT, Act, StepFailed, TrialStep
 from ingestion.errors import Refused
 from ingestion.waiting import within
 
@@ -48,8 +48,12 @@ class Approach:
         self._socket: socket.socket | None = None
 
     @property
-    def steps(self) -> list[tuple[Step, Act]]:
-        return [(Step.NAME, self._name), (Step.ROUTE, self._route), (Step.TLS, self._tls)]
+    def steps(self) -> list[tuple[TrialStep, Act]]:
+        return [
+            (TrialStep.NAME, self._name),
+            (TrialStep.ROUTE, self._route),
+            (TrialStep.TLS, self._tls),
+        ]
 
     @property
     def _where(self) -> str:

@@ -9,7 +9,10 @@ from typing import Protocol
 
 
 class Identified(Protocol):
-    """A message as it is recognised. ``given``: the sender named the id."""
+    """A message as it is recognised.
+
+    ``given``: the sender named the id; otherwise it is a hash, and equal bodies share it.
+    """
 
     @property
     def message_id(self) -> str: ...
@@ -19,15 +22,6 @@ class Identified(Protocol):
 
     @property
     def redelivered(self) -> bool: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Delivered:
-    """``given``: the sender named the id; otherwise it is a hash, and equal bodies share it."""
-
-    message_id: str
-    given: bool
-    redelivered: bool
 
 
 def _nothing(_: Collection[str]) -> set[str]:

@@ -10,7 +10,6 @@ import pyarrow as pa
 from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.chunk import Chunk
 from ingestion.consume.recovery import poison_probe
-from ingestion.consume.scheduling.batch_policy import BatchPolicy
 from ingestion.models import Caution
 
 
@@ -46,52 +45,40 @@ class PartitionBuffer:
         self.rows += chunk.rows.num_rows
         self.bytes += chunk.bytes
 
-    def is_due(self, policy: BatchPolicy, now: float, age: float) -> bool:
-        """Whether a batch should be cut that is so old; while one is under way the next grows."""
-        if self.under_way is not None or not self.waiting:
-            return False
-        if self.caution is not None:
-            return poison_probe.may_try(self)
-        if self.enough is not None and self.rows >= self.enough:
-            return True
-        backlog = self.high - self.waiting[-1].to_offset > policy.rows
-        return policy.is_due(self.rows, self.bytes, now - self.since, age, backlog=backlog)
-
     def is_small(self, rows: int, held: int) -> bool:
         """Whether a plain batch waits, of no more than ``rows`` messages and ``held`` bytes."""
         is_plain = self.caution is None and self.position >= self.reread_until
         return is_plain and 0 < self.rows <= rows and self.bytes <= held
 
-    def cut(self, policy: BatchPolicy, *, past_views: bool = False) -> PendingBatch:
-        """What waits, as one batch of about the size of the policy; with caution, as a piece of it.
+    def cut(self, rows: int, size: int, *, past_views: bool = False) -> PendingBatch:
+        """What waits, as a batch of about ``rows`` or ``size`` bytes; with caution, a piece of it.
 
         More may wait, where ClickHouse was away or slow: what one insert takes of its memory has a
         bound all the same.
         """
         if self.caution is None:
-            chunks = self._first(policy)
-            self.under_way = self._cut(chunks, past_views=past_views)
+            chunks = self._first(rows, size)
+            self.under_way = self._batch_of(chunks, past_views=past_views)
         else:
             chunk = poison_probe.piece(self.waiting, self.caution.rows)
             is_condemned = poison_probe.is_condemned(self.caution, chunk)
-            self.under_way = replace(self._cut([chunk]), is_condemned=is_condemned)
+            self.under_way = replace(self._batch_of([chunk]), is_condemned=is_condemned)
         self.rows = sum(one.rows.num_rows for one in self.waiting)
         self.bytes = sum(one.bytes for one in self.waiting)
         return self.under_way
 
-    def _first(self, policy: BatchPolicy) -> list[Chunk]:
-        rows = held = 0
+    def _first(self, rows: int, size: int) -> list[Chunk]:
         chunks: list[Chunk] = []
-        while self.waiting and not policy.is_full(rows, held):
+        while self.waiting and rows > 0 and size > 0:
             chunks.append(self.waiting.pop(0))
-            rows += chunks[-1].rows.num_rows
-            held += chunks[-1].bytes
+            rows -= chunks[-1].rows.num_rows
+            size -= chunks[-1].bytes
         return chunks
 
-    def _cut(self, chunks: list[Chunk], *, past_views: bool = False) -> PendingBatch:
+    def _batch_of(self, chunks: list[Chunk], *, past_views: bool = False) -> PendingBatch:
         table = pa.Table.from_batches([chunk.rows for chunk in chunks])
         intent = Intent(
-            lease=self.lease,
+            origin=self.lease.origin,
             token=uuid.uuid4(),
             from_offset=self.position,
             to_offset=chunks[-1].to_offset,
@@ -106,11 +93,14 @@ class PartitionBuffer:
         )
         return PendingBatch(intent, table)
 
-    def landed(self) -> None:
-        """The batch under way is in the table, and noted."""
-        if self.under_way is not None:
-            self.position = self.under_way.intent.to_offset
-            self.under_way = None
+    def landed(self) -> PendingBatch:
+        """The batch under way is in the table, and noted; returns it. Raises ValueError."""
+        if self.under_way is None:
+            msg = "There is no batch under way."
+            raise ValueError(msg)
+        batch, self.under_way = self.under_way, None
+        self.position = batch.intent.to_offset
+        return batch
 
     def discard(self) -> None:
         """Forget what waits; its place is in the broker."""

@@ -11,8 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ingestion.connectors.base import Connector, Watermarks
 from ingestion.connectors.registry import connect
-from ingestion.consume.recovery import stream_identity
-from ingestion.consume.steps import settle
+from ingestion.consume.recovery import stream_identity, unsettled
 from ingestion.errors import ConnectorError
 from ingestion.leases.lease import ready, runnable
 from ingestion.models import Connection, ConnectionKind, Source, StreamPartition
@@ -87,7 +86,7 @@ def measure_connection(connection_id: int) -> None:
     finally:
         connector.close()
     if on.kind == ConnectionKind.KAFKA:
-        settle.settle_left(sources)
+        unsettled.settle_left(sources)
 
 
 def note_lag() -> None:

@@ -5,22 +5,54 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from threading import Event
 
 from django.db.models import Q
 
 from ingestion.batches.batch import Lease
 from ingestion.connectors.base import Connector, Measured, Watermarks
+from ingestion.connectors.registry import connect
 from ingestion.consume import discovery
-from ingestion.consume.source_reader import SourceReader, left_of, open_source_reader
+from ingestion.consume.insert_pool import InsertPool
+from ingestion.consume.scheduling import insert_slots
+from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.consume.scheduling.selection import Chooser
+from ingestion.consume.source_reader import SourceReader, open_source_reader, unfinished_of
+from ingestion.consume.state import SliceState
 from ingestion.errors import ConnectorError
 from ingestion.leases import heartbeat, lease, rebalance
 from ingestion.leases.lease import runnable
-from ingestion.models import Source
+from ingestion.models import Connection, Source
 from ingestion.monitoring import source_errors
 
 log = logging.getLogger(__name__)
+
+
+def open_slice(
+    connection_id: int | None,
+    policy: BatchPolicy,
+    should_stop: Callable[[], bool],
+    clock: Callable[[], float],
+) -> SliceState:
+    """The state of a slice that has no readers yet. Raises Connection.DoesNotExist."""
+    woken = Event()
+    return SliceState(
+        owner=lease.new_owner(),
+        connector=connect(_connection(connection_id)),
+        policy=policy,
+        pool=InsertPool(woken),
+        chooser=Chooser(insert_slots.of(connection_id), woken),
+        woken=woken,
+        clock=clock,
+        should_stop=should_stop,
+        heartbeat_at=clock() + lease.BEAT,
+    )
+
+
+def _connection(pk: int | None) -> Connection | None:
+    return None if pk is None else Connection.across_tenants.select_related("tenant").get(pk=pk)
 
 
 def open_source_readers(
@@ -42,7 +74,7 @@ def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Source
     for one in taken:
         leases[one.source_id].append(one)
     kept, beat_at = {one.partition_id for one in taken}, time.monotonic()
-    left = left_of(taken)
+    unfinished = unfinished_of(taken)
     sources = list(discovery.chosen(runnable() & Q(pk__in=list(leases))))
     measured = _measure(connector, sources)
     readers: list[SourceReader] = []
@@ -61,7 +93,7 @@ def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Source
             continue
         try:
             readers.append(
-                open_source_reader(connector, source, held, _marks(measured, source), left)
+                open_source_reader(connector, source, held, _marks(measured, source), unfinished)
             )
         except Exception as error:  # noqa: BLE001 - no source may stop the others
             source_errors.note_exception(source, error)

@@ -1,4 +1,4 @@
-"""A reader: one source in one slice, with its reader and the buffers of its leased partitions.
+"""A source reader: one source in one slice, with the buffers of its leased partitions.
 
 A source is the unit of failure: whatever breaks is noted at it, and its reader alone leaves.
 """
@@ -17,10 +17,9 @@ from ingestion.connectors.base import Connector, Reader, Watermarks
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.recovery import open_batches, poison, stream_identity
-from ingestion.consume.steps.settle import counted
 from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
-from ingestion.landing import inbox
-from ingestion.landing.inbox import Address
+from ingestion.landing import addresses, tally
+from ingestion.landing.addresses import Address
 from ingestion.leases.lease import update_partitions
 from ingestion.models import (
     Batch,
@@ -43,8 +42,9 @@ LEAST = 1_000
 class SourceReader:
     """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
 
-    ``misfits``: rows that did not fit, of what was settled. ``pulled_at``: when it was last pulled,
-    by the clock of the slice, or known to have nothing. ``brought_at``: when a pull last brought
+    ``uncommitted``: by partition, positions that are noted in Postgres and not acknowledged.
+    ``misfits``: rows that did not fit, of what was settled. ``polled_at``: when it was last polled,
+    by the clock of the slice, or known to have nothing. ``brought_at``: when a poll last brought
     something.
     """
 
@@ -54,8 +54,9 @@ class SourceReader:
     buffers: dict[int, PartitionBuffer]
     inherited: list[uuid.UUID] = field(default_factory=list)
     done: dict[uuid.UUID, BatchStats] = field(default_factory=dict)
+    uncommitted: dict[int, int] = field(default_factory=dict)
     misfits: int = 0
-    pulled_at: float | None = None
+    polled_at: float | None = None
     brought_at: float | None = None
 
     @property
@@ -76,44 +77,57 @@ class SourceReader:
     def is_inserting(self) -> bool:
         return any(buffer.under_way for buffer in self.buffers.values())
 
-    def pull(self, limit: int, now: float) -> int:
+    def poll(self, limit: int, now: float) -> int:
         """Move what has arrived into the buffers; returns how many. Raises ConnectorError."""
         careful = [buffer for buffer in self.buffers.values() if buffer.caution is not None]
         if any(buffer.waiting for buffer in careful):
             return 0
         if not self.stream.has_arrived():
-            self.pulled_at = now
+            self.polled_at = now
             return 0
         limit = min([limit, *(buffer.caution.rows for buffer in careful if buffer.caution)])
         chunks = self.stream.poll(limit)
-        # What came since the last pull waits since then, for all that is known. By the time of this
+        # What came since the last poll waits since then, for all that is known. By the time of this
         # one, those of many readers that have waited longest would not be first.
-        since, self.pulled_at = self.pulled_at, now
+        since, self.polled_at = self.polled_at, now
         for chunk in chunks:
             self.buffers[chunk.number].add(chunk, now if since is None else since)
         if chunks:
             self.brought_at = now
         return sum(chunk.rows.num_rows for chunk in chunks)
 
-    def landed(self, buffer: PartitionBuffer, done: BatchStats) -> None:
-        """A buffer's batch is in the table and the position behind it: acknowledge, last of all."""
-        cut = buffer.under_way
-        buffer.landed()
-        if cut is not None:
-            self.done[cut.intent.token] = done
-            poison.landed(self.source, buffer, cut)
+    def landed(self, buffer: PartitionBuffer, stats: BatchStats) -> None:
+        """A buffer's batch is in the table, and Postgres has the position behind it."""
+        batch = buffer.landed()
+        self.done[batch.intent.token] = stats
+        if buffer.crashes:
+            buffer.crashes = 0
+            poison.forget_crashes(buffer.lease)
+        if buffer.caution is not None:
+            buffer.caution = poison.relaxed(self.source, buffer.caution, batch)
         source_errors.overcome(self.source)
-        self.stream.acknowledge({buffer.lease.number: buffer.position})
+        self.uncommitted[buffer.lease.number] = buffer.position
+
+    def commit(self) -> None:
+        """Acknowledge what has landed; raises ConnectorError."""
+        uncommitted, self.uncommitted = self.uncommitted, {}
+        if uncommitted:
+            self.stream.acknowledge(uncommitted)
 
     def counted(self) -> dict[uuid.UUID, BatchStats]:
-        """What the broker knows to be done, to be closed. Raises ConnectorError, WarehouseError."""
+        """What the broker knows to be done, to be closed. Raises ConnectorError, WarehouseError.
+
+        Of what is settled nobody looks any more whether the broker delivers it again. So it must
+        have been acknowledged.
+        """
         due = dict(self.done)
         if not due and not self.inherited:
             return {}
+        self.commit()
         self.stream.flush()
         if self.stream.has_caught_up():
             due |= dict.fromkeys(self.inherited, BatchStats())
-        return counted(self.address, due)
+        return tally.counted(self.address, due)
 
     def settled(self, batches: Mapping[uuid.UUID, BatchStats]) -> None:
         """``batches`` are closed."""
@@ -133,7 +147,7 @@ class SourceReader:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Unfinished:
     """What earlier owners left: ``opened`` are partitions with an open intent; ``done`` batches by
     partition that nobody has settled.
     """
@@ -143,7 +157,7 @@ class Left:
     done: Mapping[int, list[uuid.UUID]]
 
 
-def left_of(leases: Collection[Lease]) -> Left:
+def unfinished_of(leases: Collection[Lease]) -> Unfinished:
     """What earlier owners of all these left. Three queries; the dead of no batch are forgotten."""
     ids = [one.partition_id for one in leases]
     found = StreamPartition.across_tenants.select_related("caution").in_bulk(ids)
@@ -158,7 +172,7 @@ def left_of(leases: Collection[Lease]) -> Left:
     died = [one.partition_id for one in leases if one.crashes and one.partition_id not in opened]
     if died:
         update_partitions(StreamPartition.across_tenants.filter(pk__in=died), crashes=0)
-    return Left(found, opened, done)
+    return Unfinished(found, opened, done)
 
 
 def open_source_reader(
@@ -166,13 +180,13 @@ def open_source_reader(
     source: Source,
     leases: list[Lease],
     marks: Mapping[int, Watermarks],
-    left: Left,
+    unfinished: Unfinished,
 ) -> SourceReader:
     """A reader that goes on where the last owner stopped, after ending what that one left open.
 
     Raises ConnectorError, WarehouseError, LeaseLost.
     """
-    at = inbox.address(source.table)
+    at = addresses.address_of(source.table)
     buffers: dict[int, PartitionBuffer] = {}
     inherited: list[uuid.UUID] = []
     known = Redelivery()
@@ -180,8 +194,10 @@ def open_source_reader(
         if lease.number not in marks:
             msg = f"Partition {lease.number} of {source.stream!r} no longer exists at the broker."
             raise StreamMissing(msg)
-        buffers[lease.number] = _buffer(connector, source, at, lease, marks[lease.number], left)
-        inherited += _done(lease, left)
+        buffers[lease.number] = _buffer(
+            connector, source, at, lease, marks[lease.number], unfinished
+        )
+        inherited += _done(lease, unfinished)
         if source.kind == ConnectionKind.RABBITMQ:
             known = open_batches.redelivery(source, at, lease)
     positions = {number: buffer.position for number, buffer in buffers.items()}
@@ -199,10 +215,10 @@ def _buffer(
     at: Address,
     lease: Lease,
     mark: Watermarks,
-    left: Left,
+    unfinished: Unfinished,
 ) -> PartitionBuffer:
-    partition = left.partitions[lease.partition_id]
-    is_open = lease.partition_id in left.opened
+    partition = unfinished.partitions[lease.partition_id]
+    is_open = lease.partition_id in unfinished.opened
     if is_open or stream_identity.is_another(lease.stream_id, lease.position, mark):
         stream_identity.check(source, lease, mark)
         poison.judge(connector, source, at, lease)
@@ -221,10 +237,10 @@ def _buffer(
     )
 
 
-def _done(lease: Lease, left: Left) -> list[uuid.UUID]:
+def _done(lease: Lease, unfinished: Unfinished) -> list[uuid.UUID]:
     """Batches that are done and not settled, with those that were just recovered."""
-    if lease.partition_id not in left.opened:
-        return left.done.get(lease.partition_id, [])
+    if lease.partition_id not in unfinished.opened:
+        return unfinished.done.get(lease.partition_id, [])
     done = Batch.across_tenants.filter(partition=lease.partition_id, state=BatchState.DONE)
     return list(done.values_list("token", flat=True))
 

@@ -24,9 +24,9 @@ from ingestion.ddl.create import (
     ttl,
 )
 from ingestion.ddl.errors import CannotAlter, SpecProblem
-from ingestion.ddl.names import text
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.types import INTEGERS, ColumnType, canonical, parse
+from tenants.warehouse.quoting import string
 
 
 @dataclass(frozen=True)
@@ -47,15 +47,15 @@ def read_existing(spec: TableSpec) -> tuple[str, str]:
     """Two queries: columns (name, type, is_in_key), and the table (sorting_key, partition_key,
     has_ttl).
     """
-    where = f"database = {text(spec.database)}"
+    where = f"database = {string(spec.database)}"
     return (
         (
             "SELECT name, type, is_in_sorting_key OR is_in_partition_key AS is_in_key "
-            f"FROM system.columns WHERE {where} AND table = {text(spec.name)}"
+            f"FROM system.columns WHERE {where} AND table = {string(spec.name)}"
         ),
         (
             "SELECT sorting_key, partition_key, position(engine_full, ' TTL ') > 0 AS has_ttl "
-            f"FROM system.tables WHERE {where} AND name = {text(spec.name)}"
+            f"FROM system.tables WHERE {where} AND name = {string(spec.name)}"
         ),
     )
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from ingestion.ddl import marked, nested, scalar
 from ingestion.ddl.defaults import literal
-from ingestion.ddl.names import quoted, text
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
 from ingestion.ddl.value import ColumnValue, Value
+from tenants.warehouse.quoting import identifier, string
 
 _OF_DIGITS = frozenset({*INTEGERS, *FLOATS, "Decimal", "DateTime", "DateTime64"})
 #: Characters of a value that the quarantine names; the message is kept whole.
@@ -50,7 +50,7 @@ class ParsedColumn:
 
     @property
     def _path(self) -> str:
-        return ", ".join(text(key) for key in self.spec.keys)
+        return ", ".join(string(key) for key in self.spec.keys)
 
     @property
     def _raw(self) -> str:
@@ -78,7 +78,7 @@ class ParsedColumn:
     def _found(self) -> str:
         found = "_d"
         for key in self.spec.keys:
-            found = f"tupleElement({found}, {text(key)})"
+            found = f"tupleElement({found}, {string(key)})"
         return found
 
     @cached_property
@@ -164,7 +164,7 @@ class ParsedColumn:
     def problem(self) -> str:
         """(reason, column, expected, value) of a message that does not fit this column."""
         shown = f"substringUTF8({self._shown}, 1, {SHOWN})"
-        return f"({self._reason}, {text(self.spec.name)}, {text(self.spec.type)}, {shown})"
+        return f"({self._reason}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
 
     @property
     def _shown(self) -> str:
@@ -189,4 +189,4 @@ class ParsedColumn:
 
     @property
     def target(self) -> str:
-        return quoted(self.spec.name)
+        return identifier(self.spec.name)

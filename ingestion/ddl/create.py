@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 from ingestion.ddl import names, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
-from ingestion.ddl.names import quoted, text
 from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
+from tenants.warehouse.quoting import identifier, string
 
 #: Of what every row brings along. ``_offset`` is signed, as Kafka's is.
 ORIGIN_TYPES = {
@@ -95,12 +95,12 @@ def drop_pipeline(spec: TableSpec) -> list[str]:
 
 def at(spec: TableSpec, name: str) -> str:
     """A name with its database, quoted."""
-    return f"{quoted(spec.database)}.{quoted(name)}"
+    return f"{identifier(spec.database)}.{identifier(name)}"
 
 
 def on(spec: TableSpec) -> str:
     """`` ON CLUSTER …``, or nothing."""
-    return f" ON CLUSTER {quoted(spec.cluster)}" if spec.cluster else ""
+    return f" ON CLUSTER {identifier(spec.cluster)}" if spec.cluster else ""
 
 
 def column(one: ParsedColumn) -> str:
@@ -165,7 +165,7 @@ def _typed_table(spec: TableSpec) -> str:
 def _quarantine(spec: TableSpec) -> str:
     parts = _origin(codecs=True)
     parts += ["_key String", "raw String CODEC(ZSTD)"]
-    parts += [f"{quoted(name)} {kind}" for name, kind in PROBLEM_TYPES.items()]
+    parts += [f"{identifier(name)} {kind}" for name, kind in PROBLEM_TYPES.items()]
     parts += _LOOKUPS
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.quarantine(spec.name))}{on(spec)} "
@@ -202,7 +202,7 @@ def _leftovers(spec: TableSpec) -> str:
 
 
 def _inbox(spec: TableSpec) -> str:
-    closed = text(f"The table {spec.name} is being made or altered: try again.")
+    closed = string(f"The table {spec.name} is being made or altered: try again.")
     parts = [*_origin(codecs=False), "_key String", "raw String"]
     parts.append(f"{_GATE} UInt8 DEFAULT throwIf(1, {closed})")
     return (

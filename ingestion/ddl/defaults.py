@@ -12,13 +12,13 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ingestion.ddl.names import text
 from ingestion.ddl.types import INTEGERS, ColumnType
+from tenants.warehouse.quoting import string
 
 
 def literal(kind: ColumnType, default: str) -> str:
     """A default that fits, as a constant expression of its type."""
-    return f"CAST({_literal(kind, _loaded(default))}, {text(str(kind))})"
+    return f"CAST({_literal(kind, _loaded(default))}, {string(str(kind))})"
 
 
 def _literal(kind: ColumnType, value: Any) -> str:
@@ -27,20 +27,20 @@ def _literal(kind: ColumnType, value: Any) -> str:
     if kind.name == "Array":
         return f"[{', '.join(_literal(kind.inner, one) for one in value)}]"
     if kind.name == "Map":
-        parts = (f"{text(key)}, {_literal(kind.inner, one)}" for key, one in value.items())
+        parts = (f"{string(key)}, {_literal(kind.inner, one)}" for key, one in value.items())
         return f"map({', '.join(parts)})"
     bare = kind.bare
     if bare.name.startswith("DateTime"):
         return _time_literal(bare, value)
     shown = str(value).lower() if isinstance(value, bool) else str(value)
-    return f"CAST({text(shown)}, {text(str(bare))})"
+    return f"CAST({string(shown)}, {string(str(bare))})"
 
 
 def _time_literal(kind: ColumnType, value: Any) -> str:
     zones = [str(one) for one in kind.args if isinstance(one, str)]
-    zone, digits = text(zones[0] if zones else "UTC"), kind.number if "64" in kind.name else 0
+    zone, digits = string(zones[0] if zones else "UTC"), kind.number if "64" in kind.name else 0
     if isinstance(value, str):
-        return f"parseDateTime64BestEffort({text(value)}, {digits}, {zone})"
+        return f"parseDateTime64BestEffort({string(value)}, {digits}, {zone})"
     milliseconds = value * 1000 if abs(value) < 100_000_000_000 else value
     return f"fromUnixTimestamp64Milli({milliseconds}, {zone})"
 

@@ -11,18 +11,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingestion.ddl.names import text
+from tenants.warehouse.quoting import string
 
 #: More digits than a double keeps (or dots among them); or so small that it is read as 0.
-_LONG = text(r"[0-9][0-9.]{15}|[0-9][eE]-0*[0-9]{3,}[,}\]\s]")
+_LONG = string(r"[0-9][0-9.]{15}|[0-9][eE]-0*[0-9]{3,}[,}\]\s]")
 #: The shortest integer beyond 64 bits is -9223372036854775809.
-_BIG = text("[0-9]{19}")
+_BIG = string("[0-9]{19}")
 #: It would be written anew as the integer -0.
 _NEGATIVE_ZERO = r"-0(\.0+)?([eE][+-]?[0-9]+)?[,}\]\s]"
-_FLOAT = text(f"[0-9]{{19}}|{_NEGATIVE_ZERO}")
+_FLOAT = string(f"[0-9]{{19}}|{_NEGATIVE_ZERO}")
 NUMBER = "-?[0-9][-+.eE0-9]*"
-_TEXT_OR_NUMBER = text(rf'"((?:[^"\\]|\\.)*)"|({NUMBER})')
-_MARKED = text(r'"\1#\2"')
+_TEXT_OR_NUMBER = string(rf'"((?:[^"\\]|\\.)*)"|({NUMBER})')
+_MARKED = string(r'"\1#\2"')
 
 
 def may_be_inexact(raw: str) -> str:
@@ -47,7 +47,7 @@ def marked(raw: str) -> str:
 
 def path(keys: Sequence[str]) -> str:
     """Arguments that lead to a value in marked JSON."""
-    return ", ".join(text(f"{key}#") for key in keys)
+    return ", ".join(string(f"{key}#") for key in keys)
 
 
 def text_of(found: str) -> str:

@@ -1,18 +1,6 @@
-"""Names of what stands beside a table, and quoting of names and texts for SQL."""
+"""Names of what stands beside a table."""
 
 from __future__ import annotations
-
-
-def quoted(name: str) -> str:
-    """An identifier of any characters, quoted (clickhouse.com/docs/sql-reference/syntax)."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"`{escaped}`"
-
-
-def text(value: str) -> str:
-    """A string literal."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
-    return f"'{escaped}'"
 
 
 def _of_version(name: str, version: int) -> str:

@@ -7,10 +7,10 @@ message itself is never used within a lambda: the engine would copy it for each 
 from __future__ import annotations
 
 from ingestion.ddl import marked
-from ingestion.ddl.names import text
 from ingestion.ddl.scalar import typed
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import NEVER, of_element
+from tenants.warehouse.quoting import string
 
 CONTAINERS = frozenset({"Array", "Map"})
 #: Types that a number's digits matter to.
@@ -45,14 +45,14 @@ def value(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: in
     name = f"x{depth}"
     if kind.name == "Array":
         inner = value(kind.inner, name, is_marked, quoted=quoted, depth=depth + 1)
-        return f"CAST(arrayMap({name} -> {inner}, {_elements(raw)}), {text(str(kind))})"
+        return f"CAST(arrayMap({name} -> {inner}, {_elements(raw)}), {string(str(kind))})"
     if kind.name == "Map":
         inner = value(kind.inner, f"{name}.2", is_marked, quoted=quoted, depth=depth + 1)
         key = f"{name}.1"
         if is_marked != NEVER:
             key = f"assumeNotNull(if({is_marked}, {marked.text_of(key)}, {key}))"
         pairs = f"arrayMap({name} -> ({key}, {inner}), {_pairs(raw)})"
-        return f"CAST({pairs}, {text(str(kind))})"
+        return f"CAST({pairs}, {string(str(kind))})"
     scalar = _scalar(kind, raw, is_marked, quoted=quoted)
     return scalar if kind.is_nullable else f"assumeNotNull({scalar})"
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ingestion.ddl.names import text
 from ingestion.ddl.types import ColumnType
 from ingestion.ddl.value import Value
+from tenants.warehouse.quoting import string
 
 #: Integers below it are doubles.
 _EXACT = 1 << 53
@@ -13,7 +13,7 @@ _MAX_FLOAT32 = "3.4028234663852886e38"
 
 
 def _cast(expression: str, kind: ColumnType) -> str:
-    return f"accurateCastOrNull({expression}, {text(str(kind))})"
+    return f"accurateCastOrNull({expression}, {string(str(kind))})"
 
 
 def integer(kind: ColumnType, value: Value) -> str:

@@ -12,24 +12,13 @@ from typing import Any
 
 from ingestion.ddl import marked
 from ingestion.ddl.column import ParsedColumn
-from ingestion.ddl.names import quoted, text
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
+from tenants.warehouse.quoting import identifier, string
 
 #: What goes along with every message, from the inbox to table and quarantine.
 ORIGIN = ("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch")
 _SHOWN = "substringUTF8(raw, 1, 1000)"
-#: Why a message is in quarantine.
-REASONS = {
-    "invalid_utf8": "the message is not UTF-8",
-    "invalid_json": "the message is not JSON",
-    "not_an_object": "the message is JSON, but no object",
-    "missing": "a required column has no value",
-    "wrong_type": "the value is of another kind: a text for a number, say",
-    "out_of_range": "the value is of the right kind, but the type can't hold it",
-    "not_exact": "the type would cut digits off the value",
-    "invalid_value": "the text can't be read as the type, or an element doesn't fit",
-}
 #: In place of a reason, where a quick column did not fit: the long form of it must be asked.
 UNSURE = "unsure"
 
@@ -84,7 +73,7 @@ def shape(parsed: Sequence[ParsedColumn]) -> str:
     for one in parsed:
         if not one.is_container:
             _place(tree, one.spec.keys)
-    return text(_tuple(tree) if tree else "Tuple(_ Dynamic)")
+    return string(_tuple(tree) if tree else "Tuple(_ Dynamic)")
 
 
 def _place(tree: dict[str, Any], keys: Sequence[str]) -> None:
@@ -95,7 +84,7 @@ def _place(tree: dict[str, Any], keys: Sequence[str]) -> None:
 
 def _tuple(tree: dict[str, Any]) -> str:
     parts = (
-        f"{quoted(key)} {'Dynamic' if inner is None else _tuple(inner)}"
+        f"{identifier(key)} {'Dynamic' if inner is None else _tuple(inner)}"
         for key, inner in tree.items()
     )
     return f"Tuple({', '.join(parts)})"
@@ -139,7 +128,7 @@ def _any_given(parsed: Sequence[ParsedColumn]) -> str:
 
 
 def _parent_fits(path: Sequence[str]) -> str:
-    keys = ", ".join(text(key) for key in path)
+    keys = ", ".join(string(key) for key in path)
     return f"JSONType(raw, {keys}) IN ('Object', 'Null')"
 
 
@@ -158,7 +147,7 @@ def _problem(parsed: Sequence[ParsedColumn]) -> str:
 
 
 def _parent_problem(path: Sequence[str]) -> str:
-    keys = ", ".join(text(key) for key in path)
-    where = text(".".join(path))
+    keys = ", ".join(string(key) for key in path)
+    where = string(".".join(path))
     shown = f"substringUTF8(JSONExtractRaw(raw, {keys}), 1, 1000)"
     return f"NOT {_parent_fits(path)}, ('wrong_type', {where}, 'a JSON object', {shown})"

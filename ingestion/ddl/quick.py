@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ingestion.ddl import scalar, times
-from ingestion.ddl.names import text
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import INEXACT, Value
+from tenants.warehouse.quoting import string
 
 #: Integers of more digits may be beyond 64 bits.
 _DIGITS_OF_INT64 = 18
@@ -19,9 +19,9 @@ _BEYOND_INT64 = frozenset({"UInt64", "UInt128", "UInt256", "Int128", "Int256"})
 _MAX_FLOAT32 = "3.4028234663852886e38"
 #: What a text of them looks like no integer does.
 _NEVER_DIGITS = frozenset({"Date", "Date32", "DateTime", "DateTime64", "IPv4", "IPv6"})
-_BIG = text("^-?[0-9]{19}")
-_INTEGER = text(f"^(0|-?[1-9][0-9]{{0,{_DIGITS_OF_INT64 - 1}}})$")
-_FLOAT = text(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
+_BIG = string("^-?[0-9]{19}")
+_INTEGER = string(f"^(0|-?[1-9][0-9]{{0,{_DIGITS_OF_INT64 - 1}}})$")
+_FLOAT = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
 
 
 def of_dynamic(kind: ColumnType, dynamic: str) -> Value:
@@ -40,7 +40,7 @@ def typed(kind: ColumnType, value: Value, *, quoted: bool) -> str:
 
 
 def _cast(expression: str, kind: ColumnType) -> str:
-    return f"accurateCastOrNull({expression}, {text(str(kind))})"
+    return f"accurateCastOrNull({expression}, {string(str(kind))})"
 
 
 def _integer(kind: ColumnType, value: Value, quoted: bool) -> str:
@@ -67,7 +67,7 @@ def _decimal(kind: ColumnType, value: Value, quoted: bool) -> str:
     before = int(str(kind.args[0])) - places
     whole = f"abs({value.int64}) < {10**before}" if before < _DIGITS_OF_INT64 else "1"
     fraction = rf"(\.[0-9]{{1,{places}}})?" if places else ""
-    form = text(rf"^-?[0-9]{{1,{before}}}{fraction}$") if before else text("^$")
+    form = string(rf"^-?[0-9]{{1,{before}}}{fraction}$") if before else string("^$")
     written = f"toString({value.float64})"
     ways = [
         f"if({whole}, {_cast(value.int64, kind)}, NULL)",

@@ -13,9 +13,9 @@ from functools import lru_cache
 from ingestion.ddl import parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
-from ingestion.ddl.names import quoted, text
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import canonical, parse
+from tenants.warehouse.quoting import identifier, string
 
 #: The structure of messages that come along with a query.
 MESSAGES = ", ".join(
@@ -79,7 +79,9 @@ def typed_rows(
 
 def _row(parsed: Sequence[ParsedColumn], stored: Sequence[str]) -> str:
     types = stored or [one.spec.type for one in parsed]
-    values = (f"CAST(_v{one.index}, {text(kind)})" for one, kind in zip(parsed, types, strict=True))
+    values = (
+        f"CAST(_v{one.index}, {string(kind)})" for one, kind in zip(parsed, types, strict=True)
+    )
     return f"formatRow('RowBinary', {', '.join([*ORIGIN_TYPES, *values])})"
 
 
@@ -100,7 +102,7 @@ def quarantine_header() -> Header:
 
 def _header(names: Sequence[str], types: Sequence[str]) -> Header:
     parts = [_length(len(names)), *(_string(one) for one in (*names, *types))]
-    return Header([quoted(one) for one in names], b"".join(parts))
+    return Header([identifier(one) for one in names], b"".join(parts))
 
 
 def _string(value: str) -> bytes:

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ingestion.ddl import numbers, times
-from ingestion.ddl.names import text
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import Value
+from tenants.warehouse.quoting import string
 
 
 def typed(kind: ColumnType, value: Value) -> str:
@@ -48,11 +48,10 @@ def _fixed(kind: ColumnType, value: Value) -> str:
 
 
 def _enum(kind: ColumnType, value: Value) -> str:
-    allowed = ", ".join(text(name) for name in kind.names)
+    allowed = ", ".join(string(name) for name in kind.names)
     good = f"ifNull({value.text} IN ({allowed}), 0)"
-    safe = (
-        f"CAST(if({good}, assumeNotNull({value.text}), {text(kind.names[0])}), {text(str(kind))})"
-    )
+    known = f"if({good}, assumeNotNull({value.text}), {string(kind.names[0])})"
+    safe = f"CAST({known}, {string(str(kind))})"
     return f"if({good}, {safe}, NULL)"
 
 

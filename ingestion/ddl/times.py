@@ -6,15 +6,15 @@ is a time in seconds below 100,000,000,000 (by magnitude) and in whole milliseco
 
 from __future__ import annotations
 
-from ingestion.ddl.names import text
 from ingestion.ddl.types import ColumnType
 from ingestion.ddl.value import Value
+from tenants.warehouse.quoting import string
 
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _OFFSET = r"(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
 #: ISO 8601 as RFC 3339 profiles it; seconds and offset may be left out.
-_TIME = text(rf"^{_DAY}[T ]{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,9}})?)?{_OFFSET}?$")
+_TIME = string(rf"^{_DAY}[T ]{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,9}})?)?{_OFFSET}?$")
 #: From 1900 to 2299, and to 2262 with nanoseconds (clickhouse.com, DateTime64).
 _EARLIEST, _LATEST, _LATEST_NS = -2_208_988_800, 10_413_791_999, 9_223_372_035
 _LATEST_UINT32 = 4_294_967_295
@@ -42,7 +42,7 @@ def usual(kind: ColumnType, value: Value) -> str:
 
 def _zone(kind: ColumnType) -> str:
     zones = [str(one) for one in kind.args if isinstance(one, str)]
-    return text(zones[0] if zones else "UTC")
+    return string(zones[0] if zones else "UTC")
 
 
 def _digits(kind: ColumnType) -> int:
@@ -59,7 +59,7 @@ def _years(kind: ColumnType) -> str:
 def _form(kind: ColumnType) -> str:
     fraction = rf"(\.[0-9]{{0,{_digits(kind)}}}0*)?"
     seconds = rf"(:[0-5][0-9]{fraction})?"
-    return text(rf"^{_years(kind)}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{seconds}{_OFFSET}?$")
+    return string(rf"^{_years(kind)}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{seconds}{_OFFSET}?$")
 
 
 def _read(kind: ColumnType, value: Value) -> str:
@@ -69,7 +69,7 @@ def _read(kind: ColumnType, value: Value) -> str:
     checks = []
     if kind.name == "DateTime":
         checks.append(f"toInt64({read}) BETWEEN 0 AND {_LATEST_UINT32}")
-    if zone != text("UTC"):
+    if zone != string("UTC"):
         checks.append(_exists(read, value))
     good = f"if({' AND '.join(checks)}, {read}, NULL)" if checks else read
     return _as(kind, good)
@@ -78,7 +78,7 @@ def _read(kind: ColumnType, value: Value) -> str:
 def _exists(read: str, value: Value) -> str:
     """An hour that clocks skip would become another one."""
     local = f"replaceOne(substring({value.text}, 1, 19), 'T', ' ')"
-    has_offset = f"match({value.text}, {text(_OFFSET + '$')})"
+    has_offset = f"match({value.text}, {string(_OFFSET + '$')})"
     return f"({has_offset} OR startsWith(toString({read}), {local}))"
 
 

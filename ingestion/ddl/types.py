@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from zoneinfo import available_timezones
 
+from tenants.warehouse.quoting import string, unquoted
+
 _TOKEN = re.compile(r"\s*('(?:[^'\\]|\\.|'')*'|[A-Za-z][A-Za-z0-9_]*|-?\d+|[(),=])")
 
 INTEGERS = {
@@ -46,7 +48,7 @@ class ColumnType:
             return self.name
         if self.name in {"Enum8", "Enum16"}:
             pairs = zip(self.args[::2], self.args[1::2], strict=True)
-            return f"{self.name}({', '.join(f'{_quoted(k)} = {v}' for k, v in pairs)})"
+            return f"{self.name}({', '.join(f'{string(str(k))} = {v}' for k, v in pairs)})"
         return f"{self.name}({', '.join(_shown(one) for one in self.args)})"
 
     @property
@@ -120,7 +122,7 @@ def _arguments(tokens: list[str], text: str) -> list[ColumnType | int | str]:
     while tokens and tokens[0] != ")":
         token = tokens[0]
         if token[0] == "'":
-            args.append(_unquoted(tokens.pop(0)))
+            args.append(unquoted(tokens.pop(0)))
         elif token.lstrip("-").isdigit():
             args.append(int(tokens.pop(0)))
         elif token in {",", "="}:
@@ -251,17 +253,8 @@ def _refuse_nesting(found: ColumnType, text: str) -> None:
             _refuse_nesting(one, text)
 
 
-def _unquoted(token: str) -> str:
-    return re.sub(r"\\(.)|''", lambda found: found[1] or "'", token[1:-1])
-
-
-def _quoted(value: ColumnType | int | str) -> str:
-    escaped = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
-
-
 def _shown(value: ColumnType | int | str) -> str:
-    return _quoted(value) if isinstance(value, str) else str(value)
+    return string(value) if isinstance(value, str) else str(value)
 
 
 def canonical(kind: ColumnType) -> ColumnType:

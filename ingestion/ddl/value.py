@@ -7,16 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ingestion.ddl import marked
-from ingestion.ddl.names import text
+from tenants.warehouse.quoting import string
 
 #: Whether the message may have a number that a double does not hold; a column of the view.
 INEXACT = "_inexact"
 #: Where no JSON is marked, in place of the name of a flag.
 NEVER = "0"
-_NUMBER = text(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
+_NUMBER = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
 #: Kinds of JSON values that are asked often.
 _NAMED = ("Int64", "UInt64", "Float64", "String")
-_ZERO = text("^-?[0.]+([eE]|$)")
+_ZERO = string("^-?[0.]+([eE]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class ColumnValue:
         number = f"if(match({found}, {_NUMBER}), {found}, NULL)"
         exact = f"if(match({again}, {_ZERO}), '0', {again})"
         return (
-            {only: self._after_key(f"{is_unsure} AND NOT position(raw, {text(chr(92))})")},
+            {only: self._after_key(f"{is_unsure} AND NOT position(raw, {string(chr(92))})")},
             {
                 again: f"if(length({only}) = 1, {only}[1], "
                 f"substring({self._marked(f'{is_unsure} AND length({only}) NOT IN (1)')}, 2))",
@@ -125,7 +125,7 @@ class ColumnValue:
     def _after_key(self, is_needed: str) -> str:
         """The numbers after such a key; without escapes no text holds what looks like one."""
         pattern = rf'"{re.escape(self.keys[-1])}"\s*:\s*({marked.NUMBER})'
-        return f"extractAll({_raw_if(is_needed)}, {text(pattern)})"
+        return f"extractAll({_raw_if(is_needed)}, {string(pattern)})"
 
     def _marked(self, is_needed: str) -> str:
         """What marked JSON has there."""
@@ -139,7 +139,7 @@ class ColumnValue:
 
     def _text(self, found: str, big: str) -> str:
         """A JSON string. Where the engine was let to guess a date, it is read again."""
-        path = ", ".join(text(key) for key in self.keys)
+        path = ", ".join(string(key) for key in self.keys)
         is_date = f"startsWith(dynamicType({self._dynamic}), 'Date')"
         guessed = f"if({is_date}, JSONExtractString(raw, {path}), NULL)"
         return f"multiIf(isNotNull({big}), NULL, isNotNull({found}), {found}, {guessed})"

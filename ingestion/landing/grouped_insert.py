@@ -15,8 +15,8 @@ import pyarrow as pa
 
 from ingestion.batches.batch import PendingBatch
 from ingestion.landing import direct_insert, inbox
+from ingestion.landing.addresses import Address
 from ingestion.landing.direct_insert import Rows
-from ingestion.landing.inbox import Address
 from tenants.warehouse.errors import WarehouseError
 
 
@@ -25,8 +25,7 @@ class AddressedBatch:
     """A batch, and where it belongs. All that are typed together have the same columns."""
 
     to: Address
-    source_id: int
-    cut: PendingBatch
+    batch: PendingBatch
 
 
 def insert(members: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
@@ -35,13 +34,13 @@ def insert(members: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
     Raises WarehouseError where they could not even be typed. Of whatever failed nobody knows
     whether it landed; it is repeated under the same token.
     """
-    messages = pa.concat_tables([inbox.table_of(one.source_id, one.cut) for one in members])
+    messages = pa.concat_tables([inbox.table_of(one.batch) for one in members])
     to = members[0].to
     found = direct_insert.type_all(messages, to.columns, to.stored)
     # The smallest first: a tenant of few rows does not wait for one of many.
     landed = {
         token(one): _landed(one, found[token(one)])
-        for one in sorted(members, key=lambda one: one.cut.intent.rows)
+        for one in sorted(members, key=lambda one: one.batch.intent.rows)
     }
     return [landed[token(one)] for one in members]
 
@@ -56,7 +55,7 @@ def insert_one(member: AddressedBatch) -> int:
 
 def _landed(member: AddressedBatch, rows: Rows) -> int | WarehouseError:
     try:
-        direct_insert.land(member.to.place, rows, member.cut.intent.token)
+        direct_insert.land(member.to.place, rows, member.batch.intent.token)
     except WarehouseError as error:
         return error
     return len(rows.misfits)
@@ -64,4 +63,4 @@ def _landed(member: AddressedBatch, rows: Rows) -> int | WarehouseError:
 
 def token(member: AddressedBatch) -> str:
     """By which the engine knows the batch again."""
-    return str(member.cut.intent.token)
+    return str(member.batch.intent.token)

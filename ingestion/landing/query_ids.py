@@ -14,9 +14,9 @@ from enum import StrEnum
 
 from django.conf import settings
 
-from ingestion.ddl import names
 from tenants.warehouse import client
 from tenants.warehouse.errors import STILL_AT_WORK, RunningAlready, translated
+from tenants.warehouse.quoting import string
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def await_inserts(batch: uuid.UUID) -> None:
 
 def _is_any_running(ids: list[str]) -> bool:
     if settings.CLICKHOUSE_CLUSTER:
-        cluster = names.text(settings.CLICKHOUSE_CLUSTER)
+        cluster = string(settings.CLICKHOUSE_CLUSTER)
         sql = (
             f"SELECT count() AS running FROM clusterAllReplicas({cluster}, system.processes) "  # noqa: S608
             "WHERE query_id IN {ids:Array(String)}"

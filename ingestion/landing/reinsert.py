@@ -19,8 +19,8 @@ from django.utils import timezone
 from ingestion.batches.batch import Intent, PendingBatch
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.errors import Shortfall
-from ingestion.landing import grouped_insert, inbox
-from ingestion.landing.inbox import Address
+from ingestion.landing import grouped_insert, inbox, lookups
+from ingestion.landing.addresses import Address
 from ingestion.models import BackfillChunk, Batch, FoldedBatches, Table
 
 #: Inserts of one batch at the most: what the views type, and what is left over.
@@ -32,55 +32,50 @@ BLOCKS_AN_INSERT = 20
 TRUSTED = timedelta(hours=12)
 
 
-def complete(at: Address, source_id: int, cut: PendingBatch, *, remembered: bool) -> int:
+def complete(at: Address, batch: PendingBatch, *, remembered: bool) -> int:
     """Insert what the table has not of the batch; returns the rows it has then, all of them.
 
     ``remembered`` says that the engine surely knows the batch's token, if the batch ever landed.
     Raises WarehouseError, and Shortfall where rows are missing after all.
     """
-    token = cut.intent.token
+    token = batch.intent.token
     if remembered:
         # Even where the table has all: a rollup behind it may not. Each has a window of its own.
-        _insert_as_before(at, source_id, cut)
-    held = inbox.held(at, token)
-    if missing := _missing(cut.rows, held):
-        inbox.insert(
-            at,
-            source_id,
-            PendingBatch(cut.intent, missing),
-            inbox.token_of(cut.intent.token, missing),
-        )
-        held = inbox.held(at, token)
-    if _missing(cut.rows, held):
-        msg = f"Batch {token}: {len(held)} of {cut.rows.num_rows} rows are in the table."
+        _insert_as_before(at, batch)
+    held = lookups.held(at, token)
+    if missing := _missing(batch.rows, held):
+        part = inbox.token_of(token, missing)
+        inbox.insert(at, PendingBatch(batch.intent, missing), part)
+        held = lookups.held(at, token)
+    if _missing(batch.rows, held):
+        msg = f"Batch {token}: {len(held)} of {batch.rows.num_rows} rows are in the table."
         raise Shortfall(msg)
     return len(held)
 
 
-def _insert_as_before(at: Address, source_id: int, cut: PendingBatch) -> None:
+def _insert_as_before(at: Address, batch: PendingBatch) -> None:
     """By the same way, as the engine knows a block by its token and the way that it came."""
-    if cut.intent.past_views:
-        grouped_insert.insert_one(grouped_insert.AddressedBatch(at, source_id, cut))
+    if batch.intent.past_views:
+        grouped_insert.insert_one(grouped_insert.AddressedBatch(at, batch))
     else:
-        inbox.insert(at, source_id, cut)
+        inbox.insert(at, batch)
 
 
-def fill(at: Address, source_id: int, cut: PendingBatch) -> Intent:
+def fill(at: Address, batch: PendingBatch) -> Intent:
     """Insert what the table has not of a range that was read before, whichever batch it was in.
 
     Returns the intent with the rows that are its own; the others count as deduplicated. Safe to
     repeat. Raises WarehouseError, and Shortfall where rows are missing after all.
     """
-    intent = cut.intent
-    where = (intent.lease, intent.from_offset, intent.to_offset)
-    if missing := _missing(cut.rows, inbox.held_between(at, *where)):
-        inbox.insert(
-            at, source_id, PendingBatch(intent, missing), inbox.token_of(intent.token, missing)
-        )
-        if _missing(missing, inbox.held_between(at, *where)):
+    intent = batch.intent
+    where = (intent.origin, intent.from_offset, intent.to_offset)
+    if missing := _missing(batch.rows, lookups.held_between(at, *where)):
+        part = inbox.token_of(intent.token, missing)
+        inbox.insert(at, PendingBatch(intent, missing), part)
+        if _missing(missing, lookups.held_between(at, *where)):
             raise Shortfall(f"Batch {intent.token}: not all of its rows are in the table.")
-    own = len(inbox.held(at, intent.token))
-    return replace(intent, rows=own, deduplicated=cut.rows.num_rows - own)
+    own = len(lookups.held(at, intent.token))
+    return replace(intent, rows=own, deduplicated=batch.rows.num_rows - own)
 
 
 def is_remembered(table: Table, opened_at: datetime) -> bool:
@@ -97,7 +92,7 @@ def is_remembered(table: Table, opened_at: datetime) -> bool:
     ).aggregate(batches=Coalesce(Sum("batches"), 0))
     chunks = BackfillChunk.across_tenants.filter(backfill__table=table_id, opened_at__gte=opened_at)
     inserts = INSERTS_A_BATCH * (since.count() + folded["batches"] + chunks.count())
-    blocks = max(BLOCKS_AN_INSERT, inbox.most_partitions(table))
+    blocks = max(BLOCKS_AN_INSERT, lookups.most_partitions(table))
     return bool(inserts * blocks < DEDUPLICATION_WINDOW)
 
 

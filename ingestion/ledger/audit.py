@@ -11,8 +11,8 @@ from django.utils import timezone
 from ingestion.connectors.base import Connector, Measured
 from ingestion.connectors.registry import connect
 from ingestion.errors import CannotRepeat, ConnectorError
-from ingestion.landing import inbox
-from ingestion.landing.inbox import Address
+from ingestion.landing import addresses
+from ingestion.landing.addresses import Address
 from ingestion.ledger import books, broker_comparison, counts
 from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.entries import Entry, disjoint, entries
@@ -61,7 +61,7 @@ def audit(
     Raises ConnectorError where the broker does not answer, WarehouseError where the table can't
     be asked.
     """
-    at = inbox.place_of(source.table)
+    at = addresses.place_of(source.table)
     connector = connect(source.connection)
     try:
         marks = connector.measure([source])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from ingestion.connectors.base import Connector
 from ingestion.connectors.chunk import Chunk
 from ingestion.errors import CannotRepeat, OffsetsGone
-from ingestion.landing.inbox import Address
+from ingestion.landing.addresses import Address
 from ingestion.ledger import counts
 from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.counts import Digest

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ingestion.landing import inbox
-from ingestion.landing.inbox import Address
+from ingestion.landing import lookups
+from ingestion.landing.addresses import Address
 from ingestion.models import StreamPartition
 from tenants.warehouse import client
 
@@ -51,7 +51,7 @@ def _both(at: Address, partition: StreamPartition, start: int, end: int) -> tupl
         "start": start,
         "end": end,
     }
-    where = _WHERE + inbox.since(partition.began_at, bound)
+    where = _WHERE + lookups.since(partition.began_at, bound)
     return (
         f"SELECT _offset, 0 AS misfit FROM {at.table} WHERE {where} "  # noqa: S608 - names of ours
         f"UNION ALL SELECT _offset, 1 FROM {at.quarantine} WHERE {where}"

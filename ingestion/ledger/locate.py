@@ -8,8 +8,8 @@ from typing import Any
 
 from ingestion.connectors.registry import connect
 from ingestion.errors import ConnectorError
-from ingestion.landing import inbox
-from ingestion.landing.inbox import Address
+from ingestion.landing import addresses
+from ingestion.landing.addresses import Address
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition
 from tenants.warehouse import client
 
@@ -47,7 +47,7 @@ class Location:
 
 def by_offset(source: Source, number: int, offset: int) -> Location:
     """Look a message up by partition and offset; raises WarehouseError."""
-    at = inbox.place_of(source.table)
+    at = addresses.place_of(source.table)
     rows = list(
         _rows(at, source, "_partition = {n:UInt32} AND _offset = {o:Int64}", n=number, o=offset)
     )
@@ -62,7 +62,7 @@ def by_offset(source: Source, number: int, offset: int) -> Location:
 
 def by_id(source: Source, message_id: str) -> Location:
     """Look a message of a queue up by the id that its sender gave; raises WarehouseError."""
-    at = inbox.place_of(source.table)
+    at = addresses.place_of(source.table)
     rows = list(_rows(at, source, "_message_id = {id:String}", id=message_id))
     notes = [] if rows else ["No row of this source has this message id."]
     for one in rows:

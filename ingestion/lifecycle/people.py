@@ -7,8 +7,9 @@ from django.db.models import Sum
 from ingestion.ddl import names
 from ingestion.models import Column, SpooledEvents, Table
 from tenants.lifecycle.registry import PersonTable
-from tenants.lifecycle.sql import bare, cast, equals, quoted, text
+from tenants.lifecycle.sql import bare, cast, equals
 from tenants.models import Tenant
+from tenants.warehouse.quoting import identifier, string
 
 _BROKERS = (
     "Brokers keep their own messages: what is read again after a reset, or sent again, lands "
@@ -35,7 +36,7 @@ def _places(column: Column) -> tuple[PersonTable, PersonTable]:
         why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
         return PersonTable(table, "table", "", why), PersonTable(aside, "quarantine", "", why)
     return (
-        PersonTable(table, "table", equals(quoted(column.name), column.type)),
+        PersonTable(table, "table", equals(identifier(column.name), column.type)),
         PersonTable(aside, "quarantine", _in_message(column)),
     )
 
@@ -46,12 +47,12 @@ def _in_message(column: Column) -> str:
     ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
     is no JSON at all is that person's where the value stands in it.
     """
-    keys = ", ".join(text(key) for key in (column.path or column.name).split("."))
+    keys = ", ".join(string(key) for key in (column.path or column.name).split("."))
     raw = f"JSONExtractRaw(raw, {keys})"
     as_text = f"JSONExtractString(raw, {keys}) = {{value:String}}"
     as_sent = f"{raw} = {{value:String}}"
     typed = cast(column.type)
-    plain = text(bare(column.type))
+    plain = string(bare(column.type))
     unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString(raw, {keys}), {raw})"
     as_typed = f"ifNull(accurateCastOrNull({unquoted}, {plain}) = {typed}, 0)"
     broken = "(NOT isValidJSON(raw) AND position(raw, {value:String}) > 0)"

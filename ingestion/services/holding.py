@@ -47,6 +47,7 @@ def held(
     (``Hold``). Raises StillRead.
     """
     active, owner = [one for one in wanted if one.active], lease.new_owner()
+    reasons = {one.pk: "" if one.active else one.paused_reason for one in wanted}
     hold, taken = Hold(), list[int]()
     deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     try:
@@ -54,7 +55,7 @@ def held(
             sources.pause(one, reason)
         with kept(owner, taken, lease.extend):
             for one in wanted:
-                hold.leases += _taken(one, owner, deadline)
+                hold.leases += _taken(one, owner, deadline, reasons[one.pk])
                 taken[:] = [each.partition_id for each in hold.leases]
             yield hold
     except BaseException:
@@ -80,10 +81,16 @@ def _resume(active: Collection[Source]) -> None:
             sources.resume(one)
 
 
-def _taken(source: Source, owner: str, deadline: float) -> list[Lease]:
+def _taken(source: Source, owner: str, deadline: float, reason: str) -> list[Lease]:
     while (leases := lease.take_all(source, owner)) is None:
         if time.monotonic() > deadline:
-            msg = f"{source} is still being read by a worker. Try again in a moment."
-            raise StillRead(msg)
+            raise StillRead(_busy(source, reason))
         time.sleep(_POLL)
     return leases
+
+
+def _busy(source: Source, reason: str) -> str:
+    """Who has its leases: a worker, or whatever had paused it before for ``reason``."""
+    if reason:
+        return f"{source} is held by another command. {reason} Try again when that has ended."
+    return f"{source} is still being read by a worker. Try again in a moment."

@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from ingestion import provision, versions
-from ingestion.ddl.names import quoted
 from ingestion.errors import IngestionError, NotConfirmed
 from ingestion.models import Table
 from tenants.audit import record
 from tenants.lifecycle import registry
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
+from tenants.warehouse.quoting import identifier
 
 _COLUMNS = (
     "SELECT name, type, is_in_partition_key OR is_in_sorting_key OR is_in_primary_key "
@@ -107,10 +107,10 @@ def drop_column(table: Table, name: str, confirmation: str) -> KeptColumn:
             raise CannotDrop(f"{table} keeps no column {name!r} that is not described: {listed}.")
         if known[name].hindrance:
             raise CannotDrop(f"Column {name} of {table} stays. {known[name].hindrance}")
-        place = f"{quoted(table.tenant.warehouse.database)}.{quoted(table.name)}"
+        place = f"{identifier(table.tenant.warehouse.database)}.{identifier(table.name)}"
         cluster = settings.CLICKHOUSE_CLUSTER
-        on = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
-        statement = f"ALTER TABLE {place}{on} DROP COLUMN IF EXISTS {quoted(name)}"
+        on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+        statement = f"ALTER TABLE {place}{on} DROP COLUMN IF EXISTS {identifier(name)}"
         try:
             client.execute([statement], _WAIT)
         except WarehouseError:

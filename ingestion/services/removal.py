@@ -20,7 +20,7 @@ from django.db.models import Sum
 from ingestion import provision
 from ingestion.ddl import names
 from ingestion.errors import IngestionError, NotConfirmed
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.landing.query_ids import await_inserts
 from ingestion.leases import lease
 from ingestion.lifecycle.broker import remove_group
@@ -264,7 +264,7 @@ def _rows_of(found: Sequence[Source]) -> list[LandedRows]:
     for one in found:
         if not _stands(one.table):
             continue
-        at, condition = inbox.place_of(one.table), f"_source = {one.pk:d}"
+        at, condition = addresses.place_of(one.table), f"_source = {one.pk:d}"
         shown = names.quarantine(one.table.name)
         counted.append(LandedRows(f"rows of {one} in {one.table}", _count(at.table, condition)))
         counted.append(
@@ -276,7 +276,7 @@ def _rows_of(found: Sequence[Source]) -> list[LandedRows]:
 def _rows_of_table(table: Table) -> list[LandedRows]:
     if not _stands(table):
         return []
-    at = inbox.place_of(table)
+    at = addresses.place_of(table)
     return [
         LandedRows(f"rows of {table}", _count(at.table, "1")),
         LandedRows("messages in its quarantine", _count(at.quarantine, "1")),

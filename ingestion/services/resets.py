@@ -15,7 +15,7 @@ from ingestion.connectors.registry import connect
 from ingestion.consume import discovery
 from ingestion.consume.recovery import open_batches, stream_identity
 from ingestion.errors import CannotRepeat, ConnectorError, IngestionError
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
 from ingestion.services import holding
 
@@ -96,6 +96,8 @@ def reset(source: Source, target: ResetTarget, *, doubles: bool = False) -> list
     """
     connector = connect(source.connection)
     try:
+        # Also partitions that no worker has seen yet: what is held below is what is known here.
+        discovery.store(connector, [source])
         with holding.held([source], _REASON, patience=PATIENCE) as hold:
             _end_batches(connector, source, hold.leases)
             moves = _moves(connector, source, target)
@@ -118,7 +120,7 @@ def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:
 
 def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> None:
     """No batch stays open: those of a stream that is gone end with what the table has of them."""
-    at, marks = inbox.place_of(source.table), _measured(connector, source)
+    at, marks = addresses.place_of(source.table), _measured(connector, source)
     for one in leases:
         mark = marks.get(one.number)
         if mark is None or stream_identity.is_another(one.stream_id, one.position, mark):
@@ -204,7 +206,10 @@ def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: b
     by_number = {one.number: one for one in leases}
     with transaction.atomic():
         for move in moves:
-            held = by_number[move.number]
+            held = by_number.get(move.number)
+            if held is None:
+                msg = f"Partition {move.number} of {source} is new. Try again in a moment."
+                raise CannotReset(msg)
             partition = StreamPartition.across_tenants.select_for_update().get(pk=held.partition_id)
             if (partition.lease_owner, partition.epoch) != (held.owner, held.epoch):
                 raise CannotReset(f"{source} was taken by a worker. Try again in a moment.")

@@ -6,7 +6,13 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, Probe, Step, StepFinding
+from ingestion.connectors.connection_trial import (
+    ConnectionTrial,
+    Outcome,
+    Probe,
+    StepFinding,
+    TrialStep,
+)
 from ingestion.connectors.registry import probe
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection, Source
@@ -78,7 +84,7 @@ def _streams(tried: Probe, wanted: list[tuple[str, list[Source]]]) -> Iterator[C
 
 def _stream(tried: Probe, name: str, sources: Collection[Source]) -> ConnectionTrial:
     if not tried.is_in:
-        steps = (Step.PERMISSION, Step.STREAM)
+        steps = (TrialStep.PERMISSION, TrialStep.STREAM)
         return ConnectionTrial(
             name, tuple(StepFinding(step, Outcome.NOT_REACHED) for step in steps)
         )

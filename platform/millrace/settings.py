@@ -13,7 +13,7 @@ import environ
 from django.templatetags.static import static
 from django.urls import reverse_lazy
 
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 
 BASE_DIR = Path(__file__).resolve().parents[2]
 
@@ -30,7 +30,7 @@ _SERVICES = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 EMBEDDED_SERVICES = tuple(name for name in _SERVICES if not env.str(name, default=""))
 #: An installation that has any embedded service, or no key of its own, belongs to one machine.
 _LOCAL = bool(EMBEDDED_SERVICES) or not env.str("SECRET_KEY", default="")
-_EMBEDDED: dict[str, str] = addresses.urls() if _LOCAL else {}
+_EMBEDDED: dict[str, str] = service_urls.urls() if _LOCAL else {}
 
 
 def _url(name: str) -> str:
@@ -124,6 +124,7 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.postgres",
     "django.contrib.staticfiles",
+    "corsheaders",
     "rest_framework",
     "drf_spectacular",
     "drf_spectacular_sidecar",
@@ -172,7 +173,7 @@ LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = env.path("STATIC_ROOT", default=str(addresses.home() / "static"))()
+STATIC_ROOT = env.path("STATIC_ROOT", default=str(service_urls.home() / "static"))()
 # WhiteNoise finds the apps' files by itself, so that no collectstatic stands before the first run.
 WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=_LOCAL)
 # Of the admin's forms. No page takes files, so none is kept in memory or on disk.
@@ -252,6 +253,17 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "tenants.rest.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
+# Cross-origin calls. A caller shows a key or a token, and no cookie counts, so a page of any origin
+# may try. Which origins a key is good for is the key's own affair: tenants.rest.authentication.
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_ALL_ORIGINS = True
+CORS_ALLOW_METHODS = ["GET", "POST", "DELETE"]
+CORS_ALLOW_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-None-Match"]
+CORS_PREFLIGHT_MAX_AGE = 7200
+CORS_EXPOSE_HEADERS = [
+    *("Content-Disposition", "ETag", "RateLimit", "RateLimit-Policy", "Retry-After"),
+    *("X-Millrace-Query-Id", "X-Millrace-Query-Version"),
+]
 SPECTACULAR_SETTINGS = {
     "TITLE": "Millrace API",
     "DESCRIPTION": "Send events, run published queries. Every call carries a tenant's API key.",
@@ -287,7 +299,7 @@ MILLRACE_OWN_URLS: dict[str, str] = (
 )
 
 #: Where exports of tenants are written, by whoever writes them: on several machines a shared one.
-MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(addresses.home() / "exports"))
+MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(service_urls.home() / "exports"))
 
 #: Who sends it as a bearer token may scrape /metrics; without it there is no /metrics.
 MILLRACE_METRICS_TOKEN = env.str("MILLRACE_METRICS_TOKEN", default="")

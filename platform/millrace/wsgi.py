@@ -12,7 +12,7 @@ application = get_wsgi_application()
 
 # After Django: they need its settings.
 from millrace.requests import lighten  # noqa: E402
-from tenants.usage import tally  # noqa: E402
+from tenants.usage import call_tally  # noqa: E402
 
 lighten()
-tally.start()
+call_tally.start()

@@ -12,13 +12,14 @@ from rest_framework.request import Request
 
 from tenants.audit.entry_formats import as_dict
 from tenants.models import AuditEntry, Scope
+from tenants.rest.body import ArgumentsSerializer, read_arguments
 from tenants.rest.endpoint import Endpoint
-from tenants.rest.problem import CONTENT_TYPE, Problem
+from tenants.rest.problem import CONTENT_TYPE
 
 _MOST = 1_000
 
 
-class AuditQuerySerializer(serializers.Serializer[Any]):
+class AuditQuerySerializer(ArgumentsSerializer):
     before = serializers.IntegerField(
         required=False, min_value=1, max_value=2**63 - 1, help_text="Only older ones than this id."
     )
@@ -54,7 +55,7 @@ class AuditView(Endpoint):
     """The audit log of the caller's tenant, newest first."""
 
     scope = Scope.MANAGE
-    arguments = ("before", "since", "until", "action", "limit")
+    arguments = None  # AuditQuerySerializer has them
 
     @extend_schema(
         operation_id="list_audit",
@@ -71,20 +72,12 @@ class AuditView(Endpoint):
     )
     def get(self, request: Request) -> HttpResponse:
         """Give a page of it."""
-        asked = _asked(request)
+        asked = read_arguments(AuditQuerySerializer, request)
         rows = AuditEntry.objects.filter(tenant=self.caller(request).tenant_id, **_filters(asked))
         found = list(rows.order_by("-pk")[: asked["limit"] + 1])
         page = found[: asked["limit"]]
         last = page[-1].pk if len(found) > len(page) else None
         return JsonResponse({"entries": [as_dict(one) for one in page], "next_before": last})
-
-
-def _asked(request: Request) -> dict[str, Any]:
-    given = AuditQuerySerializer(data=request.query_params.dict())
-    if not given.is_valid():
-        name, errors = next(iter(given.errors.items()))
-        raise Problem(400, "parameter_invalid", f"{name}: {errors[0]}")
-    return dict(given.validated_data)
 
 
 def _filters(asked: dict[str, Any]) -> dict[str, Any]:

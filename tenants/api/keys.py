@@ -16,7 +16,7 @@ from tenants import rights
 from tenants.models import APIKey, Scope
 from tenants.models.key import MAX_TOKEN_SECONDS, TOKEN_SECONDS
 from tenants.rest.authentication import Caller
-from tenants.rest.body import read, read_nothing
+from tenants.rest.body import BodySerializer, read, read_nothing
 from tenants.rest.endpoint import Endpoint
 from tenants.rest.fields import Text, Whole
 from tenants.rest.problem import Problem, not_found
@@ -73,10 +73,8 @@ class RightsSerializer(serializers.Serializer):  # type: ignore[type-arg]
     origins = _names("Only from web pages of these origins.")
 
 
-class NewKeySerializer(RightsSerializer):
+class NewKeySerializer(BodySerializer, RightsSerializer):
     """A key that is asked for."""
-
-    closed = True
 
     name = Text(min_length=1, max_length=100, validators=[_NO_NUL])
     signing = serializers.ChoiceField(["", "HS256"], required=False)
@@ -111,8 +109,7 @@ class KeysSerializer(serializers.Serializer):  # type: ignore[type-arg]
     keys = KeySerializer(many=True)
 
 
-class RotationSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    closed = True
+class RotationSerializer(BodySerializer):
     overlap_seconds = Whole(
         min_value=0, max_value=MAX_OVERLAP, default=int(keys.OVERLAP.total_seconds())
     )

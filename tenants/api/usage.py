@@ -14,6 +14,7 @@ from rest_framework.request import Request
 
 from tenants.models import LIMITS, IngestionHold, Scope, Warehouse
 from tenants.plans.allowance import look_up
+from tenants.rest.body import ArgumentsSerializer, read_arguments
 from tenants.rest.endpoint import Endpoint
 from tenants.rest.problem import CONTENT_TYPE, Problem
 from tenants.selectors import usage
@@ -78,7 +79,7 @@ class UsageSerializer(serializers.Serializer[Any]):
         }
 
 
-class UsageQuerySerializer(serializers.Serializer[Any]):
+class UsageQuerySerializer(ArgumentsSerializer):
     def get_fields(self) -> dict[str, Any]:
         return {
             "from": serializers.DateField(required=False, help_text="The first day (UTC)."),
@@ -119,7 +120,7 @@ class UsageView(Endpoint):
     """The usage of the caller's tenant."""
 
     scope = Scope.MANAGE
-    arguments = ("from", "to", "format")
+    arguments = None  # UsageQuerySerializer has them
 
     @extend_schema(
         operation_id="list_usage",
@@ -137,12 +138,7 @@ class UsageView(Endpoint):
     )
     def get(self, request: Request) -> HttpResponse:
         """Give the days from ``from`` to ``to``, the newest first."""
-        # As a plain mapping: of a QueryDict DRF takes an empty text for none.
-        given = UsageQuerySerializer(data=request.query_params.dict())
-        if not given.is_valid():
-            name, errors = next(iter(given.errors.items()))
-            raise Problem(400, "parameter_invalid", f"{name}: {errors[0]}")
-        asked = given.validated_data
+        asked = read_arguments(UsageQuerySerializer, request)
         try:
             first, last = usage.span(asked.get("from"), asked.get("to"), timezone.now())
         except (ValueError, OverflowError) as error:

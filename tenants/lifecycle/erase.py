@@ -15,9 +15,10 @@ from tenants.lifecycle import registry, rollups
 from tenants.lifecycle.mutation import delete_rows
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.rollups import types_of
-from tenants.lifecycle.sql import cast, quoted, text
+from tenants.lifecycle.sql import cast
 from tenants.models import Tenant, Warehouse
 from tenants.warehouse import client
+from tenants.warehouse.quoting import identifier, string
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +110,11 @@ def _check_value(places: Sequence[PersonTable], database: str, column: str, valu
 def _erased(database: str, place: PersonTable, value: str, *, preview: bool) -> Erased:
     if not place.condition:
         return Erased(place.table, place.kind, None, None, place.advice)
-    at = f"{quoted(database)}.{quoted(place.table)}"
+    at = f"{identifier(database)}.{identifier(place.table)}"
     before = _count(at, place, value)
     if preview or not before:
         return Erased(place.table, place.kind, before, before)
-    condition = place.condition.replace("{value:String}", text(value))
+    condition = place.condition.replace("{value:String}", string(value))
     delete_rows(database, place.table, condition)
     return Erased(place.table, place.kind, before, _count(at, place, value))
 

@@ -6,9 +6,9 @@ import time
 
 from django.conf import settings
 
-from tenants.lifecycle.sql import quoted, text
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseUnreachable, clean
+from tenants.warehouse.quoting import identifier, string
 
 #: ClickHouse's codes for a mutation that it goes on with, while nobody waits for it any more.
 _GOES_ON = {159, 341}  # TIMEOUT_EXCEEDED, UNFINISHED
@@ -39,8 +39,10 @@ def delete_rows(database: str, table: str, condition: str) -> None:
     safe to repeat.
     """
     cluster = settings.CLICKHOUSE_CLUSTER
-    on = f" ON CLUSTER {quoted(cluster)}" if cluster else ""
-    statement = f"ALTER TABLE {quoted(database)}.{quoted(table)}{on} DELETE WHERE {condition}"
+    on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    statement = (
+        f"ALTER TABLE {identifier(database)}.{identifier(table)}{on} DELETE WHERE {condition}"
+    )
     began = int(client.rows(_NOW)[0]["now"])
     try:
         client.execute([statement], {"mutations_sync": 2, "max_execution_time": 0})
@@ -80,7 +82,7 @@ def _since(database: str, table: str, began: int) -> list[dict[str, object]]:
     cluster = settings.CLICKHOUSE_CLUSTER
     of_all = "system.mutations"
     if cluster:
-        of_all = f"clusterAllReplicas({text(cluster)}, system.mutations)"
+        of_all = f"clusterAllReplicas({string(cluster)}, system.mutations)"
     return client.rows(
         f"SELECT is_done, latest_fail_reason AS reason FROM {of_all} "  # noqa: S608 - quoted
         "WHERE database = {database:String} AND table = {table:String} "

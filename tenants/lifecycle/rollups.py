@@ -6,9 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 
 from tenants.lifecycle.registry import PersonTable
-from tenants.lifecycle.sql import bare, equals, quoted
+from tenants.lifecycle.sql import bare, equals
 from tenants.lifecycle.warehouse_store import holds_rows, tables
 from tenants.warehouse import client
+from tenants.warehouse.quoting import identifier
 
 _COLUMNS = """
 SELECT table, type FROM system.columns WHERE database = {database:String}
@@ -47,7 +48,7 @@ def _place(
 ) -> PersonTable:
     name = str(one["name"])
     if kind and bare(kind):
-        return PersonTable(name, "rollup", equals(quoted(column), kind))
+        return PersonTable(name, "rollup", equals(identifier(column), kind))
     why = f"its {column} is {kind}" if kind else f"it has no column {column}"
     return PersonTable(
         name, "rollup", "", f"Left as it is: {why}. {_rebuilding(name, database, found)}"
@@ -57,7 +58,7 @@ def _place(
 def _rebuilding(name: str, database: str, found: Sequence[Found]) -> str:
     """What an operator can do with sums that one person's share can't be taken out of."""
     selects = [str(view["as_select"]) for view in found if target(view) == name]
-    at = f"{quoted(database)}.{quoted(name)}"
+    at = f"{identifier(database)}.{identifier(name)}"
     if not selects:
         return "No view fills it: look at it, and delete by hand what is that person's."
     inserts = " ".join(f"INSERT INTO {at} {select};" for select in selects)

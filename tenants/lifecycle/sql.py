@@ -1,19 +1,8 @@
-"""Names and texts in SQL, quoted (clickhouse.com/docs/sql-reference/syntax)."""
+"""Conditions that a column of any type has a value that is given as a text."""
 
 from __future__ import annotations
 
-
-def quoted(name: str) -> str:
-    """An identifier of any characters."""
-    escaped = name.replace("\\", "\\\\").replace("`", "\\`")
-    return f"`{escaped}`"
-
-
-def text(value: str) -> str:
-    """A string literal."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0")
-    return f"'{escaped}'"
-
+from tenants.warehouse.quoting import string
 
 #: Types of which one value is many, or a state: nothing equals them.
 _MANY = ("Array(", "Map(", "Tuple(", "Nested(", "AggregateFunction(", "JSON", "Dynamic", "Variant(")
@@ -35,7 +24,7 @@ def bare(kind: str) -> str:
 def cast(kind: str) -> str:
     """``{value:String}`` as a value of that type; NULL where it is none, or where none can be."""
     plain = bare(kind)
-    return f"accurateCastOrNull({{value:String}}, {text(plain)})" if plain else "NULL"
+    return f"accurateCastOrNull({{value:String}}, {string(plain)})" if plain else "NULL"
 
 
 def equals(column: str, kind: str) -> str:

@@ -28,11 +28,11 @@ from django.utils import timezone
 from tenants.audit import record
 from tenants.errors import TenantRefused
 from tenants.lifecycle import registry
-from tenants.lifecycle.sql import quoted
 from tenants.lifecycle.warehouse_store import holds_rows, tables
 from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
+from tenants.warehouse.quoting import identifier
 
 VERSION = 1
 _CHUNK = 1 << 20
@@ -144,7 +144,7 @@ def _lines(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> File:
 
 def _table(folder: Path, database: str, name: str) -> File:
     """One table by ClickHouse's own Parquet, streamed; the rows are those of the file."""
-    sql = f"SELECT {_columns(database, name)} FROM {quoted(database)}.{quoted(name)}"
+    sql = f"SELECT {_columns(database, name)} FROM {identifier(database)}.{identifier(name)}"
     path = f"tables/{name.replace('/', '_')}.parquet"
     options = {"output_format_parquet_string_as_string": 1, "max_execution_time": 0}
     with translated():
@@ -168,7 +168,7 @@ def _columns(database: str, name: str) -> str:
 
 
 def _column(name: str, kind: str) -> str:
-    column = quoted(name)
+    column = identifier(name)
     if kind.startswith(_STATES):
         return f"hex({column}) AS {column}"
     if kind.startswith(_TEXTS):

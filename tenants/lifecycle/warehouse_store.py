@@ -9,7 +9,7 @@ from tenants.lifecycle.registry import Doomed
 from tenants.provisioning.warehouse import remove
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
-from tenants.warehouse.statements import identifier
+from tenants.warehouse.statements import own_identifier
 
 _TABLES = """
 SELECT name, engine, uuid, create_table_query, as_select, dependencies_table,
@@ -53,7 +53,7 @@ class WarehouseStore:
         }
 
     def remove(self, doomed: Doomed) -> list[str]:
-        identifier(doomed.database)
+        own_identifier(doomed.database)
         remove(doomed.database, doomed.username)
         return []
 

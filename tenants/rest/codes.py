@@ -36,11 +36,11 @@ CODES = (
     Code("not_found", (404,), "There is nothing at this address, or the key may not know of it."),
     Code("method_not_allowed", (405,), "The address does not take this method."),
     Code("bad_request", (400,), "The request can't be read as HTTP."),
-    Code("body", (400,), "The body needs `sql`, and `parameters` as an object."),
     Code("body_unreadable", (400,), "The body is not what it claims to be: JSON, gzip or zstd."),
+    Code("length_required", (411,), "The body came in chunks. Send it with Content-Length."),
     Code("body_too_large", (413,), "The body exceeds `limit` bytes. Send less at a time."),
-    Code("encoding_unknown", (415,), "The Content-Encoding is unknown. Use gzip, zstd or none."),
-    Code("unsupported_media_type", (415,), "Send parameters with Content-Type application/json."),
+    Code("encoding_unknown", (415,), "The address does not take this Content-Encoding."),
+    Code("unsupported_media_type", (415,), "Send the body with Content-Type application/json."),
     Code("unknown_member", (400,), "The body has a member that is not known."),
     Code("unknown_parameter", (400,), "The address has a parameter that is not known."),
     Code("doubled_member", (400,), "The body has a member twice. Send it once."),
@@ -78,8 +78,8 @@ CODES = (
     Code(
         "busy",
         (429, 503),
-        "Your share of this server is in use (429), or workers have not let go yet (503). Wait as "
-        "Retry-After says.",
+        "Your share of this server is in use (429), or workers or ClickHouse have not let go yet "
+        "(503). Wait as Retry-After says.",
     ),
     Code("spool_full", (429,), "Too many of your events wait for their tables. Send them later."),
     # Events

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, cast
 
-from django.conf import settings
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.parsers import BaseParser
@@ -18,10 +17,10 @@ from tenants.plans.allowance import Allowance, allowance
 from tenants.plans.threads import Busy, HeldThread, threads
 from tenants.rest import openapi as _scheme  # noqa: F401 - registers itself
 from tenants.rest.authentication import APIKeyAuthentication, Caller, HasScope
-from tenants.rest.body import check_arguments
+from tenants.rest.body import check_arguments, check_length
 from tenants.rest.limited import busy, refused
-from tenants.rest.problem import Problem, not_found
-from tenants.usage import tally
+from tenants.rest.problem import not_found
+from tenants.usage import call_tally
 
 _RENDERER = JSONRenderer()
 
@@ -87,7 +86,7 @@ class Endpoint(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Who calls, may they, and is there room for the call. There is nothing to negotiate."""
-        _check_length(request)
+        check_length(request)
         self.perform_authentication(request)
         self.check_permissions(request)
         caller = self.caller(request)
@@ -124,7 +123,7 @@ class Endpoint(APIView):
         user = getattr(request, "_user", None)
         if isinstance(user, Caller):
             failed = answer.status_code >= HTTPStatus.BAD_REQUEST
-            tally.count(user.tenant_id, user.key_id, (1, int(failed), *self.did))
+            call_tally.count(user.tenant_id, user.key_id, (1, int(failed), *self.did))
         return answer
 
     def _leave(self, answer: Any) -> None:
@@ -140,17 +139,6 @@ class Endpoint(APIView):
     def caller(request: Request) -> Caller:
         """Who calls; HasScope has seen to it that there is one."""
         return cast("Caller", getattr(request, "_user"))  # noqa: B009 - ``user`` costs more
-
-
-def _check_length(request: Request) -> None:
-    """Refuse a body of more bytes than MILLRACE_MAX_BODY_BYTES before it is read."""
-    length = request.META.get("CONTENT_LENGTH")
-    if not length:
-        return
-    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
-    if length.isdecimal() and int(length) > limit:
-        detail = f"The body is larger than {limit} bytes. Send less at once."
-        raise Problem(413, "body_too_large", detail, limit=limit)
 
 
 @dataclass(frozen=True)

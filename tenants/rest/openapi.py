@@ -7,6 +7,8 @@ from drf_spectacular.extensions import (
     OpenApiSerializerExtension,
 )
 
+from tenants.rest.body import BodySerializer
+
 
 class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """How the OpenAPI description tells of API keys. To be imported is enough."""
@@ -18,20 +20,16 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {
             "type": "http",
             "scheme": "bearer",
-            "description": "An API key of a tenant, `mr_...`, as `manage.py create_key` prints it.",
+            "description": "A tenant's API key, `mr_...`, as `manage.py api_key create` prints it.",
         }
 
 
-class ClosedScheme(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
-    """A serializer with ``closed = True``: a member that it does not know is refused."""
+class BodyScheme(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """A body refuses a member that it does not know."""
 
-    target_class = "rest_framework.serializers.Serializer"
+    target_class = BodySerializer
     match_subclasses = True
     priority = -1
-
-    @classmethod
-    def _matches(cls, target: Any) -> bool:
-        return bool(super()._matches(target)) and getattr(target, "closed", False)
 
     def map_serializer(self, auto_schema: Any, direction: Any) -> dict[str, Any]:
         schema = auto_schema._map_serializer(  # noqa: SLF001 - as drf-spectacular's own do

@@ -27,6 +27,12 @@ ANYWHERE = {
     "429": "A limit is reached; Retry-After says when it lifts.",
     "503": "A store does not answer; Retry-After says when to try again.",
 }
+#: Answers of those that read a body, if only to refuse one.
+WITH_BODY = {
+    "411": "The body came in chunks. Send it with Content-Length.",
+    "415": "The body is not of a media type or an encoding that the address takes.",
+}
+_READ_NONE = ("get", "head", "options")
 _NAMED = {"404": "There is nothing of that name."}
 
 
@@ -35,8 +41,9 @@ def problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
     for path, operations in result["paths"].items():
         words = ANYWHERE | (_NAMED if "{" in path else {})
-        for operation in operations.values():
-            _complete(operation["responses"], words)
+        for method, operation in operations.items():
+            reads = {} if method in _READ_NONE else WITH_BODY
+            _complete(operation["responses"], words | reads)
             _require_events(operation.get("requestBody", {}))
     return result
 

@@ -21,7 +21,7 @@ from django.core.exceptions import (
     SuspiciousOperation,
 )
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.request import UnreadablePostError
 from rest_framework import exceptions
 
@@ -124,13 +124,3 @@ def _of_drf(error: exceptions.APIException) -> Problem:
     detail = error.detail if isinstance(error.detail, str) else "The request is not valid."
     members = {} if isinstance(error.detail, str) else {"errors": error.detail}
     return Problem(error.status_code, code, str(detail), headers=headers, **members)
-
-
-def page_not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Django's handler404 for addresses below /api/."""
-    return response(not_found())
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler500 for addresses below /api/."""
-    return response(of(RuntimeError()))

@@ -34,7 +34,6 @@ class Caller:
     is_active: bool
     scopes: frozenset[str]
     expires_at: datetime | None
-    warehouse_id: int | None
     database: str
     username: str
     password: str
@@ -44,7 +43,6 @@ class Caller:
     filters: tuple[tuple[str, str], ...] = ()
     networks: tuple[Network, ...] | None = None
     origins: frozenset[str] | None = None
-    is_token: bool = False
     subject: str = ""
     rate: int | None = None
 
@@ -134,7 +132,6 @@ def _caller(key: APIKey) -> Caller:
         is_active=tenant.status == TenantStatus.ACTIVE,
         scopes=frozenset(key.scopes),
         expires_at=key.expires_at,
-        warehouse_id=warehouse.pk if warehouse else None,
         database=warehouse.database if warehouse else "",
         username=warehouse.username if warehouse else "",
         password=warehouse.password if warehouse else "",

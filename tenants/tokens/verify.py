@@ -14,9 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import jwt
+from cachetools import LRUCache
 
 from tenants import exact_json, filters
 from tenants.models import Scope
@@ -55,7 +57,8 @@ class _Good:
     ends: float
 
 
-_kept: dict[str, _Good] = {}
+_kept: LRUCache[str, _Good] = LRUCache(KEPT)
+_lock = Lock()
 
 
 class _Exact(jwt.PyJWT):
@@ -88,20 +91,18 @@ def find(token: str) -> Caller:
 
     A token is remembered as good for as long as its key is: half a second.
     """
-    good = _kept.get(token)
+    with _lock:
+        good = _kept.get(token)
     if good is None or find_holder(good.holder.prefix) is not good.holder:
         good = _verify(token)
-        if len(_kept) >= KEPT:
-            _kept.clear()
-        _kept[token] = good
+        with _lock:
+            _kept[token] = good
     if good.ends <= time.time():
-        _kept.pop(token, None)
         raise TokenRefused("token_expired", "This token has expired. Get a new one.")
     return good.caller
 
 
 def _verify(token: str) -> _Good:
-    _kept.pop(token, None)
     holder = _holder(token)
     payload = _payload(token, holder)
     try:
@@ -169,7 +170,6 @@ def _narrowed(holder: Holder, said: Claims) -> Caller:
         sources=frozenset(),
         parameters=_parameters(key, said.rights.parameters),
         filters=tuple(filters.both(dict(key.filters), said.rights.row_filters).items()),
-        is_token=True,
         subject=said.subject,
         rate=said.rate,
     )

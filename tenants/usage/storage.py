@@ -9,7 +9,7 @@ from django.db import connection
 
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
-from tenants.warehouse.statements import identifier
+from tenants.warehouse.statements import own_identifier
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ SET storage_bytes = excluded.storage_bytes WHERE u.storage_bytes < excluded.stor
 def measure() -> None:
     """Note the size of every warehouse; where ClickHouse does not answer, what was noted stays."""
     cluster = settings.CLICKHOUSE_CLUSTER
-    parts = f"cluster({identifier(cluster)}, system.parts)" if cluster else "system.parts"
+    parts = f"cluster({own_identifier(cluster)}, system.parts)" if cluster else "system.parts"
     try:
         found = client.rows(_SIZES.format(parts=parts))
     except WarehouseError as error:

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tenants.warehouse.quoting import identifier, string
+
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
 #: Days that rows can be kept at the most. ClickHouse's DateTime ends in 2106: a TTL beyond it wraps
 #: around to 1970, and deletes every row at once.
@@ -129,7 +131,7 @@ class Assignment:
 
     @property
     def sql(self) -> str:
-        value = f"'{self.value}'" if isinstance(self.value, str) else self.value
+        value = string(self.value) if isinstance(self.value, str) else self.value
         if self.changeable:
             given = "" if self.value is None else f" = {value}"
             return f"{self.name}{given} CHANGEABLE_IN_READONLY"
@@ -137,17 +139,17 @@ class Assignment:
         return f"{self.name} = {value}{bounds} READONLY"
 
 
-def identifier(name: str) -> str:
+def own_identifier(name: str) -> str:
     """``name`` quoted; raises ValueError for what is not a name of ours."""
     if not _NAME.match(name):
         msg = f"{name!r} is not a name that a warehouse may have."
         raise ValueError(msg)
-    return f"`{name}`"
+    return identifier(name)
 
 
 def grants(database: str) -> tuple[str, ...]:
     """What a tenant's user may do: read its own database. No SOURCES, nothing of the system."""
-    return (f"SELECT ON {identifier(database)}.*",)
+    return (f"SELECT ON {own_identifier(database)}.*",)
 
 
 def create(
@@ -164,7 +166,7 @@ def create(
     The user gets its grant last, when all limits hold.
     """
     on = _on(cluster)
-    db, user = identifier(database), identifier(username)
+    db, user = own_identifier(database), own_identifier(username)
     identified = _identified(password)
     settings = ", ".join(one.sql for one in limits.profile())
     statements = [
@@ -185,13 +187,13 @@ def create(
 
 def add_password(username: str, password: str, *, cluster: str = "") -> list[str]:
     """Let the user in by one more password; ``create`` leaves only its own (ClickHouse 24.9)."""
-    return [f"ALTER USER {identifier(username)}{_on(cluster)} ADD {_identified(password)}"]
+    return [f"ALTER USER {own_identifier(username)}{_on(cluster)} ADD {_identified(password)}"]
 
 
 def drop(database: str, username: str, *, cluster: str = "", quota: bool = True) -> list[str]:
     """Remove a tenant's database, all in it, and its user. Safe to repeat."""
     on = _on(cluster)
-    db, user = identifier(database), identifier(username)
+    db, user = own_identifier(database), own_identifier(username)
     statements = [
         f"DROP USER IF EXISTS {user}{on}",
         f"DROP SETTINGS PROFILE IF EXISTS {user}{on}",
@@ -203,8 +205,8 @@ def drop(database: str, username: str, *, cluster: str = "", quota: bool = True)
 
 
 def _on(cluster: str) -> str:
-    return f" ON CLUSTER {identifier(cluster)}" if cluster else ""
+    return f" ON CLUSTER {own_identifier(cluster)}" if cluster else ""
 
 
 def _identified(password: str) -> str:
-    return f"IDENTIFIED WITH sha256_hash BY '{hashlib.sha256(password.encode()).hexdigest()}'"
+    return f"IDENTIFIED WITH sha256_hash BY {string(hashlib.sha256(password.encode()).hexdigest())}"

@@ -21,7 +21,7 @@ import urllib3
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from millrace.embedded import addresses, installation_secrets, ports, processes
+from millrace.embedded import installation_secrets, ports, processes, service_urls
 from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import SERVICES, Stack
 
@@ -160,7 +160,7 @@ def test_two_installations_have_ports_of_their_own(tmp_path: Path) -> None:
     first, second = ports.read(tmp_path / "a"), ports.read(tmp_path / "b")
     assert len(set(first.values())) == len(first)
     assert set(first.values()).isdisjoint(second.values())
-    assert addresses.urls(tmp_path / "a") != addresses.urls(tmp_path / "b")
+    assert service_urls.urls(tmp_path / "a") != service_urls.urls(tmp_path / "b")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume.insert_pool import Inserter
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
-from ingestion.landing import inbox
+from ingestion.consume.state import SliceState
+from ingestion.landing import addresses, inbox
 from ingestion.ledger.audit import PartitionAudit, audit
 from ingestion.ledger.books import FindingKind
 from ingestion.models import Source, StreamPartition, Table
@@ -53,29 +53,28 @@ def crash_at_insert(
     """Consume until the first insert, of which ``landed(rows)`` arrive; then the owner is dead."""
     insert = inbox.insert
 
-    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
-        rows = landed(cut.rows)
+    def dies(to: Any, batch: Any, token: Any = None) -> None:
+        rows = landed(batch.rows)
         if rows is not None:
-            insert(to, source_id, type(cut)(cut.intent, rows), token)
+            insert(to, type(batch)(batch.intent, rows), token)
         raise Crash
 
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", dies)
         # An owner that is dead notes nothing and lets nothing go.
-        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
-        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 20)
     StreamPartition.objects.filter(source=source).update(lease_expires_at=timezone.now())
 
 
 def numbers(table: Table, column: str = "n") -> list[Any]:
-    sql = f"SELECT {column} AS c FROM {inbox.place_of(table).table}"
+    sql = f"SELECT {column} AS c FROM {addresses.place_of(table).table}"
     return sorted(row["c"] for row in client.rows(sql))
 
 
 def misfits(table: Table) -> list[dict[str, Any]]:
-    return client.rows(f"SELECT * FROM {inbox.place_of(table).quarantine} ORDER BY _offset")
+    return client.rows(f"SELECT * FROM {addresses.place_of(table).quarantine} ORDER BY _offset")
 
 
 def partition(source: Source, number: int = 0) -> StreamPartition:

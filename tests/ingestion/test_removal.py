@@ -17,9 +17,8 @@ from analytics_api.services.saved_queries import publish
 from ingestion import ddl, provision
 from ingestion.consume import discovery
 from ingestion.consume.loop import Slice
-from ingestion.ddl import names
 from ingestion.errors import NotConfirmed
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.leases import lease
 from ingestion.models import (
     Batch,
@@ -40,6 +39,7 @@ from tenants.models import AuditEntry
 from tenants.rest.problem import Problem
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
+from tenants.warehouse.quoting import identifier
 from tests.ingestion.running import consume, consume_until, misfits, numbers
 
 
@@ -129,7 +129,7 @@ def test_with_its_rows_only_its_own_go(http: Source, other: Source) -> None:
 def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
     http: Source, other: Source
 ) -> None:
-    table, at = http.table, inbox.address(http.table)
+    table, at = http.table, addresses.address_of(http.table)
     removal.delete(table, table.name, with_rows=False)
     assert not Table.objects.filter(pk=table.pk).exists()
     assert not Column.objects.filter(table=table.pk).exists()
@@ -143,7 +143,7 @@ def test_a_source_made_while_others_are_held_is_not_deleted_unheld(
     http: Source, monkeypatch: pytest.MonkeyPatch, *, with_rows: bool
 ) -> None:
     """The second attempt holds it, too."""
-    table, at = http.table, inbox.address(http.table)
+    table, at = http.table, addresses.address_of(http.table)
     against = removal._against_makers
 
     def made_meanwhile(obj: Any) -> Any:
@@ -168,14 +168,14 @@ def test_what_a_failed_change_has_left_of_the_next_version_goes_too(table: Table
     spec = ddl.at_version(spec_of(table), table.version + 1, spec_of(table).columns)
     client.execute(ddl.pipeline(spec), ddl.STATEMENT_SETTINGS)
     removal.delete(table, table.name, with_rows=False)
-    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec.database)}") == []
+    assert client.rows(f"SHOW TABLES FROM {identifier(spec.database)}") == []
 
 
 def test_what_there_is_of_a_table_that_was_never_made_as_a_whole_goes_too(table: Table) -> None:
     Table.objects.filter(pk=table.pk).update(applied=0, version=0)
     table.versions.all().delete()
     removal.delete(Table.objects.get(), table.name, with_rows=False)
-    assert client.rows(f"SHOW TABLES FROM {names.quoted(spec_of(table).database)}") == []
+    assert client.rows(f"SHOW TABLES FROM {identifier(spec_of(table).database)}") == []
 
 
 def test_a_table_is_not_deleted_while_another_process_alters_it(
@@ -305,7 +305,7 @@ def test_without_rows_a_failure_of_postgres_leaves_all_as_it_was(
 def test_a_mutation_that_outlasts_the_connection_is_waited_for(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = inbox.address(http.table)
+    at = addresses.address_of(http.table)
     execute = client.execute
 
     def timed_out(statements: Sequence[str], _: Any = None) -> None:
@@ -325,7 +325,7 @@ def test_a_mutation_that_outlasts_the_connection_is_waited_for(
 def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = inbox.address(http.table)
+    at = addresses.address_of(http.table)
     execute = client.execute
 
     def timed_out(statements: Sequence[str], _: Any = None) -> None:
@@ -372,6 +372,18 @@ def test_a_source_that_a_worker_holds_is_not_deleted_under_it(
     lease.release("worker", list(StreamPartition.objects.values_list("pk", flat=True)))
     removal.delete(http, "http", with_rows=False)
     assert not Source.objects.exists()
+
+
+def test_a_second_deletion_says_that_the_first_is_still_at_it(
+    http: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while a mutation of a large table takes its time."""
+    monkeypatch.setattr(holding, "PATIENCE", 0.3)
+    with holding.held([http], "It is being deleted."):
+        again = Source.objects.get(pk=http.pk)
+        with pytest.raises(holding.StillRead, match="another command"):
+            removal.delete(again, "http", with_rows=False)
+    assert Source.objects.get().active
 
 
 # --- While workers read -------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
-from ingestion.landing import inbox
+from ingestion.landing import addresses, inbox
 from ingestion.leases import lease
 from ingestion.ledger.audit import audit
 from ingestion.ledger.books import FindingKind
@@ -34,7 +34,7 @@ def consume(source: Source) -> None:
 
 def there(table: Table) -> tuple[int, int]:
     """Rows in table and quarantine, and offsets among them."""
-    at = inbox.address(table)
+    at = addresses.address_of(table)
     union = f"SELECT _offset FROM {at.table} UNION ALL SELECT _offset FROM {at.quarantine}"
     found = client.rows(f"SELECT count() AS c, uniqExact(_offset) AS u FROM ({union})")[0]
     return found["c"], found["u"]
@@ -77,8 +77,20 @@ def test_what_is_read_again_is_not_doubled(landed: Source, log: Any, table: Tabl
     assert balances(landed) == []
 
 
+def test_a_source_that_no_worker_has_seen_yet_is_reset_too(log: Any, table: Table) -> None:
+    log.send(messages(0, 20))
+    source = log.source(table)
+    assert not source.partitions.exists()
+    (move,) = reset(source, START)
+    assert (move.position, move.to, move.read_again) == (None, 0, 0)
+    log.send(messages(20, 30))
+    consume(source)
+    assert there(table) == (30, 30)
+    assert balances(source) == []
+
+
 def test_what_was_missing_comes_back(landed: Source, table: Table) -> None:
-    at = inbox.address(table)
+    at = addresses.address_of(table)
     client.execute(
         [f"ALTER TABLE {at.table} DELETE WHERE _offset BETWEEN 20 AND 29"], {"mutations_sync": 1}
     )
@@ -162,7 +174,7 @@ def test_a_queue_can_not_be_reset(queue: Callable[[str], Any], table: Table, kin
 def test_a_crash_while_it_is_read_again_doubles_nothing(
     landed: Source, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    at = inbox.address(table)
+    at = addresses.address_of(table)
     client.execute([f"ALTER TABLE {at.table} DELETE WHERE _offset < 60"], {"mutations_sync": 1})
     reset(landed, START)
     insert = inbox.insert

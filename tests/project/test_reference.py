@@ -54,7 +54,7 @@ def test_every_system_check_has_an_entry() -> None:
 
 def test_every_command_has_an_entry() -> None:
     names = commands.names()
-    assert set(names) >= {"apply", "export", "demo", "backfill", "status", "create_key"}
+    assert set(names) >= {"apply", "export", "demo", "backfill", "status", "api_key"}
     text = page("commands.md")
     assert [name for name in names if f"\n## {name}\n" not in text] == []
     assert [name for name in names if f"| `python manage.py {name}" not in text] == []

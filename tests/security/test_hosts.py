@@ -20,7 +20,7 @@ from ingestion.connectors.rabbitmq import link
 from ingestion.connectors.rabbitmq.probe import GREETING
 from ingestion.errors import BrokerUnreachable, Refused
 from ingestion.models import Connection
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 from tests.security import attacks
 from tests.security.tally import Tally
 
@@ -35,7 +35,7 @@ def as_in_production(settings: Any) -> None:
 
 
 def _ports() -> dict[str, str]:
-    urls = addresses.urls()
+    urls = service_urls.urls()
     names = {
         "postgres": "DATABASE_URL",
         "clickhouse": "CLICKHOUSE_URL",

@@ -10,7 +10,7 @@ from typing import Any
 from django.urls import resolve
 from drf_spectacular.generators import SchemaGenerator
 
-from tenants.rest.openapi_problems import ANYWHERE
+from tenants.rest.openapi_problems import ANYWHERE, WITH_BODY
 from tools.reference.text import code, plain, sentence, table
 
 
@@ -99,7 +99,7 @@ def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 def _answers(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for status, answer in sorted(operation["responses"].items()):
         # The page says once what any address may answer.
-        if ANYWHERE.get(status) == answer["description"]:
+        if (ANYWHERE | WITH_BODY).get(status) == answer["description"]:
             continue
         words = plain(answer["description"]) or _shape(answer, schemas)
         yield status, words or HTTPStatus(int(status)).phrase

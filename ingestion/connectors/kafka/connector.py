@@ -135,6 +135,8 @@ class KafkaConnector(Connector):
     def receive(self, limit: int) -> None:
         for one in self._shared:
             one.receive(limit)
+
+    def commit(self) -> None:
         self._commits.tell()
 
     def wait(self, seconds: float) -> bool:

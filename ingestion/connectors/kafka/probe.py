@@ -9,7 +9,7 @@ from typing import Any
 
 from ingestion.connectors import connection_trial, tls
 from ingestion.connectors.address import listed, split
-from ingestion.connectors.connection_trial import ConnectionTrial, Probe, Step
+from ingestion.connectors.connection_trial import ConnectionTrial, Probe, TrialStep
 from ingestion.connectors.kafka import config
 from ingestion.connectors.kafka.asking import Asker
 from ingestion.connectors.kafka.connector import group
@@ -61,7 +61,7 @@ class KafkaProbe(Probe):
         try:
             host, port = split(address, 9092)
         except connection_trial.StepFailed as error:
-            return connection_trial.failed(address, list(Step)[:4], error, note)
+            return connection_trial.failed(address, list(TrialStep)[:4], error, note)
         way = Approach(
             host,
             port,
@@ -71,7 +71,7 @@ class KafkaProbe(Probe):
         )
         try:
             return connection_trial.run(
-                address, [*way.steps, (Step.LOGIN, lambda: self._login(host, port))], note
+                address, [*way.steps, (TrialStep.LOGIN, lambda: self._login(host, port))], note
             )
         finally:
             way.close()
@@ -108,8 +108,8 @@ class KafkaProbe(Probe):
         groups = [group(one) for one in sources]
         asker = self._asker
         steps = [
-            (Step.PERMISSION, lambda: self._permission(asker, name, groups)),
-            (Step.STREAM, lambda: the_topic(asker, name)),
+            (TrialStep.PERMISSION, lambda: self._permission(asker, name, groups)),
+            (TrialStep.STREAM, lambda: the_topic(asker, name)),
         ]
         return connection_trial.run(name, steps)
 

@@ -11,7 +11,7 @@ import kombu
 
 from ingestion.connectors import connection_trial, tls
 from ingestion.connectors.address import listed, split
-from ingestion.connectors.connection_trial import ConnectionTrial, Probe, Step, StepFailed
+from ingestion.connectors.connection_trial import ConnectionTrial, Probe, StepFailed, TrialStep
 from ingestion.connectors.network import Approach, Greeting
 from ingestion.connectors.rabbitmq import link
 from ingestion.errors import ConnectorError, Refused
@@ -19,7 +19,7 @@ from ingestion.models import Connection, SaslMechanism, Source
 
 #: AMQP 0-9-1's protocol header; the broker answers with a method frame on channel 0.
 GREETING = Greeting("RabbitMQ", b"AMQP\x00\x00\x09\x01", lambda answer: answer[:3] == b"\x01\0\0")
-_STEPS = (Step.NAME, Step.ROUTE, Step.TLS, Step.LOGIN, Step.PERMISSION)
+_STEPS = (TrialStep.NAME, TrialStep.ROUTE, TrialStep.TLS, TrialStep.LOGIN, TrialStep.PERMISSION)
 _THREADS = 8
 
 
@@ -60,7 +60,11 @@ class RabbitProbe(Probe):
             has_certificate=bool(self.connection.client_certificate),
         )
         entry = _Entry(self.connection, address, vhost or "/")
-        steps = [*way.steps, (Step.LOGIN, entry.login), (Step.PERMISSION, entry.permission)]
+        steps = [
+            *way.steps,
+            (TrialStep.LOGIN, entry.login),
+            (TrialStep.PERMISSION, entry.permission),
+        ]
         try:
             return connection_trial.run(address, steps), entry.link
         finally:
@@ -68,8 +72,8 @@ class RabbitProbe(Probe):
 
     def stream(self, name: str, sources: Collection[Source]) -> ConnectionTrial:
         steps = [
-            (Step.PERMISSION, lambda: self._permission(name)),
-            (Step.STREAM, lambda: self._queue(name)),
+            (TrialStep.PERMISSION, lambda: self._permission(name)),
+            (TrialStep.STREAM, lambda: self._queue(name)),
         ]
         return connection_trial.run(name, steps)
 

@@ -20,8 +20,8 @@ from ingestion.connectors.base import Connector
 from ingestion.connectors.chunk import SCHEMA
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
-from ingestion.landing import inbox, reinsert
-from ingestion.landing.inbox import Address
+from ingestion.landing import addresses, lookups, reinsert
+from ingestion.landing.addresses import Address
 from ingestion.landing.query_ids import await_inserts
 from ingestion.models import Batch, BatchState, ConnectionKind, Source, StreamPartition
 from ingestion.monitoring import source_errors
@@ -38,9 +38,9 @@ def recover(connector: Connector, source: Source, lease: Lease) -> None:
     for batch in opened.order_by("pk"):
         intent = intent_of(batch, lease)
         log.info("Recovering batch %s of %s", batch.token, source)
-        at = inbox.address_of_version(source.table, batch.table_version)
+        at = addresses.address_of_version(source.table, batch.table_version)
         done = _completed(connector, source, at, batch, intent)
-        if not finish(lease.owner, [done]):
+        if not finish(lease.owner, {lease: done}):
             raise LeaseLost(str(batch))
 
 
@@ -52,9 +52,9 @@ def abandon(source: Source, at: Address, lease: Lease) -> None:
     opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
         await_inserts(batch.token)
-        held = len(inbox.held(at, batch.token))
+        held = len(lookups.held(at, batch.token))
         log.error("Batch %s of %s: %d of %d rows", batch.token, source, held, batch.rows)
-        if not finish(lease.owner, [replace(intent_of(batch, lease), rows=held)]):
+        if not finish(lease.owner, {lease: replace(intent_of(batch, lease), rows=held)}):
             raise LeaseLost(str(batch))
         StreamPartition.across_tenants.filter(pk=lease.partition_id).update(
             lost=F("lost") + max(0, batch.rows - held)
@@ -73,15 +73,15 @@ def redelivery(source: Source, at: Address, lease: Lease) -> Redelivery:
     is_queue = source.kind == ConnectionKind.RABBITMQ
     tokens = list(unsettled.values_list("token", flat=True))
     return Redelivery(
-        Counter(inbox.message_ids(at, tokens)) if tokens or is_queue else Counter(),
-        lambda ids: inbox.known_ids(at, source.pk, ids),
+        Counter(lookups.message_ids(at, tokens)) if tokens or is_queue else Counter(),
+        lambda ids: lookups.known_ids(at, source.pk, ids),
     )
 
 
 def intent_of(batch: Batch, lease: Lease) -> Intent:
     """An open batch, as its new owner ends it."""
     return Intent(
-        lease=lease,
+        origin=lease.origin,
         token=batch.token,
         from_offset=batch.from_offset,
         to_offset=batch.to_offset,
@@ -101,8 +101,8 @@ def _completed(
     """The intent with the rows that the table holds of it in the end."""
     if intent.is_reread:
         await_inserts(intent.token)
-        return reinsert.fill(at, source.pk, PendingBatch(intent, _again(connector, source, intent)))
-    held = inbox.held(at, intent.token)
+        return reinsert.fill(at, PendingBatch(intent, _again(connector, source, intent)))
+    held = lookups.held(at, intent.token)
     # What came by views that are gone is known by no token that could be repeated.
     is_repeatable = bool(at.inbox) or intent.past_views
     remembered = is_repeatable and reinsert.is_remembered(source.table, batch.opened_at)
@@ -113,17 +113,17 @@ def _completed(
     except CannotRepeat:
         # The rest of it is delivered again, and becomes part of a new batch.
         await_inserts(intent.token)
-        return replace(intent, rows=len(inbox.held(at, intent.token)))
+        return replace(intent, rows=len(lookups.held(at, intent.token)))
     if not remembered:
         # An insert that comes late would not be known by its token any more.
         await_inserts(intent.token)
-    landed = reinsert.complete(at, source.pk, PendingBatch(intent, rows), remembered=remembered)
+    landed = reinsert.complete(at, PendingBatch(intent, rows), remembered=remembered)
     return replace(intent, rows=landed)
 
 
 def _again(connector: Connector, source: Source, intent: Intent) -> pa.Table:
     """The messages of an intent; those that the broker has deleted since are noted as a gap."""
-    number, start, end = intent.lease.number, intent.from_offset, intent.to_offset
+    number, start, end = intent.origin.number, intent.from_offset, intent.to_offset
     try:
         chunks = list(connector.repeat(source, number, start, end))
     except OffsetsGone as gone:

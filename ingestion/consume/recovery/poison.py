@@ -22,12 +22,12 @@ from django.db.models.functions import Now
 from ingestion.batches import announce
 from ingestion.batches.batch import Lease, PendingBatch
 from ingestion.connectors.base import Connector
-from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.recovery.open_batches import intent_of
 from ingestion.consume.recovery.poison_probe import CRASHES
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
-from ingestion.landing import inbox
-from ingestion.landing.inbox import REASON, Address
+from ingestion.landing import lookups
+from ingestion.landing.addresses import Address
+from ingestion.landing.inbox import REASON
 from ingestion.landing.query_ids import await_inserts
 from ingestion.models import Batch, BatchState, Caution, Source, StreamPartition
 from ingestion.monitoring import source_errors
@@ -49,16 +49,16 @@ def judge(connector: Connector, source: Source, at: Address, lease: Lease) -> No
         partition=lease.partition_id, state=BatchState.INTENT
     ).first()
     if batch is None:
-        _begin_anew(lease)
+        forget_crashes(lease)
         return
     caution = Caution.across_tenants.filter(partition=lease.partition_id).first()
     if caution is None and lease.crashes < CRASHES:
         return
     await_inserts(batch.token)
-    held = len(inbox.held(at, batch.token))
+    held = len(lookups.held(at, batch.token))
     if held == batch.rows and not batch.is_reread:
         # All of it landed, so that it is not sent once more.
-        announce.finish(lease.owner, [intent_of(batch, lease)])
+        announce.finish(lease.owner, {lease: intent_of(batch, lease)})
         return
     is_queue = _is_queue(connector, source, batch)
     with transaction.atomic():
@@ -66,15 +66,16 @@ def judge(connector: Connector, source: Source, at: Address, lease: Lease) -> No
         found = _narrowed(caution, batch, is_queue=is_queue)
         found.save()
         if is_queue:
-            announce.finish(lease.owner, [replace(intent_of(batch, lease), rows=held)])
+            announce.finish(lease.owner, {lease: replace(intent_of(batch, lease), rows=held)})
         else:
             _leave_to_pieces(batch, held)
-        _begin_anew(lease)
+        forget_crashes(lease)
     if caution is None:
         _tell(source, lease, batch, found)
 
 
-def _begin_anew(lease: Lease) -> None:
+def forget_crashes(lease: Lease) -> None:
+    """No owner has died of what comes next."""
     StreamPartition.across_tenants.filter(pk=lease.partition_id).update(crashes=0)
 
 
@@ -125,35 +126,30 @@ def _leave_to_pieces(batch: Batch, held: int) -> None:
         batch.delete()
 
 
-def landed(source: Source, buffer: PartitionBuffer, cut: PendingBatch) -> None:
-    """What owners died of lies behind, as ``cut`` has landed: go on as ever."""
-    if buffer.crashes:
-        buffer.crashes = 0
-        _begin_anew(buffer.lease)
-    if buffer.caution is None:
-        return
-    if cut.is_condemned:
-        source_errors.tell(source, _told(source, cut))
-    if cut.is_condemned or buffer.position >= buffer.caution.until:
-        _look_up(buffer, buffer.caution)
+def relaxed(source: Source, caution: Caution, batch: PendingBatch) -> Caution | None:
+    """What owners died of lies behind, as ``batch`` has landed; returns the caution from here on.
 
-
-def _look_up(buffer: PartitionBuffer, caution: Caution) -> None:
-    """A piece lies behind: go on by the larger ones that it was a part of."""
+    None, where it goes on as ever.
+    """
+    if batch.is_condemned:
+        source_errors.tell(source, _told(source, batch))
+    elif batch.intent.to_offset < caution.until:
+        return caution
+    # Go on by the larger pieces that this one was a part of.
     while caution.widen():
-        if buffer.position < caution.until:
+        if batch.intent.to_offset < caution.until:
             caution.save()
-            return
+            return caution
     caution.delete()
-    buffer.caution = None
+    return None
 
 
-def _told(source: Source, cut: PendingBatch) -> str:
-    message_id = cut.rows["_message_id"][0].as_py()
+def _told(source: Source, batch: PendingBatch) -> str:
+    message_id = batch.rows["_message_id"][0].as_py()
     name = f" (message id {message_id})" if message_id else ""
     return (
-        f"Partition {cut.intent.lease.number}: {CRASHES} workers died of the message at offset "
-        f"{cut.intent.from_offset}{name} alone. It is in the quarantine of {source.table.name}, "
+        f"Partition {batch.intent.origin.number}: {CRASHES} workers died of the message at offset "
+        f"{batch.intent.from_offset}{name} alone. It is in the quarantine of {source.table.name}, "
         f"with the reason {REASON}, and reading goes on behind it. Look what about it kills a "
         "worker before you send it again."
     )

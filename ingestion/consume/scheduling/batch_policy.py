@@ -9,7 +9,11 @@ from django.conf import settings
 
 from ingestion.consume.scheduling import fair_queue
 
-#: Threads that small inserts may keep waiting, of a slice's two: beyond that batches get older.
+#: Inserts of one slice at a time: one that the engine works on and one that is being sent.
+INSERTS = 2
+#: Messages and bytes of a small batch: what its insert costs has little to do with their number.
+SMALL_ROWS, SMALL_BYTES = 2_000, 1 << 20
+#: Inserts, of a slice's two, that small batches may keep waiting: beyond that batches get older.
 BUSY = 1.6
 #: Seconds: where batches are to be cut at once, this is what counts for how many that would be.
 LEAST_AGE = 0.001

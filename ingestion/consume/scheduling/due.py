@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 
+from ingestion.consume.buffer import PartitionBuffer
+from ingestion.consume.recovery import poison_probe
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
-from ingestion.consume.scheduling.grouping import Pair
+from ingestion.consume.scheduling.candidate import Candidate
 from ingestion.consume.source_reader import SourceReader
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """``batches`` have waited long enough, or are full. ``company`` may go along with them."""
+
+    batches: list[Candidate]
+    company: list[Candidate]
 
 
 def readers_below_share(
@@ -18,12 +29,16 @@ def readers_below_share(
     for reader in readers:
         held[reader.tenant_id] += reader.held_bytes
     total = sum(_weights(readers).values())
-    return [one for one in readers if held[one.tenant_id] < policy.share(_weight(one), total)]
+    return [
+        reader
+        for reader in readers
+        if held[reader.tenant_id] < policy.share(_weight(reader), total)
+    ]
 
 
 def due_batches(
     readers: Collection[SourceReader], policy: BatchPolicy, now: float, small_cost: float
-) -> tuple[list[Pair], list[Pair]]:
+) -> Due:
     """What has waited for a batch's age, and what may go along with that.
 
     ``now`` in seconds, as the buffers know it. ``small_cost`` as of ``BatchPolicy.ages``.
@@ -35,16 +50,32 @@ def due_batches(
     weights = _weights(readers)
     ages = policy.ages(busy, weights, small_cost)
     total = sum(weights.values())
-    full = {id(one) for one in readers if one.held_bytes >= policy.share(_weight(one), total)}
-    found, company = list[Pair](), list[Pair]()
+    full = {
+        id(reader)
+        for reader in readers
+        if reader.held_bytes >= policy.share(_weight(reader), total)
+    }
+    due = Due([], [])
     for reader, buffer in pairs:
         if not buffer.waiting or buffer.under_way:
             continue
-        if buffer.is_due(policy, now, ages[reader.tenant_id]) or id(reader) in full:
-            found.append((reader, buffer))
+        if is_due(buffer, policy, now, ages[reader.tenant_id]) or id(reader) in full:
+            due.batches.append(Candidate(reader, buffer))
         elif buffer.since <= now - policy.seconds:
-            company.append((reader, buffer))
-    return found, company
+            due.company.append(Candidate(reader, buffer))
+    return due
+
+
+def is_due(buffer: PartitionBuffer, policy: BatchPolicy, now: float, age: float) -> bool:
+    """Whether a batch should be cut that is so old; while one is under way the next grows."""
+    if buffer.under_way is not None or not buffer.waiting:
+        return False
+    if buffer.caution is not None:
+        return poison_probe.may_try(buffer)
+    if buffer.enough is not None and buffer.rows >= buffer.enough:
+        return True
+    backlog = buffer.high - buffer.waiting[-1].to_offset > policy.rows
+    return policy.is_due(buffer.rows, buffer.bytes, now - buffer.since, age, backlog=backlog)
 
 
 def _weight(reader: SourceReader) -> int:
@@ -53,4 +84,4 @@ def _weight(reader: SourceReader) -> int:
 
 
 def _weights(readers: Collection[SourceReader]) -> dict[int, int]:
-    return {one.tenant_id: _weight(one) for one in readers}
+    return {reader.tenant_id: _weight(reader) for reader in readers}

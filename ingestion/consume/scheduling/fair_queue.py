@@ -17,7 +17,7 @@ from typing import NamedTuple
 INSERT_BYTES = 1 << 20
 
 
-class Candidate(NamedTuple):
+class Queued(NamedTuple):
     """A batch that could be inserted now. ``since``: when its first message came, in seconds."""
 
     tenant_id: int
@@ -34,21 +34,21 @@ class FairQueue:
         self._now = 0.0
         self._due: dict[int, float] = {}
 
-    def choose(self, candidates: Sequence[Candidate]) -> int:
+    def choose(self, queued: Sequence[Queued]) -> int:
         """Index of the next one: of the tenant furthest behind, the oldest first.
 
         Raises ValueError where there is none.
         """
-        chosen = min(range(len(candidates)), key=lambda index: self._rank(candidates[index]))
-        self._now = self._start(candidates[chosen].tenant_id)
+        chosen = min(range(len(queued)), key=lambda index: self._rank(queued[index]))
+        self._now = self._start(queued[chosen].tenant_id)
         return chosen
 
     def charge(self, tenant_id: int, weight: int, size: int) -> None:
         """Note that an insert of ``size`` bytes was begun for a tenant of this weight."""
         self._due[tenant_id] = self._start(tenant_id) + (INSERT_BYTES + size) / max(1, weight)
 
-    def _rank(self, one: Candidate) -> tuple[float, float]:
-        return self._start(one.tenant_id), one.since
+    def _rank(self, batch: Queued) -> tuple[float, float]:
+        return self._start(batch.tenant_id), batch.since
 
     def _start(self, tenant_id: int) -> float:
         return max(self._now, self._due.get(tenant_id, 0.0))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from ingestion.consume.buffer import PartitionBuffer
-from ingestion.consume.insert_pool import SMALL
-from ingestion.consume.source_reader import SourceReader
+from ingestion.consume.scheduling.batch_policy import SMALL_BYTES, SMALL_ROWS
+from ingestion.consume.scheduling.candidate import Candidate
 
-#: Batches that one insert may type together, and the bytes of each at most.
-TOGETHER, SMALL_BYTES = 48, 1 << 20
-
-Pair = tuple[SourceReader, PartitionBuffer]
+#: Batches that one insert may type together.
+TOGETHER = 48
 
 
-def groups(due: Iterable[Pair], company: Iterable[Pair] = ()) -> Iterator[list[Pair]]:
+def groups(
+    due: Iterable[Candidate], company: Iterable[Candidate] = ()
+) -> Iterator[list[Candidate]]:
     """What is due, and with it whatever can be typed together with it: an insert of each kind.
 
     Of more than one insert takes, those that have waited longest go first. Where that does not fill
@@ -24,17 +23,16 @@ def groups(due: Iterable[Pair], company: Iterable[Pair] = ()) -> Iterator[list[P
     """
     kinds, others = _by_kind(due), _by_kind(company)
     if not kinds:
-        yield from (one[:TOGETHER] for one in others.values() if len(one) >= TOGETHER)
+        yield from (alike[:TOGETHER] for alike in others.values() if len(alike) >= TOGETHER)
     for kind, alike in kinds.items():
         yield [*alike, *others.get(kind, [])][:TOGETHER]
 
 
-def _by_kind(pairs: Iterable[Pair]) -> dict[object, list[Pair]]:
+def _by_kind(candidates: Iterable[Candidate]) -> dict[object, list[Candidate]]:
     """By what may be typed together; a large batch is of a kind of its own."""
-    found: dict[object, list[Pair]] = {}
-    for reader, buffer in sorted(pairs, key=lambda one: one[1].since):
-        is_small = buffer.is_small(SMALL, SMALL_BYTES)
-        found.setdefault(reader.address.form if is_small else id(buffer), []).append(
-            (reader, buffer)
-        )
-    return found
+    kinds: dict[object, list[Candidate]] = {}
+    for candidate in sorted(candidates, key=lambda one: one.since):
+        is_small = candidate.buffer.is_small(SMALL_ROWS, SMALL_BYTES)
+        kind = candidate.reader.address.form if is_small else id(candidate.buffer)
+        kinds.setdefault(kind, []).append(candidate)
+    return kinds

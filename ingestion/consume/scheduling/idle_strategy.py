@@ -8,12 +8,12 @@ from __future__ import annotations
 
 #: Seconds of a nap, and for each busy source as long: to look at them costs time.
 NAP, NAP_A_SOURCE = 0.01, 0.0005
-#: Seconds for each busy source between two pulls that brought less than all they may: a thousand
+#: Seconds for each busy source between two polls that brought less than all they may: a thousand
 #: are looked through every two seconds, and what came meanwhile is one chunk of each.
-PULL_A_SOURCE = 0.002
+POLL_A_SOURCE = 0.002
 #: Fewer sources than this are looked through as fast as they deliver.
 MANY = 50
-FEW_PULL_A_SOURCE = 0.0005
+FEW_POLL_A_SOURCE = 0.0005
 #: Naps and pauses last so many times as long as a turn that brings nothing: a thousand idle sources
 #: beside one that is busy take no more than an eleventh of a core.
 AS_LONG_AS_A_TURN = 10
@@ -38,9 +38,9 @@ def nap(sources: int, busy: int, turn: float) -> float:
 
 
 def pause(sources: int, busy: int, turn: float) -> float:
-    """Seconds between two pulls that bring little, as ``nap`` has it."""
+    """Seconds between two polls that bring little, as ``nap`` has it."""
     return min(_pause(sources), max(_pause(busy), AS_LONG_AS_A_TURN * turn))
 
 
 def _pause(sources: int) -> float:
-    return sources * (PULL_A_SOURCE if sources >= MANY else FEW_PULL_A_SOURCE)
+    return sources * (POLL_A_SOURCE if sources >= MANY else FEW_POLL_A_SOURCE)

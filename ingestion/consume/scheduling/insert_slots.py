@@ -13,10 +13,10 @@ from collections.abc import Callable
 from threading import Event, Lock
 from weakref import WeakValueDictionary
 
-from ingestion.consume.insert_pool import THREADS
+from ingestion.consume.scheduling.batch_policy import INSERTS
 
 #: Permits of a connection: what one slice alone could use, and no less than there are cores.
-NUMBER = max(THREADS, os.cpu_count() or 1)
+NUMBER = max(INSERTS, os.cpu_count() or 1)
 #: Seconds for which a claim holds others back. A slice that is refused claims anew before that, and
 #: one that hangs, as where Postgres does not answer, must hold up nobody.
 FRESH = 1.0

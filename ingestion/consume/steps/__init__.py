@@ -1,1 +1,14 @@
-"""The steps of a turn."""
+"""What a slice does in each turn: a module a step, in the order that ``loop.STEPS`` shows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from ingestion.consume.state import SliceState
+
+
+class Step(Protocol):
+    """A module of this folder."""
+
+    def run(self, state: SliceState, now: float) -> None:
+        """Do what is due at ``now``, in seconds of the slice's clock."""

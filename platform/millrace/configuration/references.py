@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 
 
 class Missing(Exception):
@@ -37,4 +37,4 @@ def _from_file(path: Path) -> str:
 
 def _embedded(name: str) -> str | None:
     """Of an installation on embedded services, the addresses of its own brokers."""
-    return addresses.brokers().get(name) if settings.EMBEDDED_SERVICES else None
+    return service_urls.brokers().get(name) if settings.EMBEDDED_SERVICES else None

@@ -16,7 +16,7 @@ import kombu
 import pyarrow as pa
 from kombu.exceptions import OperationalError
 
-from ingestion.landing.inbox import place_of
+from ingestion.landing.addresses import place_of
 from ingestion.models import Source, StreamPartition
 from millrace.demo.cast import Airline
 from millrace.demo.events import flight_events

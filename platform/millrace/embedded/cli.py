@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import TextIO
 
-from millrace.embedded import addresses, installation_secrets, missing_services, ports
+from millrace.embedded import installation_secrets, missing_services, ports, service_urls
 from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.install import ADMIN, install
 from millrace.embedded.rabbitmq import RabbitMQ
@@ -66,7 +66,7 @@ def _up(given: argparse.Namespace) -> int:
     # Also where it was started in the background of a script, which ignores the first.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    stack = Stack(addresses.home(), given.only or everything())
+    stack = Stack(service_urls.home(), given.only or everything())
     if given.only:
         return _run(stack, stay=not given.detach)
     return _run(stack, stay=not given.detach, migrate=True)
@@ -75,7 +75,7 @@ def _up(given: argparse.Namespace) -> int:
 def everything() -> tuple[str, ...]:
     """All that this machine must and can run itself."""
     services = missing_services.services(missing_services.environment())
-    reason = RabbitMQ(addresses.home()).why_unavailable()
+    reason = RabbitMQ(service_urls.home()).why_unavailable()
     if "rabbitmq" in services and reason:
         _say(f"{reason} Going on without it.")
         services = tuple(name for name in services if name != "rabbitmq")
@@ -124,14 +124,14 @@ def _stop(stack: Stack) -> None:
 
 
 def _down(given: argparse.Namespace) -> int:
-    stack = Stack(addresses.home())
+    stack = Stack(service_urls.home())
     stack.stop()
     _say("Stopped.")
     return 0
 
 
 def _status(given: argparse.Namespace) -> int:
-    stack = Stack(addresses.home())
+    stack = Stack(service_urls.home())
     states = stack.states()
     if not states:
         _say(f"Nothing runs in {stack.home}. Start it with: make up")
@@ -142,9 +142,9 @@ def _status(given: argparse.Namespace) -> int:
 
 def _env(given: argparse.Namespace) -> int:
     """For ``eval``. The variables of settings are not among them: they would replace services."""
-    urls = addresses.urls()
+    urls = service_urls.urls()
     _say(f"export MILLRACE_URL={urls['WEB_URL']}")
-    for name, value in addresses.brokers().items():
+    for name, value in service_urls.brokers().items():
         _say(f"export {name}={value}")
     return 0
 
@@ -154,7 +154,7 @@ def _show(stack: Stack) -> None:
     for name, state in stack.states().items():
         if state == "STOPPED":
             continue
-        place = f"{addresses.HOST}:{number[name]}" if name in number else ""
+        place = f"{service_urls.HOST}:{number[name]}" if name in number else ""
         _say(f"  {name:<15} {state:<9} {place}")
     if stack.pid("rabbitmq"):
         _say(f"  RabbitMQ: {stack.urls['RABBITMQ_URL']}")
@@ -164,7 +164,7 @@ def _show(stack: Stack) -> None:
 
 
 def _logs(given: argparse.Namespace) -> int:
-    path = addresses.home() / "logs" / f"{given.name}.log"
+    path = service_urls.home() / "logs" / f"{given.name}.log"
     if not path.exists():
         _say(f"{given.name} has not run yet: there is no {path}.", sys.stderr)
         return 1

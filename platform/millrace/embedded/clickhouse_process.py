@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import urllib.request
 
-from millrace.embedded import addresses, files
+from millrace.embedded import files, service_urls
 from millrace.embedded.component import Component, NotReady, Program
 
 
@@ -27,7 +27,7 @@ class ClickHouse(Component):
             "-m",
             "millrace.embedded.clickhouse",
             f"--data={self.folder / 'data'}",
-            f"--host={addresses.HOST}",
+            f"--host={service_urls.HOST}",
             f"--port={self.port}",
             "--user=millrace",
             f"--password-file={self.folder / 'password'}",
@@ -36,7 +36,7 @@ class ClickHouse(Component):
 
     def check(self) -> None:
         """Answer /ping."""
-        address = f"http://{addresses.HOST}:{self.port}/ping"
+        address = f"http://{service_urls.HOST}:{self.port}/ping"
         with urllib.request.urlopen(address, timeout=2) as answer:
             if answer.status != 200:
                 raise NotReady(f"{address} answered {answer.status}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
-from millrace.embedded import addresses, installation_secrets, ports
+from millrace.embedded import installation_secrets, ports, service_urls
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Component(ABC):
     @property
     def urls(self) -> dict[str, str]:
         """All URLs of the installation; see addresses.urls."""
-        return addresses.urls(self.home)
+        return service_urls.urls(self.home)
 
     def why_unavailable(self) -> str | None:
         """Why it can't run on this machine and how to mend that; None when it can."""
@@ -79,4 +79,4 @@ class Component(ABC):
 
 def connect(port: int) -> None:
     """Raise OSError unless something accepts connections on the port."""
-    socket.create_connection((addresses.HOST, port), timeout=2).close()
+    socket.create_connection((service_urls.HOST, port), timeout=2).close()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from millrace.embedded import addresses, installation_secrets
+from millrace.embedded import installation_secrets, service_urls
 from millrace.embedded.errors import DidNotStart
 
 ADMIN = "admin"
@@ -18,7 +18,7 @@ def install(home: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "millrace.embedded.install"],
         env={**os.environ, "MILLRACE_HOME": str(home)},
-        cwd=addresses.project() or home,
+        cwd=service_urls.project() or home,
         capture_output=True,
         text=True,
         check=False,
@@ -43,7 +43,7 @@ def main() -> None:
     users = get_user_model()
     # An administrator who has changed the password keeps it.
     if not users.objects.filter(username=ADMIN).exists():
-        password = installation_secrets.read(addresses.home())["admin"]
+        password = installation_secrets.read(service_urls.home())["admin"]
         users.objects.create_superuser(username=ADMIN, password=password)
 
 

@@ -12,7 +12,7 @@ from jgo.env._lockfile import LockedDependency, LockFile, compute_sha256
 from jgo.maven import MavenContext, PythonResolver
 from jgo.parse import Coordinate
 
-from millrace.embedded import addresses, files
+from millrace.embedded import files, service_urls
 from millrace.embedded.errors import Altered, Unavailable
 
 #: What is locked; slf4j-simple lets Kafka's warnings reach its log.
@@ -28,7 +28,7 @@ def paths() -> list[Path]:
 
     Raises Altered when one is not the locked one, Unavailable when one can't be had.
     """
-    cache = addresses.cache() / "jars"
+    cache = service_urls.cache() / "jars"
     context, wanted = _context(cache), LockFile.load(LOCK).dependencies
     # What another user has downloaded can be read, though nothing can be added to it.
     if all(_is_there(context, locked) for locked in wanted):
@@ -39,7 +39,7 @@ def paths() -> list[Path]:
 
 def expected(cache: Path | None = None) -> list[Path]:
     """Where the jars of the lock file are or will be, in the order of the class path."""
-    context = _context(cache or addresses.cache() / "jars")
+    context = _context(cache or service_urls.cache() / "jars")
     return [_cached(context, locked) for locked in LockFile.load(LOCK).dependencies]
 
 
@@ -85,7 +85,7 @@ def _fetch(context: MavenContext, locked: LockedDependency) -> Path:
 
 def lock() -> None:
     """Resolve COORDINATES with all that they need at run time and write the lock file."""
-    context = _context(addresses.cache() / "jars")
+    context = _context(service_urls.cache() / "jars")
     wanted = [
         context.create_dependency(Coordinate(group, artifact, version, scope="compile"))
         for group, artifact, version in COORDINATES

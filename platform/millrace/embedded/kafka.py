@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from millrace.embedded import addresses, files, jars, ports
+from millrace.embedded import files, jars, ports, service_urls
 from millrace.embedded.component import Component, NotReady, Program, connect
 from millrace.embedded.errors import DidNotStart
 
@@ -73,7 +73,7 @@ class Kafka(Component):
         super().prepare()
         jars.paths()
         text = _CONFIG.format(
-            host=addresses.HOST,
+            host=service_urls.HOST,
             port=self.port,
             controller=ports.read(self.home)["kafka_controller"],
         )
@@ -103,7 +103,7 @@ class Kafka(Component):
         """Tell the topics."""
         connect(self.port)
         settings: dict[str, Any] = {
-            "bootstrap.servers": f"{addresses.HOST}:{self.port}",
+            "bootstrap.servers": f"{service_urls.HOST}:{self.port}",
             # Its own log would go to standard error while the broker is not up.
             "logger": _silent,
             "log_level": 0,

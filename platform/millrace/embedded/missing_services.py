@@ -8,12 +8,12 @@ from pathlib import Path
 
 from environ import Env
 
-from millrace.embedded import addresses, stack
+from millrace.embedded import service_urls, stack
 
 
 def environment() -> Mapping[str, str]:
     """The environment, with what the ``.env`` file adds, read as the settings read it."""
-    project = addresses.project()
+    project = service_urls.project()
     default = str(project / ".env") if project else ""
     file = Path(os.environ.get("MILLRACE_ENV_FILE", default))
     if file.is_file():
@@ -23,5 +23,5 @@ def environment() -> Mapping[str, str]:
 
 def services(given: Mapping[str, str]) -> tuple[str, ...]:
     """The embedded services that stand in for a URL which ``given`` does not set."""
-    missing = {service for url, service in addresses.SERVICE_OF.items() if not given.get(url)}
+    missing = {service for url, service in service_urls.SERVICE_OF.items() if not given.get(url)}
     return tuple(name for name in stack.SERVICES if name in missing)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from millrace.embedded import addresses, files, installation_secrets, unprivileged
+from millrace.embedded import files, installation_secrets, service_urls, unprivileged
 from millrace.embedded.component import Component, NotReady, Program
 from millrace.embedded.errors import DidNotStart, Unavailable
 
@@ -75,7 +75,7 @@ class Postgres(Component):
         binary = _binary("postgres")
         options = {
             "port": self.port,
-            "listen_addresses": addresses.HOST,
+            "listen_addresses": service_urls.HOST,
             # A socket's path may be too long in a deep folder, and nobody needs one.
             "unix_socket_directories": "",
             "max_connections": 200,
@@ -117,7 +117,7 @@ class Postgres(Component):
 
     def _connect(self, database: str) -> psycopg.Connection:
         return psycopg.connect(
-            host=addresses.HOST,
+            host=service_urls.HOST,
             port=self.port,
             user="postgres",
             password=self._superuser,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kombu import Connection
 
-from millrace.embedded import addresses, files, ports
+from millrace.embedded import files, ports, service_urls
 from millrace.embedded.component import Component, Program, connect
 
 #: Not the wrapper in /usr/sbin, which changes to a user of the system's.
@@ -49,14 +49,14 @@ class RabbitMQ(Component):
     def prepare(self) -> None:
         """Write the configuration."""
         super().prepare()
-        text = _CONFIG.format(host=addresses.HOST, port=self.port, password=self.password)
+        text = _CONFIG.format(host=service_urls.HOST, port=self.port, password=self.password)
         files.write_text(self.folder / "rabbitmq.conf", text)
         files.write_text(self.folder / "enabled_plugins", "[].\n")
 
     def programs(self) -> tuple[Program, ...]:
         """Erlang's port mapper, then the broker."""
         number = ports.read(self.home)
-        epmd = {"ERL_EPMD_PORT": str(number["epmd"]), "ERL_EPMD_ADDRESS": addresses.HOST}
+        epmd = {"ERL_EPMD_PORT": str(number["epmd"]), "ERL_EPMD_ADDRESS": service_urls.HOST}
         return (
             Program("epmd", ("epmd",), self.folder, epmd, stop_seconds=5),
             Program(
@@ -73,7 +73,7 @@ class RabbitMQ(Component):
             "HOME": str(self.folder),
             "RABBITMQ_NODENAME": "millrace@localhost",
             "RABBITMQ_NODE_PORT": str(self.port),
-            "RABBITMQ_NODE_IP_ADDRESS": addresses.HOST,
+            "RABBITMQ_NODE_IP_ADDRESS": service_urls.HOST,
             "RABBITMQ_DIST_PORT": str(number["rabbitmq_distribution"]),
             "RABBITMQ_MNESIA_BASE": str(self.folder / "data"),
             "RABBITMQ_LOG_BASE": str(self.folder / "log"),

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from millrace.embedded import addresses, files, ports, processes
+from millrace.embedded import files, ports, processes, service_urls
 from millrace.embedded.clickhouse_process import ClickHouse
 from millrace.embedded.component import Component, NotReady
 from millrace.embedded.errors import DidNotStart, Unavailable
@@ -245,7 +245,7 @@ class Stack:
     @property
     def urls(self) -> dict[str, str]:
         """The URLs of the services; see addresses.urls."""
-        return addresses.urls(self.home)
+        return service_urls.urls(self.home)
 
     @property
     def supervisor_pid(self) -> int | None:

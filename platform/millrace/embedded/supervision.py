@@ -15,7 +15,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
-from millrace.embedded import addresses, files, installation_secrets, ports, processes
+from millrace.embedded import files, installation_secrets, ports, processes, service_urls
 from millrace.embedded.component import Program, connect
 from millrace.embedded.errors import DidNotStart
 
@@ -87,13 +87,13 @@ class Supervisor:
         """A client of its own for each use: it must not be shared among threads."""
         password = installation_secrets.read(self.home)["supervisor"]
         port = ports.read(self.home)["supervisor"]
-        address = f"http://millrace:{password}@{addresses.HOST}:{port}/RPC2"
+        address = f"http://millrace:{password}@{service_urls.HOST}:{port}/RPC2"
         return xmlrpc.client.ServerProxy(address, allow_none=True).supervisor
 
     def configure(self, programs: Iterable[Program]) -> None:
         """Write the configuration; a supervisord that runs takes over what it does not run now."""
         daemon = _DAEMON.format(
-            host=addresses.HOST,
+            host=service_urls.HOST,
             port=ports.read(self.home)["supervisor"],
             password=installation_secrets.read(self.home)["supervisor"],
             user="user=root\n" if os.geteuid() == 0 else "",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import redis
 
-from millrace.embedded import addresses, files
+from millrace.embedded import files, service_urls
 from millrace.embedded.component import Component, NotReady, Program
 
 # noeviction: a broker must not forget a task. What the cache holds ends by its time to live.
@@ -33,7 +33,7 @@ class Valkey(Component):
     def prepare(self) -> None:
         """Write the configuration."""
         super().prepare()
-        text = _CONFIG.format(host=addresses.HOST, port=self.port, password=self.password)
+        text = _CONFIG.format(host=service_urls.HOST, port=self.port, password=self.password)
         files.write_text(self.folder / "valkey.conf", text)
 
     def programs(self) -> tuple[Program, ...]:

@@ -9,7 +9,7 @@ import urllib.request
 from pathlib import Path
 from typing import ClassVar
 
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 from millrace.embedded.component import Component, NotReady, Program
 
 
@@ -35,7 +35,7 @@ class _Process(Component):
     def programs(self) -> tuple[Program, ...]:
         environment = self.environment()
         command = (sys.executable, "-m", *self.command())
-        folder = addresses.project() or self.home / "run"
+        folder = service_urls.project() or self.home / "run"
         return (Program(self.name, command, folder, environment, stop_seconds=self.grace),)
 
     def check(self) -> None:
@@ -61,7 +61,7 @@ class Web(_Process):
         return (
             "granian",
             "--interface=wsgi",
-            f"--host={addresses.HOST}",
+            f"--host={service_urls.HOST}",
             f"--port={self.port}",
             f"--workers={os.environ.get('MILLRACE_WEB_WORKERS', '2')}",
             f"--blocking-threads={self.threads}",
@@ -73,7 +73,7 @@ class Web(_Process):
 
     def check(self) -> None:
         """Answer anything but a server's error."""
-        address = f"http://{addresses.HOST}:{self.port}/admin/login/"
+        address = f"http://{service_urls.HOST}:{self.port}/admin/login/"
         try:
             urllib.request.urlopen(address, timeout=5).close()
         except urllib.error.HTTPError as error:

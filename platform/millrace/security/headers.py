@@ -8,6 +8,10 @@ The policy is ``'none'`` and names what each kind of page needs beyond that:
   compiles by ``new Function``. No inline script is allowed anywhere, so an injected element or
   handler still does nothing; what is injected as an Alpine attribute would. Django's autoescaping
   stands before that.
+django-csp 4.0 was looked at: the policies and the paths that they are for would still be ours, it
+writes a policy anew for each answer (38 µs against 1, of some 240 for a call of the API), with its
+directives in any order, and with DEBUG it leaves pages of errors without. Django 6.0 has a policy
+of its own (SECURE_CSP).
 """
 
 from __future__ import annotations

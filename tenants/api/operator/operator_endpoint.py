@@ -11,7 +11,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
-from tenants.rest.body import check_arguments
+from tenants.rest.body import check_arguments, check_length
 from tenants.selectors.operator_keys import find_operator_key
 
 _RENDERER = JSONRenderer()
@@ -63,6 +63,7 @@ class OperatorEndpoint(APIView):
     arguments: tuple[str, ...] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        check_length(request)
         super().initial(request, *args, **kwargs)
         check_arguments(request, self.arguments)
 

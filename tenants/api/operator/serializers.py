@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rest_framework import serializers
 
 from tenants.models import Plan, Tenant
+from tenants.rest.body import BodySerializer
 from tenants.rest.fields import Flag, Text, Whole
 
 if TYPE_CHECKING:
@@ -29,17 +30,13 @@ class TenantsSerializer(_Serializer):
     tenants = TenantSerializer(many=True)
 
 
-class MakeSerializer(_Serializer):
-    closed = True
-
+class MakeSerializer(BodySerializer):
     slug = Text(min_length=1, max_length=40)
     name = Text(max_length=200, allow_blank=True, default="")
     weight = Whole(min_value=1, max_value=100, default=1)
 
 
-class LimitSerializer(_Serializer):
-    closed = True
-
+class LimitSerializer(BodySerializer):
     name = Text(min_length=1, max_length=200, required=False)
     weight = Whole(min_value=1, max_value=100, required=False)
     plan = Text(max_length=100, allow_blank=True, required=False)
@@ -59,9 +56,7 @@ class DeletionSerializer(_Serializer):
     exports = serializers.ListField(child=serializers.CharField())
 
 
-class ErasureRequestSerializer(_Serializer):
-    closed = True
-
+class ErasureRequestSerializer(BodySerializer):
     column = Text(min_length=1, max_length=200)
     value = Text(min_length=1, max_length=10_000)
     table = Text(max_length=63, allow_blank=True, default="")

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 from tenants import exact_json, rights
 from tenants.audit.command import ChangingCommand
-from tenants.management.commands.create_key import moment
+from tenants.management.arguments import moment
 from tenants.models import DEFAULT_SCOPES, APIKey, Scope, Tenant
 from tenants.models.key import TOKEN_SECONDS
 from tenants.rights import Rights, RightsRefused
@@ -44,9 +44,15 @@ class Command(ChangingCommand):
             action="append",
             default=[],
             choices=list(Scope.values),
-            help=f"may be repeated; {' and '.join(DEFAULT_SCOPES)} where it is left out",
+            help="what the key may do; may be repeated; "
+            f"{' and '.join(DEFAULT_SCOPES)} where it is left out",
         )
-        create.add_argument("--expires", type=moment, metavar="TIME", help="as 2030-01-31")
+        create.add_argument(
+            "--expires",
+            type=moment,
+            metavar="TIME",
+            help="when it ends, as 2030-01-31 or 2030-01-31T12:00:00+02:00 (UTC if it doesn't say)",
+        )
         for name, words in (
             ("query", "only this saved query"),
             ("source", "only this source"),

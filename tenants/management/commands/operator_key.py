@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from tenants.audit.command import ChangingCommand
-from tenants.management.commands.create_key import moment
+from tenants.management.arguments import moment
 from tenants.services.operator_keys import create_operator_key, revoke_operator_key
 
 

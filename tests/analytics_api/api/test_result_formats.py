@@ -23,7 +23,7 @@ import pytest
 import zstandard
 
 from analytics_api.api.format_limits import has_totals, type_names
-from analytics_api.api.result_formats import BY_NAME
+from analytics_api.api.result_formats import BY_NAME, accepted
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQueryVersion
 from tenants.models import Scope
@@ -337,6 +337,29 @@ def test_quoted_numbers_are_asked_for_by_the_format(path: str, accept: str, api:
     assert answer.json()["data"] == [{"n": "9007199254740993", "x": "nan"}]
     plain = api.get("/big", Accept="*/*, application/json;numbers=quoted;q=0.1")
     assert plain.json()["data"] == [{"n": 9007199254740993, "x": None}]
+
+
+@pytest.mark.parametrize(
+    ("accept", "name"),
+    [
+        ("", "json"),
+        ("*/*", "json"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "json"),
+        ("application/json; charset=UTF-8", "json"),
+        ("TEXT/CSV", "csv"),
+        ("text/csv;header=present;charset=utf-8", "csv"),
+        ("text/csv, application/json", "csv"),
+        ("text/csv;q=0.1, application/x-ndjson", "ndjson"),
+        ("*/*;q=0.1, application/x-parquet", "parquet"),
+        ("application/json;q=0.5, application/json;numbers=quoted", "json-quoted"),
+        ("image/png", None),
+        ("application/json;q=0", None),
+        ("application/json;a*=none''%ff", None),
+    ],
+)
+def test_accept_is_negotiated(accept: str, name: str | None) -> None:
+    form = accepted(accept)
+    assert (form.name if form else None) == name
 
 
 def test_an_address_names_one_format(api: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -216,11 +217,20 @@ _NULLABLE = {"a": "Nullable(UInt8)", "b": "LowCardinality(Nullable(String))"}
         (b'{"a": {"b": [{"c": 1, "c": 1}]}}', "twice"),
         (b'{"a": NaN}', "NaN"),
         (b'{"a": -Infinity}', "Infinity"),
-        (b'{"a": "\xff"}', "utf-8"),
+        (b'{"a": "\xff"}', "UTF-8 at byte 8"),
         (b"[" * 100_000, "nested"),
-        ('{"a": 1}'.encode("utf-16"), "utf-8"),
+        (b"[" * 101 + b"]" * 101, "more than 100 levels"),
+        (b'{"a":[' * 51 + b"]}" * 51, "more than 100 levels"),
+        ('{"a": 1}'.encode("utf-16"), "UTF-8 at byte 1"),
     ],
 )
 def test_json_that_a_reader_would_change_is_refused(text: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         exact_json.read(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100 + "]" * 100, "[" + ",".join(["[[]]"] * 1_000) + "]", f'"{"[" * 1_000}"']
+)
+def test_json_of_many_brackets_is_read_unless_it_is_deep(text: str) -> None:
+    assert exact_json.read(text) == json.loads(text)

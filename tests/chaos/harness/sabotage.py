@@ -14,64 +14,64 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from celery.__main__ import main
 from celery.signals import worker_init
 
 if TYPE_CHECKING:
-    from ingestion.batches.batch import Intent, PendingBatch
-    from ingestion.connectors.redelivery import Delivered
+    from ingestion.batches.batch import Intent, Lease, PendingBatch
+    from ingestion.connectors.redelivery import Identified
+    from ingestion.consume.scheduling.candidate import Candidate
+    from ingestion.landing.addresses import Address
     from ingestion.landing.grouped_insert import AddressedBatch
-    from ingestion.landing.inbox import Address
 
 
 def no_deduplication(**_: Any) -> None:
     """Every insert has a token of its own, and nothing asks the table what it has."""
     from ingestion.connectors.redelivery import Redelivery
-    from ingestion.landing import direct_insert, inbox, reinsert
+    from ingestion.landing import direct_insert, inbox, lookups, reinsert
 
     insert, land = inbox.insert, direct_insert.land
     direct_insert.land = lambda to, rows, batch, _=None: land(to, rows, batch, uuid.uuid4())
 
-    def insert_anew(
-        to: Address, source_id: int, cut: PendingBatch, _: uuid.UUID | None = None
-    ) -> int:
-        return insert(to, source_id, cut, uuid.uuid4())
+    def insert_anew(to: Address, batch: PendingBatch, _: uuid.UUID | None = None) -> int:
+        return insert(to, batch, uuid.uuid4())
 
-    def complete(to: Address, source_id: int, cut: PendingBatch, *, remembered: bool) -> int:
-        insert_anew(to, source_id, cut)
-        return cut.rows.num_rows
+    def complete(to: Address, batch: PendingBatch, *, remembered: bool) -> int:
+        insert_anew(to, batch)
+        return batch.rows.num_rows
 
-    def knows_nothing(_: Redelivery, messages: Sequence[Delivered]) -> list[bool]:
+    def knows_nothing(_: Redelivery, messages: Sequence[Identified]) -> list[bool]:
         return [False] * len(messages)
 
     inbox.insert, reinsert.complete = insert_anew, complete
-    inbox.held = lambda *_: []
+    lookups.held = lambda *_: []
     Redelivery.known = knows_nothing  # type: ignore[method-assign]
 
 
 def early_acknowledgement(**_: Any) -> None:
     """A batch is noted and acknowledged before it is inserted."""
     from ingestion.batches import announce
-    from ingestion.consume.insert_pool import Inserter, Pairs
+    from ingestion.consume.insert_pool import InsertPool
 
-    finish, submit = announce.finish, Inserter.submit
+    finish, submit = announce.finish, InsertPool.submit
 
-    def submit_late(self: Inserter, pairs: Pairs, *ended: Callable[[], None]) -> None:
-        for reader, buffer in pairs:
-            assert buffer.under_way is not None
-            one = buffer.under_way.intent
-            finish(one.lease.owner, [one])
-            reader.stream.acknowledge({one.lease.number: one.to_offset})
-        submit(self, pairs, *ended)
+    def submit_late(
+        self: InsertPool, members: Sequence[Candidate], ended: Callable[[], None]
+    ) -> None:
+        for member in members:
+            lease, intent = member.buffer.lease, member.batch.intent
+            finish(lease.owner, {lease: intent})
+            member.reader.stream.acknowledge({lease.number: intent.to_offset})
+        submit(self, members, ended)
 
-    def finished(_: str, intents: Collection[Intent]) -> set[uuid.UUID]:
-        return {one.token for one in intents}
+    def finished(_: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
+        return {one.token for one in intents.values()}
 
-    Inserter.submit = submit_late  # type: ignore[method-assign]
-    announce.finish = finished  # type: ignore[assignment]
+    InsertPool.submit = submit_late  # type: ignore[method-assign]
+    announce.finish = finished
 
 
 #: What the log says whenever half of a batch comes again.
@@ -86,19 +86,17 @@ def killed_by_a_message(**_: Any) -> None:
 
     insert, typed = inbox.insert, grouped_insert.insert
 
-    def die_of(cut: PendingBatch) -> None:
-        if any(KILLS in raw for raw in cut.rows["raw"].to_pylist()):
+    def die_of(batch: PendingBatch) -> None:
+        if any(KILLS in raw for raw in batch.rows["raw"].to_pylist()):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    def insert_or_die(
-        to: Address, source_id: int, cut: PendingBatch, token: uuid.UUID | None = None
-    ) -> int:
-        die_of(cut)
-        return insert(to, source_id, cut, token)
+    def insert_or_die(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> int:
+        die_of(batch)
+        return insert(to, batch, token)
 
     def type_or_die(members: Sequence[AddressedBatch]) -> list[Any]:
         for one in members:
-            die_of(one.cut)
+            die_of(one.batch)
         return typed(members)
 
     inbox.insert = insert_or_die

@@ -15,8 +15,11 @@ from django.test import Client
 from django.urls import reverse
 
 from ingestion.consume.loop import Slice
-from ingestion.models import Source, StreamPartition, Table
+from ingestion.models import Reset, Source, StreamPartition, Table
+from ingestion.services import resets
+from tenants.models import AuditEntry
 from tenants.services.keys import create_key
+from tenants.warehouse.errors import STILL_AT_WORK, RunningAlready
 
 
 @pytest.fixture
@@ -44,15 +47,55 @@ def ask(source: Source, body: Any) -> Any:
 
 
 def test_the_api_tells_what_it_would_do_and_does_it(landed: Source) -> None:
-    told = ask(landed, {"to": "start", "preview": True})
+    told = ask(landed, {"to": "start"})
     move = {"partition": 0, "position": 3, "to": 0, "low_watermark": 0, "high_watermark": 3}
     move |= {"read_again": 3, "skipped": 0}
     assert (told.status_code, told.json()) == (200, {"done": False, "partitions": [move]})
     assert position() == 3
-    done = ask(landed, {"to": "offset", "offset": 2, "partition": 0})
+    done = ask(landed, {"to": "offset", "offset": 2, "partition": 0, "confirm": True})
     assert done.json()["done"]
     assert done.json()["partitions"][0]["read_again"] == 1
     assert position() == 2
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"confirm": False},
+        {"preview": True},
+        {"preview": False},
+        {"confirm": True, "preview": True},
+    ],
+)
+def test_nothing_is_done_without_confirm(landed: Source, flags: dict[str, bool]) -> None:
+    told = ask(landed, {"to": "start", **flags})
+    assert (told.status_code, told.json()["done"]) == (200, False)
+    assert told.json()["partitions"][0]["read_again"] == 3
+    assert position() == 3
+    assert not Reset.objects.exists()
+    assert not AuditEntry.objects.filter(action="source.reset").exists()
+
+
+def test_the_audit_log_keeps_what_was_asked(landed: Source) -> None:
+    assert ask(landed, {"to": "start", "doubles": True, "confirm": True}).json()["done"]
+    (entry,) = AuditEntry.objects.filter(action="source.reset")
+    assert entry.detail == {"to": "start", "doubles": True}
+
+
+def test_an_insert_that_still_runs_is_told_as_the_command_tells_it(
+    landed: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def still_runs(*_: Any, **__: Any) -> None:
+        raise RunningAlready(STILL_AT_WORK)
+
+    monkeypatch.setattr(resets.addresses, "place_of", still_runs)
+    answer = ask(landed, {"to": "start", "confirm": True})
+    assert (answer.status_code, answer.json()["code"]) == (503, "busy")
+    assert answer.json()["detail"] == STILL_AT_WORK
+    assert answer["Retry-After"] == "5"
+    with pytest.raises(CommandError, match="still at work on an earlier try"):
+        call_command("reset", str(landed), "--start", "--yes")
+    assert position() == 3
 
 
 @pytest.mark.parametrize(
@@ -62,6 +105,8 @@ def test_the_api_tells_what_it_would_do_and_does_it(landed: Source) -> None:
         ({}, 400, "parameter_invalid", "to: "),
         ({"to": "moon"}, 400, "parameter_invalid", "to: "),
         ({"to": "start", "preveiw": True}, 400, "unknown_member", "Did you mean 'preview'?"),
+        ({"to": "start", "confrim": True}, 400, "unknown_member", "Did you mean 'confirm'?"),
+        ({"to": "start", "confirm": "yes"}, 400, "parameter_invalid", "confirm: "),
         ('{"to": "start", "preview": false, "preview": true}', 400, "doubled_member", "'preview'"),
         ('{"to": "start", "partition": NaN}', 400, "body_unreadable", "NaN is no JSON"),
         ([], 400, "parameter_invalid", "a JSON object"),

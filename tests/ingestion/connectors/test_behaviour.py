@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from ingestion.connectors.base import Connector, Reader, Watermarks
 from ingestion.connectors.chunk import SCHEMA, Chunk
 from ingestion.connectors.rabbitmq import connector as rabbitmq_connector
 from ingestion.connectors.rabbitmq import link
-from ingestion.connectors.redelivery import Delivered, Redelivery
+from ingestion.connectors.redelivery import Redelivery
 from ingestion.connectors.registry import connect
 from ingestion.errors import (
     BrokerUnreachable,
@@ -437,6 +438,13 @@ def test_what_may_come_again_is_remembered_until_the_reader_has_caught_up(
     assert raw(read(connector, reader, 1)) == [MESSAGES[2]]
     reader.close()
     connector.close()
+
+
+@dataclass(frozen=True)
+class Delivered:
+    message_id: str
+    given: bool
+    redelivered: bool
 
 
 def test_of_equal_messages_without_id_as_many_are_passed_over_as_landed() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingestion.connectors.rabbitmq.consumer import QueueConsumer
-from ingestion.consume.insert_pool import Inserter
+from ingestion.consume.insert_pool import InsertPool
 from ingestion.models import Connection, Source, Table
 from tests.chaos.harness.proxy import Proxy
 from tests.ingestion.running import balance, consume, consume_until, error, numbers, partition
@@ -40,7 +40,7 @@ def at_second_insert(patched: pytest.MonkeyPatch, do: Callable[[], None]) -> Non
 
     In the slice's own thread, as a channel belongs to one.
     """
-    submit, calls = Inserter.submit, []
+    submit, calls = InsertPool.submit, []
 
     def interrupted(*arguments: Any) -> None:
         calls.append(1)
@@ -48,7 +48,7 @@ def at_second_insert(patched: pytest.MonkeyPatch, do: Callable[[], None]) -> Non
             do()
         submit(*arguments)
 
-    patched.setattr(Inserter, "submit", interrupted)
+    patched.setattr(InsertPool, "submit", interrupted)
 
 
 @pytest.mark.slow

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from ingestion.consume.scheduling.batch_policy import BUSY, BatchPolicy
 from ingestion.consume.scheduling.fair_queue import (
     INSERT_BYTES,
-    Candidate,
     FairQueue,
+    Queued,
     divided,
     share,
 )
@@ -30,7 +30,7 @@ def served(
     waiting = dict.fromkeys(weights, 0.0)
     for turn in range(inserts):
         names = list(waiting)
-        tenant = names[queue.choose([Candidate(name, waiting[name]) for name in names])]
+        tenant = names[queue.choose([Queued(name, waiting[name]) for name in names])]
         queue.charge(tenant, weights[tenant], sizes[tenant])
         got[tenant] += sizes[tenant]
         waiting[tenant] = float(turn + 1)
@@ -63,7 +63,7 @@ def test_many_small_inserts_count_for_what_they_cost_the_engine() -> None:
 def test_a_tenant_that_was_idle_is_next_at_once() -> None:
     queue = FairQueue()
     served(queue, {1: 100}, {1: 32 * MIB}, 10_000)
-    assert queue.choose([Candidate(1, 0.0), Candidate(2, 99.0)]) == 1
+    assert queue.choose([Queued(1, 0.0), Queued(2, 99.0)]) == 1
 
 
 def test_a_tenant_saves_nothing_up_while_it_is_idle() -> None:
@@ -89,7 +89,7 @@ def test_nobody_starves_however_unlike_the_weights_and_sizes_are() -> None:
     sizes = {tenant: chance.randint(100, 32 * MIB) for tenant in weights}
     queue, last, longest = FairQueue(), dict.fromkeys(weights, 0), Counter[int]()
     for turn in range(200_000 // len(weights)):
-        pairs = [Candidate(tenant, 0.0) for tenant in weights]
+        pairs = [Queued(tenant, 0.0) for tenant in weights]
         tenant = pairs[queue.choose(pairs)].tenant_id
         queue.charge(tenant, weights[tenant], sizes[tenant])
         longest[tenant] = max(longest[tenant], turn - last[tenant])
@@ -102,8 +102,8 @@ def test_nobody_starves_however_unlike_the_weights_and_sizes_are() -> None:
 
 def test_of_equals_the_oldest_is_next() -> None:
     queue = FairQueue()
-    assert queue.choose([Candidate(1, 5.0), Candidate(2, 3.0), Candidate(3, 4.0)]) == 1
-    assert queue.choose([Candidate(1, 5.0), Candidate(1, 4.0)]) == 1
+    assert queue.choose([Queued(1, 5.0), Queued(2, 3.0), Queued(3, 4.0)]) == 1
+    assert queue.choose([Queued(1, 5.0), Queued(1, 4.0)]) == 1
 
 
 def test_a_tenant_may_hold_the_share_of_its_weight() -> None:

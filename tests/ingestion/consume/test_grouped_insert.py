@@ -13,13 +13,14 @@ import pyarrow as pa
 import pytest
 from django.utils import timezone
 
-from ingestion.batches.batch import Intent, Lease, PendingBatch
+from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk
-from ingestion.consume import loop as slice_module
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling import insert_slots
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
-from ingestion.landing import direct_insert, grouped_insert, inbox
+from ingestion.consume.state import SliceState
+from ingestion.consume.steps import announce, poll
+from ingestion.landing import addresses, direct_insert, grouped_insert, inbox
 from ingestion.landing.grouped_insert import AddressedBatch
 from ingestion.models import Batch, BatchState, Source, StreamPartition, Table
 from tenants.models import Tenant
@@ -57,12 +58,11 @@ ALL = (
 )
 
 
-def cut(messages: list[bytes], token: uuid.UUID | None = None) -> PendingBatch:
+def batch_of(messages: list[bytes], token: uuid.UUID | None = None) -> PendingBatch:
     made = chunk(0, list(range(len(messages))), [1_700_000_000_000] * len(messages), messages)
-    lease = Lease(1, 1, 0, "me", 1)
     rows = pa.Table.from_batches([made.rows])
     size = len(messages)
-    intent = Intent(lease, token or uuid.uuid4(), 0, size, size, 1, 1, past_views=True)
+    intent = Intent(Origin(1, 0), token or uuid.uuid4(), 0, size, size, 1, 1, past_views=True)
     return PendingBatch(intent, rows)
 
 
@@ -81,16 +81,19 @@ def test_a_row_of_every_type_is_the_same_as_through_the_views(
     viewed = table_factory(tenant_factory(), columns)
     typed = table_factory(tenant_factory(), columns)
     messages = [ALL, ALL.replace(b"200", b"300"), b"[1]", b"\xff", ALL.replace(b"-5", b"7")]
-    inbox.insert(inbox.address(viewed), 1, cut(messages))
-    assert grouped_insert.insert_one(AddressedBatch(inbox.address(typed), 1, cut(messages))) == 3
+    inbox.insert(addresses.address_of(viewed), batch_of(messages))
+    assert (
+        grouped_insert.insert_one(AddressedBatch(addresses.address_of(typed), batch_of(messages)))
+        == 3
+    )
     assert len(rows(typed)) == 2
     assert rows(typed) == rows(viewed)
     assert rows(typed, "events__quarantine") == rows(viewed, "events__quarantine")
 
 
 def test_a_batch_that_is_repeated_counts_once(table: Table) -> None:
-    again = cut([*GOOD, *BAD])
-    member = AddressedBatch(inbox.address(table), 1, again)
+    again = batch_of([*GOOD, *BAD])
+    member = AddressedBatch(addresses.address_of(table), again)
     for _ in range(3):
         assert grouped_insert.insert_one(member) == len(BAD)
     assert len(rows(table)) == len(GOOD)
@@ -98,13 +101,13 @@ def test_a_batch_that_is_repeated_counts_once(table: Table) -> None:
 
 
 def test_a_column_that_has_another_type_by_now_refuses_the_rows(table: Table) -> None:
-    now = inbox.address(table)
+    now = addresses.address_of(table)
     n, *others = now.columns
     before = replace(now, columns=(replace(n, type="UInt64"), *others))
     with pytest.raises(WarehouseError, match="Type of 'n' must be UInt32, not UInt64"):
-        grouped_insert.insert_one(AddressedBatch(before, 1, cut(GOOD)))
+        grouped_insert.insert_one(AddressedBatch(before, batch_of(GOOD)))
     assert rows(table) == []
-    assert grouped_insert.insert_one(AddressedBatch(now, 1, cut(GOOD))) == 0
+    assert grouped_insert.insert_one(AddressedBatch(now, batch_of(GOOD))) == 0
     assert len(rows(table)) == len(GOOD)
 
 
@@ -115,7 +118,7 @@ def test_one_table_that_fails_hurts_no_other(
     good, broken = (table_factory(tenant_factory(), columns) for _ in range(2))
     client.execute([f"DROP TABLE {broken.tenant.warehouse.database}.events SYNC"])
     done = grouped_insert.insert(
-        [AddressedBatch(inbox.address(one), 1, cut(GOOD)) for one in (broken, good)]
+        [AddressedBatch(addresses.address_of(one), batch_of(GOOD)) for one in (broken, good)]
     )
     assert isinstance(done[0], WarehouseError)
     assert done[1] == 0
@@ -138,7 +141,7 @@ def test_of_one_insert_the_smallest_batch_lands_first(
 
     monkeypatch.setattr(direct_insert, "land", noted)
     members = [
-        AddressedBatch(inbox.address(one), 1, cut(batch))
+        AddressedBatch(addresses.address_of(one), batch_of(batch))
         for one, batch in zip(tables, batches, strict=True)
     ]
     assert grouped_insert.insert(members) == [len(BAD), 0, 0]
@@ -190,25 +193,26 @@ def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]
 def test_what_came_since_the_last_pull_goes_along(
     many: list[tuple[Any, Source]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where many are, all of them are pulled seldom: here never again, after the first ten."""
-    monkeypatch.setattr(slice_module, "MANY", len(many))
-    pull, pulled = Slice._pull, list[int]()
+    """Where many are, all of them are polled seldom: here never again, after the first ten."""
+    for step in (poll, announce):
+        monkeypatch.setattr(step, "MANY", len(many))
+    run, polled = poll.run, list[int]()
 
-    def first(of: Slice) -> int:
-        if sum(pulled) == 10 * len(many):
-            return 0
-        pulled.append(pull(of))
-        if sum(pulled) == 10 * len(many):
+    def first(state: SliceState, now: float) -> None:
+        if sum(polled) == 10 * len(many):
+            return
+        run(state, now)
+        polled.append(state.progress)
+        if sum(polled) == 10 * len(many):
             for stream, _ in many:
                 stream.send(GOOD[10:])
-        return pulled[-1]
 
-    monkeypatch.setattr(Slice, "_pull", first)
+    monkeypatch.setattr(poll, "run", first)
     for stream, _ in many:
         stream.send(GOOD[:10])
     policy = replace(POLICY, seconds=2.0)
     Slice(many[0][1].connection_id, seconds=6.0, policy=policy).run()
-    assert sum(pulled) == 10 * len(many)
+    assert sum(polled) == 10 * len(many)
     assert list(Batch.objects.values_list("rows", flat=True)) == [len(GOOD)] * len(many)
 
 
@@ -256,7 +260,7 @@ def test_a_crash_among_them_loses_and_doubles_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(grouped_insert, "insert", dies)
-        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             land(many, 10)
     assert Batch.objects.filter(state=BatchState.INTENT, past_views=True).exists()

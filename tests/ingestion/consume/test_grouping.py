@@ -9,41 +9,43 @@ import pytest
 
 from ingestion.connectors.chunk import chunk
 from ingestion.consume.buffer import PartitionBuffer
-from ingestion.consume.insert_pool import SMALL
+from ingestion.consume.scheduling.batch_policy import SMALL_ROWS
+from ingestion.consume.scheduling.candidate import Candidate
 from ingestion.consume.scheduling.grouping import TOGETHER, groups
 
 LEASE: Any = None
 
 
-def pair(since: float, columns: str = "n", rows: int = 1) -> tuple[Any, PartitionBuffer]:
+def candidate(since: float, columns: str = "n", rows: int = 1) -> Candidate:
     buffer = PartitionBuffer(LEASE, position=0, high=0)
     buffer.add(chunk(0, range(rows), [0] * rows, [b"{}"] * rows), since)
-    return SimpleNamespace(address=SimpleNamespace(form=columns)), buffer
+    reader: Any = SimpleNamespace(address=SimpleNamespace(form=columns))
+    return Candidate(reader, buffer)
 
 
 def since(found: Any) -> list[list[float]]:
-    return [[buffer.since for _, buffer in group] for group in found]
+    return [[one.since for one in group] for group in found]
 
 
 def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:
-    due = [pair(3), pair(1), pair(2, "other"), pair(4)]
+    due = [candidate(3), candidate(1), candidate(2, "other"), candidate(4)]
     assert since(groups(due)) == [[1, 3, 4], [2]]
 
 
 def test_large_batches_go_alone() -> None:
-    due = [pair(1), pair(2, rows=SMALL + 1), pair(4)]
-    assert since(groups(due, [pair(0, rows=SMALL + 1)])) == [[1, 4], [2]]
+    due = [candidate(1), candidate(2, rows=SMALL_ROWS + 1), candidate(4)]
+    assert since(groups(due, [candidate(0, rows=SMALL_ROWS + 1)])) == [[1, 4], [2]]
 
 
 def test_an_insert_is_filled_with_what_has_waited_longest() -> None:
-    company = [pair(at) for at in range(100, 0, -1)]
-    (group,) = since(groups([pair(0)], [*company, pair(0.5, "other")]))
+    company = [candidate(at) for at in range(100, 0, -1)]
+    (group,) = since(groups([candidate(0)], [*company, candidate(0.5, "other")]))
     assert group == list(range(TOGETHER))
-    many = [pair(at) for at in range(3 * TOGETHER, 0, -1)]
+    many = [candidate(at) for at in range(3 * TOGETHER, 0, -1)]
     assert since(groups(many, company)) == [list(range(1, TOGETHER + 1))]
 
 
 @pytest.mark.parametrize(("waiting", "number"), [(TOGETHER - 1, 0), (3 * TOGETHER, 1)])
 def test_where_nothing_is_due_only_a_full_insert_is_made(waiting: int, number: int) -> None:
-    found = since(groups([], [pair(at) for at in range(waiting)]))
+    found = since(groups([], [candidate(at) for at in range(waiting)]))
     assert found == [list(range(TOGETHER))] * number

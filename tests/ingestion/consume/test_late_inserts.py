@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ingestion.consume.recovery import open_batches
-from ingestion.landing import inbox, query_ids
+from ingestion.landing import addresses, inbox, query_ids
 from ingestion.landing.query_ids import Target, await_inserts, query_id
 from ingestion.models import Batch, BatchState, Table
 from tenants.warehouse import client
@@ -32,7 +32,7 @@ MESSAGES = [b'{"n": %d, "s": "x"}' % n for n in range(20)]
 @contextmanager
 def slow(table: Table) -> Iterator[None]:
     """An insert takes 0.1 s a row before any of it is in the table."""
-    name = inbox.place_of(table).table
+    name = addresses.place_of(table).table
     client.execute([f"ALTER TABLE {name} ADD CONSTRAINT slow CHECK sleepEachRow(0.1) = 0"])
     yield
     client.execute([f"ALTER TABLE {name} DROP CONSTRAINT slow"])
@@ -58,7 +58,7 @@ def test_an_insert_that_still_runs_is_waited_for(
     def goes_on(*of: Any) -> None:
         sent.append(threading.Thread(target=insert, args=of))
         sent[-1].start()
-        await_running(f"INSERT INTO {inbox.place_of(table).inbox}")
+        await_running(f"INSERT INTO {addresses.place_of(table).inbox}")
 
     with slow(table):
         with monkeypatch.context() as patched:

@@ -44,13 +44,12 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
         """Batches of no rows, in any order, of this thread's part of the partitions."""
         chance, landed = Random(seed), 0
         for _ in range(ROUNDS):
-            intents = [
-                Intent(Lease(one.pk, source.pk, one.number, OWNER, 0), uuid.uuid4(), 0, 0, 0, 0, 0)
-                for one in made[seed::2]
-            ]
-            chance.shuffle(intents)
+            leases = [Lease(one.pk, source.pk, one.number, OWNER, 0) for one in made[seed::2]]
+            chance.shuffle(leases)
+            intents = {held: Intent(held.origin, uuid.uuid4(), 0, 0, 0, 0, 0) for held in leases}
             opened = announce.announce(OWNER, intents)
-            landed += len(announce.finish(OWNER, [one for one in intents if one.token in opened]))
+            good = {held: one for held, one in intents.items() if one.token in opened}
+            landed += len(announce.finish(OWNER, good))
             settle.close(dict.fromkeys(opened, BatchStats()))
         return landed
 

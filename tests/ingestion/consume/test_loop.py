@@ -12,9 +12,9 @@ import pytest
 from django.utils import timezone
 
 from ingestion.batches import announce
-from ingestion.consume.insert_pool import Inserter
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.consume.state import SliceState
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.landing import inbox, reinsert
 from ingestion.leases import lease, yielding
@@ -198,19 +198,18 @@ def test_a_crash_with_an_intent_open_loses_and_doubles_nothing(
     stream.send(GOOD + BAD)
     insert = inbox.insert
 
-    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
+    def dies(to: Any, batch: Any, token: Any = None) -> None:
         if landed == "all":
-            insert(to, source_id, cut, token)
+            insert(to, batch, token)
         elif landed == "a part":
-            part = type(cut)(cut.intent, cut.rows.slice(0, cut.rows.num_rows // 2))
-            insert(to, source_id, part, token)
+            part = type(batch)(batch.intent, batch.rows.slice(0, batch.rows.num_rows // 2))
+            insert(to, part, token)
         raise Crash
 
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", dies)
         # An owner that is dead notes nothing and lets nothing go.
-        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
-        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 5)
     assert Batch.objects.filter(state=BatchState.INTENT).exists()
@@ -254,14 +253,14 @@ def test_an_intent_older_than_the_window_is_settled_by_the_rows(
     stream.send(GOOD)
     insert = inbox.insert
 
-    def dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
-        part = type(cut)(cut.intent, cut.rows.slice(5, 10))
-        insert(to, source_id, part, uuid.uuid4())
+    def dies(to: Any, batch: Any, token: Any = None) -> None:
+        part = type(batch)(batch.intent, batch.rows.slice(5, 10))
+        insert(to, part, uuid.uuid4())
         raise Crash
 
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", dies)
-        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
+        patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 5)
     Batch.objects.update(opened_at=timezone.now() - 2 * reinsert.TRUSTED)
@@ -280,14 +279,13 @@ def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
     stream.send(GOOD + BAD)
     insert = inbox.insert
 
-    def lands_and_dies(to: Any, source_id: int, cut: Any, token: Any = None) -> None:
-        insert(to, source_id, cut, token)
+    def lands_and_dies(to: Any, batch: Any, token: Any = None) -> None:
+        insert(to, batch, token)
         raise Crash
 
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", lands_and_dies)
-        patched.setattr(Slice, "_leave", lambda *_: (_ for _ in ()).throw(Crash))
-        patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+        patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 5)
     StreamPartition.objects.update(lease_expires_at=timezone.now())
@@ -326,20 +324,18 @@ def test_an_owner_whose_epoch_is_stale_can_write_nothing(
     (new,) = lease.take(source.connection_id, "new", 1)
     assert new.epoch == old.epoch + 1
 
-    def of(held: lease.Lease) -> announce.Intent:
-        return announce.Intent(held, uuid.uuid4(), 0, 10, 10, 100, 0)
-
-    assert announce.announce("old", [of(old)]) == set()
-    mine = of(new)
-    assert announce.announce("new", [mine]) == {mine.token}
-    assert announce.finish("old", [mine]) == set()
+    mine = announce.Intent(new.origin, uuid.uuid4(), 0, 10, 10, 100, 0)
+    assert announce.announce("old", {old: mine}) == set()
+    assert announce.announce("new", {new: mine}) == {mine.token}
+    assert announce.finish("old", {old: mine}) == set()
+    assert announce.finish("old", {new: mine}) == set()
     made.refresh_from_db()
     assert made.position == 0
     assert lease.renew("old", [made.pk]) == set()
     lease.release("old", [made.pk])
     made.refresh_from_db()
     assert made.lease_owner == "new"
-    assert announce.finish("new", [mine]) == {mine.token}
+    assert announce.finish("new", {new: mine}) == {mine.token}
     made.refresh_from_db()
     assert made.position == 10
 

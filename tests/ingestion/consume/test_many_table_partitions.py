@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.landing import inbox, reinsert
+from ingestion.landing import addresses, lookups, reinsert
 from ingestion.models import Batch, Source, Table
 from tenants.models import Tenant
 from tenants.warehouse import client
@@ -62,7 +62,7 @@ def totals(table: Table) -> tuple[int, int]:
 
 
 def kept(table: Table) -> int:
-    sql = f"SELECT uniqExact(n % {PARTITIONS}) AS c FROM {inbox.address(table).table}"
+    sql = f"SELECT uniqExact(n % {PARTITIONS}) AS c FROM {addresses.address_of(table).table}"
     found: int = client.rows(sql)[0]["c"]
     return found
 
@@ -88,7 +88,7 @@ def test_a_batch_that_landed_in_some_partitions_alone_is_completed(
 ) -> None:
     """As a kill in mid-insert leaves it: whole partitions of the batch are there, others not."""
     crash_at_insert(source, monkeypatch)
-    at = inbox.address(wide)
+    at = addresses.address_of(wide)
     for value in range(0, PARTITIONS, 2):
         client.execute([f"ALTER TABLE {at.table} DROP PARTITION {value}"])
     there = numbers(wide)
@@ -102,7 +102,7 @@ def test_a_batch_that_landed_in_some_partitions_alone_is_completed(
 def test_many_partitions_use_the_window_up_sooner(source: Source, wide: Table) -> None:
     """Each partition that an insert touches is a block of its own in the window."""
     consume_until(source, lambda: partition(source).position == ROWS)
-    assert inbox.most_partitions(wide) == PARTITIONS
+    assert lookups.most_partitions(wide) == PARTITIONS
     opened = timezone.now() - timedelta(minutes=5)
     made = Batch.objects.first()
     assert made is not None

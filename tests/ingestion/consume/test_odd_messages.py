@@ -10,7 +10,7 @@ import pytest
 from confluent_kafka import Producer
 from django.utils import timezone
 
-from ingestion.landing import inbox
+from ingestion.landing import addresses
 from ingestion.models import Source, Table
 from ingestion.monitoring.source_status import source_status
 from tenants.warehouse import client
@@ -117,9 +117,8 @@ def test_times_that_the_broker_gives(topic: Callable[..., Any], table: Table) ->
     source = stream.source(table)
     send(stream, b'{"n": 1}', timestamp=1)
     consume_until(source, lambda: partition(source).position == 1)
-    sql = (
-        f"SELECT dateDiff('second', _timestamp, now64(3)) AS age FROM {inbox.address(table).table}"
-    )
+    place = addresses.place_of(table).table
+    sql = f"SELECT dateDiff('second', _timestamp, now64(3)) AS age FROM {place}"
     assert abs(client.rows(sql)[0]["age"]) < 600
     balance(source)
 

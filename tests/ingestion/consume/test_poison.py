@@ -11,10 +11,10 @@ import pytest
 from django.utils import timezone
 
 from ingestion.batches.batch import PendingBatch
-from ingestion.consume.insert_pool import Inserter
 from ingestion.consume.loop import Slice
 from ingestion.consume.recovery.poison_probe import CRASHES, may_try
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.consume.state import SliceState
 from ingestion.landing import inbox
 from ingestion.ledger.audit import audit
 from ingestion.models import Batch, BatchState, Caution, Source, StreamPartition, Table
@@ -54,7 +54,7 @@ class Owners:
     ) -> None:
         self.source, self.killed, self.share = source, killed, share
         self._patch, self._insert = patch, inbox.insert
-        self._leave = Slice._leave
+        self._leave = SliceState.leave
         self.died = 0
 
     def take_turns(self) -> None:
@@ -70,8 +70,7 @@ class Owners:
         with self._patch.context() as patched:
             patched.setattr(inbox, "insert", self._insert_or_die)
             # An owner that is dead notes nothing and lets nothing go.
-            patched.setattr(Slice, "_leave", lambda *of: self._be_dead(*of))  # noqa: PLW0108
-            patched.setattr(Inserter, "close", lambda self: self._pool.shutdown(wait=True))
+            patched.setattr(SliceState, "leave", lambda *of: self._be_dead(*of))  # noqa: PLW0108
             try:
                 Slice(
                     self.source.connection_id, seconds=15, policy=POLICY, should_stop=self._is_over
@@ -80,19 +79,17 @@ class Owners:
                 return True
         return False
 
-    def _insert_or_die(self, to: Any, source_id: int, cut: Any, token: Any = None) -> None:
-        raw = cut.rows["raw"].to_pylist()
+    def _insert_or_die(self, to: Any, batch: Any, token: Any = None) -> None:
+        raw = batch.rows["raw"].to_pylist()
         if KILLER in raw or self.killed:
             self.killed = max(0, self.killed - 1)
             before = raw.index(KILLER) if KILLER in raw else len(raw)
             if part := int(self.share * before):
-                self._insert(
-                    to, source_id, PendingBatch(cut.intent, cut.rows.slice(0, part)), token
-                )
+                self._insert(to, PendingBatch(batch.intent, batch.rows.slice(0, part)), token)
             raise Crash
-        self._insert(to, source_id, cut, token)
+        self._insert(to, batch, token)
 
-    def _be_dead(self, of: Slice, reader: Any, error: BaseException | None) -> None:
+    def _be_dead(self, of: SliceState, reader: Any, error: BaseException | None) -> None:
         if isinstance(error, Crash):
             raise error
         self._leave(of, reader, error)

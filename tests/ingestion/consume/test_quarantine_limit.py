@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from ingestion.consume import loop as slice_module
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
+from ingestion.consume.steps import poll
 from ingestion.models import Source, SourceMinute, StreamPartition, Table
 from ingestion.monitoring import quarantine_limit
 from ingestion.monitoring.source_status import SourceStatus, source_status
@@ -85,7 +85,7 @@ def test_what_a_fast_sender_breaks_is_left_at_the_broker(
     topic: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of very much that does not fit, no more is read than before the next heartbeat."""
-    monkeypatch.setattr(slice_module, "PULL", 200)
+    monkeypatch.setattr(poll, "POLL_ROWS", 200)
     stream = topic()
     source = stream.source(table)
     stream.send(bad(60_000))

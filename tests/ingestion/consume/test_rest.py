@@ -10,7 +10,7 @@ import pytest
 from django.db.models import F
 
 from ingestion.connectors.rabbitmq import link
-from ingestion.consume.loop import Slice
+from ingestion.consume import loop
 from ingestion.consume.scheduling.idle_strategy import STEP
 from ingestion.leases import lease
 from ingestion.models import Connection, Source, StreamPartition, Table
@@ -43,7 +43,7 @@ def proxied(queue: Callable[..., Any], table: Table) -> Iterator[tuple[Any, Sour
 @pytest.fixture
 def no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rests end by what the test does, and by no heartbeat."""
-    monkeypatch.setattr("ingestion.consume.loop.REST", LONGEST)
+    monkeypatch.setattr("ingestion.consume.steps.wait.REST", LONGEST)
     monkeypatch.setattr(lease, "BEAT", LONGEST)
     monkeypatch.setattr(lease, "IDLE_BEAT", LONGEST)
 
@@ -75,8 +75,8 @@ def rest(
 def test_a_slice_takes_few_turns_while_nothing_comes(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns, turn = list[float](), Slice._turn
-    monkeypatch.setattr(Slice, "_turn", lambda one: (turns.append(time.monotonic()), turn(one)))
+    turns, turn = list[float](), loop.take_turn
+    monkeypatch.setattr(loop, "take_turn", lambda *of: (turns.append(time.monotonic()), turn(*of)))
     rest(source, 6.0, lambda: None, lambda: True)
     # Within the first seconds its broker says that it has nothing. By naps it would be hundreds.
     assert sum(at > turns[0] + 3 for at in turns) < 15

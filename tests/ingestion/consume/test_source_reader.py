@@ -1,4 +1,4 @@
-"""Since when messages wait that a reader pulled: policy alone, by a clock that the test sets."""
+"""Since when messages wait that a reader polled: policy alone, by a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ingestion.connectors.base import Reader
 from ingestion.connectors.chunk import Chunk, chunk
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.source_reader import SourceReader
-from ingestion.landing.inbox import Address
+from ingestion.landing.addresses import Address
 from ingestion.models import Source
 
 
@@ -44,16 +44,16 @@ def reader(*polls: list[Chunk]) -> tuple[SourceReader, PartitionBuffer]:
     return SourceReader(Source(), Address("", "", "", ""), Arrivals(*polls), {0: buffer}), buffer
 
 
-def test_what_a_pull_brings_waits_since_the_pull_before_it() -> None:
+def test_what_a_poll_brings_waits_since_the_poll_before_it() -> None:
     made, buffer = reader([], message(0), message(1))
-    assert made.pull(10, 3.0) == 0
-    assert made.pull(10, 9.0) == 1
+    assert made.poll(10, 3.0) == 0
+    assert made.poll(10, 9.0) == 1
     assert buffer.since == 3.0
-    assert made.pull(10, 12.0) == 1
+    assert made.poll(10, 12.0) == 1
     assert (buffer.since, buffer.rows) == (3.0, 2)
 
 
-def test_what_the_first_pull_brings_waits_since_then() -> None:
+def test_what_the_first_poll_brings_waits_since_then() -> None:
     made, buffer = reader(message(0))
-    assert made.pull(10, 3.0) == 1
+    assert made.poll(10, 3.0) == 1
     assert buffer.since == 3.0

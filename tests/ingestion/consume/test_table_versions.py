@@ -16,7 +16,7 @@ from ingestion.batches import announce
 from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.consume.recovery import open_batches
 from ingestion.errors import TableNotReady
-from ingestion.landing import grouped_insert, inbox
+from ingestion.landing import addresses, grouped_insert
 from ingestion.landing.grouped_insert import AddressedBatch
 from ingestion.leases import lease
 from ingestion.models import Batch, Column, Source, StreamPartition, Table, TableVersion
@@ -68,9 +68,9 @@ def insert_past_views(source: Source, rows: Any) -> None:
     Batch.objects.update(past_views=True)
     batch = Batch.objects.get()
     held = Lease(batch.partition_id, source.pk, 0, "me", batch.epoch)
-    cut = PendingBatch(open_batches.intent_of(batch, held), rows)
+    pending = PendingBatch(open_batches.intent_of(batch, held), rows)
     if rows.num_rows:
-        grouped_insert.insert_one(AddressedBatch(inbox.address(source.table), source.pk, cut))
+        grouped_insert.insert_one(AddressedBatch(addresses.address_of(source.table), pending))
 
 
 def has_table(table: Table, name: str) -> bool:
@@ -144,12 +144,14 @@ def test_nothing_is_announced_for_a_version_that_another_has_followed(
     consume(source, 0.5)
     StreamPartition.objects.filter(source=source).update(position=0)
     (held,) = lease.take(source.connection_id, "me", 1)
-    wanted = [Intent(held, uuid.uuid4(), 0, 1, 1, 1, 1, table_version=number) for number in (1, 2)]
-    assert announce.announce("me", wanted[:1]) == {wanted[0].token}
+    first, second = (
+        Intent(held.origin, uuid.uuid4(), 0, 1, 1, 1, 1, table_version=number) for number in (1, 2)
+    )
+    assert announce.announce("me", {held: first}) == {first.token}
     Batch.objects.all().delete()
     demand_s(wide)
-    assert announce.announce("me", wanted[:1]) == set()
-    assert announce.announce("me", wanted[1:]) == {wanted[1].token}
+    assert announce.announce("me", {held: first}) == set()
+    assert announce.announce("me", {held: second}) == {second.token}
 
 
 def test_a_slice_under_way_goes_on_with_the_new_version(topic: Any, wide: Table) -> None:
@@ -236,7 +238,7 @@ def test_a_table_that_clickhouse_has_never_applied_is_not_guessed_at(
     source: Source = kafka.source(wide)
     kafka.send(MESSAGES)
     with pytest.raises(TableNotReady):
-        inbox.address(Table.objects.get(pk=wide.pk))
+        addresses.address_of(Table.objects.get(pk=wide.pk))
     consume(source)
     assert "has not applied the columns of table events yet" in error(source)
     assert numbers(wide) == []

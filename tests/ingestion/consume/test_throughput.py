@@ -16,8 +16,8 @@ from ingestion.batches.batch import BatchStats
 from ingestion.consume.discovery import measure_connection, note_lag
 from ingestion.consume.loop import Slice
 from ingestion.consume.scheduling.batch_policy import BatchPolicy
-from ingestion.consume.steps.settle import counted
-from ingestion.landing import inbox
+from ingestion.landing import addresses
+from ingestion.landing.tally import counted
 from ingestion.models import Batch, Source, SourceMinute, StreamPartition, Table
 from ingestion.monitoring import throughput
 from ingestion.monitoring.source_status import SourceStatus, source_status
@@ -129,7 +129,7 @@ def test_batches_are_counted_by_one_statement_and_once(
         for number in range(12)
     ]
     Source.objects.filter(pk=source.pk).update(counted_from=done_at - timedelta(hours=1))
-    at = inbox.address(table)
+    at = addresses.address_of(table)
     # Of the last one nobody knows any more how old its rows were.
     counts = {one.token: BatchStats([10] + [0] * 25) for one in batches[:-1]}
     counts[batches[-1].token] = BatchStats()

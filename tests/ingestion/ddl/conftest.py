@@ -11,10 +11,11 @@ import pyarrow as pa
 import pytest
 from clickhouse_connect.driver.client import Client
 
-from ingestion.batches.batch import Intent, Lease, PendingBatch
+from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk
 from ingestion.ddl import STATEMENT_SETTINGS, ColumnSpec, TableSpec, check, create, names
 from ingestion.landing import inbox as inbox_
+from ingestion.landing.addresses import Address
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +52,9 @@ class Inbox:
         places_of = (f"{self.database}.{table}{one}" for one in places)
         count, token = len(messages), token or uuid.uuid4()
         rows = chunk(0, list(range(count)), [0] * count, messages).rows
-        lease = Lease(1, 1, 0, "me", 1)
-        intent = Intent(lease, token, 0, count, count, 1, 1)
-        cut = PendingBatch(intent, pa.Table.from_batches([rows]))
-        inbox_.insert(inbox_.Address(*places_of, columns=self.columns[table]), 1, cut)
+        intent = Intent(Origin(1, 0), token, 0, count, count, 1, 1)
+        batch = PendingBatch(intent, pa.Table.from_batches([rows]))
+        inbox_.insert(Address(*places_of, columns=self.columns[table]), batch)
         return token
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:

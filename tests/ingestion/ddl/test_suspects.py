@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 from cases import FITS, MISFITS
 
-from ingestion.batches.batch import Intent, Lease, PendingBatch
+from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk
 from ingestion.ddl import ColumnSpec
 from ingestion.landing import direct_insert, inbox
@@ -58,8 +58,8 @@ def _object(members: list[str]) -> str:
 def _table(messages: list[bytes]) -> pa.Table:
     count = len(messages)
     rows = chunk(0, list(range(count)), [0] * count, messages).rows
-    intent = Intent(Lease(1, 1, 0, "me", 1), uuid.UUID(int=7), 0, count, count, 1, 1)
-    return inbox.table_of(1, PendingBatch(intent, pa.Table.from_batches([rows])))
+    intent = Intent(Origin(1, 0), uuid.UUID(int=7), 0, count, count, 1, 1)
+    return inbox.table_of(PendingBatch(intent, pa.Table.from_batches([rows])))
 
 
 def _typed(

@@ -14,7 +14,7 @@ from secured_brokers.kafka import USERS, SecuredKafka
 from secured_brokers.provider import Provider
 from secured_brokers.rabbitmq import SecuredRabbitMQ
 
-from ingestion.connectors.connection_trial import Step
+from ingestion.connectors.connection_trial import TrialStep
 from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, Table
 from ingestion.services.trials import try_connection
@@ -106,10 +106,10 @@ def landed(table_factory: Callable[..., Table]) -> Callable[..., list[int]]:
 
 
 @pytest.fixture
-def fails() -> Callable[..., tuple[Step, str, str]]:
+def fails() -> Callable[..., tuple[TrialStep, str, str]]:
     """Where a test of the connection ends: the step, what it says, and how to mend it."""
 
-    def find(connection: Connection, *streams: str) -> tuple[Step, str, str]:
+    def find(connection: Connection, *streams: str) -> tuple[TrialStep, str, str]:
         report = try_connection(connection, streams)
         assert not report.is_good
         (failure,) = [

@@ -13,7 +13,7 @@ from secured_brokers.kafka import USERS, SecuredKafka
 from secured_brokers.provider import Provider
 
 from ingestion.connectors import network
-from ingestion.connectors.connection_trial import Outcome, Step
+from ingestion.connectors.connection_trial import Outcome, TrialStep
 from ingestion.models import Connection, Source, Table
 from ingestion.services.trials import try_connection
 
@@ -94,7 +94,7 @@ def test_a_name_that_nobody_knows_is_said_and_the_other_address_is_tried(
 ) -> None:
     made = broker("kafka", f"nowhere.invalid:9092, {secured_kafka.at('open')}")
     step, said, mend = fails(made, "orders")
-    assert (step, said) == (Step.NAME, "No machine is known by the name 'nowhere.invalid'.")
+    assert (step, said) == (TrialStep.NAME, "No machine is known by the name 'nowhere.invalid'.")
     assert "DNS" in mend
     report = try_connection(made, ["orders"])
     assert [one.is_good for one in report.addresses] == [False, True]
@@ -106,7 +106,7 @@ def test_a_closed_port_is_no_route(broker: Any, fails: Any) -> None:
         taken.bind(("127.0.0.1", 0))  # and never listens
         at = f"127.0.0.1:{taken.getsockname()[1]}"
         step, said, mend = fails(broker("kafka", at))
-    assert (step, said) == (Step.ROUTE, f"Nothing listens at {at}.")
+    assert (step, said) == (TrialStep.ROUTE, f"Nothing listens at {at}.")
     assert "port" in mend
 
 
@@ -118,7 +118,7 @@ def test_an_address_that_is_none_is_said(address: str, broker: Any, fails: Any) 
     old.addresses = address  # of before such addresses were refused
     old.save()
     step, said, _ = fails(old)
-    assert (step, said) == (Step.NAME, f"{address!r} is no address.")
+    assert (step, said) == (TrialStep.NAME, f"{address!r} is no address.")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_tls_on_one_side_only_and_an_unknown_ca(
     listener: str, fields: dict[str, Any], says: str, mends: str, kafka: Any, fails: Any
 ) -> None:
     step, said, mend = fails(kafka(listener, **fields))
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert says in said
     assert mends in mend
 
@@ -150,7 +150,7 @@ def test_certificates_that_do_not_hold(
     listener: str, says: str, mends: str, kafka: Any, ca: dict[str, str], fails: Any
 ) -> None:
     step, said, mend = fails(kafka(listener, **ca))
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert says in said
     assert mends in mend
 
@@ -184,13 +184,13 @@ def test_a_client_certificate_that_the_broker_refuses(
 ) -> None:
     signer = Authority("Somebody Else") if days > 0 else authority
     step, said, _ = fails(kafka("mutual", **ca, **shown(signer, days=days)))
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert "refuses the client certificate" in said
 
 
 def test_a_port_where_somebody_else_listens(broker: Any, fails: Any, provider: Provider) -> None:
     step, said, mend = fails(broker("kafka", provider.url.removeprefix("http://")))
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert "it is not Kafka" in said
     assert "Kafka listener" in mend
 
@@ -206,7 +206,7 @@ def test_a_wrong_password_is_said_and_never_shown(
     report = try_connection(kafka("secure", sasl_mechanism=mechanism, **fields, **ca), ["orders"])
     failure = report.addresses[0].failure
     assert failure is not None
-    assert failure.step is Step.LOGIN
+    assert failure.step is TrialStep.LOGIN
     assert "refuses the login" in failure.said
     assert "password" in failure.mend
     assert "no-such-secret" not in repr(report.addresses)
@@ -219,7 +219,7 @@ def test_a_token_endpoint_that_gives_none_is_told_from_a_broker_that_refuses(
     wrong = {"username": "reader", "password": "no-such-secret", **ca}
     fields = {"sasl_mechanism": "OAUTHBEARER", "token_url": provider.token_url}
     step, said, mend = fails(kafka("secure", **wrong, **fields))
-    assert step is Step.LOGIN
+    assert step is TrialStep.LOGIN
     assert "The token endpoint gave no token" in said
     assert "invalid_client" in said
     assert "token URL" in mend
@@ -229,11 +229,11 @@ def test_a_token_endpoint_that_gives_none_is_told_from_a_broker_that_refuses(
 
 def test_a_login_on_one_side_only(kafka: Any, fails: Any) -> None:
     step, said, mend = fails(kafka("login"))
-    assert step is Step.LOGIN
+    assert step is TrialStep.LOGIN
     assert "asks for a login" in said
     assert "SASL mechanism" in mend
     step, said, _ = fails(kafka("open", tls=False, **READER))
-    assert step is Step.LOGIN
+    assert step is TrialStep.LOGIN
     assert "asks for no login" in said
 
 
@@ -245,7 +245,7 @@ def test_a_broker_that_sends_us_elsewhere(kafka: Any, secured_kafka: SecuredKafk
     assert told.subject == secured_kafka.at("lost", "nowhere.invalid")
     assert "advertised.listeners" in told.note
     assert told.failure is not None
-    assert told.failure.step is Step.NAME
+    assert told.failure.step is TrialStep.NAME
     assert not report.is_good
 
 
@@ -261,14 +261,14 @@ def test_a_topic_that_may_not_be_read(
 ) -> None:
     made = kafka("login", tls=False, username=user, password=USERS[user])
     step, said, mend = fails(made, topic)
-    assert step is Step.PERMISSION
+    assert step is TrialStep.PERMISSION
     assert says in said
     assert f"--allow-principal User:{user} --operation Read --topic {topic}" in mend
 
 
 def test_a_topic_that_is_not_there(kafka: Any, fails: Any) -> None:
     step, said, mend = fails(kafka("login", tls=False, **READER), "missing")
-    assert (step, said) == (Step.STREAM, "There is no topic 'missing'.")
+    assert (step, said) == (TrialStep.STREAM, "There is no topic 'missing'.")
     assert "Create it" in mend
 
 
@@ -285,7 +285,7 @@ def test_each_topic_of_the_sources_is_looked_at_with_the_group_of_each(
     assert (missing.subject, orders.subject) == ("missing", "orders")
     assert orders.note == f"read by {table.tenant.slug}.orders"
     assert orders.failure is not None
-    assert orders.failure.step is Step.PERMISSION
+    assert orders.failure.step is TrialStep.PERMISSION
     assert f"--group millrace-{table.tenant.slug}-orders" in orders.failure.mend
 
 

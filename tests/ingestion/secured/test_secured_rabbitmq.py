@@ -9,7 +9,7 @@ import pytest
 from secured_brokers.certificates import Authority
 from secured_brokers.rabbitmq import USERS, SecuredRabbitMQ
 
-from ingestion.connectors.connection_trial import Step
+from ingestion.connectors.connection_trial import TrialStep
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection
 from ingestion.services.trials import try_connection
@@ -101,7 +101,7 @@ def test_tls_that_does_not_hold(
 ) -> None:
     made = rabbitmq(listener, **fields, **READER)
     step, said, _ = fails(made, "orders")
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert says in said
 
 
@@ -119,35 +119,38 @@ def test_a_client_certificate_of_somebody_elses(
     external = {"sasl_mechanism": "EXTERNAL", **ca}
     stranger = shown(Authority("Somebody Else"), "reader")
     step, said, _ = fails(rabbitmq("secure", **external, **stranger))
-    assert step is Step.TLS
+    assert step is TrialStep.TLS
     assert "refuses the client certificate" in said
     step, said, mend = fails(rabbitmq("secure", **external, **shown(authority, "nobody")))
-    assert (step, said) == (Step.LOGIN, "The broker refuses the login by the client certificate.")
+    assert (step, said) == (
+        TrialStep.LOGIN,
+        "The broker refuses the login by the client certificate.",
+    )
     assert "ssl_cert_login_from" in mend
 
 
 def test_a_wrong_password_is_said_and_never_shown(rabbitmq: Any, fails: Any) -> None:
     step, said, mend = fails(rabbitmq("plain", username="reader", password="no-such-secret"))
-    assert (step, said) == (Step.LOGIN, "The broker refuses the login as reader.")
+    assert (step, said) == (TrialStep.LOGIN, "The broker refuses the login as reader.")
     assert "no-such-secret" not in said + mend
 
 
 def test_a_virtual_host_that_is_not_there_or_not_ours(rabbitmq: Any, fails: Any) -> None:
     step, said, _ = fails(rabbitmq("plain", vhost="/nowhere", **READER))
-    assert (step, said) == (Step.PERMISSION, "There is no virtual host 'nowhere'.")
+    assert (step, said) == (TrialStep.PERMISSION, "There is no virtual host 'nowhere'.")
     outsider = {"username": "outsider", "password": USERS["outsider"]}
     step, said, mend = fails(rabbitmq("plain", **outsider))
-    assert (step, said) == (Step.PERMISSION, "The user may not use the virtual host '/'.")
+    assert (step, said) == (TrialStep.PERMISSION, "The user may not use the virtual host '/'.")
     assert "set_permissions" in mend
 
 
 def test_a_queue_that_may_not_be_read(rabbitmq: Any, fails: Any) -> None:
     step, said, mend = fails(rabbitmq("plain", **READER), "secret")
-    assert (step, said) == (Step.PERMISSION, "The user may not read the queue 'secret'.")
+    assert (step, said) == (TrialStep.PERMISSION, "The user may not read the queue 'secret'.")
     assert "must match secret" in mend
 
 
 def test_a_queue_that_is_not_there(rabbitmq: Any, fails: Any) -> None:
     step, said, mend = fails(rabbitmq("plain", **READER), "missing")
-    assert (step, said) == (Step.STREAM, "There is no queue 'missing' in this virtual host.")
+    assert (step, said) == (TrialStep.STREAM, "There is no queue 'missing' in this virtual host.")
     assert "Declare it" in mend

@@ -178,7 +178,7 @@ def test_what_is_no_key_is_refused_with_its_field(body: Any, owner: Caller) -> N
         ("keys?dry=1", '{"name": "x", "scopes": ["manage"]}', "unknown_parameter", "'dry'"),
         ("keys/{}/rotate", '{"overlap": 7}', "unknown_member", "'overlap_seconds'?"),
         ("keys/{}/revoke", '{"overlap_seconds": 7}', "unknown_member", "takes no members"),
-        ("keys/{}/revoke", "[]", "parameter_invalid", "takes no body"),
+        ("keys/{}/revoke", "[]", "parameter_invalid", "a JSON object"),
         ("sql", '{"sql": "SELECT 1", "paramters": {}}', "unknown_member", "'parameters'?"),
         ("sql?formt=csv", '{"sql": "SELECT 1"}', "unknown_parameter", "'format'?"),
         ("keys/{}/revoke?at=noon", "{}", "unknown_parameter", "takes no parameters"),
@@ -287,13 +287,17 @@ def test_origins_are_held_and_pages_may_read_answers(make: Callable[..., Tenant]
     good = page.call("get", "keys", Origin="https://shop.example.com")
     assert good.status_code == 200
     assert good["Access-Control-Allow-Origin"] == "*"
+    assert "RateLimit, " in good["Access-Control-Expose-Headers"]
     for origin in ("https://evil.example", "http://shop.example.com", "null", ""):
         bad = page.call("get", "keys", Origin=origin)
         assert (bad.status_code, bad.json()["code"]) == (403, "origin_not_allowed")
     assert page.call("get", "keys").status_code == 403
     asked = {"Origin": "https://x.example", "Access-Control-Request-Method": "POST"}
     before = Client().options("/api/v1/queries/a", headers=asked)
-    assert (before.status_code, before.content) == (204, b"")
+    assert (before.status_code, before.content) == (200, b"")
+    assert before["Access-Control-Allow-Origin"] == "*"
+    assert before["Access-Control-Allow-Methods"] == "GET, POST, DELETE"
+    assert before["Access-Control-Max-Age"] == "7200"
     assert "Authorization" in before["Access-Control-Allow-Headers"]
     assert "Access-Control-Allow-Credentials" not in before
     admin = Client().get("/admin/login/", headers={"Origin": "https://x.example"})

@@ -273,9 +273,9 @@ def test_the_log_needs_the_scope_manage(tenant: Tenant) -> None:
 
 
 def test_a_command_is_recorded_with_who_ran_it(tenant: Tenant, capsys: Any) -> None:
-    call_command("create_key", "shop", name="from the shell")
+    call_command("api_key", "create", "shop", name="from the shell")
     assert (last().action, last().actor_kind) == ("key.create", "command")
-    assert last().actor_name.startswith("manage.py create_key (")
+    assert last().actor_name.startswith("manage.py api_key (")
     capsys.readouterr()
 
 

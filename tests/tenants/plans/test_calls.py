@@ -21,7 +21,7 @@ from tenants.rest import authentication
 from tenants.services.keys import create_key
 from tenants.services.plans import give_plan, make_plan
 from tenants.tasks import reconcile
-from tenants.usage.tally import tally
+from tenants.usage.call_tally import tally
 from tenants.warehouse import client
 
 

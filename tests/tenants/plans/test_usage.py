@@ -17,8 +17,8 @@ from tenants import tasks
 from tenants.models import IngestionHold, Tenant, Usage, UsageFlush
 from tenants.plans import holds
 from tenants.services.plans import give_plan, make_plan
-from tenants.usage import storage, tally
-from tenants.usage.tally import Tally
+from tenants.usage import call_tally, storage
+from tenants.usage.call_tally import Tally
 from tenants.warehouse import client
 
 
@@ -63,7 +63,7 @@ def test_what_postgres_did_not_take_is_kept_for_the_next_flush(
     mine = Tally()
     mine.count(tenant.pk, None, ONE)
     with monkeypatch.context() as patched:
-        patched.setattr(tally, "_WRITE", "SELECT 1/0")
+        patched.setattr(call_tally, "_WRITE", "SELECT 1/0")
         for _ in range(2):
             with pytest.raises(DataError), transaction.atomic():
                 mine.flush()

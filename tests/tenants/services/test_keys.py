@@ -59,7 +59,8 @@ def test_revoking_twice_keeps_the_first_time(tenant: Tenant) -> None:
 def test_the_command_prints_a_key_once_and_alone(tenant: Tenant) -> None:
     out, err = io.StringIO(), io.StringIO()
     call_command(
-        "create_key",
+        "api_key",
+        "create",
         tenant.slug,
         "--name=shop",
         "--scope=queries:run",
@@ -80,7 +81,7 @@ def test_the_command_prints_a_key_once_and_alone(tenant: Tenant) -> None:
 
 def test_the_command_names_the_tenants_there_are(tenant: Tenant) -> None:
     with pytest.raises(CommandError, match=f"no tenant 'nobody'.*{tenant.slug}"):
-        call_command("create_key", "nobody")
+        call_command("api_key", "create", "nobody")
 
 
 @pytest.mark.parametrize("slug", ["Acme", "1acme", "a__b", "a_", "a-b", "", "a" * 41, "é"])
@@ -104,6 +105,21 @@ def test_what_was_looked_up_is_forgotten_in_time() -> None:
     assert recent.get("a", look_up) == 2
     recent.forget()
     assert recent.get("a", look_up) == 3
+
+
+def test_the_age_of_what_was_looked_up_counts_from_before_the_look_up() -> None:
+    now = [0.0]
+    recent: Recent[str, float] = Recent(0.5, clock=lambda: now[0])
+
+    def slow() -> float:
+        began, now[0] = now[0], now[0] + 0.4
+        return began
+
+    assert recent.get("a", slow) == 0.0
+    now[0] = 0.49
+    assert "a" in recent
+    now[0] = 0.5
+    assert "a" not in recent
 
 
 def test_an_expired_key_is_not_usable(tenant: Tenant) -> None:

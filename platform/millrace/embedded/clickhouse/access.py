@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from millrace.embedded.clickhouse.errors import EngineError, refuse
 from millrace.embedded.clickhouse.users import Setting, User, Users
+from tenants.warehouse.quoting import unquoted
 
 _NAME = r"(?:`(?P<{0}q>[^`\\]+)`|\"(?P<{0}d>[^\"\\]+)\"|'(?P<{0}s>[^'\\]+)'|(?P<{0}w>[A-Za-z_]\w*))"
 _USER = _NAME.format("user_")
@@ -89,7 +90,7 @@ def _name(match: re.Match[str], of: str) -> str:
 def _plain(text: str | None) -> str | None:
     if text is None or not text.startswith("'"):
         return text
-    return re.sub(r"\\(.)", r"\1", text[1:-1])
+    return unquoted(text)
 
 
 def settings_of(text: str | None) -> dict[str, Setting]:

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
+import brotli
 import lz4.frame
 import zstandard
 
@@ -29,14 +30,6 @@ class _Frame(Protocol):
     @property
     def unused_data(self) -> bytes | None: ...
     def decompress(self, data: bytes, /) -> bytes: ...
-
-
-def _brotli() -> Any:
-    try:
-        import brotli
-    except ImportError:
-        raise refuse(48, "The coding br needs the Python package brotli.") from None
-    return brotli
 
 
 _FRAMES: dict[str, Callable[[], Any]] = {
@@ -92,7 +85,6 @@ def _decoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
 
 def _unbrotlied(data: Iterable[bytes]) -> Iterator[bytes]:
     """A body of brotli, which is one stream: it has no frames that could follow each other."""
-    brotli = _brotli()
     decoder, began = brotli.Decompressor(), False
     try:
         for piece in filter(None, data):
@@ -130,7 +122,7 @@ class _Lz4:
 
 class _Brotli:
     def __init__(self) -> None:
-        self._context = _brotli().Compressor(quality=1)
+        self._context = brotli.Compressor(quality=1)
 
     def compress(self, data: bytes | memoryview, /) -> bytes:
         return bytes(self._context.process(bytes(data)))
@@ -143,17 +135,9 @@ def choose(accepted: str) -> str:
     """The coding to answer with for an Accept-Encoding header; empty for none."""
     names = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     for coding in _OFFERED:
-        if coding in names and (coding != "br" or _has_brotli()):
+        if coding in names:
             return coding
     return ""
-
-
-def _has_brotli() -> bool:
-    try:
-        import brotli  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def encoder(coding: str, level: int) -> Encoder:

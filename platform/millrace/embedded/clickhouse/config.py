@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from xml.sax.saxutils import escape
 
+from tenants.warehouse.quoting import identifier
+
 #: The role of the administrator of the command line.
 ADMIN_ROLE = "millrace_admin"
 #: The role of users that were made after the engine read its roles.
@@ -78,7 +80,7 @@ def _look(pool: str) -> str:
 
 
 def _reads(databases: Iterable[str]) -> list[str]:
-    return [f"GRANT SELECT ON `{database}`.*" for database in sorted(databases)]
+    return [f"GRANT SELECT ON {identifier(database)}.*" for database in sorted(databases)]
 
 
 def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:

@@ -89,11 +89,6 @@ class Insert:
             seconds=raw.elapsed(),
         )
 
-    def cancel(self) -> None:
-        """Drop what the engine has not written yet."""
-        with suppress(RuntimeError):
-            self._connection.insert_cancel(self._raw)
-
 
 def _bytes(sql: str) -> bytes:
     return sql.encode("utf-8", "surrogateescape")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import refuse
-from millrace.embedded.clickhouse.literals import identifier
+from tenants.warehouse.quoting import identifier
 
 
 def _structure(name: str, parameters: Mapping[str, str]) -> str:

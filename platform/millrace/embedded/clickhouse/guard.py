@@ -16,8 +16,8 @@ from typing import Any
 
 from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import refuse
-from millrace.embedded.clickhouse.literals import tab_separated
 from millrace.embedded.clickhouse.pool import Borrowed
+from tenants.warehouse.quoting import tab_separated
 
 #: Gives a connection for as long as its context lasts.
 Borrow = Callable[[], AbstractContextManager[Borrowed]]

@@ -7,6 +7,7 @@ each time are SET before the statement, or stand in it where it is an insert.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,12 @@ from dataclasses import dataclass, field, replace
 
 from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
-from millrace.embedded.clickhouse.literals import identifier, is_setting, string
 from millrace.embedded.clickhouse.users import User
+from tenants.warehouse.quoting import identifier, string
 
 #: Settings that are new with each request, so that they may not choose the connection.
 _VOLATILE = ("insert_deduplication_token", "log_comment")
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*\Z")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def assignments(settings: Mapping[str, str] | tuple[tuple[str, str], ...]) -> st
     """A SET statement; raises EngineError for a name that no setting can have."""
     pairs = settings.items() if isinstance(settings, Mapping) else settings
     for name, _ in pairs:
-        if not is_setting(name):
+        if not _SETTING.match(name):
             raise refuse(115, f"Unknown setting {name!r}.")
     return "SET " + ", ".join(f"{name} = {string(value)}" for name, value in pairs)
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 
 from millrace.embedded.clickhouse.engine import EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
-from millrace.embedded.clickhouse.literals import string
+from tenants.warehouse.quoting import string, unquoted
 
-_LITERAL = re.compile(r"'((?:[^'\\]|\\.)*)'")
+_LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 
 #: What a comment must not hold, and what a bound parameter would have to escape.
 _ODD = re.compile(r"[*\\\s]")
@@ -37,7 +37,6 @@ class Process:
     query_id: str
     user: str
     thread: int
-    killed: bool = False
 
     @property
     def mark(self) -> str:
@@ -79,13 +78,12 @@ class Processes:
 
     def translate(self, statement: str) -> str:
         """A KILL QUERY statement with clients' ids replaced by the engine's."""
-        return _LITERAL.sub(lambda found: string(self._engine_id(found[1])), statement)
+        return _LITERAL.sub(lambda found: string(self._engine_id(unquoted(found[0]))), statement)
 
     def _engine_id(self, query_id: str) -> str:
         process = self._running.get(query_id)
         if process is None:
-            return query_id.replace("\\'", "'").replace("\\\\", "\\")
-        process.killed = True
+            return query_id
         return self._find(process) or query_id
 
     def _find(self, process: Process) -> str:
@@ -94,7 +92,6 @@ class Processes:
 
     def kill(self, process: Process) -> None:
         """Ask the engine to stop a query; it is no error if it has already ended."""
-        process.killed = True
         with suppress(EngineError):
             found = self._find(process)
             if found and self._running.get(process.query_id) is process:

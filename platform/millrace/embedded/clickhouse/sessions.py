@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from millrace.embedded.clickhouse.engine import Engine, EngineConnection
 from millrace.embedded.clickhouse.errors import EngineError, refuse
-from millrace.embedded.clickhouse.literals import identifier, string
 from millrace.embedded.clickhouse.pool import Profile, assignments, open_with
+from tenants.warehouse.quoting import identifier, string
 
 #: Seconds that a session lives after its last query, unless the request says otherwise.
 TIMEOUT = 60

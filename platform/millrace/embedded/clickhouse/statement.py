@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from millrace.embedded.clickhouse.literals import string
+from tenants.warehouse.quoting import string
 
 _TOKEN = re.compile(
     rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
@@ -133,11 +133,6 @@ def _with_format(
     if tail is None:
         return found
     return replace(found, settings=f"SETTINGS {tail[1].decode('utf-8', 'replace')}")
-
-
-def is_insert(sql: bytes) -> bool:
-    """Whether a statement puts rows into a table."""
-    return first_words(sql, 1) == ["INSERT"]
 
 
 def is_read(words: list[str]) -> bool:

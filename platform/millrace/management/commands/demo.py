@@ -14,7 +14,7 @@ from rich.console import Console
 from millrace.configuration.errors import ConfigurationError
 from millrace.demo.progress import Stalled
 from millrace.demo.run import Demo
-from millrace.embedded import addresses
+from millrace.embedded import service_urls
 from millrace.embedded.cli import bring_up, everything
 from millrace.embedded.errors import EmbeddedError
 from millrace.embedded.stack import Stack
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, _interrupt)
         width = None if self.stdout.isatty() else 160
         console = Console(file=self.stdout, width=width)  # type: ignore[arg-type]
-        stack = Stack(addresses.home(), everything())
+        stack = Stack(service_urls.home(), everything())
         try:
             self._run(stack, console, check=options["check"])
         except KeyboardInterrupt:
@@ -50,10 +50,10 @@ class Command(BaseCommand):
             console.print("Stopped. The data stays: a second `make demo` goes on from here.")
 
     def _run(self, stack: Stack, console: Console, *, check: bool) -> None:
-        began, known = time.monotonic(), addresses.urls()
+        began, known = time.monotonic(), service_urls.urls()
         console.print(f"Starting {', '.join(stack.names)} ...")
         bring_up(stack, migrate=True)
-        if addresses.urls() != known:
+        if service_urls.urls() != known:
             # A port was taken, so what settings have read of the addresses is no longer true.
             os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - this very program
         console.print(f"Up after {time.monotonic() - began:.1f} s.")

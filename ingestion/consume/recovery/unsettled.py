@@ -1,0 +1,39 @@
+"""What owners left done that are gone, and nobody has settled."""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import timedelta
+
+from django.utils import timezone
+
+from ingestion.batches.batch import BatchStats
+from ingestion.batches.settle import close
+from ingestion.landing import addresses, tally
+from ingestion.models import Batch, BatchState, Source
+from tenants.warehouse.errors import WarehouseError
+
+#: A done batch that nobody has settled for so long was left by an owner that is gone.
+LEFT_AFTER = timedelta(minutes=1)
+
+
+def settle_left(sources: Collection[Source]) -> None:
+    """Settle what owners left behind that are gone; a table that can't be asked is left for later.
+
+    For streams with offsets; of a queue only a reader knows what may come again.
+    """
+    left = Batch.across_tenants.filter(
+        partition__source__in=sources,
+        state=BatchState.DONE,
+        done_at__lt=timezone.now() - LEFT_AFTER,
+    )
+    by_source: dict[int, dict[uuid.UUID, BatchStats]] = defaultdict(dict)
+    for source_id, token in left.values_list("partition__source", "token"):
+        by_source[source_id][token] = BatchStats()
+    for source in sources:
+        if source.pk in by_source:
+            with suppress(WarehouseError):
+                close(tally.counted(addresses.place_of(source.table), by_source[source.pk]))
