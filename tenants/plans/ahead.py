@@ -7,6 +7,9 @@ query. What is not used within KEPT seconds goes back. So a slot may count as ta
 longer than its query, and calls of another process may be refused while this one holds, for as
 long, the last ``1 / PART`` of a minute's. A process that is killed takes what it holds along: calls
 until their minute ends, slots until their lease does.
+
+If each call asked for itself, it would take 534 µs of CPU instead of 319, and the cache ten times
+its share (docs/contributing.md has how that was measured).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One connection to the cache a thread, for calls whose every microsecond is paid by each request.
 
-redis-py's own connection, without its client around it: that one costs more than the call does.
+redis-py's own connection, without its client around it, which costs such a call 67 µs of CPU more,
+an eighth of what it takes in all (docs/contributing.md has how that was measured).
 """
 
 from __future__ import annotations
