@@ -190,7 +190,7 @@ class FakeSlice:
     def inserts(self, reader: SourceReader, rows: int = 1, number: int = 0) -> Candidate:
         """Let a batch be under way."""
         candidate = self.holds(reader, rows, number)
-        candidate.buffer.cut(POLICY.rows, POLICY.bytes)
+        candidate.buffer.take_batch(POLICY.rows, POLICY.bytes)
         return candidate
 
     def lands(self, candidate: Candidate, misfits: int = 0) -> None:

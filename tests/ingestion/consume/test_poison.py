@@ -175,7 +175,7 @@ def _is_away(*_: Any) -> None:
 
 def test_one_partition_at_a_time_is_tried_with_caution() -> None:
     """A death takes the whole process along: only one may be blamed for it."""
-    first, second = Tried(), Tried()
+    first, second = FakeBuffer(), FakeBuffer()
     assert may_try(first)
     first.under_way = 1
     assert may_try(first)
@@ -188,7 +188,7 @@ def test_one_partition_at_a_time_is_tried_with_caution() -> None:
     assert may_try(first)
 
 
-class Tried:
+class FakeBuffer:
     under_way: Any = None
 
 
