@@ -40,7 +40,7 @@ def insert(batches: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
     # The smallest first, so that a tenant with few rows doesn't wait for one with many.
     outcomes = {
         token(addressed): _landed(addressed, typed[token(addressed)])
-        for addressed in sorted(batches, key=lambda unsorted: unsorted.batch.intent.rows)
+        for addressed in sorted(batches, key=lambda addressed: addressed.batch.intent.rows)
     }
     return [outcomes[token(addressed)] for addressed in batches]
 
