@@ -1,4 +1,4 @@
-"""What is inserted together: real buffers of real messages; of readers only the columns count."""
+"""Which batches are inserted together: real buffers and messages, readers with columns only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def candidate(since: float, columns: str = "n", rows: int = 1) -> Candidate:
     return Candidate(reader, buffer)
 
 
-def since(found: Any) -> list[list[float]]:
-    return [[one.since for one in group] for group in found]
+def since(grouped: Any) -> list[list[float]]:
+    return [[candidate.since for candidate in group] for group in grouped]
 
 
 def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:
@@ -47,5 +47,5 @@ def test_an_insert_is_filled_with_what_has_waited_longest() -> None:
 
 @pytest.mark.parametrize(("waiting", "number"), [(MAX_GROUP - 1, 0), (3 * MAX_GROUP, 1)])
 def test_where_nothing_is_due_only_a_full_insert_is_made(waiting: int, number: int) -> None:
-    found = since(groups([], [candidate(at) for at in range(waiting)]))
-    assert found == [list(range(MAX_GROUP))] * number
+    grouped = since(groups([], [candidate(at) for at in range(waiting)]))
+    assert grouped == [list(range(MAX_GROUP))] * number

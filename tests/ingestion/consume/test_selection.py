@@ -1,4 +1,4 @@
-"""Whose batches are inserted next: real buffers, permits and queue, by a clock of its own."""
+"""Which batches are inserted next: real buffers, permits and queue, and a fake clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step announce: what is cut off the buffers, and what of it Postgres lets through."""
+"""Step announce: which batches are taken from the buffers, and which of them Postgres accepts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Sources whose intents Postgres is asked for: of an odd key it refuses them."""
+    """The sources whose intents Postgres is given; it refuses those with an odd key."""
     asked: list[list[int]] = []
 
     def announced(_: str, intents: Mapping[Any, Any]) -> set[Any]:
@@ -28,7 +28,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def sources(fakes: FakeSlice) -> list[list[int]]:
-    return [[one.reader.source.pk for one in group.candidates] for group in fakes.state.announced]
+    return [
+        [candidate.reader.source.pk for candidate in group.candidates]
+        for group in fakes.state.announced
+    ]
 
 
 def test_what_has_waited_for_its_age_is_announced_in_one_statement(
@@ -68,7 +71,7 @@ def test_what_is_not_due_yet_goes_if_it_fills_an_insert(
 ) -> None:
     for key in range(2, 2 + 2 * waiting, 2):
         fakes.holds(fakes.reader(key, tenant=1))
-    # Of one tenant with so many partitions that each may get older than the policy's half second.
+    # One tenant with so many partitions that batches may get older than the policy's half second.
     fakes.pool.small_cost = 0.1
     announce.run(fakes.state, 100.6)
     assert [len(members) for members in sources(fakes)] == [MAX_GROUP] * groups
