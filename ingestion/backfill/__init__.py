@@ -1,1 +1,1 @@
-"""Loading history: files into a table, by the same typing and quarantine as streams, in chunks."""
+"""Loads history from files into a table, in chunks, with the typing and quarantine of streams."""

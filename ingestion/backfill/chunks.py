@@ -1,4 +1,4 @@
-"""Cutting a file's rows into chunks, each an insert of its own."""
+"""Divides a file's rows into chunks, each with an insert of its own."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from ingestion.backfill.readers import Block
 
-#: A chunk of large rows is cut here, as the engine takes it as one block.
+#: The size at which a chunk of large rows ends early, because ClickHouse takes it as one block.
 MAX_BYTES = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The rows ``[from_row, from_row + len(messages))``. ``read``: bytes of the file, about."""
+    """The rows ``[from_row, to_row)``, as JSON. ``read``: bytes of the file up to here, about."""
 
     from_row: int
     messages: list[bytes]
@@ -24,10 +24,11 @@ class Chunk:
         return self.from_row + len(self.messages)
 
 
-def cut(blocks: Iterable[Block], rows: int, known: Mapping[int, int]) -> Iterator[Chunk]:
-    """Chunks of ``rows`` rows or ``MAX_BYTES``; those of an earlier run end where they ended then.
+def chunks_of(blocks: Iterable[Block], rows: int, known: Mapping[int, int]) -> Iterator[Chunk]:
+    """Divide rows into chunks of ``rows`` rows or ``MAX_BYTES``.
 
-    ``known`` says of an earlier run's chunks where they begin and end.
+    ``known``: by the first row of an earlier run's chunk, the row behind it. Such chunks end where
+    they ended then, so that their intents and tokens still describe them.
     """
     held: list[bytes] = []
     start = size = 0

@@ -1,9 +1,9 @@
-"""What can go wrong with a backfill.
+"""The errors of backfills.
 
 IngestionError
-└── BackfillError          the engineer must act; the text says on what
-    ├── FileUnreadable     the file is not there, cut short, or not of its format
-    └── MostlyMisfits      so much of it does not fit that it was stopped
+└── BackfillError          the engineer must act; the text says how
+    ├── FileUnreadable     the file is missing, truncated, or not of its format
+    └── MostlyMisfits      stopped, because too many rows do not fit
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from ingestion.errors import IngestionError
 
 
 class BackfillError(IngestionError):
-    """A backfill can't begin, or can't go on."""
+    """A backfill can't begin, or can't continue."""
 
 
 class FileUnreadable(BackfillError):
-    """The file can't be read as what its name says."""
+    """The file can't be read, or not as the format that its name says."""
 
 
 class MostlyMisfits(BackfillError):
-    """More of the rows than the limit did not fit, or would not."""
+    """More rows than the limit allows did not fit the table, or would not."""

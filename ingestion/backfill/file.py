@@ -1,4 +1,4 @@
-"""A file of history: its format by its name, its identity by its bytes."""
+"""A file of history: its name gives its format, and its bytes its identity."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingestion.backfill.errors import FileUnreadable
 
 
 class Format(StrEnum):
-    """How a file holds its rows."""
+    """The format of a file's rows."""
 
     NDJSON = "ndjson"
     CSV = "csv"
@@ -33,7 +33,7 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class HistoryFile:
-    """``size`` in bytes as it lies on the disk; ``compression`` as pyarrow calls it, or None."""
+    """A file to load. ``size``: bytes on disk. ``compression``: pyarrow's name for it, or None."""
 
     path: Path
     format: Format
@@ -42,26 +42,34 @@ class HistoryFile:
 
     @property
     def shown(self) -> str:
+        """The path as it is safe to print."""
         return shown(self.path)
 
 
 def shown(text: Path | str) -> str:
-    """It without what would command a terminal, forge a line of ours, or is no UTF-8."""
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in str(text))
+    """The text with unprintable characters replaced.
+
+    They could control a terminal, forge a line of Millrace's output, or not be UTF-8.
+    """
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for character in str(text)
+    )
 
 
 def describe(path: Path, form: Format | None = None) -> HistoryFile:
-    """What the file is, by its name unless ``form`` says it; raises FileUnreadable."""
+    """The file's format, by its name unless ``form`` gives it; raises FileUnreadable."""
     try:
-        kind = path.stat()
+        status = path.stat()
     except FileNotFoundError:
-        msg = f"{shown(path)}: there is no such file."
+        msg = f"{shown(path)}: the file does not exist."
         raise FileUnreadable(msg) from None
     except (OSError, ValueError) as error:
         raise unreadable(path, error) from error
-    if not stat.S_ISREG(kind.st_mode):
-        what = "a folder: name the files in it" if stat.S_ISDIR(kind.st_mode) else "no file"
-        msg = f"{shown(path)}: it is {what}."
+    if not stat.S_ISREG(status.st_mode):
+        is_folder = stat.S_ISDIR(status.st_mode)
+        what = "it is a folder: name the files in it" if is_folder else "it is not a regular file"
+        msg = f"{shown(path)}: {what}."
         raise FileUnreadable(msg)
     compression = COMPRESSIONS.get(path.suffix.lower())
     inner = Path(path.stem) if compression else path
@@ -69,23 +77,23 @@ def describe(path: Path, form: Format | None = None) -> HistoryFile:
     if form is None:
         known = ", ".join(_SUFFIXES)
         msg = (
-            f"{shown(path)}: its name does not say what it is. Name it with {known} (and .gz or "
-            ".zst after it), or give --format."
+            f"{shown(path)}: its name does not show its format. End its name with {known} (and .gz "
+            "or .zst after that), or give --format."
         )
         raise FileUnreadable(msg)
-    return HistoryFile(path, form, compression, kind.st_size)
+    return HistoryFile(path, form, compression, status.st_size)
 
 
 def unreadable(path: Path, error: Exception) -> FileUnreadable:
-    """What the system says of a file that it won't give."""
+    """The error for a file that the operating system does not let us read."""
     words = getattr(error, "strerror", None) or str(error)
     return FileUnreadable(f"{shown(path)}: it can't be read: {words}.")
 
 
 def sha256(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
-    """Of the file's bytes as they lie there; ``advance`` is told of bytes read.
+    """The SHA-256 of the file's bytes on disk, in hex; raises FileUnreadable.
 
-    Raises FileUnreadable.
+    Calls ``advance`` with the number of bytes after each block that it reads.
     """
     digest = hashlib.sha256()
     try:

@@ -1,4 +1,4 @@
-"""How much of a file fits: one that hardly does is stopped, and does not fill a quarantine."""
+"""Measures how much of a file fits, and stops a backfill that would fill the quarantine."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from ingestion.connectors.chunk import chunk as columnar
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill
 
-#: What ``_source`` says of rows that came by no source.
+#: ``_source`` of rows that came through no source.
 NO_SOURCE = 0
-#: Per cent of misfits beyond which a backfill stops by default.
+#: The default limit of misfits, in per cent, beyond which a backfill stops.
 QUARANTINE_LIMIT = 50
-#: Rows that are tried out before any is inserted, and below which a share says nothing after it.
+#: Rows that are tried out before any is inserted, and the fewest of which a share of misfits means
+#: anything later.
 TRIED = 1_000
-_FORCE = "Mend the table or the file, or load it whatever comes by --quarantine-limit 0."
+_FORCE = "Correct the table or the file, or load all of it with --quarantine-limit 0."
 
 
 @dataclass
 class Gauge:
-    """Counts one run. ``limit``: per cent of misfits, 0 for none."""
+    """Counts the rows and misfits of one run. ``limit``: per cent of misfits; 0 for no limit."""
 
     limit: int
     rows: int = 0
@@ -34,7 +35,7 @@ class Gauge:
     was_tried: bool = False
 
     def try_out(self, backfill: Backfill, chunk: Chunk, columns: tuple[ColumnSpec, ...]) -> None:
-        """Type the first new rows of the run, and land none; raises MostlyMisfits."""
+        """Type the run's first new rows without landing them; raises MostlyMisfits."""
         if not self.limit:
             return
         self.was_tried = True
@@ -42,20 +43,21 @@ class Gauge:
         trial = try_out(batch_of(backfill, uuid.uuid4(), first), columns)
         if self._is_beyond(trial.rows, trial.misfits):
             msg = (
-                f"{backfill.name}: nothing of it was loaded, as {trial.misfits:,} of "
+                f"{backfill.name}: nothing was loaded, because {trial.misfits:,} of "
                 f"{trial.rows:,} rows from row {chunk.from_row + 1:,} on would not fit "
                 f"{backfill.table}: mostly {trial.mostly}. {_FORCE}"
             )
             raise MostlyMisfits(msg)
 
     def count(self, backfill: Backfill, rows: int, misfits: int) -> None:
-        """Note what a chunk came to; raises MostlyMisfits."""
+        """Add a chunk's rows and misfits; raises MostlyMisfits."""
         self.rows, self.misfits = self.rows + rows, self.misfits + misfits
         if self.rows >= TRIED and self._is_beyond(self.rows, self.misfits):
             msg = (
-                f"{backfill.name}: stopped, as {self.misfits:,} of {self.rows:,} rows did not fit "
-                f"{backfill.table}. They are in {backfill.table}__quarantine, each with its "
-                f"reason, and the others in the table. {_FORCE} The same command goes on from here."
+                f"{backfill.name}: stopped, because {self.misfits:,} of {self.rows:,} rows did not "
+                f"fit {backfill.table}. They are in {backfill.table}__quarantine, each with its "
+                f"reason; the others are in the table. {_FORCE} The same command continues from "
+                "here."
             )
             raise MostlyMisfits(msg)
 
@@ -66,7 +68,7 @@ class Gauge:
 def batch_of(
     backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1
 ) -> PendingBatch:
-    """The chunk as a batch, which ``token`` names."""
+    """The chunk as a batch under ``token``, with the backfill's start as its rows' time."""
     count = len(chunk.messages)
     times = [int(backfill.started_at.timestamp() * 1000)] * count
     columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)

@@ -1,7 +1,7 @@
-"""A backfill: each chunk has an intent before its insert, so that a second run loads nothing twice.
+"""Runs a backfill. Each chunk has an intent before its insert, so no later run loads it twice.
 
-The rows carry their chunk's token as ``_batch``, the backfill's key as ``_partition`` and their
-place in the file as ``_offset``; ``_source`` is 0, which no source has.
+Rows carry their chunk's token as ``_batch``, the backfill's key as ``_partition`` and their number
+in the file as ``_offset``. ``_source`` is 0, which no source has.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from ingestion import versions
-from ingestion.backfill.chunks import Chunk, cut
+from ingestion.backfill.chunks import Chunk, chunks_of
 from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
@@ -31,9 +31,9 @@ DEFAULT_CHUNK_ROWS = 100_000
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows of the file by where they are; ``skipped``: those that an earlier run had loaded.
+    """The numbers of rows that a run has loaded. ``skipped``: rows that earlier runs had loaded.
 
-    ``all_rows`` and ``all_quarantined`` are of all runs together.
+    ``all_rows`` and ``all_quarantined`` count all runs together.
     """
 
     landed: int
@@ -44,17 +44,20 @@ class Loaded:
 
     @property
     def is_bad(self) -> bool:
-        """Nothing is in the table, or more than half is not."""
+        """Whether the table has none of the rows, or less than half of them."""
         return self.all_rows == self.all_quarantined or self.all_quarantined * 2 > self.all_rows
 
 
 def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
-    """The backfill of this content into this table: a new one, or the one begun before."""
+    """The backfill of this file's content into this table: a new one, or one begun before.
+
+    ``digest``: the SHA-256 of the file. A backfill begun before keeps its ``chunk_rows``.
+    """
     backfill, _ = Backfill.across_tenants.get_or_create(
         table=table,
         sha256=digest,
         defaults={
-            # A name may be any bytes, and Postgres takes UTF-8 alone.
+            # A file name may hold any bytes; Postgres takes only UTF-8.
             "name": file.path.name.encode("utf-8", "replace").decode()[:500],
             "format": file.format,
             "chunk_rows": chunk_rows,
@@ -69,11 +72,12 @@ def load(
     advance: Callable[[Chunk], None],
     limit: int = QUARANTINE_LIMIT,
 ) -> Loaded:
-    """Bring all of the file into the table; ``advance`` is told of each chunk that is there.
+    """Load the whole file into the table; calls ``advance`` after each chunk that has landed.
 
-    ``limit``: per cent of misfits beyond which it stops, as early as it can; 0: never.
+    ``limit``: the per cent of misfits beyond which it stops, as early as possible; 0 never stops
+    it.
 
-    Raises BackfillError, FileUnreadable and WarehouseError; a later run goes on from there.
+    Raises BackfillError, FileUnreadable and WarehouseError; a later run continues from there.
     """
     with _alone(backfill):
         backfill.refresh_from_db()
@@ -81,21 +85,24 @@ def load(
         try:
             _load(backfill, file, advance, Gauge(limit))
         except Exception as error:
-            _ended(backfill, BackfillState.FAILED, str(error))
+            _note_end(backfill, BackfillState.FAILED, str(error))
             raise
-        _ended(backfill, BackfillState.DONE, "")
+        _note_end(backfill, BackfillState.DONE, "")
     rows, misfits = backfill.rows - before[0], backfill.quarantined - before[1]
     return Loaded(rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined)
 
 
 @contextmanager
 def _alone(backfill: Backfill) -> Iterator[None]:
-    """Hold the backfill; a second process is refused, and one that dies lets go of it."""
+    """Hold the backfill by an advisory lock, which Postgres releases if the process dies.
+
+    Raises BackfillError if another process has it.
+    """
     key = f"backfill {backfill.pk}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
         if not cursor.fetchone()[0]:
-            msg = f"{backfill.name} is being loaded by another process. Wait for its end."
+            msg = f"{backfill.name}: another process is loading it. Wait until that has ended."
             raise BackfillError(msg)
         try:
             yield
@@ -106,7 +113,10 @@ def _alone(backfill: Backfill) -> Iterator[None]:
 def _load(
     backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
 ) -> None:
-    """Read the file once, and anew where its rows are typed by another version from some row on."""
+    """Load the file's chunks. Reads it anew each time that the table's version changes on the way.
+
+    A chunk with an open intent is finished with its intent's version first.
+    """
     reported = -1
     while True:
         table = Table.across_tenants.select_related("tenant__warehouse").get(pk=backfill.table_id)
@@ -136,13 +146,13 @@ def _chunks(
     backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...]
 ) -> Iterator[Chunk]:
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    return cut(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    return chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
 
 
 def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:
-    """The chunk's row, and whether it is new; no row where it belongs to another version.
+    """The chunk's row in Postgres, and whether it is new; None if it needs another table version.
 
-    A row is locked against the table's, so that its version is the applied one when it is made.
+    The table is locked while a row is created, so that its version is still the table's then.
     """
     row = BackfillChunk.across_tenants.filter(backfill=backfill, from_row=chunk.from_row).first()
     if row is not None:
@@ -165,17 +175,17 @@ def _land(
     backfill: Backfill, table: Table, row: BackfillChunk, chunk: Chunk, *, is_new: bool
 ) -> int:
     """Insert a chunk and close it; returns how many of its rows did not fit."""
-    at = addresses.address_of_version(table, row.table_version)
+    address = addresses.address_of_version(table, row.table_version)
     batch = batch_of(backfill, row.token, chunk, row.table_version)
     if is_new:
-        inbox.insert(at, batch)
+        inbox.insert(address, batch)
     else:
-        remembered = bool(at.inbox) and is_remembered(table, row.opened_at)
+        remembered = bool(address.inbox) and is_remembered(table, row.opened_at)
         if not remembered:
-            # An insert of the run before that comes late would not be known by its token any more.
+            # ClickHouse would not recognise the token of an earlier run's insert that still runs.
             await_inserts(row.token)
-        complete(at, batch, remembered=remembered)
-    quarantined = lookups.quarantined(at, [row.token]).get(row.token, 0)
+        complete(address, batch, remembered=remembered)
+    quarantined = lookups.quarantined(address, [row.token]).get(row.token, 0)
     with transaction.atomic():
         BackfillChunk.across_tenants.filter(pk=row.pk).update(
             quarantined=quarantined, done_at=timezone.now()
@@ -186,7 +196,7 @@ def _land(
     return quarantined
 
 
-def _ended(backfill: Backfill, state: BackfillState, error: str) -> None:
+def _note_end(backfill: Backfill, state: BackfillState, error: str) -> None:
     Backfill.across_tenants.filter(pk=backfill.pk).update(
         state=state, error=error.replace("\0", ""), finished_at=timezone.now()
     )

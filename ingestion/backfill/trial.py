@@ -1,4 +1,4 @@
-"""A trial of rows before they are inserted: typed as they would be, and landed nowhere."""
+"""Tries rows out before they are inserted: types them as an insert would, and lands none."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST = (
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """``mostly``: the commonest reason with its column; '' where all rows fit."""
+    """The outcome. ``mostly``: the most common reason with its column; '' if all rows fit."""
 
     rows: int
     misfits: int
@@ -35,10 +35,10 @@ class Trial:
 
 
 def try_out(batch: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
-    """How many of the rows would not fit, and why; raises WarehouseError."""
+    """Count the rows that would not fit, and find the main reason; raises WarehouseError."""
     messages = inbox.table_of(batch)
-    found = direct_insert.type_all(messages, columns)
-    misfits = [row for rows in found.values() for row in rows.misfits]
+    typed = direct_insert.type_all(messages, columns)
+    misfits = [row for rows in typed.values() for row in rows.misfits]
     return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")
 
 

@@ -1,7 +1,8 @@
-"""Batches: the intent before the insert, and what is noted after it.
+"""Writes a batch's intent before its insert, and marks the batch done after it.
 
-Each is one statement that carries the fence in itself: it changes nothing for an owner whose lease
-has gone to another (``lease_owner`` and ``epoch`` no longer match), and returns what it changed.
+Each is one statement for many batches, with the fence inside: it changes nothing for an owner whose
+lease has gone to another (``lease_owner`` and ``epoch`` no longer match), and returns the tokens of
+the batches that it changed.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ WITH wanted AS (
     ) AS w(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, is_reread,
            past_views, bytes, table_version, unidentified)
 ), locked AS MATERIALIZED (
-    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    -- Every statement locks partitions in this order, so that no two wait for each other.
     SELECT p.id FROM ingestion_streampartition p JOIN wanted w ON w.partition_id = p.id
     ORDER BY p.id FOR NO KEY UPDATE OF p
 ), held AS (
@@ -61,7 +62,7 @@ WITH finished AS (
         %(newest)s::timestamptz[]
     ) AS f(partition_id, epoch, token, from_offset, to_offset, rows, deduplicated, bytes, newest)
 ), locked AS MATERIALIZED (
-    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    -- Every statement locks partitions in this order, so that no two wait for each other.
     SELECT p.id FROM ingestion_streampartition p JOIN finished f ON f.partition_id = p.id
     ORDER BY p.id FOR NO KEY UPDATE OF p
 ), moved AS (
@@ -85,9 +86,9 @@ RETURNING b.token
 
 
 def announce(owner: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
-    """Make the intents durable; returns the tokens of those whose lease and version still hold.
+    """Store the intents; returns the tokens of those whose lease and table version still hold.
 
-    Leases are renewed along the way.
+    Renews the leases in the same statement, for MILLRACE_LEASE_SECONDS.
     """
     lease = f"{settings.MILLRACE_LEASE_SECONDS} seconds"
     return _run(_OPEN, owner, intents, lease=lease)
@@ -96,8 +97,8 @@ def announce(owner: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
 def finish(owner: str, intents: Mapping[Lease, Intent]) -> set[uuid.UUID]:
     """Mark batches done and move positions; returns the tokens of those whose lease still holds.
 
-    ``rows``, ``deduplicated`` and ``to_offset`` of the batch become those of the intent given: a
-    queue's batch that landed in part ends with what landed.
+    A batch takes ``rows``, ``deduplicated`` and ``to_offset`` from its intent here: a queue's batch
+    that landed in part ends with what landed.
     """
     newest = [_time(intent.newest) for intent in intents.values()]
     return _run(_FINISH, owner, intents, newest=newest)
@@ -118,20 +119,23 @@ def _columns(intents: Mapping[Lease, Intent]) -> dict[str, list[Any]]:
     return {
         "partitions": [lease.partition_id for lease in intents],
         "epochs": [lease.epoch for lease in intents],
-        "tokens": [one.token for one in ordered],
-        "starts": [one.from_offset for one in ordered],
-        "ends": [one.to_offset for one in ordered],
-        "rows": [one.rows for one in ordered],
-        "reread": [one.is_reread for one in ordered],
-        "past_views": [one.past_views for one in ordered],
-        "deduplicated": [one.deduplicated for one in ordered],
-        "unidentified": [one.unidentified for one in ordered],
-        "bytes": [one.bytes for one in ordered],
-        "table_versions": [one.table_version for one in ordered],
+        "tokens": [intent.token for intent in ordered],
+        "starts": [intent.from_offset for intent in ordered],
+        "ends": [intent.to_offset for intent in ordered],
+        "rows": [intent.rows for intent in ordered],
+        "reread": [intent.is_reread for intent in ordered],
+        "past_views": [intent.past_views for intent in ordered],
+        "deduplicated": [intent.deduplicated for intent in ordered],
+        "unidentified": [intent.unidentified for intent in ordered],
+        "bytes": [intent.bytes for intent in ordered],
+        "table_versions": [intent.table_version for intent in ordered],
     }
 
 
 def _time(milliseconds: int) -> datetime | None:
-    """A sender's clock may say anything; a time of the future counts as now."""
+    """A timestamp in ms since 1970, or None if it is 0 or less.
+
+    A sender's clock may be wrong: a time in the future counts as now.
+    """
     past = min(milliseconds / 1000, time.time())
     return datetime.fromtimestamp(past, UTC) if past > 0 else None

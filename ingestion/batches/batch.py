@@ -1,12 +1,12 @@
-"""A batch on its way from being read to being settled, as values.
+"""The values that describe a batch from reading to settling.
 
-    Origin         where its messages come from, as its rows say
+    Origin         the source and partition that its messages come from
     Lease          the right to a stream partition, in an epoch
-    Intent         what is announced in Postgres before the insert
+    Intent         what Postgres is told of the batch before its insert
     PendingBatch   an intent with its messages
-    BatchStats     what is counted of a batch when it is settled
+    BatchStats     what is counted when the batch is settled
 
-The batch as a row of Postgres is ``ingestion.models.Batch``.
+``ingestion.models.Batch`` is the batch's row in Postgres.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ import pyarrow as pa
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What rows say of where they come from: ``_source`` and ``_partition``.
+    """Where messages come from; rows carry it as ``_source`` and ``_partition``.
 
-    ``began_at``: what ClickHouse has from before it came from a stream that is gone.
+    ``began_at``: when the partition's present incarnation began, by ClickHouse's clock. Earlier
+    rows come from a stream that no longer exists. None: the stream was never made again.
     """
 
     source_id: int
@@ -33,10 +34,10 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One partition, held by ``owner`` in ``epoch``.
+    """The right of ``owner`` to one partition, in ``epoch``.
 
-    ``stream_id`` and ``position`` as they were when it was taken. ``began_at`` as of ``Origin``.
-    ``crashes``: owners before it, in a row, that died (StreamPartition.crashes).
+    ``stream_id`` and ``position`` are the partition's when the lease was taken. ``began_at`` is
+    Origin's. ``crashes``: how many owners in a row died before this one (StreamPartition.crashes).
     """
 
     partition_id: int
@@ -51,16 +52,19 @@ class Lease:
 
     @property
     def origin(self) -> Origin:
-        """Of the rows that are read under it."""
+        """The origin of the messages that are read under this lease."""
         return Origin(self.source_id, self.number, self.began_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """One insert of ``[from_offset, to_offset)``. ``newest``: ms since 1970.
+    """What Postgres stores of a batch before its insert: the messages ``[from_offset, to_offset)``.
 
+    ``newest``: the newest timestamp, in ms since 1970. ``deduplicated``: messages left out since
+    the table had them. ``is_reread``: the table may have messages of the range from other batches.
     ``past_views``: typed together with other batches (``grouped_insert``). ``table_version``: the
-    version of the table that types it, now and whenever it is repeated.
+    version of the table that types it, now and whenever it is repeated. ``unidentified``: messages
+    of a queue without a message_id.
     """
 
     origin: Origin
@@ -79,9 +83,9 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class PendingBatch:
-    """A batch on its way: what is announced, and the messages.
+    """A batch that is to be inserted: its intent and its messages.
 
-    ``is_condemned``: it is one message that workers died of, for the quarantine.
+    ``is_condemned``: it is a single message that workers died of, and goes into the quarantine.
     """
 
     intent: Intent
@@ -91,11 +95,12 @@ class PendingBatch:
 
 @dataclass(frozen=True, slots=True)
 class BatchStats:
-    """A batch that is in the table.
+    """What is counted of a batch that is in the table.
 
-    ``ages``: its rows by age (``freshness.count``), or none where nobody knows them any more; then
-    they count in everything but freshness. ``misfits``: its rows that did not fit; None where the
-    table must be asked. ``rows``: all that the table has of it, where that was asked too.
+    ``ages``: its rows by age (``freshness.count``). Empty if the ages are unknown, as after a
+    crash; the rows then count everywhere except in freshness. ``misfits``: rows that did not fit;
+    None if ClickHouse must be asked. ``rows``: rows that table and quarantine have of it, if that
+    was asked.
     """
 
     ages: Sequence[int] = ()

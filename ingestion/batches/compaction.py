@@ -1,4 +1,4 @@
-"""Folding: settled batches become ranges of the ledger, so that a busy source's stays small."""
+"""Folds settled batches into ranges, so that the ledger of a busy source stays small."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from datetime import timedelta
 
 from django.db import connection
 
-#: Batches that were settled are kept one by one for so long, and to the end of that hour.
+#: How long settled batches are kept one by one, counted from the end of their hour.
 KEPT = timedelta(hours=1)
-#: Batches that one call folds at most.
+#: The most batches that one call folds.
 FOLDED = 50_000
 
-# A range ends where offsets do not follow on, and where an hour does. The batches of an hour are
-# folded at once, unless there are more of them than one call takes.
+# A range ends at a gap between offsets and at the end of an hour. The batches of an hour are folded
+# in one call, unless there are more than FOLDED.
 _FOLD = """
 WITH old AS (
     SELECT * FROM ingestion_batch
@@ -45,7 +45,7 @@ DELETE FROM ingestion_batch USING old WHERE ingestion_batch.id = old.id
 
 
 def fold() -> int:
-    """Fold settled batches that are old; returns how many. One statement: all of it or nothing."""
+    """Fold settled batches older than KEPT; returns how many. One statement: all or nothing."""
     with connection.cursor() as cursor:
         cursor.execute(_FOLD, {"kept": f"{KEPT.total_seconds()} seconds", "most": FOLDED})
         return int(cursor.rowcount)

@@ -1,9 +1,10 @@
-"""Settling: the broker knows that a batch is done, so its rows are counted and it is closed.
+"""Settles batches that are acknowledged to the broker: counts their rows and closes them.
 
-Counting here, once for all batches of a second, keeps the path of a batch short: one query on the
-quarantine tells how many rows did not fit. A batch is counted when its state goes from ``done`` to
-``settled``, in the same statement, so that no crash counts it twice or not at all: at its
-partition, in the minute in which it was done, and in its tenant's usage of the day.
+All batches of about a second are counted together, which keeps each batch's own path short: one
+query on the quarantine finds how many rows of all of them did not fit. The statement that moves a
+batch from ``done`` to ``settled`` also counts it, so that no crash counts it twice or not at all.
+It is counted at its partition, in the minute in which it was done, and in its tenant's usage of the
+day.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ WITH counted AS (
               -- A queue's batch that landed in part has fewer rows than were announced.
               least(b.unidentified, b.rows) AS unidentified
 ), used AS (
-    -- What comes over HTTP is counted where it comes in, by key.
+    -- Events over HTTP are counted when they are received, by key.
     INSERT INTO tenants_usage AS u (tenant_id, day, events, bytes)
     SELECT s.tenant_id, (b.done_at AT TIME ZONE 'UTC')::date AS day, sum(b.rows), sum(b.bytes)
     FROM settled b
@@ -43,7 +44,7 @@ WITH counted AS (
            sum(unidentified) AS unidentified
     FROM settled GROUP BY partition_id
 ), locked AS MATERIALIZED (
-    -- Everybody locks partitions in this order; in any other two may wait for each other.
+    -- Every statement locks partitions in this order, so that no two wait for each other.
     SELECT p.id FROM ingestion_streampartition p JOIN summed s ON s.partition_id = p.id
     ORDER BY p.id FOR NO KEY UPDATE OF p
 ), moved AS (
@@ -83,7 +84,7 @@ SET rows = m.rows + excluded.rows, quarantined = m.quarantined + excluded.quaran
 
 
 def close(batches: Mapping[uuid.UUID, BatchStats]) -> None:
-    """Count and close batches of any tables, in one statement."""
+    """Count and close batches, of any tables, in one statement. Ignores those settled already."""
     if not batches:
         return
     with connection.cursor() as cursor:
@@ -91,8 +92,8 @@ def close(batches: Mapping[uuid.UUID, BatchStats]) -> None:
             _SETTLE,
             {
                 "tokens": list(batches),
-                "rows": [one.rows for one in batches.values()],
-                "quarantined": [one.misfits or 0 for one in batches.values()],
-                "ages": [f"{{{','.join(map(str, one.ages))}}}" for one in batches.values()],
+                "rows": [stats.rows for stats in batches.values()],
+                "quarantined": [stats.misfits or 0 for stats in batches.values()],
+                "ages": [f"{{{','.join(map(str, stats.ages))}}}" for stats in batches.values()],
             },
         )

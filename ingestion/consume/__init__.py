@@ -1,1 +1,1 @@
-"""Consuming: leases, batches with intents, the insert into the inbox, and what follows a crash."""
+"""Consumes streams: reads messages, inserts them in batches, and recovers after a crash."""

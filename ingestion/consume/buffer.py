@@ -1,4 +1,4 @@
-"""A buffer: what one slice holds of one leased partition."""
+"""The buffer of one leased partition: messages that were read and are not inserted yet."""
 
 from __future__ import annotations
 
@@ -15,21 +15,26 @@ from ingestion.models import Caution
 
 @dataclass(slots=True, weakref_slot=True)
 class PartitionBuffer:
-    """Messages that wait to be cut, beginning at ``position``; one batch at a time is under way."""
+    """Messages of one partition that wait for their batch; the batch is taken from the front.
+
+    One batch of a partition is under way at a time, so that batches land in the order of their
+    offsets. ``position`` is the offset where that batch, or else the next one, begins.
+    ``since`` is when the first waiting message arrived, in seconds of the slice's clock.
+    """
 
     lease: Lease
     position: int
-    #: Offset of the next new message when the slice began: below it lies the backlog.
+    #: Offset of the next new message when the slice began. Messages below it are the backlog.
     high: int
-    #: Below it offsets may be in the table already, since a reset.
+    #: After a reset, messages below this offset may be in the table already.
     reread_until: int = 0
-    #: Owners before this one that died (Lease.crashes), until something lands.
+    #: Owners before this one that died in a row (Lease.crashes); 0 once a batch lands.
     crashes: int = 0
-    #: Where owners died of what comes next.
+    #: How to read a partition whose owners died of the next messages; None reads as usual.
     caution: Caution | None = None
-    #: Of the table, by which its messages are typed.
+    #: The version of the table that types the messages.
     table_version: int = 1
-    #: Rows at which it is cut at the latest; None leaves that to the policy.
+    #: Rows at which a batch is due, whatever the policy says; None leaves it to the policy.
     enough: int | None = None
     waiting: list[Chunk] = field(default_factory=list)
     rows: int = 0
@@ -38,7 +43,7 @@ class PartitionBuffer:
     under_way: PendingBatch | None = None
 
     def add(self, chunk: Chunk, now: float) -> None:
-        """Take messages that follow on those before."""
+        """Append messages that follow directly on those already in the buffer."""
         if not self.waiting:
             self.since = now
         self.waiting.append(chunk)
@@ -46,15 +51,19 @@ class PartitionBuffer:
         self.bytes += chunk.bytes
 
     def is_small(self, rows: int, held: int) -> bool:
-        """Whether a plain batch waits, of no more than ``rows`` messages and ``held`` bytes."""
+        """Whether at most ``rows`` messages and ``held`` bytes wait, and need no special care.
+
+        Messages that are read with caution, or read again after a reset, need it.
+        """
         is_plain = self.caution is None and self.position >= self.reread_until
         return is_plain and 0 < self.rows <= rows and self.bytes <= held
 
-    def cut(self, rows: int, size: int, *, past_views: bool = False) -> PendingBatch:
-        """What waits, as a batch of about ``rows`` or ``size`` bytes; with caution, a piece of it.
+    def take_batch(self, rows: int, size: int, *, past_views: bool = False) -> PendingBatch:
+        """Turn waiting messages into the batch under way: about ``rows`` rows or ``size`` bytes.
 
-        More may wait, where ClickHouse was away or slow: what one insert takes of its memory has a
-        bound all the same.
+        A partition that is read with caution gives a smaller piece. The limit holds even if more
+        waits, because ClickHouse was down or slow: it bounds the memory that one insert takes
+        there.
         """
         if self.caution is None:
             chunks = self._first(rows, size)
@@ -63,8 +72,8 @@ class PartitionBuffer:
             chunk = poison_probe.piece(self.waiting, self.caution.rows)
             is_condemned = poison_probe.is_condemned(self.caution, chunk)
             self.under_way = replace(self._batch_of([chunk]), is_condemned=is_condemned)
-        self.rows = sum(one.rows.num_rows for one in self.waiting)
-        self.bytes = sum(one.bytes for one in self.waiting)
+        self.rows = sum(chunk.rows.num_rows for chunk in self.waiting)
+        self.bytes = sum(chunk.bytes for chunk in self.waiting)
         return self.under_way
 
     def _first(self, rows: int, size: int) -> list[Chunk]:
@@ -94,7 +103,10 @@ class PartitionBuffer:
         return PendingBatch(intent, table)
 
     def landed(self) -> PendingBatch:
-        """The batch under way is in the table, and noted; returns it. Raises ValueError."""
+        """Move the position behind the batch under way, which has landed; returns the batch.
+
+        Raises ValueError if no batch is under way.
+        """
         if self.under_way is None:
             msg = "There is no batch under way."
             raise ValueError(msg)
@@ -103,5 +115,5 @@ class PartitionBuffer:
         return batch
 
     def discard(self) -> None:
-        """Forget what waits; its place is in the broker."""
+        """Drop the waiting messages. The broker still has them; another reader gets them."""
         self.waiting, self.rows, self.bytes = [], 0, 0

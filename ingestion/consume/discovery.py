@@ -1,4 +1,4 @@
-"""Measuring: where streams begin and end, as the broker says, and which partitions there are."""
+"""Asks brokers where streams begin and end, and which partitions they have; stores the answers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ingestion.monitoring import source_errors
 from ingestion.monitoring.source_status import source_status
 from tenants.warehouse.errors import WarehouseError
 
-# A partition that is there later than the source belongs to it from its first message on, wherever
-# the source began; the others begin when they are read first.
+# A partition that appears after its source has begun to read is read from its first message on,
+# wherever the source began. The position of the others is set when they are first read.
 _STORE = """
--- A source that was deleted meanwhile must not fail the others: one that is being deleted is
--- waited for. Who deletes locks sources in this order too, and before their partitions.
+-- A source that is deleted in the meantime must not fail the others, so this waits for deletions
+-- under way. A deletion locks sources in this order too, and before their partitions.
 WITH s AS MATERIALIZED (SELECT id FROM ingestion_source WHERE id = ANY(%(sources)s::bigint[])
                         ORDER BY id FOR KEY SHARE)
 INSERT INTO ingestion_streampartition AS p
@@ -38,7 +38,7 @@ FROM unnest(%(sources)s::bigint[], %(numbers)s::int[], %(low)s::bigint[], %(high
 JOIN s ON s.id = m.source_id
 LEFT JOIN ingestion_streampartition known
     ON known.source_id = m.source_id AND known.number = m.number
--- Partitions are locked in the order in which everybody locks them.
+-- Every statement locks partitions in this order, so that no two wait for each other.
 ORDER BY known.id, m.source_id, m.number
 ON CONFLICT (source_id, number) DO UPDATE
 SET low_watermark = excluded.low_watermark, high_watermark = excluded.high_watermark,
@@ -62,7 +62,8 @@ SET lag = greatest(m.lag, excluded.lag),
     lag_seconds = greatest(m.lag_seconds, excluded.lag_seconds)
 """
 
-#: To read one takes its decryption, a thousand times for a thousand sources, and none is used.
+#: Columns that are not read: each is decrypted when it is, a thousand times for a thousand sources,
+#: and consuming uses none of them.
 _SECRETS = (
     *("tenant__warehouse__password", "table__tenant__warehouse__password"),
     *("connection__password", "connection__client_key"),
@@ -70,51 +71,51 @@ _SECRETS = (
 
 
 def measure_connection(connection_id: int) -> None:
-    """Store the watermarks of all sources on a connection; new partitions get their rows.
+    """Store the watermarks of all sources on a connection, and create rows for new partitions.
 
-    Paused sources are measured too: what waits for them grows.
+    Paused sources are measured too, because their lag grows.
     """
-    on = Connection.across_tenants.filter(pk=connection_id).first()
-    if on is None:  # deleted since it was asked for
+    broker = Connection.across_tenants.filter(pk=connection_id).first()
+    if broker is None:  # it was deleted after this was queued
         return
-    sources = list(chosen(ready() & Q(connection=on)).prefetch_related(None))
+    sources = list(chosen(ready() & Q(connection=broker)).prefetch_related(None))
     if not sources:
         return
-    connector = connect(on)
+    connector = connect(broker)
     try:
         store(connector, sources)
     finally:
         connector.close()
-    if on.kind == ConnectionKind.KAFKA:
+    if broker.kind == ConnectionKind.KAFKA:
         unsettled.settle_left(sources)
 
 
 def note_lag() -> None:
-    """Note in the history how far behind each source is, as last measured. One statement for all.
+    """Write each source's lag, as last measured, to its history. One statement for all sources.
 
-    Sources that wait for nothing are left out: no row says the same.
+    Sources without lag are left out: a minute without a row means the same.
     """
-    behind = [one for one in source_status() if one.lag]
+    behind = [status for status in source_status() if status.lag]
     with connection.cursor() as cursor:
         cursor.execute(
             _NOTE_LAG,
             {
-                "sources": [one.source_id for one in behind],
-                "lags": [one.lag for one in behind],
-                "seconds": [one.lag_seconds or 0.0 for one in behind],
+                "sources": [status.source_id for status in behind],
+                "lags": [status.lag for status in behind],
+                "seconds": [status.lag_seconds or 0.0 for status in behind],
             },
         )
 
 
 def discover(connector: Connector, connection_id: int | None) -> None:
-    """Give sources that have no partitions yet their rows."""
+    """Create the partition rows of sources that have none yet."""
     new = runnable() & Q(connection_id=connection_id, partitions=None)
     if sources := list(chosen(new)):
         store(connector, sources)
 
 
 def chosen(condition: Q) -> QuerySet[Source]:
-    """The sources with all that consuming needs to know of them."""
+    """The sources that meet ``condition``, with everything that consuming reads of them."""
     return (
         Source.across_tenants.filter(condition)
         .select_related("tenant__warehouse", "table__tenant__warehouse", "connection__tenant")
@@ -124,32 +125,36 @@ def chosen(condition: Q) -> QuerySet[Source]:
 
 
 def store(connector: Connector, sources: Collection[Source]) -> None:
-    """Measure and store; what fails is noted at the sources that it concerns."""
+    """Measure sources and store their watermarks; note an error at the source that it concerns."""
     try:
         measured = connector.measure(sources)
     except ConnectorError as error:
         measured = dict.fromkeys((source.pk for source in sources), error)
     good: dict[int, Mapping[int, Watermarks]] = {}
     for source in sources:
-        found = measured[source.pk]
-        if not isinstance(found, ConnectorError):
-            good[source.pk] = found
-        elif source.active and (source.error != str(found) or not source.attempts):
-            source_errors.note_exception(source, found)
+        marks = measured[source.pk]
+        if not isinstance(marks, ConnectorError):
+            good[source.pk] = marks
+        elif source.active and (source.error != str(marks) or not source.attempts):
+            # An error that stands there already is not noted again: it would lengthen the back-off.
+            source_errors.note_exception(source, marks)
     stored = _store(good) if connector.GIVES_OFFSETS else _begin(good)
     for source in sources:
         if source.pk in stored:
             _compare(source, stored[source.pk], good[source.pk])
 
 
-#: Of a source: number, id and whether it is retired, of each partition, as they are stored.
+#: By source: the number, the stream id and whether it is retired, of each stored partition.
 _Stored = Mapping[int, list[tuple[int, str, bool]]]
 
 
 def _begin(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
-    """The events endpoint gives out offsets from these rows; nothing else may set its watermark."""
+    """Create the partitions of HTTP sources, without watermarks.
+
+    The events endpoint assigns offsets from these rows, and nothing else may set their watermark.
+    """
     for source_id in measured:
-        with suppress(IntegrityError):  # it was deleted meanwhile
+        with suppress(IntegrityError):  # the source was deleted in the meantime
             StreamPartition.across_tenants.get_or_create(
                 source_id=source_id, number=0, defaults={"position": 0}
             )
@@ -157,7 +162,7 @@ def _begin(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
 
 
 def _store(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
-    """One statement for all sources."""
+    """Store the watermarks of all sources in one statement; returns their partitions."""
     rows = [
         (source_id, number, mark.low, mark.high, mark.stream_id)
         for source_id, marks in measured.items()
@@ -176,6 +181,7 @@ def _store(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
 def _compare(
     source: Source, stored: list[tuple[int, str, bool]], marks: Mapping[int, Watermarks]
 ) -> None:
+    """Stop a source whose stream was deleted and made again; revive partitions that are back."""
     stream_identity.notice(
         source, {number: known for number, known, is_retired in stored if not is_retired}, marks
     )

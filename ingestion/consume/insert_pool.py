@@ -1,4 +1,4 @@
-"""The threads that wait for ClickHouse, so that the next batch is read while the last one lands."""
+"""The threads that insert into ClickHouse, so that the next batch is read while the last lands."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from ingestion.landing import grouped_insert, inbox, reinsert
 from ingestion.landing.grouped_insert import AddressedBatch
 from ingestion.monitoring import freshness
 
-#: How much the cost of the last small insert counts towards what the next is taken to cost.
+#: The weight of the latest small insert in the moving average of their cost.
 _WEIGHT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class LandedBatch:
-    """What of a batch is in the table."""
+    """A batch that is in the table; ``intent`` has the rows that really landed."""
 
     intent: Intent
     stats: BatchStats
@@ -29,7 +29,7 @@ class LandedBatch:
 
 @dataclass(frozen=True, slots=True)
 class InsertResult:
-    """An insert that is over: what landed, or what went wrong."""
+    """The end of one batch's insert: either ``landed`` or ``error`` is set."""
 
     candidate: Candidate
     landed: LandedBatch | None = None
@@ -43,14 +43,14 @@ _Outcome = LandedBatch | BaseException
 class _Running:
     """An insert under way. ``future`` gives the outcome of each batch, and the seconds it took."""
 
-    members: Sequence[Candidate]
+    candidates: Sequence[Candidate]
     future: Future[tuple[list[_Outcome], float]]
 
 
 class InsertPool:
-    """At most INSERTS under way; ``woken`` is set whenever one has ended.
+    """Runs up to INSERTS inserts at a time, and sets ``woken`` whenever one ends.
 
-    ``small_cost``: seconds that a small batch keeps a thread waiting, as of late.
+    ``small_cost``: seconds that a small batch keeps a thread waiting, as a moving average.
     """
 
     def __init__(self, woken: Event) -> None:
@@ -61,30 +61,32 @@ class InsertPool:
 
     @property
     def room(self) -> int:
-        """Inserts that can be taken now."""
+        """How many inserts the pool can start now."""
         return INSERTS - len(self._running)
 
     def is_idle(self) -> bool:
         return not self._running
 
-    def submit(self, members: Sequence[Candidate], ended: Callable[[], None]) -> None:
-        """Insert the batches that are under way in the buffers: one, or several that are alike.
+    def submit(self, candidates: Sequence[Candidate], ended: Callable[[], None]) -> None:
+        """Start one insert of the candidates' batches: a single one, or several of like tables.
 
-        ``ended`` is called when they are through, by another thread.
+        ``ended`` is called from another thread when the insert is over.
         """
-        batches = [AddressedBatch(one.reader.address, one.batch) for one in members]
-        work = _grouped if members[0].batch.intent.past_views else _alone
+        batches = [
+            AddressedBatch(candidate.reader.address, candidate.batch) for candidate in candidates
+        ]
+        work = _grouped if candidates[0].batch.intent.past_views else _alone
         future = self._threads.submit(_timed, work, batches)
-        self._running.append(_Running(members, future))
+        self._running.append(_Running(candidates, future))
 
-        def over(_: object) -> None:
+        def announce_end(_: object) -> None:
             ended()
             self._woken.set()
 
-        future.add_done_callback(over)
+        future.add_done_callback(announce_end)
 
     def collect(self) -> list[InsertResult]:
-        """The batches that have ended since the last call."""
+        """The results of all inserts that have ended since the last call."""
         ended = [insert for insert in self._running if insert.future.done()]
         self._running = [insert for insert in self._running if insert not in ended]
         return [result for insert in ended for result in self._results(insert)]
@@ -92,20 +94,20 @@ class InsertPool:
     def _results(self, insert: _Running) -> list[InsertResult]:
         error = insert.future.exception()
         if error is not None:
-            return [InsertResult(member, error=error) for member in insert.members]
+            return [InsertResult(candidate, error=error) for candidate in insert.candidates]
         outcomes, seconds = insert.future.result()
         if all(_is_small(outcome) for outcome in outcomes):
             cost = seconds / len(outcomes)
             self.small_cost += (cost - self.small_cost) * _WEIGHT
         return [
-            InsertResult(member, error=outcome)
+            InsertResult(candidate, error=outcome)
             if isinstance(outcome, BaseException)
-            else InsertResult(member, outcome)
-            for member, outcome in zip(insert.members, outcomes, strict=True)
+            else InsertResult(candidate, outcome)
+            for candidate, outcome in zip(insert.candidates, outcomes, strict=True)
         ]
 
     def close(self) -> None:
-        """Wait for what is under way."""
+        """Wait until all inserts under way have ended."""
         self._threads.shutdown(wait=True)
 
 
@@ -123,7 +125,8 @@ def _timed(
 def _alone(batches: list[AddressedBatch]) -> list[_Outcome]:
     """Insert one batch through the views.
 
-    What is read again says nothing of how fresh a stream is: it has no ages.
+    A condemned message goes into the quarantine. A batch that is read again is compared with the
+    table; it has no ages, because old messages say nothing of how fresh a stream is.
     """
     ((to, batch),) = [(addressed.to, addressed.batch) for addressed in batches]
     if batch.is_condemned:

@@ -1,15 +1,15 @@
 """A slice: some seconds of consuming one connection, for as many sources as its leases cover.
 
-A batch comes by the steps as
+A batch passes the steps in this order:
 
-    poll        messages are read from the broker into buffers
-    announce    the batch's intent is written to Postgres
-    insert      a thread inserts it into ClickHouse
-    finish      Postgres notes that it landed, and moves the position
-    commit      the broker is told, last of all
-    settle      its rows are counted, and it is closed
+    poll        read messages from the broker into buffers
+    announce    write the batch's intent to Postgres
+    insert      insert the batch into ClickHouse, in a thread
+    finish      note in Postgres that the batch landed, and move the position
+    commit      acknowledge the batch to the broker, after Postgres has it
+    settle      count the batch's rows, and close it
 
-A turn begins with what has ended since the last one, so that there is room for the next batch.
+A turn begins with the inserts that have ended since the last turn, to make room for new batches.
 """
 
 from __future__ import annotations
@@ -37,17 +37,18 @@ from ingestion.consume.steps import (
 from ingestion.models import Source
 
 STEPS: tuple[Step, ...] = (finish, commit, heartbeat, settle, poll, announce, insert, wait)
-#: When the slice's time is over: what was read is landed, and nothing more is read.
+#: The steps when the slice's time is over: they land what was read, and read nothing more.
 LAST_STEPS: tuple[Step, ...] = (finish, commit, heartbeat, settle, announce, insert, wait)
 #: Seconds without any message after which the slice makes room for other connections.
 IDLE = 5.0
 
 
 class Slice:
-    """Use: ``Slice(connection_id).run()``. The clock counts seconds and only goes forward.
+    """Consumes one connection: ``Slice(connection_id).run()``.
 
-    When its time is over, or nothing has come for IDLE seconds, ``may_go_on`` is asked whether
-    another turn may follow at once; without it the slice ends.
+    ``clock`` counts seconds and never goes back. When the slice's time is over, or no message has
+    come for IDLE seconds, ``may_go_on`` decides whether the slice continues for another
+    ``seconds``. By default it ends.
     """
 
     def __init__(
@@ -61,14 +62,18 @@ class Slice:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.connection_id = connection_id
-        #: Messages that were landed, misfits included.
+        #: Messages that have landed, including misfits.
         self.rows = 0
         self._seconds = settings.MILLRACE_SLICE_SECONDS if seconds is None else seconds
         self._policy = policy or from_settings()
         self._should_stop, self._may_go_on, self._clock = should_stop, may_go_on, clock
 
     def run(self) -> bool:
-        """Consume; True says: another slice at once. Raises where Postgres fails, or by a bug."""
+        """Consume until the slice's time is over; returns whether another slice should follow.
+
+        Errors of brokers and ClickHouse are noted at their sources. Raises only what Postgres or a
+        bug raises, and Connection.DoesNotExist.
+        """
         state = open_slice(self.connection_id, self._policy, self._should_stop, self._clock)
         try:
             state.readers = open_source_readers(state.connector, self.connection_id, state.owner)
@@ -95,7 +100,7 @@ class Slice:
 
 
 def take_turn(state: SliceState, steps: Collection[Step]) -> None:
-    """Run each step once."""
+    """Run each step once, with the time at which it begins."""
     state.woken.clear()
     state.turn_began_at, state.progress = state.clock(), 0
     for step in steps:
@@ -103,7 +108,11 @@ def take_turn(state: SliceState, steps: Collection[Step]) -> None:
 
 
 def _drain(state: SliceState) -> None:
-    """Land what was read, or leave it to the broker where the worker stops; then let go."""
+    """Land what was read, settle it and give the leases back.
+
+    A worker that shuts down has no time to land it, so it leaves unannounced messages to the
+    broker.
+    """
     if state.should_stop():
         for buffer in state.buffers():
             buffer.discard()

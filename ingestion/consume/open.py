@@ -1,4 +1,4 @@
-"""The beginning of a slice: leases are taken, each leased source becomes a reader or is refused."""
+"""Opens a slice: takes leases and opens a reader for each leased source."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def open_slice(
     should_stop: Callable[[], bool],
     clock: Callable[[], float],
 ) -> SliceState:
-    """The state of a slice that has no readers yet. Raises Connection.DoesNotExist."""
+    """The state of a new slice, without readers. Raises Connection.DoesNotExist."""
     woken = Event()
     return SliceState(
         owner=lease.new_owner(),
@@ -58,22 +58,23 @@ def _connection(pk: int | None) -> Connection | None:
 def open_source_readers(
     connector: Connector, connection_id: int | None, owner: str
 ) -> list[SourceReader]:
-    """Readers of the sources whose partitions could be leased; what fails is noted at its source.
+    """Open readers of the sources whose partitions could be leased.
 
-    A thousand, each with a batch to be brought to an end, take longer than a lease's time, and so
-    may a large batch by itself: leases are renewed meanwhile.
+    A source that fails gets a note, and its leases are given back. The leases are renewed in the
+    meantime: to recover an open batch for each of a thousand sources takes longer than a lease
+    lasts, and so may a single large batch.
     """
     discovery.discover(connector, connection_id)
     taken = rebalance.take(connection_id, owner, connector.PARTITIONS)
-    with heartbeat.kept(owner, [one.partition_id for one in taken]):
+    with heartbeat.kept(owner, [taken_lease.partition_id for taken_lease in taken]):
         return _opened(connector, owner, taken)
 
 
 def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[SourceReader]:
     leases: dict[int, list[Lease]] = defaultdict(list)
-    for one in taken:
-        leases[one.source_id].append(one)
-    kept, beat_at = {one.partition_id for one in taken}, time.monotonic()
+    for taken_lease in taken:
+        leases[taken_lease.source_id].append(taken_lease)
+    kept, beat_at = {taken_lease.partition_id for taken_lease in taken}, time.monotonic()
     unfinished = unfinished_of(taken)
     sources = list(discovery.chosen(runnable() & Q(pk__in=list(leases))))
     measured = _measure(connector, sources)
@@ -82,13 +83,17 @@ def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Source
         if time.monotonic() - beat_at >= lease.BEAT:
             kept = lease.renew(owner, kept)
             for reader in readers:
-                # Of what is lost by now its slice finds out.
+                # A link that breaks here shows up in the slice's own steps.
                 with suppress(ConnectorError):
                     reader.stream.keep_alive()
             beat_at = time.monotonic()
         held = leases.pop(source.pk)
-        if not kept.issuperset(one.partition_id for one in held):
-            log.info("Source %s: paused, or leased to another while readers were opened.", source)
+        if not kept.issuperset(held_lease.partition_id for held_lease in held):
+            log.info(
+                "Source %s: it was paused, or another worker took its lease, while readers were "
+                "opened.",
+                source,
+            )
             _release(owner, held)
             continue
         try:
@@ -98,6 +103,7 @@ def _opened(connector: Connector, owner: str, taken: list[Lease]) -> list[Source
         except Exception as error:  # noqa: BLE001 - no source may stop the others
             source_errors.note_exception(source, error)
             _release(owner, held)
+    # Leases of sources that were paused or deleted after the leases were taken.
     for held in leases.values():
         _release(owner, held)
     return readers
@@ -111,11 +117,11 @@ def _measure(connector: Connector, sources: list[Source]) -> Measured:
 
 
 def _marks(measured: Measured, source: Source) -> Mapping[int, Watermarks]:
-    found = measured[source.pk]
-    if isinstance(found, ConnectorError):
-        raise found
-    return found
+    marks = measured[source.pk]
+    if isinstance(marks, ConnectorError):
+        raise marks
+    return marks
 
 
 def _release(owner: str, held: list[Lease]) -> None:
-    lease.release(owner, [one.partition_id for one in held])
+    lease.release(owner, [held_lease.partition_id for held_lease in held])

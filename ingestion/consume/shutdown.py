@@ -1,4 +1,4 @@
-"""The flag that a worker's shutdown sets; slices look at it and end early, cleanly."""
+"""The flag that a worker sets when it shuts down; slices check it and end early and cleanly."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A source reader: one source in one slice, with the buffers of its leased partitions.
 
-A source is the unit of failure: whatever breaks is noted at it, and its reader alone leaves.
+A source is the unit of failure. An error is noted at its source, and only its reader stops.
 """
 
 from __future__ import annotations
@@ -34,18 +34,20 @@ from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
 
-#: Messages below which no batch is cut before its time, however few the broker sends at once.
+#: The smallest ``PartitionBuffer.enough``: a batch of fewer messages always waits for its age,
+#: however few unacknowledged messages the broker allows.
 LEAST = 1_000
 
 
 @dataclass(slots=True)
 class SourceReader:
-    """``done``: batches of this slice, not settled. ``inherited``: those of earlier owners.
+    """Reads one source into its buffers, and accounts for the batches that have landed.
 
-    ``uncommitted``: by partition, positions that are noted in Postgres and not acknowledged.
-    ``misfits``: rows that did not fit, of what was settled. ``polled_at``: when it was last polled,
-    by the clock of the slice, or known to have nothing. ``brought_at``: when a poll last brought
-    something.
+    ``done``: batches of this slice that have landed and are not settled. ``inherited``: the same of
+    earlier owners. ``uncommitted``: by partition number, the positions that Postgres has and the
+    broker does not. ``misfits``: how many of the settled rows did not fit. ``polled_at``: when the
+    reader was last polled, or was known to have nothing, in seconds of the slice's clock.
+    ``brought_at``: when a poll last brought messages.
     """
 
     source: Source
@@ -65,7 +67,7 @@ class SourceReader:
 
     @property
     def held_bytes(self) -> int:
-        """Bytes in memory, what is being inserted included."""
+        """Bytes of messages in memory, including the batches that are being inserted."""
         return sum(
             buffer.bytes + (buffer.under_way.intent.bytes if buffer.under_way else 0)
             for buffer in self.buffers.values()
@@ -78,8 +80,12 @@ class SourceReader:
         return any(buffer.under_way for buffer in self.buffers.values())
 
     def poll(self, limit: int, now: float) -> int:
-        """Move what has arrived into the buffers; returns how many. Raises ConnectorError."""
+        """Move up to ``limit`` messages that have arrived into the buffers; returns how many.
+
+        Raises ConnectorError.
+        """
         careful = [buffer for buffer in self.buffers.values() if buffer.caution is not None]
+        # What is read with caution is inserted before more is read.
         if any(buffer.waiting for buffer in careful):
             return 0
         if not self.stream.has_arrived():
@@ -87,8 +93,8 @@ class SourceReader:
             return 0
         limit = min([limit, *(buffer.caution.rows for buffer in careful if buffer.caution)])
         chunks = self.stream.poll(limit)
-        # What came since the last poll waits since then, for all that is known. By the time of this
-        # one, those of many readers that have waited longest would not be first.
+        # These messages may have waited since the last poll, so that is when their wait begins. If
+        # it began now, the oldest messages of many readers would not be inserted first.
         since, self.polled_at = self.polled_at, now
         for chunk in chunks:
             self.buffers[chunk.number].add(chunk, now if since is None else since)
@@ -97,7 +103,7 @@ class SourceReader:
         return sum(chunk.rows.num_rows for chunk in chunks)
 
     def landed(self, buffer: PartitionBuffer, stats: BatchStats) -> None:
-        """A buffer's batch is in the table, and Postgres has the position behind it."""
+        """Note that a buffer's batch is in the table, and that Postgres has moved the position."""
         batch = buffer.landed()
         self.done[batch.intent.token] = stats
         if buffer.crashes:
@@ -109,16 +115,16 @@ class SourceReader:
         self.uncommitted[buffer.lease.number] = buffer.position
 
     def commit(self) -> None:
-        """Acknowledge what has landed; raises ConnectorError."""
+        """Acknowledge to the broker what has landed. Raises ConnectorError."""
         uncommitted, self.uncommitted = self.uncommitted, {}
         if uncommitted:
             self.stream.acknowledge(uncommitted)
 
     def counted(self) -> dict[uuid.UUID, BatchStats]:
-        """What the broker knows to be done, to be closed. Raises ConnectorError, WarehouseError.
+        """Count the batches that can be settled now; returns the statistics of each.
 
-        Of what is settled nobody looks any more whether the broker delivers it again. So it must
-        have been acknowledged.
+        A batch is acknowledged first: messages of settled batches are no longer recognised if the
+        broker delivers them again. Raises ConnectorError, WarehouseError.
         """
         due = dict(self.done)
         if not due and not self.inherited:
@@ -130,26 +136,28 @@ class SourceReader:
         return tally.counted(self.address, due)
 
     def settled(self, batches: Mapping[uuid.UUID, BatchStats]) -> None:
-        """``batches`` are closed."""
-        self.misfits += sum(one.misfits or 0 for one in batches.values())
-        self.done = {token: one for token, one in self.done.items() if token not in batches}
+        """Note that ``batches`` are settled."""
+        self.misfits += sum(stats.misfits or 0 for stats in batches.values())
+        self.done = {token: stats for token, stats in self.done.items() if token not in batches}
         self.inherited = [token for token in self.inherited if token not in batches]
 
     def close(self) -> None:
-        """Let go of the stream, settling what can be settled."""
+        """Settle the batches that can be settled, and close the stream."""
         try:
             counted = self.counted()
             settle.close(counted)
             self.settled(counted)
         except (ConnectorError, WarehouseError) as error:
-            log.info("Source %s: settled by the next owner (%s)", self.source, error)
+            log.info("Source %s: the next owner settles its batches (%s)", self.source, error)
         self.stream.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """What earlier owners left: ``opened`` are partitions with an open intent; ``done`` batches by
-    partition that nobody has settled.
+    """What earlier owners of the partitions left behind, by the keys of the partitions.
+
+    ``opened``: partitions with an open intent. ``done``: tokens of batches that have landed and are
+    not settled.
     """
 
     partitions: Mapping[int, StreamPartition]
@@ -158,9 +166,12 @@ class Unfinished:
 
 
 def unfinished_of(leases: Collection[Lease]) -> Unfinished:
-    """What earlier owners of all these left. Three queries; the dead of no batch are forgotten."""
-    ids = [one.partition_id for one in leases]
-    found = StreamPartition.across_tenants.select_related("caution").in_bulk(ids)
+    """What earlier owners left behind at the leased partitions. Three queries for all of them.
+
+    Crashes are reset to 0 where no batch was under way: no message can be the cause.
+    """
+    ids = [lease.partition_id for lease in leases]
+    partitions = StreamPartition.across_tenants.select_related("caution").in_bulk(ids)
     opened: set[int] = set()
     done: dict[int, list[uuid.UUID]] = defaultdict(list)
     batches = Batch.across_tenants.filter(partition__in=ids).exclude(state=BatchState.SETTLED)
@@ -169,10 +180,12 @@ def unfinished_of(leases: Collection[Lease]) -> Unfinished:
             opened.add(partition_id)
         else:
             done[partition_id].append(token)
-    died = [one.partition_id for one in leases if one.crashes and one.partition_id not in opened]
-    if died:
-        update_partitions(StreamPartition.across_tenants.filter(pk__in=died), crashes=0)
-    return Unfinished(found, opened, done)
+    blameless = [
+        lease.partition_id for lease in leases if lease.crashes and lease.partition_id not in opened
+    ]
+    if blameless:
+        update_partitions(StreamPartition.across_tenants.filter(pk__in=blameless), crashes=0)
+    return Unfinished(partitions, opened, done)
 
 
 def open_source_reader(
@@ -182,11 +195,12 @@ def open_source_reader(
     marks: Mapping[int, Watermarks],
     unfinished: Unfinished,
 ) -> SourceReader:
-    """A reader that goes on where the last owner stopped, after ending what that one left open.
+    """Finish what the last owner left open, and open a reader at the position behind it.
 
-    Raises ConnectorError, WarehouseError, LeaseLost.
+    ``marks``: by partition number, the watermarks that the broker has just reported. Raises
+    ConnectorError, WarehouseError, LeaseLost.
     """
-    at = addresses.address_of(source.table)
+    address = addresses.address_of(source.table)
     buffers: dict[int, PartitionBuffer] = {}
     inherited: list[uuid.UUID] = []
     known = Redelivery()
@@ -195,33 +209,35 @@ def open_source_reader(
             msg = f"Partition {lease.number} of {source.stream!r} no longer exists at the broker."
             raise StreamMissing(msg)
         buffers[lease.number] = _buffer(
-            connector, source, at, lease, marks[lease.number], unfinished
+            connector, source, address, lease, marks[lease.number], unfinished
         )
         inherited += _done(lease, unfinished)
         if source.kind == ConnectionKind.RABBITMQ:
-            known = open_batches.redelivery(source, at, lease)
+            known = open_batches.redelivery(source, address, lease)
     positions = {number: buffer.position for number, buffer in buffers.items()}
     reader = connector.open(source, positions, known)
     if reader.holds is not None:
         for buffer in buffers.values():
-            # One half is inserted while the other comes.
+            # The broker sends no more than ``holds`` messages before an acknowledgement, so one
+            # half is inserted while the other arrives.
             buffer.enough = max(LEAST, reader.holds // 2)
-    return SourceReader(source, at, reader, buffers, inherited)
+    return SourceReader(source, address, reader, buffers, inherited)
 
 
 def _buffer(
     connector: Connector,
     source: Source,
-    at: Address,
+    address: Address,
     lease: Lease,
     mark: Watermarks,
     unfinished: Unfinished,
 ) -> PartitionBuffer:
+    """An empty buffer at the partition's position, after the recovery of its open intents."""
     partition = unfinished.partitions[lease.partition_id]
     is_open = lease.partition_id in unfinished.opened
     if is_open or stream_identity.is_another(lease.stream_id, lease.position, mark):
         stream_identity.check(source, lease, mark)
-        poison.judge(connector, source, at, lease)
+        poison.judge(connector, source, address, lease)
         open_batches.recover(connector, source, lease)
         partition = StreamPartition.across_tenants.select_related("caution").get(
             pk=lease.partition_id
@@ -233,12 +249,12 @@ def _buffer(
         partition.reread_until,
         lease.crashes if is_open else 0,
         getattr(partition, "caution", None),
-        at.version,
+        address.version,
     )
 
 
 def _done(lease: Lease, unfinished: Unfinished) -> list[uuid.UUID]:
-    """Batches that are done and not settled, with those that were just recovered."""
+    """Tokens of batches that are done and not settled, including those just recovered."""
     if lease.partition_id not in unfinished.opened:
         return unfinished.done.get(lease.partition_id, [])
     done = Batch.across_tenants.filter(partition=lease.partition_id, state=BatchState.DONE)
@@ -246,9 +262,9 @@ def _done(lease: Lease, unfinished: Unfinished) -> list[uuid.UUID]:
 
 
 def _position(source: Source, partition: StreamPartition, lease: Lease, mark: Watermarks) -> int:
-    """Where reading begins. A gap that the broker's retention left is noted, never silent.
+    """The offset at which reading begins. A gap that the broker's retention left is noted.
 
-    It may lie beyond ``mark.high``, which was measured before what was left open was recovered.
+    The offset may lie beyond ``mark.high``, which was measured before open batches were recovered.
     """
     if partition.position is None:
         first = mark.low if source.start == SourceStart.EARLIEST else mark.high
@@ -262,6 +278,7 @@ def _position(source: Source, partition: StreamPartition, lease: Lease, mark: Wa
 
 
 def _move(lease: Lease, position: int) -> None:
+    """Store the position under the lease; raises LeaseLost if another owner has it."""
     moved = StreamPartition.across_tenants.filter(
         pk=lease.partition_id, lease_owner=lease.owner, epoch=lease.epoch
     ).update(position=position)

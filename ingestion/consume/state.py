@@ -1,4 +1,4 @@
-"""The state of one slice: what its steps read and change. It belongs to the slice's one thread."""
+"""The state of one slice, which its steps read and change. Only the slice's own thread uses it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ingestion.monitoring import source_errors
 
 @dataclass(slots=True)
 class SliceState:
-    """All times are seconds of ``clock``, which only goes forward."""
+    """What a slice knows between its steps. Times are seconds of ``clock``, which never falls."""
 
     owner: str
     connector: Connector
@@ -34,40 +34,40 @@ class SliceState:
     should_stop: Callable[[], bool]
 
     readers: list[SourceReader] = field(default_factory=list)
-    #: Readers that have left, with a batch still under way.
+    #: Readers that read no more and still have a batch under way.
     leaving: list[SourceReader] = field(default_factory=list)
-    #: Messages that were landed, misfits included.
+    #: Messages that have landed, including misfits.
     rows: int = 0
-    #: Nothing more is polled; what has been is landed.
+    #: The slice polls no more, and only lands what it holds.
     is_draining: bool = False
 
     # What one step leaves for the next.
-    #: Readers of which something has landed that the broker does not know yet.
+    #: Readers with batches that have landed and are not acknowledged to the broker yet.
     uncommitted: list[SourceReader] = field(default_factory=list)
-    #: Batches whose intents stand in Postgres, to be inserted.
+    #: Batches whose intents are in Postgres, ready to be inserted.
     announced: list[Group] = field(default_factory=list)
-    #: A heartbeat is through, and what is done is to be settled.
+    #: Set by the heartbeat: the next step settles what is done.
     is_settle_due: bool = False
-    #: Messages polled and batches announced in this turn.
+    #: Messages polled plus batches announced in this turn.
     progress: int = 0
 
-    # When what is next.
+    # When each thing began, or is due.
     ends_at: float = 0.0
     turn_began_at: float = 0.0
     poll_at: float = 0.0
     heartbeat_began_at: float = 0.0
     heartbeat_at: float = 0.0
-    #: When a poll last brought something, of any reader.
+    #: When a poll of any reader last brought messages.
     brought_at: float = 0.0
-    #: Seconds that the last turn took which brought nothing.
+    #: Seconds that the last turn without progress took.
     idle_turn_seconds: float = 0.0
-    #: Whether this turn has looked what has arrived; only then may it rest.
+    #: Whether this turn has polled. A turn that has not must not rest: messages may have arrived.
     has_looked: bool = False
-    #: Whether the turn follows on a rest that something has ended.
+    #: Whether the connector ended the last rest before its time.
     was_woken: bool = False
 
     def begin(self, seconds: float) -> None:
-        """Count the slice's time from now: to open a thousand readers can take longer than it."""
+        """Count the slice's time from now, because opening a thousand readers may take longer."""
         now = self.clock()
         self.ends_at = now + seconds
         self.brought_at = self.poll_at = now
@@ -75,7 +75,7 @@ class SliceState:
     # --- What is read ---------------------------------------------------------------------------
 
     def candidates(self) -> list[Candidate]:
-        """Every buffer with its reader."""
+        """Every buffer with its reader, whether messages wait in it or not."""
         return [
             Candidate(reader, buffer)
             for reader in self.readers
@@ -87,20 +87,20 @@ class SliceState:
         return [buffer for reader in self.readers for buffer in reader.buffers.values()]
 
     def is_holding(self) -> bool:
-        """Whether anything waits in memory, or is being inserted."""
+        """Whether messages wait in a buffer, or an insert is under way."""
         return not self.pool.is_idle() or any(buffer.waiting for buffer in self.buffers())
 
     def busy_sources(self, now: float) -> int:
-        """How many sources have brought something of late."""
+        """How many sources have brought messages recently (``idle_strategy.BUSY``)."""
         return sum(idle_strategy.is_busy(reader.brought_at, now) for reader in self.readers)
 
     def poll_pause(self, now: float) -> float:
-        """Seconds between two polls that bring little."""
+        """Seconds to wait after a poll that brought little."""
         busy = self.busy_sources(now)
         return idle_strategy.pause(len(self.readers), busy, self.idle_turn_seconds)
 
     def schedule_heartbeat(self) -> None:
-        """Set when the next one is due, by what this one has taken so far."""
+        """Set when the next heartbeat is due, by the time that this one has taken so far."""
         now = self.clock()
         is_idle = self.busy_sources(now) == 0 and not self.is_holding()
         took = now - self.heartbeat_began_at
@@ -109,7 +109,7 @@ class SliceState:
     # --- Readers and their leaving --------------------------------------------------------------
 
     def guarded(self, reader: SourceReader, action: Callable[[], int | None]) -> int:
-        """What ``action`` returns; if it fails, the reader leaves and the others go on."""
+        """Return the result of ``action``, or 0 if it raises: then only this reader leaves."""
         try:
             return action() or 0
         except Exception as error:  # noqa: BLE001 - no source may stop the others
@@ -117,13 +117,13 @@ class SliceState:
             return 0
 
     def leave(self, reader: SourceReader, error: BaseException | None) -> None:
-        """The reader reads no more. Its leases go when its last batch has ended."""
+        """Stop a reader. Its leases are given back when its last batch has ended."""
         self.leave_all([reader], error)
 
     def leave_all(self, readers: Collection[SourceReader], error: BaseException | None) -> None:
-        """The same for several, with one reason: None where nothing is wrong.
+        """Stop several readers and note ``error`` at their sources; None if nothing is wrong.
 
-        Those that have left already have said why.
+        Readers that have left already keep the error that they left with.
         """
         gone = {id(reader) for reader in readers}
         leaving = [reader for reader in self.readers if id(reader) in gone]
@@ -137,12 +137,15 @@ class SliceState:
         self.release()
 
     def drop_batch(self, candidate: Candidate, error: BaseException | None) -> None:
-        """The batch under way has come to nothing here; its next owner finds out what landed."""
+        """Give up the batch under way and stop its reader.
+
+        The intent stays open, so the partition's next owner finds out what of it landed.
+        """
         candidate.buffer.under_way = None
         self.leave(candidate.reader, error or _lost(candidate.buffer))
 
     def release(self) -> None:
-        """Close readers that have left and have nothing under way; give back their leases."""
+        """Close readers that have left and have no batch under way, and give back their leases."""
         ended = [reader for reader in self.leaving if not reader.is_inserting()]
         if not ended:
             return
@@ -152,7 +155,7 @@ class SliceState:
         lease.release(self.owner, [pk for reader in ended for pk in reader.partition_ids()])
 
     def close(self) -> None:
-        """Wait for the inserts, and let go of the broker; leases that are still held expire."""
+        """Wait for inserts under way and disconnect from the broker. Leases still held expire."""
         self.pool.close()
         self.chooser.close()
         for reader in self.readers + self.leaving:

@@ -1,4 +1,4 @@
-"""What a worker does once, before its first task, so that no event waits for it."""
+"""Slow first calls, made once when a worker starts, so that no event waits for them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.warehouse.errors import WarehouseError
 
 @worker_init.connect(dispatch_uid="ingestion.consume.warmup")
 def warm(**_: Any) -> None:
-    """Have pyarrow look for pandas (0.8 s where that is installed), and ClickHouse greet us."""
+    """Make pyarrow look for pandas (0.8 s if that is installed) and connect to ClickHouse."""
     pa.array([0], pa.int64())
     with suppress(WarehouseError):
         client.admin()

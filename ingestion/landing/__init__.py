@@ -1,1 +1,1 @@
-"""The only place that writes to ClickHouse tables, and what is asked of them about batches."""
+"""Writes batches to ClickHouse tables, as the only place that does, and looks up what they hold."""

@@ -1,4 +1,4 @@
-"""Where a table stands in ClickHouse: its inbox, the table itself, its quarantine."""
+"""The names in ClickHouse of a table's inbox, the table itself and its quarantine."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from tenants.warehouse.quoting import identifier, string
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a table's inbox, the table itself and its quarantine stand, quoted for SQL.
+    """Names of a table's inbox, the table, its quarantine and its leftovers, quoted for SQL.
 
-    The inbox and ``columns`` are those of ``version``. Where the table has wider types by now,
-    ``stored`` has them; without it an insert past the views is refused then.
+    ``inbox`` and ``columns`` belong to ``version``. ``stored``: the types of the columns in the
+    table, if it has wider types by now; ClickHouse would refuse an insert past the views without
+    them. ``inbox`` is empty if the version's pipeline is gone.
     """
 
     inbox: str
@@ -35,17 +36,17 @@ class Address:
 
     @property
     def form(self) -> tuple[object, ...]:
-        """The same for tables whose rows can be typed together."""
+        """A key that is equal for tables whose rows can be typed together."""
         return self.columns, self.stored
 
     @property
     def place(self) -> Place:
-        """Where rows go past the views."""
+        """Where rows are inserted past the views."""
         return Place(self.table, self.quarantine, self.columns, self.stored)
 
 
 def place_of(table: Table) -> Address:
-    """Of a table whose tenant has a warehouse: where it stands, for those who only read it."""
+    """The address of a table for reading only, without columns. Its tenant has a warehouse."""
     database = identifier(table.tenant.warehouse.database)
     return Address(
         inbox=f"{database}.{identifier(names.inbox(table.name, table.version))}",
@@ -57,7 +58,7 @@ def place_of(table: Table) -> Address:
 
 
 def address_of(table: Table) -> Address:
-    """The way in by the version that ClickHouse has applied.
+    """The address for inserts with the table version that ClickHouse has applied.
 
     Raises TableNotReady, and WarehouseError while the table is being altered.
     """
@@ -67,19 +68,19 @@ def address_of(table: Table) -> Address:
 
 
 def address_of_version(table: Table, number: int) -> Address:
-    """The way in of a batch that was announced for a version.
+    """The address for inserting a batch that was announced for version ``number``.
 
-    What a later version has widened is stored as the table has it by now. There is no inbox where
-    the version's pipeline is gone, as after an upgrade from a release that dropped it first; then
-    nothing can arrive by it any more. Raises TableNotReady, WarehouseError.
+    ``stored`` has the types that a later version has widened. There is no inbox if the version's
+    pipeline is gone, as after an upgrade from a release that dropped it first; nothing can arrive
+    through it any more. Raises TableNotReady, WarehouseError.
     """
     spec = spec_of(table)
     columns = versions.columns_of(table, number)
     inbox = f"{identifier(spec.database)}.{identifier(names.inbox(table.name, number))}"
-    stands = client.rows(f"EXISTS TABLE {inbox}")[0]["result"]
+    inbox_exists = client.rows(f"EXISTS TABLE {inbox}")[0]["result"]
     return replace(
         place_of(table),
-        inbox=inbox if stands else "",
+        inbox=inbox if inbox_exists else "",
         columns=columns,
         version=number,
         stored=_stored(spec, columns),
@@ -87,15 +88,15 @@ def address_of_version(table: Table, number: int) -> Address:
 
 
 def _stored(spec: TableSpec, columns: tuple[ColumnSpec, ...]) -> tuple[str, ...]:
-    """The types that the table has of the columns; empty where they are the columns' own."""
-    stands = existing(spec)
-    types = stands.columns if stands else {}
-    found = tuple(types.get(one.name, one.type) for one in columns)
+    """The types of the columns in the table; empty if they are the columns' own types."""
+    table = existing(spec)
+    types = table.columns if table else {}
+    stored = tuple(types.get(column.name, column.type) for column in columns)
     is_own = all(
-        canonical(parse(kind)) == canonical(parse(one.type))
-        for kind, one in zip(found, columns, strict=True)
+        canonical(parse(stored_type)) == canonical(parse(column.type))
+        for stored_type, column in zip(stored, columns, strict=True)
     )
-    return () if is_own else found
+    return () if is_own else stored
 
 
 def _on_all_replicas(name: str) -> str:

@@ -1,10 +1,10 @@
-"""Messages typed by a query, and their rows inserted past the views.
+"""Types messages by a query, and inserts their rows past the views.
 
-The query gives each row as the bytes that its table takes (RowBinary), so that nothing is decoded
-here. Most messages are of the usual form, which a short SELECT types; a long one, which knows all
-forms and why one does not fit, is asked for the others. The engine takes ten times as long to
-analyse it, whether of one message or of a thousand. So it is asked for those columns alone that
-have not had their usual form before, and again where there are more of them.
+The query returns each row as the bytes that its table takes (RowBinary), so that nothing is decoded
+here. A short SELECT types the messages of the usual form, which most are. A long SELECT types the
+others: it knows every form, and why a message does not fit. ClickHouse takes ten times as long to
+analyse it, for one message as for a thousand. So it asks in detail only about columns that have had
+another form than the usual one before, and is repeated if it meets more of them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
 _MESSAGES = "_messages"
-#: How much of a statement goes into one field of a form: half of what a server takes.
+#: Bytes of a statement in one field of a form: half of what a server accepts.
 _FIELD_BYTES = 64 * 1024
 _TYPED = ("batch", "offset", "fits", "row", "fitting")
-#: A row whose column has another type by now is refused, and not read as something else.
+#: A row is refused if its column has another type by now, instead of being misread.
 _STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
-#: What few rows would take longer to be spread over threads for: a tenth of such an insert.
+#: Spreading few rows over threads takes longer than it saves: a tenth of such an insert.
 _ONE_THREAD = {"max_threads": 1, "input_format_parallel_parsing": 0}
-#: Values are read as an insert reads them.
+#: The query reads values as an insert does.
 _OPTIONS = {
     **{name: value for name, value in INSERT_SETTINGS.items() if name.startswith("input_format_")},
-    # No table to read less of: it takes a third of a query of 50 messages. One of 3,000 it makes
-    # four times as long, as it merges the steps, and what they share is computed for each use.
+    # There is no table to read less of. Optimising the plan takes a third of the time of a query of
+    # 50 messages. It makes one of 3,000 four times as slow: it merges the steps, and then computes
+    # what they share once for each use.
     "query_plan_enable_optimizations": 0,
     **STATEMENT_SETTINGS,
 }
@@ -45,7 +46,7 @@ _OPTIONS = {
 
 @dataclass(slots=True)
 class Rows:
-    """Of one batch: rows for the table and for the quarantine, as RowBinary."""
+    """One batch's rows as RowBinary: ``good`` for the table, ``misfits`` for the quarantine."""
 
     good: list[bytes] = field(default_factory=list)
     misfits: list[bytes] = field(default_factory=list)
@@ -53,9 +54,9 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where rows go: a table and its quarantine, quoted for SQL, and the table's columns.
+    """A table and its quarantine, quoted for SQL, and the table's columns.
 
-    ``stored``: the types that the table has of the columns, where it has others by now.
+    ``stored``: the types of the columns in the table, if they differ from the columns' by now.
     """
 
     table: str
@@ -67,32 +68,35 @@ class Place:
 def type_all(
     messages: pa.Table, columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()
 ) -> dict[str, Rows]:
-    """The rows of each batch, by its token; raises WarehouseError.
+    """Type messages; returns the rows of each batch by its token. Raises WarehouseError.
 
-    ``messages`` has the columns of an inbox, and may be of several batches of like tables.
-    ``stored`` is as in ``Place``.
+    ``messages`` has the columns of an inbox, and may hold several batches of like tables.
+    ``stored`` is that of ``Place``.
     """
-    found: dict[str, Rows] = defaultdict(Rows)
+    typed: dict[str, Rows] = defaultdict(Rows)
     others = set()
     quick = _ask(ddl.quick_rows(columns, _MESSAGES, stored), messages)
     for batch, offset, row in _lists(quick, "batch", "offset", "row"):
         if row:
-            found[batch].good.append(row)
+            typed[batch].good.append(row)
         else:
             others.add((batch, offset))
     if others:
-        type_rest(_of(messages, others), columns, found, stored)
-    return found
+        type_rest(_selected(messages, others), columns, typed, stored)
+    return typed
 
 
 def type_rest(
     messages: pa.Table,
     columns: tuple[ColumnSpec, ...],
-    found: dict[str, Rows] | None = None,
+    typed: dict[str, Rows] | None = None,
     stored: tuple[str, ...] = (),
 ) -> dict[str, Rows]:
-    """Type messages that are not of the usual form; adds to what was found, if anything was."""
-    found = defaultdict(Rows) if found is None else found
+    """Type messages that are not of the usual form; adds their rows to ``typed`` and returns it.
+
+    Raises WarehouseError.
+    """
+    typed = defaultdict(Rows) if typed is None else typed
     suspected = suspects(columns)
     sure: list[tuple[int, str, bool, bytes]] = []
     while messages.num_rows:
@@ -101,22 +105,23 @@ def type_rest(
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
             if fitting:
                 unsure.add((batch, offset))
-                suspected.update(index for index, one in enumerate(fitting) if not one)
+                suspected.update(index for index, is_usual in enumerate(fitting) if not is_usual)
             else:
                 sure.append((offset, batch, fits, row))
-        messages = _of(messages, unsure) if unsure else messages.slice(0, 0)
-    # Which were sure at once depends on what a process has met: after a crash another repeats the
-    # insert, and what stands under one token must be the same block.
+        messages = _selected(messages, unsure) if unsure else messages.slice(0, 0)
+    # In which round a row is typed depends on the forms that this process has met. After a crash
+    # another process repeats the insert, and the block under one token must be the same: sort.
     for _, batch, fits, row in sorted(sure):
-        rows = found[batch]
+        rows = typed[batch]
         (rows.good if fits else rows.misfits).append(row)
-    return found
+    return typed
 
 
 @lru_cache(maxsize=1_000)
 def suspects(columns: tuple[ColumnSpec, ...]) -> set[int]:
-    """Indices of the columns that had another form than their usual one, as long as this process
-    lives; shared by its threads, and by all tables of these columns.
+    """Indices of the columns that have had an unusual form, since this process began.
+
+    One set is shared by the process's threads and by all tables with these columns.
     """
     return set()
 
@@ -124,14 +129,14 @@ def suspects(columns: tuple[ColumnSpec, ...]) -> set[int]:
 def land(to: Place, rows: Rows, batch: uuid.UUID, token: uuid.UUID | None = None) -> None:
     """Insert rows of a batch into table and quarantine under one token, by default the batch's.
 
-    Raises WarehouseError.
+    Misfits go first. Raises WarehouseError.
     """
     once = {"insert_deduplication_token": str(token or batch)}
     options = INSERT_SETTINGS | _STRICT | _ONE_THREAD | once
-    for target, place, header, body in _inserts(to, rows):
+    for target, table, header, body in _inserts(to, rows):
         with translated():
             client.admin().raw_insert(
-                place,
+                table,
                 column_names=header.names,
                 insert_block=b"".join([header.bytes, *body]),
                 settings=options | {"query_id": query_id(batch, target)},
@@ -142,7 +147,8 @@ def land(to: Place, rows: Rows, batch: uuid.UUID, token: uuid.UUID | None = None
 def stream(rows: pa.Table) -> memoryview:
     """Rows as an Arrow stream.
 
-    A view, and not bytes: clickhouse-connect would copy those once more behind the statement.
+    A memoryview, because clickhouse-connect would copy bytes once more, to append them to the
+    statement.
     """
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, rows.schema) as writer:
@@ -159,13 +165,14 @@ def _ask(sql: str, messages: pa.Table) -> pa.Table:
 
 
 class _Statement(ExternalData):
-    """Messages that come along with a statement, and all of the statement but its first word.
+    """Messages that accompany a statement, and the statement itself except its first word.
 
-    clickhouse-connect puts the statement into the address where a table comes along. That of 400
-    columns has 370 kB there, and a server takes 128 KiB of a field, in an address and in a form
-    (``http_max_field_value_size``), and a proxy often 8 KiB of an address. But a server joins
-    all fields named ``query``, those of the address first (``DynamicQueryHandler::getQuery``). The
-    first word is in the address, by which clickhouse-connect sees that it may send it once more.
+    If a table accompanies a statement, clickhouse-connect puts the statement into the URL. For a
+    table of 400 columns that is 370 kB, while a server accepts 128 KiB a field, in a URL and in a
+    form (``http_max_field_value_size``), and a proxy often 8 KiB of URL. But a server joins all
+    fields named ``query``, those of the URL first (``DynamicQueryHandler::getQuery``). So the
+    statement goes into form fields. Its first word stays in the URL, because clickhouse-connect
+    decides by it whether it may send the request again.
     """
 
     def __init__(self, statement: str, messages: bytes) -> None:
@@ -182,7 +189,7 @@ class _Statement(ExternalData):
 
 
 class _Field(str):
-    """A field's name that a form, which clickhouse-connect holds in a dict, has several times."""
+    """A name that a form may have several times, although clickhouse-connect keeps it in a dict."""
 
     __slots__ = ()
     __hash__ = object.__hash__
@@ -192,15 +199,16 @@ class _Field(str):
 
 
 def _lists(answer: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
-    # ClickHouse's strings are texts to Arrow, whatever their bytes are.
+    # ClickHouse sends a String as Arrow's utf8, whatever its bytes are.
     columns = (answer[name].cast(pa.binary()) if name == "row" else answer[name] for name in names)
-    return zip(*(one.to_pylist() for one in columns), strict=True)
+    return zip(*(column.to_pylist() for column in columns), strict=True)
 
 
-def _of(messages: pa.Table, wanted: set[tuple[str, int]]) -> pa.Table:
-    batches = (str(uuid.UUID(bytes=one)) for one in messages["_batch"].to_pylist())
+def _selected(messages: pa.Table, keys: set[tuple[str, int]]) -> pa.Table:
+    """The messages whose batch token and offset are among ``keys``."""
+    batches = (str(uuid.UUID(bytes=token)) for token in messages["_batch"].to_pylist())
     offsets = messages["_offset"].to_pylist()
-    return messages.filter(pa.array([one in wanted for one in zip(batches, offsets, strict=True)]))
+    return messages.filter(pa.array([key in keys for key in zip(batches, offsets, strict=True)]))
 
 
 def _inserts(to: Place, rows: Rows) -> Iterator[tuple[Target, str, ddl.Header, list[bytes]]]:

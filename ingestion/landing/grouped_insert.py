@@ -1,9 +1,9 @@
-"""Small batches of like tables are typed by one query, and then inserted each into its own table.
+"""Types small batches of like tables with one query, and inserts each into its own table.
 
-An insert through the views costs ClickHouse their analysis, whether of one row or of a thousand. So
-where many tenants have a few rows each, and tables of the same columns, the typing SELECT is asked
-once for all of them, and an insert without views costs a fraction. Both inserts of a batch, into
-table and quarantine, carry its token.
+An insert through the views costs ClickHouse their analysis, for one row as for a thousand. Many
+tenants may have a few rows each, and tables with the same columns. One typing SELECT then serves
+all of them, and an insert without views costs a fraction. Both inserts of a batch, into table and
+quarantine, carry its token.
 """
 
 from __future__ import annotations
@@ -22,45 +22,45 @@ from tenants.warehouse.errors import WarehouseError
 
 @dataclass(frozen=True, slots=True)
 class AddressedBatch:
-    """A batch, and where it belongs. All that are typed together have the same columns."""
+    """A batch with the address of its table. Batches typed together have the same columns."""
 
     to: Address
     batch: PendingBatch
 
 
-def insert(members: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
-    """Insert each batch; returns of each how many of its rows did not fit, or what went wrong.
+def insert(batches: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
+    """Insert each batch; returns for each the number of rows that did not fit, or its error.
 
-    Raises WarehouseError where they could not even be typed. Of whatever failed nobody knows
-    whether it landed; it is repeated under the same token.
+    Raises WarehouseError if the batches could not even be typed. A batch that failed may have
+    landed or not; it is repeated under the same token.
     """
-    messages = pa.concat_tables([inbox.table_of(one.batch) for one in members])
-    to = members[0].to
-    found = direct_insert.type_all(messages, to.columns, to.stored)
-    # The smallest first: a tenant of few rows does not wait for one of many.
-    landed = {
-        token(one): _landed(one, found[token(one)])
-        for one in sorted(members, key=lambda one: one.batch.intent.rows)
+    messages = pa.concat_tables([inbox.table_of(addressed.batch) for addressed in batches])
+    to = batches[0].to
+    typed = direct_insert.type_all(messages, to.columns, to.stored)
+    # The smallest first, so that a tenant with few rows doesn't wait for one with many.
+    outcomes = {
+        token(addressed): _landed(addressed, typed[token(addressed)])
+        for addressed in sorted(batches, key=lambda addressed: addressed.batch.intent.rows)
     }
-    return [landed[token(one)] for one in members]
+    return [outcomes[token(addressed)] for addressed in batches]
 
 
-def insert_one(member: AddressedBatch) -> int:
-    """Insert one batch, as it was before a crash; raises WarehouseError."""
-    (done,) = insert([member])
-    if isinstance(done, WarehouseError):
-        raise done
-    return done
+def insert_one(addressed: AddressedBatch) -> int:
+    """Repeat the insert of one batch; returns how many rows did not fit. Raises WarehouseError."""
+    (outcome,) = insert([addressed])
+    if isinstance(outcome, WarehouseError):
+        raise outcome
+    return outcome
 
 
-def _landed(member: AddressedBatch, rows: Rows) -> int | WarehouseError:
+def _landed(addressed: AddressedBatch, rows: Rows) -> int | WarehouseError:
     try:
-        direct_insert.land(member.to.place, rows, member.batch.intent.token)
+        direct_insert.land(addressed.to.place, rows, addressed.batch.intent.token)
     except WarehouseError as error:
         return error
     return len(rows.misfits)
 
 
-def token(member: AddressedBatch) -> str:
-    """By which the engine knows the batch again."""
-    return str(member.batch.intent.token)
+def token(addressed: AddressedBatch) -> str:
+    """The batch's token, as the typing query returns it."""
+    return str(addressed.batch.intent.token)

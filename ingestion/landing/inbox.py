@@ -1,7 +1,7 @@
-"""The way into ClickHouse: one Arrow block a batch.
+"""Inserts batches into a table's inbox, each as one Arrow block.
 
-The views behind the inbox type the messages of the usual form. What they leave over they note, and
-it is typed by a query and inserted past them, before the batch counts as landed.
+The views behind the inbox type the messages of the usual form, and note the offsets of the others.
+A query types those leftovers, which are inserted past the views before the batch counts as landed.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from ingestion.landing.query_ids import Target, query_id
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
-#: Why a message is in the quarantine that never came to its typing.
+#: The quarantine's reason for a message that was never typed, because workers died of it.
 REASON = "crashed_worker"
 
 
 def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> int:
     """Insert a batch; returns how many of its rows did not fit.
 
-    Raises WarehouseError, and then nobody knows what of it landed. One of offsets that hold no
-    message has nothing to insert.
+    Raises WarehouseError; the batch may then have landed, in part or not at all.
 
-    ``token`` defaults to the batch's own. The engine drops a block whose token it has seen. Without
-    an inbox all of it is typed by the query, as what the views leave over; pass only what the table
-    has not, since what came by the views had other tokens.
+    ``token`` defaults to the batch's own. ClickHouse drops a block whose token it has seen. If
+    there is no inbox, the query types all messages, as it types the leftovers of the views. Pass
+    only messages that the table lacks then: rows that came through the views had other tokens.
     """
+    # A range of offsets may hold no message, as after Kafka's compaction.
     if not batch.rows.num_rows:
         return 0
     messages = table_of(batch)
@@ -47,16 +47,16 @@ def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> 
         "insert_deduplication_token": str(token),
         "query_id": query_id(batch.intent.token, Target.INBOX),
     }
-    # Any buffer is sent as it is; the annotation knows only bytes.
+    # clickhouse-connect sends any buffer as it is, but is annotated for bytes only.
     body = cast("bytes", direct_insert.stream(messages))
     with translated():
         client.admin().raw_insert(to.inbox, insert_block=body, settings=options, fmt="ArrowStream")
-    rest = _left_over(to, batch.intent.token, messages)
+    rest = _leftovers(to, batch.intent.token, messages)
     return _insert_rest(to, rest, batch.intent.token, token) if rest.num_rows else 0
 
 
-def _left_over(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
-    """Those of the messages that the views have not typed."""
+def _leftovers(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
+    """The messages that the views have not typed."""
     sql = f"SELECT DISTINCT _offset FROM {to.leftovers} WHERE _batch = {{batch:UUID}}"  # noqa: S608
     offsets = [row["_offset"] for row in client.rows(sql, {"batch": batch})]
     return messages.filter(pc.is_in(messages["_offset"], value_set=pa.array(offsets, pa.int64())))
@@ -69,15 +69,16 @@ def _insert_rest(to: Address, rest: pa.Table, batch: uuid.UUID, token: uuid.UUID
 
 
 def token_of(token: uuid.UUID, rows: pa.Table) -> uuid.UUID:
-    """Of a part of a batch: the same for the same rows, so that the engine drops it if repeated."""
+    """The token of a part of a batch: equal for equal rows, so ClickHouse drops a repetition."""
     offsets = rows["_offset"].combine_chunks().to_numpy().tobytes()
     return uuid.uuid5(token, hashlib.sha256(offsets).hexdigest())
 
 
 def put_aside(to: Address, batch: PendingBatch) -> None:
-    """Insert messages into the quarantine as they are, past the views; raises WarehouseError.
+    """Insert the messages into the quarantine untyped, past the views; raises WarehouseError.
 
-    Safe to repeat for a stream with offsets: what the table has of them is left out.
+    Does nothing if the table or the quarantine has any of them, so it is safe to repeat for a
+    stream with offsets.
     """
     intent = batch.intent
     if lookups.held_between(to, intent.origin, intent.from_offset, intent.to_offset):
@@ -95,19 +96,19 @@ def put_aside(to: Address, batch: PendingBatch) -> None:
 
 
 def block(batch: PendingBatch, more: Mapping[str, pa.Scalar] = MappingProxyType({})) -> memoryview:
-    """The batch as an Arrow stream of one record batch, with the columns of the inbox, and more."""
+    """The batch as an Arrow stream of one record batch, with the inbox's columns and ``more``."""
     return direct_insert.stream(table_of(batch, more))
 
 
 def table_of(batch: PendingBatch, more: Mapping[str, pa.Scalar] = MappingProxyType({})) -> pa.Table:
-    """The messages of a batch with the columns of the inbox, and more."""
+    """The messages of a batch with the inbox's columns and ``more``, each of one value."""
     rows, intent = batch.rows.combine_chunks(), batch.intent
-    whole = {
+    constants = {
         "_source": pa.scalar(intent.origin.source_id, pa.uint64()),
         "_partition": pa.scalar(intent.origin.number, pa.uint32()),
         "_batch": pa.scalar(intent.token.bytes, pa.binary(16)),
         **more,
     }
-    for name, value in whole.items():
+    for name, value in constants.items():
         rows = rows.append_column(name, pa.repeat(value, rows.num_rows))
     return rows

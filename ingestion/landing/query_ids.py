@@ -1,8 +1,8 @@
-"""The query ids of a batch's inserts, by which ClickHouse is asked whether one still runs.
+"""The query ids of a batch's inserts, which show whether one of them still runs in ClickHouse.
 
-An insert outlives whoever sent it: of a worker that was killed or whose request timed out, the
-engine may store the rows a minute later, where it had to wait for a slot, a lock or a disk. What
-the table has of a batch is final only once none of them runs any more.
+An insert outlives its sender. When a worker was killed, or its request timed out, ClickHouse may
+store the rows a minute later, after it has waited for a slot, a lock or a disk. The rows that the
+table has of a batch are final only when none of its inserts runs any more.
 """
 
 from __future__ import annotations
@@ -20,17 +20,19 @@ from tenants.warehouse.quoting import string
 
 log = logging.getLogger(__name__)
 
-#: Seconds for which an insert is waited for; then its source is tried again later. Short, since the
-#: slice opens other sources after this one.
+#: Seconds to wait for a running insert; after that, its source is tried again later. Short, because
+#: the slice opens other sources after this one.
 PATIENCE = 3.0
-#: An operator's profile may set it; then the question would end the insert that it asks for.
+#: If an operator's profile set this to 1, the probe would cancel the insert that it asks about.
 _ASKS = {"replace_running_query": 0}
 _PAUSE = 0.1
 
 
 class Target(StrEnum):
-    """Where an insert of a batch goes. They come one after another, but a query's id may still be
-    taken for a moment after its answer has come.
+    """Where an insert of a batch goes.
+
+    Each target has its own query id. A batch's inserts run one after another, but ClickHouse may
+    keep a query id for a moment after it has answered.
     """
 
     INBOX = "inbox"
@@ -39,14 +41,14 @@ class Target(StrEnum):
 
 
 def query_id(batch: uuid.UUID | str, target: Target) -> str:
-    """The id of a batch's insert into one place."""
+    """The query id of a batch's insert into one target."""
     return f"{batch}-{target}"
 
 
 def await_inserts(batch: uuid.UUID) -> None:
     """Wait until no insert of the batch runs in ClickHouse.
 
-    Raises RunningAlready where one still does after PATIENCE, and WarehouseError.
+    Raises RunningAlready if one still runs after PATIENCE seconds, and WarehouseError.
     """
     ids = [query_id(batch, target) for target in Target]
     end = time.monotonic() + PATIENCE
@@ -65,13 +67,13 @@ def _is_any_running(ids: list[str]) -> bool:
             "WHERE query_id IN {ids:Array(String)}"
         )
         return bool(client.rows(sql, {"ids": ids})[0]["running"])
-    return any(_is_running(one) for one in ids)
+    return any(_is_running(query_id) for query_id in ids)
 
 
 def _is_running(query_id: str) -> bool:
-    """An id is taken as long as its query runs, and be it that it waits for its turn.
+    """Whether ClickHouse refuses a query with this id, because one runs or waits for its turn.
 
-    system.processes would tell of a server, but not of the embedded engine, which has other ids.
+    A server's system.processes would show it too. The embedded engine has other ids there.
     """
     try:
         with translated():

@@ -1,8 +1,9 @@
-"""Bringing a batch to its end that may be in the table as a whole, in part, or not at all.
+"""Completes a batch that may be in the table as a whole, in part, or not at all.
 
-The rows carry their batch, so the table knows. What is missing is inserted again: with the batch's
-own token while the engine surely remembers it, so that a late insert of an earlier owner and ours
-count once; otherwise only the missing offsets, under a token of their own.
+Each row carries its batch's token, so the table shows what is missing. While ClickHouse certainly
+remembers the batch's token, the whole batch is inserted again under it, so that a late insert of an
+earlier owner and this one count once. Otherwise only the missing offsets are inserted, under a
+token of their own.
 """
 
 from __future__ import annotations
@@ -23,65 +24,73 @@ from ingestion.landing import grouped_insert, inbox, lookups
 from ingestion.landing.addresses import Address
 from ingestion.models import BackfillChunk, Batch, FoldedBatches, Table
 
-#: Inserts of one batch at the most: what the views type, and what is left over.
+#: The most inserts of one batch: what the views type, and the leftovers.
 INSERTS_A_BATCH = 2
-#: Blocks that one insert leaves in the window at the least, as is assumed: one for each partition
-#: of the table that it touches, and of a rollup behind it.
+#: Blocks that one insert is assumed to leave in the deduplication window, at least: one for each
+#: partition that it touches in the table, and in a rollup behind it.
 BLOCKS_AN_INSERT = 20
-#: A token is trusted no longer than this, however few inserts came after it.
+#: How long a token is trusted to be in the window, however few inserts came after it.
 TRUSTED = timedelta(hours=12)
 
 
-def complete(at: Address, batch: PendingBatch, *, remembered: bool) -> int:
-    """Insert what the table has not of the batch; returns the rows it has then, all of them.
+def complete(to: Address, batch: PendingBatch, *, remembered: bool) -> int:
+    """Insert what the table lacks of the batch; returns how many rows it has then, all of them.
 
-    ``remembered`` says that the engine surely knows the batch's token, if the batch ever landed.
-    Raises WarehouseError, and Shortfall where rows are missing after all.
+    ``remembered``: ClickHouse certainly knows the batch's token, if the batch ever landed. Raises
+    WarehouseError, and Shortfall if rows are missing after the insert.
     """
     token = batch.intent.token
     if remembered:
-        # Even where the table has all: a rollup behind it may not. Each has a window of its own.
-        _insert_as_before(at, batch)
-    held = lookups.held(at, token)
+        # Even if the table has all rows, a rollup behind it may not: each has its own window.
+        _insert_as_before(to, batch)
+    held = lookups.held(to, token)
     if missing := _missing(batch.rows, held):
         part = inbox.token_of(token, missing)
-        inbox.insert(at, PendingBatch(batch.intent, missing), part)
-        held = lookups.held(at, token)
+        inbox.insert(to, PendingBatch(batch.intent, missing), part)
+        held = lookups.held(to, token)
     if _missing(batch.rows, held):
-        msg = f"Batch {token}: {len(held)} of {batch.rows.num_rows} rows are in the table."
+        msg = (
+            f"Batch {token}: only {len(held)} of {batch.rows.num_rows} rows are in the table after "
+            "its insert."
+        )
         raise Shortfall(msg)
     return len(held)
 
 
-def _insert_as_before(at: Address, batch: PendingBatch) -> None:
-    """By the same way, as the engine knows a block by its token and the way that it came."""
+def _insert_as_before(to: Address, batch: PendingBatch) -> None:
+    """Insert the batch by the same path as the first time.
+
+    ClickHouse recognises a block by its token and the path that it takes.
+    """
     if batch.intent.past_views:
-        grouped_insert.insert_one(grouped_insert.AddressedBatch(at, batch))
+        grouped_insert.insert_one(grouped_insert.AddressedBatch(to, batch))
     else:
-        inbox.insert(at, batch)
+        inbox.insert(to, batch)
 
 
-def fill(at: Address, batch: PendingBatch) -> Intent:
-    """Insert what the table has not of a range that was read before, whichever batch it was in.
+def fill(to: Address, batch: PendingBatch) -> Intent:
+    """Insert what the table lacks of a range that may have landed before, in any batch.
 
-    Returns the intent with the rows that are its own; the others count as deduplicated. Safe to
-    repeat. Raises WarehouseError, and Shortfall where rows are missing after all.
+    Returns the intent with the number of rows that landed in this batch; the others count as
+    deduplicated. Safe to repeat. Raises WarehouseError, and Shortfall if rows are missing after the
+    insert.
     """
     intent = batch.intent
-    where = (intent.origin, intent.from_offset, intent.to_offset)
-    if missing := _missing(batch.rows, lookups.held_between(at, *where)):
+    offsets = (intent.origin, intent.from_offset, intent.to_offset)
+    if missing := _missing(batch.rows, lookups.held_between(to, *offsets)):
         part = inbox.token_of(intent.token, missing)
-        inbox.insert(at, PendingBatch(intent, missing), part)
-        if _missing(missing, lookups.held_between(at, *where)):
-            raise Shortfall(f"Batch {intent.token}: not all of its rows are in the table.")
-    own = len(lookups.held(at, intent.token))
+        inbox.insert(to, PendingBatch(intent, missing), part)
+        if _missing(missing, lookups.held_between(to, *offsets)):
+            msg = f"Batch {intent.token}: not all of its rows are in the table after its insert."
+            raise Shortfall(msg)
+    own = len(lookups.held(to, intent.token))
     return replace(intent, rows=own, deduplicated=batch.rows.num_rows - own)
 
 
 def is_remembered(table: Table, opened_at: datetime) -> bool:
-    """Whether the engine surely has a token of that time in the table's window still.
+    """Whether ClickHouse certainly still has a token of that time in the table's window.
 
-    Raises WarehouseError.
+    Assumes the most blocks that all inserts since then can have left in it. Raises WarehouseError.
     """
     table_id = table.pk
     if timezone.now() - opened_at > TRUSTED:
@@ -97,6 +106,7 @@ def is_remembered(table: Table, opened_at: datetime) -> bool:
 
 
 def _missing(rows: pa.Table, held: list[int]) -> pa.Table | None:
-    there = pc.is_in(rows["_offset"], value_set=pa.array(held, pa.int64()))
-    missing = rows.filter(pc.invert(there))
+    """The rows whose offsets are not among ``held``; None if there are none."""
+    is_held = pc.is_in(rows["_offset"], value_set=pa.array(held, pa.int64()))
+    missing = rows.filter(pc.invert(is_held))
     return missing if missing.num_rows else None

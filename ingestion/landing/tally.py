@@ -1,4 +1,4 @@
-"""How many rows of a batch fitted: ClickHouse is asked of those of which nobody knows."""
+"""Completes the statistics of batches: asks ClickHouse how many rows did not fit, if not known."""
 
 from __future__ import annotations
 
@@ -13,17 +13,24 @@ from ingestion.landing.addresses import Address
 from ingestion.models import Batch, ConnectionKind
 
 
-def counted(at: Address, batches: Mapping[uuid.UUID, BatchStats]) -> dict[uuid.UUID, BatchStats]:
-    """The same, with what of them did not fit. Raises WarehouseError."""
-    unknown = [token for token, one in batches.items() if one.misfits is None]
+def counted(
+    address: Address, batches: Mapping[uuid.UUID, BatchStats]
+) -> dict[uuid.UUID, BatchStats]:
+    """The same batches, with ``misfits`` of each. Raises WarehouseError.
+
+    ``rows`` is set for a queue's batch that ended short: more of it may have landed since.
+    """
+    unknown = [token for token, stats in batches.items() if stats.misfits is None]
     if not unknown:
         return dict(batches)
     short = _ended_short(unknown)
-    held = lookups.counts(at, short) if short else {}
-    found = lookups.quarantined(at, unknown)
+    held = lookups.counts(address, short) if short else {}
+    misfits = lookups.quarantined(address, unknown)
     asked = {
         token: BatchStats(
-            batches[token].ages, found.get(token, 0), held.get(token, 0) if token in short else None
+            batches[token].ages,
+            misfits.get(token, 0),
+            held.get(token, 0) if token in short else None,
         )
         for token in unknown
     }
@@ -33,7 +40,7 @@ def counted(at: Address, batches: Mapping[uuid.UUID, BatchStats]) -> dict[uuid.U
 def _ended_short(tokens: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Batches of queues that ended with fewer rows than were announced.
 
-    A worker that was held up for longer than its lease may have inserted the rest after that.
+    A worker that was held up for longer than its lease may have inserted the rest afterwards.
     """
     short = Batch.across_tenants.filter(
         token__in=tokens,

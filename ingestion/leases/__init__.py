@@ -1,1 +1,1 @@
-"""Who may read a stream partition: leases, their renewal, and how workers share them."""
+"""Leases on stream partitions: taking, renewing and releasing them, and sharing by processes."""

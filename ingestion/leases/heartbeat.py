@@ -1,8 +1,8 @@
-"""Leases kept while their owner is busy with one thing, and comes to no heartbeat of its own.
+"""Renews leases from a thread while their owner is busy and can't send heartbeats.
 
-Before a reader is opened, a batch that an earlier owner left open may have to be ended:
-read again, inserted again and counted, in one go. Where that takes longer than a lease lasts, the
-next owner would begin with it anew, and none would ever come through.
+Before a reader is opened, a batch that an earlier owner left open may have to be finished: read
+again, inserted again and counted, in one go. If that took longer than a lease lasts, the next owner
+would begin it anew, and no owner would ever finish it.
 """
 
 from __future__ import annotations
@@ -24,30 +24,32 @@ _Renewal = Callable[[str, Collection[int]], object]
 
 @contextmanager
 def kept(owner: str, partitions: Collection[int], renew: _Renewal = lease.renew) -> Iterator[None]:
-    """Renew the leases of ``owner`` on ``partitions`` by a thread, for as long as the block takes.
+    """Renew the leases of ``owner`` on ``partitions`` from a thread, while the block runs.
 
-    What was given back or has gone to another stays as it is; the owner finds out as ever. Each
-    step of what it is busy with must have a time limit of its own, or nobody else gets its turn.
+    Leases that were given back or lost are not renewed; the owner notices at its next heartbeat or
+    statement. Each operation in the block needs a time limit of its own, because an owner that
+    hangs would keep its leases for ever.
     """
-    over = Event()
+    is_over = Event()
     thread = Thread(
-        target=_renew, args=(owner, partitions, renew, over), name="leases", daemon=True
+        target=_renew, args=(owner, partitions, renew, is_over), name="leases", daemon=True
     )
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        is_over.set()
         thread.join()
 
 
-def _renew(owner: str, partitions: Collection[int], renew: _Renewal, over: Event) -> None:
+def _renew(owner: str, partitions: Collection[int], renew: _Renewal, is_over: Event) -> None:
     try:
-        while not over.wait(lease.BEAT):
+        while not is_over.wait(lease.BEAT):
             try:
                 renew(owner, partitions)
             except Error as error:
                 log.warning("Leases of %s could not be renewed: %s", owner, error)
+                # The connection may be broken; the next attempt opens a new one.
                 connection.close()
     finally:
         connection.close()

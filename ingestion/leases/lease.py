@@ -1,7 +1,7 @@
-"""Leases: who may read a stream partition, until when, in which epoch. Postgres' clock counts.
+"""Leases: who may read a stream partition, until when, and in which epoch, by Postgres' clock.
 
-An owner renews at each heartbeat and releases at the end. One that stops doing so loses the
-partition when its lease expires, and from then on every statement of its own finds no row.
+An owner renews its leases at each heartbeat and releases them at the end. If it stops, it loses the
+partition when the lease expires and another takes it; from then on its own statements match no row.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from ingestion.batches.batch import Lease
 from ingestion.models import Source, StreamPartition
 from tenants.models import TenantStatus
 
-#: Seconds between an owner's heartbeats, while its sources bring nothing, and the most where one
-#: takes long, as for a thousand sources: then it takes a twentieth of the owner's time at the most.
+#: Seconds between an owner's heartbeats: usually, while its sources bring nothing, and at most.
 BEAT, IDLE_BEAT, LONGEST_BEAT = 1.0, 2.0, 3.0
+#: The largest part of an owner's time that heartbeats take (one for a thousand sources is slow),
+#: as long as that allows a heartbeat every LONGEST_BEAT.
 _PART = 1 / 20
 
 
@@ -42,22 +43,22 @@ def _lease(partition: StreamPartition, owner: str, crashes: int = 0) -> Lease:
 
 
 def pause(took: float, *, is_idle: bool = False) -> float:
-    """Seconds from the begin of a heartbeat that took so many seconds to that of the next.
+    """Seconds from the beginning of a heartbeat that took ``took`` seconds to that of the next.
 
-    ``is_idle``: no source has brought anything of late. A lease outlasts several, whatever they
-    take.
+    ``is_idle``: no source has brought messages recently. A lease outlasts several heartbeats,
+    however long they take.
     """
     longest: float = max(BEAT, min(LONGEST_BEAT, settings.MILLRACE_LEASE_SECONDS / 6))
     return min(max(IDLE_BEAT if is_idle else BEAT, took / _PART), longest)
 
 
 def new_owner() -> str:
-    """A name for one slice: where it runs, and a part that no other slice has."""
+    """A unique name for one slice: ``<host>:<pid>:<random>``."""
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def ready() -> Q:
-    """Sources that could be consumed: of an active tenant, table and warehouse ready."""
+    """Sources of active tenants whose table and warehouse exist in ClickHouse."""
     return Q(
         tenant__status=TenantStatus.ACTIVE,
         table__applied__gt=0,
@@ -66,12 +67,12 @@ def ready() -> Q:
 
 
 def runnable() -> Q:
-    """Sources that may be consumed: ready, not paused, and not held by the plan of the tenant.
+    """Sources that may be consumed: ready, not paused, and not held by the tenant's plan.
 
-    What came over HTTP was let in by the plan when it came.
+    A hold does not apply to HTTP sources: the plan admitted their events when they were received.
     """
-    let_in = Q(tenant__ingestion_hold__isnull=True) | Q(connection__isnull=True)
-    return Q(active=True) & ready() & let_in
+    is_admitted = Q(tenant__ingestion_hold__isnull=True) | Q(connection__isnull=True)
+    return Q(active=True) & ready() & is_admitted
 
 
 def _of_sources(condition: Q) -> Q:
@@ -90,14 +91,18 @@ def take(
     limit: int,
     among: Q = Q(),  # noqa: B008 - never changed
 ) -> list[Lease]:
-    """Lease up to ``limit`` free partitions, those first that have waited longest."""
+    """Lease up to ``limit`` free partitions, those that have waited longest first.
+
+    Rows that another owner is taking are skipped. An owner that had not released a partition counts
+    as dead (``crashes``).
+    """
     with transaction.atomic():
         chosen = list(
             StreamPartition.across_tenants.select_for_update(skip_locked=True, of=("self",))
             .filter(free(connection_id), among)
             .order_by("lease_expires_at", "pk")[:limit]
         )
-        StreamPartition.across_tenants.filter(pk__in=[one.pk for one in chosen]).update(
+        StreamPartition.across_tenants.filter(pk__in=[row.pk for row in chosen]).update(
             lease_owner=owner,
             lease_expires_at=_expiry(),
             epoch=F("epoch") + 1,
@@ -105,16 +110,19 @@ def take(
             wanted_at=None,
             crashes=Case(When(lease_owner="", then=F("crashes")), default=F("crashes") + 1),
         )
-    return [_lease(one, owner, _crashes(one)) for one in chosen]
+    return [_lease(partition, owner, _crashes(partition)) for partition in chosen]
 
 
 def _crashes(partition: StreamPartition) -> int:
-    """An owner that lives gives its lease back; one that did not has died, or was paused."""
+    """How many owners have died in a row, before a new one takes the partition.
+
+    An owner gives its lease back; one that did not has died, or its process was suspended.
+    """
     return partition.crashes + bool(partition.lease_owner)
 
 
 def take_all(source: Source, owner: str) -> list[Lease] | None:
-    """Lease all partitions of one source, whether it is paused or not; None: one is not free."""
+    """Lease all partitions of one source, paused or not; None if any of them is not free."""
     with transaction.atomic():
         chosen = list(
             locking(StreamPartition.across_tenants.all()).filter(
@@ -123,66 +131,69 @@ def take_all(source: Source, owner: str) -> list[Lease] | None:
         )
         if len(chosen) < source.partitions.count():
             return None
-        StreamPartition.across_tenants.filter(pk__in=[one.pk for one in chosen]).update(
+        StreamPartition.across_tenants.filter(pk__in=[row.pk for row in chosen]).update(
             lease_owner=owner, lease_expires_at=_expiry(), epoch=F("epoch") + 1
         )
-    return [_lease(one, owner) for one in chosen]
+    return [_lease(partition, owner) for partition in chosen]
 
 
 def renew(owner: str, partitions: Collection[int]) -> set[int]:
-    """Which of the partitions are still the owner's, and of sources that may still run.
+    """Renew leases; returns the partitions that are still the owner's, and whose sources may run.
 
-    What would expire within two thirds of a lease's time is renewed; the others were of late.
+    Only leases with less than two thirds of their time left are renewed, to save writes.
     """
-    # Asked each second, so by owner and not by hundreds of numbers, and without the model's order,
-    # which joins two tables more.
+    # This runs every second, so it filters by the owner instead of by hundreds of keys, and drops
+    # the model's ordering, which would join two more tables.
     own = StreamPartition.across_tenants.filter(lease_owner=owner).order_by()
     ending = Now() + timedelta(seconds=settings.MILLRACE_LEASE_SECONDS * 2 / 3)
     ends_soon = ExpressionWrapper(Q(lease_expires_at__lt=ending), output_field=BooleanField())
-    runs = own.filter(_of_sources(runnable())).values_list("pk", ends_soon)
-    found = dict(runs)
-    kept = found.keys() & set(partitions)
+    ends_soon_by_pk = dict(own.filter(_of_sources(runnable())).values_list("pk", ends_soon))
+    kept = ends_soon_by_pk.keys() & set(partitions)
     # Locking takes a transaction, which most heartbeats can do without.
-    due = [pk for pk in kept if found[pk]]
+    due = [pk for pk in kept if ends_soon_by_pk[pk]]
     if due:
         update_partitions(own.filter(pk__in=due), lease_expires_at=_expiry())
     return kept
 
 
 def extend(owner: str, partitions: Collection[int]) -> None:
-    """Renew those that are still the owner's, of paused sources too: what ``take_all`` has taken.
+    """Renew the leases that are still the owner's, of paused sources too: for ``take_all``.
 
-    A row that is locked is left for the next time: nobody else can take it meanwhile.
+    A locked row is left for the next call: nobody else can take it while it is locked.
     """
     own = StreamPartition.across_tenants.filter(lease_owner=owner, pk__in=list(partitions))
     with transaction.atomic():
         free_rows = own.select_for_update(skip_locked=True, of=("self",), no_key=True)
-        found = list(free_rows.order_by("pk").values_list("pk", flat=True))
-        StreamPartition.across_tenants.filter(pk__in=found).update(lease_expires_at=_expiry())
+        keys = list(free_rows.order_by("pk").values_list("pk", flat=True))
+        StreamPartition.across_tenants.filter(pk__in=keys).update(lease_expires_at=_expiry())
 
 
 def release(owner: str, partitions: Collection[int]) -> None:
-    """Give back what is still the owner's, for the next one to take at once.
+    """Give back the leases that are still the owner's, so that others can take them at once.
 
-    Whoever took the others held this owner for dead, which it is not.
+    An owner that has taken one of the others assumed that this owner had died; that crash is
+    subtracted again.
     """
     held = StreamPartition.across_tenants.filter(pk__in=partitions, lease_owner=owner)
-    given = update_partitions(held, lease_owner="", lease_expires_at=Now())
-    if given < len(partitions):
-        held_for_dead = StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0)
-        update_partitions(held_for_dead.exclude(lease_owner=""), crashes=F("crashes") - 1)
+    released = update_partitions(held, lease_owner="", lease_expires_at=Now())
+    if released < len(partitions):
+        wrongly_counted = StreamPartition.across_tenants.filter(pk__in=partitions, crashes__gt=0)
+        update_partitions(wrongly_counted.exclude(lease_owner=""), crashes=F("crashes") - 1)
 
 
 def locking(partitions: QuerySet[StreamPartition]) -> QuerySet[StreamPartition]:
-    """The same, locked in the order in which everybody locks them: else two wait for each other."""
+    """The partitions, to be locked in the order of their keys.
+
+    Every statement locks partitions in that order, so that no two wait for each other.
+    """
     return partitions.select_for_update(of=("self",), no_key=True).order_by("pk")
 
 
 def update_partitions(partitions: QuerySet[StreamPartition], **values: object) -> int:
-    """Update several, locked in their order; returns how many."""
+    """Update several partitions, locked in the common order; returns how many."""
     with transaction.atomic():
-        found = list(locking(partitions).values_list("pk", flat=True))
-        return StreamPartition.across_tenants.filter(pk__in=found).update(**values)
+        keys = list(locking(partitions).values_list("pk", flat=True))
+        return StreamPartition.across_tenants.filter(pk__in=keys).update(**values)
 
 
 def _expiry() -> object:

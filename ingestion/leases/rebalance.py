@@ -1,10 +1,11 @@
-"""Which of a connection's partitions are whose, where several processes consume it.
+"""Shares a connection's partitions among the processes that consume it.
 
-A process has its share of them, by number. While a connection is behind, one that has less than
-its share asks: it marks partitions of those that have most as *wanted*. Their owner sees that at
-its next heartbeat and lets these sources go, as a whole; a mark keeps each of their partitions for
-whom it is meant, the asker or the owner itself, until it is taken or KEPT is over. Nobody asks who
-has a share already, so that nothing is moved to and fro; and nothing is moved where none waits.
+Each process gets an equal number of partitions. While a connection is behind, a process with less
+than its share asks for more: it marks partitions of the processes that have most as *wanted*. Their
+owner sees the marks at its next heartbeat and gives up the marked sources, each as a whole. A mark
+reserves each partition of such a source for one process, the asker or the owner itself, until it is
+taken or KEPT has passed. A process that has its share never asks, so nothing moves to and fro; and
+nothing moves unless messages wait.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ from ingestion.batches.batch import Lease
 from ingestion.leases import lease
 from ingestion.models import Source, StreamPartition
 
-#: A connection is behind when so many messages wait, as last measured, where somebody reads ...
+#: A connection is behind if more messages than this wait in its leased partitions, as last
+#: measured,
 BEHIND = 50_000
-#: ... or when what was there at a measurement has not landed after so long.
+#: or if messages that were there at a measurement have not landed after this time.
 LATE = timedelta(seconds=5)
-#: How long a partition is kept for whom it was meant.
+#: How long a mark reserves a partition for one process.
 KEPT = timedelta(seconds=10)
-#: How long a free one waits for a process that has less than its share; then any may take it.
+#: How long a free partition waits for a process with less than its share; then any may take it.
 SPARED = timedelta(seconds=3)
-#: Seconds that an asker waits for what it asked for, and between two looks.
+#: Seconds that a process waits for the partitions that it asked for, and between two looks.
 PATIENCE, LOOK = 6.0, 0.2
 
 _LAG = Greatest(
@@ -40,19 +42,22 @@ _LAG = Greatest(
 
 
 def process_of(owner: str) -> str:
-    """Which process a lease owner (``lease.new_owner``) belongs to: its host and pid."""
+    """The process of a lease owner (``lease.new_owner``): its host and pid."""
     return owner.rpartition(":")[0]
 
 
 def behind() -> dict[int | None, int]:
-    """By connection that is behind, and that more processes could read: how many do. One query."""
+    """Connections that are behind and that more processes could read; how many read each now.
+
+    One query.
+    """
     return _behind(_running())
 
 
 def is_missed(owner: str) -> bool:
-    """Whether a connection is behind of which this process has no part, and could have one.
+    """Whether a connection is behind of which this process has no partition, and could have some.
 
-    Its threads may all be with connections that bring little, so that none is free to ask.
+    All threads of the process may be busy with connections that bring little, so that none can ask.
     """
     late = set(behind())
     if not late:
@@ -85,9 +90,10 @@ def _behind(leased: QuerySet[StreamPartition]) -> dict[int | None, int]:
         late[connection_id] += late_here
         processes[connection_id].add(process_of(owner))
     return {
-        one: len(processes[one])
-        for one, number in numbers.items()
-        if (lags[one] > BEHIND or late[one]) and len(processes[one]) < number
+        connection_id: len(processes[connection_id])
+        for connection_id, number in numbers.items()
+        if (lags[connection_id] > BEHIND or late[connection_id])
+        and len(processes[connection_id]) < number
     }
 
 
@@ -95,18 +101,19 @@ def _behind(leased: QuerySet[StreamPartition]) -> dict[int | None, int]:
 
 
 def take(connection_id: int | None, owner: str, most: int) -> list[Lease]:
-    """Lease this process's part of what is free, ``most`` partitions at the most."""
+    """Lease this process's part of the free partitions, ``most`` at most."""
     number = min(most, limit(connection_id, owner))
     return lease.take(connection_id, owner, number, open_to(owner)) if number else []
 
 
 def limit(connection_id: int | None, owner: str) -> int:
-    """How many partitions a slice may take: its process's share, less what that has already.
+    """How many partitions a slice may take: its process's share, less those that it has already.
 
-    With one process all. What has been free for SPARED counts on top: nobody else came for it.
+    A single process may take all. Partitions that have been free for SPARED may be taken beyond the
+    share, because no other process has come for them.
     """
     process = process_of(owner)
-    held = {one: len(ids) for one, ids in _held(connection_id).items()}
+    held = {holder: len(ids) for holder, ids in _held(connection_id).items()}
     free = StreamPartition.across_tenants.filter(lease.free(connection_id))
     total = sum(held.values()) + free.filter(~_is_kept()).count()
     spare = free.filter(open_to(owner), lease_expires_at__lte=Now() - SPARED).count()
@@ -116,7 +123,7 @@ def limit(connection_id: int | None, owner: str) -> int:
 
 
 def open_to(owner: str) -> Q:
-    """Partitions that are not kept for another process."""
+    """Partitions that are not reserved for another process."""
     return ~_is_kept() | Q(wanted_by__startswith=f"{process_of(owner)}:")
 
 
@@ -126,19 +133,19 @@ def open_to(owner: str) -> Q:
 def may_begin(
     connection_id: int | None, owner: str, should_stop: Callable[[], bool] = lambda: False
 ) -> bool:
-    """Whether a slice has something to take. If not, and others have too much, ask and wait.
+    """Whether a slice has something to take. If not, asks processes that have too much, and waits.
 
-    Waits PATIENCE seconds at the most.
+    Waits up to PATIENCE seconds.
     """
     if _is_something_open(connection_id, owner):
         return True
-    wanted = ask(connection_id, owner)
+    marked = ask(connection_id, owner)
     until = time.monotonic() + PATIENCE
-    while wanted and time.monotonic() < until and not should_stop():
-        if not StreamPartition.across_tenants.filter(_is_leased(), pk__in=wanted).exists():
+    while marked and time.monotonic() < until and not should_stop():
+        if not StreamPartition.across_tenants.filter(_is_leased(), pk__in=marked).exists():
             break
         time.sleep(LOOK)
-    return bool(wanted) and _is_something_open(connection_id, owner)
+    return bool(marked) and _is_something_open(connection_id, owner)
 
 
 def is_alone(connection_id: int | None, owner: str) -> bool:
@@ -148,19 +155,19 @@ def is_alone(connection_id: int | None, owner: str) -> bool:
 
 
 def ask(connection_id: int | None, owner: str) -> list[int]:
-    """Mark as wanted what this process lacks of its share; which partitions that are.
+    """Mark as wanted the partitions that this process lacks; returns their keys.
 
-    None unless the connection is behind.
+    Marks none unless the connection is behind and another process reads it.
     """
     if is_alone(connection_id, owner):
         return []
     if connection_id not in _behind(_of(connection_id, _running())):
         return []
     with transaction.atomic():
-        wanted = surplus(_held(connection_id), process_of(owner))
+        surplus_ids = surplus(_held(connection_id), process_of(owner))
         marked = list(
             StreamPartition.across_tenants.select_for_update(skip_locked=True, of=("self",))
-            .filter(_is_leased(), pk__in=wanted)
+            .filter(_is_leased(), pk__in=surplus_ids)
             .order_by("pk")
             .values_list("pk", flat=True)
         )
@@ -171,10 +178,10 @@ def ask(connection_id: int | None, owner: str) -> list[int]:
 
 
 def give_way(owner: str) -> set[int]:
-    """Sources that ``owner`` should let go of, since another process wants partitions of theirs.
+    """Sources that ``owner`` must give up, because another process wants some of their partitions.
 
-    Their other partitions are kept for this process. KEPT counts anew at each call, so that a
-    batch under way may take its time.
+    Reserves their other partitions for this process. KEPT begins anew at each call, so that a batch
+    under way may take its time.
     """
     own = StreamPartition.across_tenants.filter(lease_owner=owner).order_by()
     process = f"{process_of(owner)}:"
@@ -187,24 +194,26 @@ def give_way(owner: str) -> set[int]:
 
 
 def surplus(held: Mapping[str, Sequence[int]], process: str) -> list[int]:
-    """Partitions that ``process`` may ask for, out of what each holds, the furthest behind first.
+    """Partitions that ``process`` may ask for. ``held``: partitions by process, by falling lag.
 
-    It gets no more than its share, rounded down, of those that have most; of each one's some that
-    are far behind and some that are not.
+    It gets its share, rounded down, from the processes that have most. From each of them it gets
+    some partitions that are far behind and some that are not.
     """
-    counts = {one: len(ids) for one, ids in held.items()}
+    counts = {holder: len(ids) for holder, ids in held.items()}
     counts.setdefault(process, 0)
     share = sum(counts.values()) // len(counts)
-    given: Counter[str] = Counter()
+    donated: Counter[str] = Counter()
     while counts[process] < share:
-        donor = max(counts, key=lambda one: (counts[one], one))
+        # The name decides between equals, so that the choice is the same each time.
+        donor = max(counts, key=lambda holder: (counts[holder], holder))
         counts[donor] -= 1
         counts[process] += 1
-        given[donor] += 1
-    return [one for donor, number in given.items() for one in _spread(held[donor], number)]
+        donated[donor] += 1
+    return [pk for donor, number in donated.items() for pk in _spread(held[donor], number)]
 
 
 def _spread(ids: Sequence[int], number: int) -> list[int]:
+    """``number`` of the ids, evenly spaced."""
     return [ids[(2 * index + 1) * len(ids) // (2 * number)] for index in range(number)]
 
 
@@ -216,7 +225,7 @@ def _is_leased() -> Q:
 
 
 def _is_kept() -> Q:
-    """Wanted, whether leased or free; the mark of one that died expires."""
+    """Partitions with a mark, leased or free. The mark of a process that died expires."""
     return Q(wanted_at__isnull=False, wanted_at__gt=Now() - KEPT)
 
 
@@ -227,13 +236,13 @@ def _of(
 
 
 def _running() -> QuerySet[StreamPartition]:
-    """Partitions that are being read. What a reset or a paused source holds is not touched."""
+    """Partitions that are being read: leased, but not by a reset, nor of a paused source."""
     sources = Source.across_tenants.filter(lease.runnable())
     return StreamPartition.across_tenants.filter(_is_leased(), retired_at=None, source__in=sources)
 
 
 def _held(connection_id: int | None) -> dict[str, list[int]]:
-    """Partitions of each process, the furthest behind first: what is wanted is the asker's."""
+    """Partitions by process, the furthest behind first. A wanted one counts as the asker's."""
     sources = Source.across_tenants.filter(lease.runnable())
     partitions = StreamPartition.across_tenants.filter(retired_at=None, source__in=sources)
     holder = Case(
@@ -245,10 +254,10 @@ def _held(connection_id: int | None) -> dict[str, list[int]]:
         .order_by("-lag_now", "pk")
         .values_list("pk", "holder")
     )
-    found: dict[str, list[int]] = defaultdict(list)
+    held: dict[str, list[int]] = defaultdict(list)
     for pk, owner in rows:
-        found[process_of(owner)].append(pk)
-    return found
+        held[process_of(owner)].append(pk)
+    return held
 
 
 def _is_something_open(connection_id: int | None, owner: str) -> bool:

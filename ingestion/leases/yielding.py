@@ -1,9 +1,9 @@
-"""Whether a slice may go on when its time is over, and with which sources.
+"""Decides whether a slice may go on when its time is over, and which sources it must give up.
 
-A slice ends so that others have their turn. Where nobody waits, going on spares the streams the
-pause of closing one reader and opening the next: about a second in which events age. Who waits is a
-source that nobody reads, or a connection that is behind and has no thread of this process. A source
-that an operator has changed leaves it alone, and is read anew.
+A slice ends so that others have their turn. If nobody waits, going on spares the streams the pause
+between closing one reader and opening the next: about a second in which events age. Somebody waits
+if nobody reads a source, or if a connection is behind and has no thread of this process. A source
+that an operator has changed leaves the slice, and is then read anew; the others stay.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from ingestion.leases.lease import new_owner, runnable
 from ingestion.leases.rebalance import is_missed
 from ingestion.models import Source
 
-#: Work that has waited for so long did not find a free thread of any worker.
+#: A source that has waited this long has found no free thread in any worker.
 WAITED = timedelta(seconds=2)
 
 
 def may_go_on(sources: Collection[Source]) -> bool:
-    """Whether a slice that reads ``sources`` may take another turn at once."""
+    """Whether a slice that reads ``sources`` may continue without a pause."""
     return bool(sources) and not _is_anyone_waiting() and not is_missed(new_owner())
 
 
@@ -34,12 +34,12 @@ def _is_anyone_waiting() -> bool:
 
 
 def changed(sources: Collection[Source]) -> set[int]:
-    """Which of them an operator has changed since they were read, or their connection or table.
+    """Keys of sources that have changed since they were read, or whose connection or table has.
 
-    Compared with what was read then, so that no two clocks are compared.
+    Compares with the stamps that were read then, so that no two clocks are compared.
     """
-    known = {one.pk: _stamp(one) for one in sources}
-    found = (
+    known = {source.pk: _stamp(source) for source in sources}
+    current = (
         Source.across_tenants.filter(pk__in=known)
         .order_by()
         .values_list(
@@ -51,10 +51,10 @@ def changed(sources: Collection[Source]) -> set[int]:
             "table__version",
         )
     )
-    return {pk for pk, *stamp in found if tuple(stamp) != known[pk]}
+    return {pk for pk, *stamp in current if tuple(stamp) != known[pk]}
 
 
 def _stamp(source: Source) -> tuple[object, ...]:
-    on, table = source.connection, source.table
+    connection, table = source.connection, source.table
     stamp = (table.generation, table.applied, table.version)
-    return source.updated_at, on and on.updated_at, *stamp
+    return source.updated_at, connection and connection.updated_at, *stamp

@@ -1,4 +1,4 @@
-"""The ledger: what was received, and where it is. It is proven against the table and the broker.
+"""The ledger: which messages were received, and where they are; table and broker prove it.
 
-Of every batch: received = inserted + deduplicated + quarantined.
+For each batch: received = inserted + deduplicated + quarantined.
 """

@@ -1,4 +1,4 @@
-"""Proving a source's ledger: by itself, against the table, and against the broker."""
+"""Audits a source's ledger: for consistency, against the table, and against the broker."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from ingestion.models import Batch, BatchState, Source, StreamPartition
 
 @dataclass(slots=True)
 class PartitionAudit:
-    """One partition in a time range. ``start`` and ``end`` bound the offsets of its entries.
+    """The audit of one partition in a time range; its entries cover offsets ``[start, end)``.
 
-    ``received``: messages delivered. ``found`` counts the rows in table and quarantine;
-    ``at_broker`` the messages read again, None where that could not be (``unread`` says why).
-    ``under_way``: batches that are announced and not done.
+    ``received``: messages that were delivered. ``found``: rows in table and quarantine.
+    ``at_broker``: messages that were read again from the broker, or None if that was not possible;
+    ``unread`` says why. ``under_way``: batches that are announced and not done.
     """
 
     number: int
@@ -49,25 +49,24 @@ class PartitionAudit:
 
     @property
     def balances(self) -> bool:
-        return not any(one.is_fault for one in self.findings)
+        return not any(finding.is_fault for finding in self.findings)
 
 
 def audit(
     source: Source, since: datetime, until: datetime | None = None, *, read_again: bool = True
 ) -> list[PartitionAudit]:
-    """Audit what was done in ``[since, until)``; ``until`` defaults to now.
+    """Audit the batches that were done in ``[since, until)``; ``until`` defaults to now.
 
-    With ``read_again`` the broker is asked for every message once more, where it keeps them.
-    Raises ConnectorError where the broker does not answer, WarehouseError where the table can't
-    be asked.
+    ``read_again``: also read every message from the broker again, if it keeps them. Raises
+    ConnectorError if the broker does not answer, WarehouseError if the table can't be queried.
     """
-    at = addresses.place_of(source.table)
+    address = addresses.place_of(source.table)
     connector = connect(source.connection)
     try:
         marks = connector.measure([source])
         return [
-            _Auditor(source, at, connector, one, read_again).audit(since, until, marks)
-            for one in source.partitions.filter(retired_at=None).order_by("number")
+            _Auditor(source, address, connector, partition, read_again).audit(since, until, marks)
+            for partition in source.partitions.filter(retired_at=None).order_by("number")
         ]
     finally:
         connector.close()
@@ -76,94 +75,104 @@ def audit(
 @dataclass(frozen=True, slots=True)
 class _Auditor:
     source: Source
-    at: Address
+    address: Address
     connector: Connector
     partition: StreamPartition
     read_again: bool
 
     def audit(self, since: datetime, until: datetime | None, marks: Measured) -> PartitionAudit:
-        # The position first: a batch that ends meanwhile lies beyond it, and is not missed.
+        # The position is read first: a batch that ends in the meantime lies beyond it, and is not
+        # reported as missing.
         self.partition.refresh_from_db()
         position = self.partition.position
-        found = entries(self.partition, since, until or timezone.now())
-        made = PartitionAudit(self.partition.number, position=position)
-        made.high_watermark = _high(marks, self.source, self.partition)
-        made.under_way = Batch.across_tenants.filter(
+        ledger = entries(self.partition, since, until or timezone.now())
+        result = PartitionAudit(self.partition.number, position=position)
+        result.high_watermark = _high(marks, self.source, self.partition)
+        result.under_way = Batch.across_tenants.filter(
             partition=self.partition, state=BatchState.INTENT
         ).count()
-        made.findings = books.read(found, position if until is None else None)
-        if found:
-            self._count(made, found)
+        result.findings = books.read(ledger, position if until is None else None)
+        if ledger:
+            self._count(result, ledger)
         doubling = self.partition.resets.filter(
             doubles=True, incarnation=self.partition.incarnation
         )
         ranges = list(doubling.values_list("to_position", "from_position"))
-        made.findings = [books.forgiven(one, ranges) for one in made.findings]
-        return made
+        result.findings = [books.forgiven(finding, ranges) for finding in result.findings]
+        return result
 
-    def _count(self, made: PartitionAudit, found: Sequence[Entry]) -> None:
-        made.start, made.end = found[0].start, max(one.end for one in found)
-        made.batches = sum(one.batches for one in found)
-        made.deduplicated = sum(one.deduplicated for one in found)
-        held = counts.held(self.at, self.partition, made.start, made.end)
-        made.found = held.rows
-        made.quarantined = held.quarantined
-        made.inserted = sum(one.rows for one in found) - held.quarantined
-        made.findings += self._against_table(disjoint(found))
+    def _count(self, result: PartitionAudit, ledger: Sequence[Entry]) -> None:
+        """Count the entries, and compare them with the table and, if asked, with the broker."""
+        result.start, result.end = ledger[0].start, max(entry.end for entry in ledger)
+        result.batches = sum(entry.batches for entry in ledger)
+        result.deduplicated = sum(entry.deduplicated for entry in ledger)
+        held = counts.held(self.address, self.partition, result.start, result.end)
+        result.found = held.rows
+        result.quarantined = held.quarantined
+        result.inserted = sum(entry.rows for entry in ledger) - held.quarantined
+        result.findings += self._against_table(disjoint(ledger))
         if held.rows > held.offsets:
-            made.findings.append(self._doubled(made.start, made.end))
+            result.findings.append(self._doubled(result.start, result.end))
         if self.read_again:
-            self._against_broker(made, [(one.start, one.end) for one in found if one.gap])
+            gaps = [(entry.start, entry.end) for entry in ledger if entry.gap]
+            self._against_broker(result, gaps)
 
-    def _against_table(self, found: Sequence[Entry]) -> Iterator[Finding]:
-        """Entries whose rows are not there, or not only they: found by halving."""
-        start, end = found[0].start, max(one.end for one in found)
-        there = counts.held(self.at, self.partition, start, end)
-        rows = sum(one.rows for one in found)
-        misfits = sum(one.quarantined for one in found)
-        is_counted = all(one.is_counted and not one.is_reread for one in found)
-        least = sum(one.least for one in found)
-        if least <= there.rows <= rows and (there.quarantined == misfits or not is_counted):
+    def _against_table(self, ledger: Sequence[Entry]) -> Iterator[Finding]:
+        """Find entries with fewer or other rows in ClickHouse, by halving the range.
+
+        Quarantined rows are compared only if all entries have been counted by settling.
+        """
+        start, end = ledger[0].start, max(entry.end for entry in ledger)
+        held = counts.held(self.address, self.partition, start, end)
+        rows = sum(entry.rows for entry in ledger)
+        misfits = sum(entry.quarantined for entry in ledger)
+        is_counted = all(entry.is_counted and not entry.is_reread for entry in ledger)
+        least = sum(entry.least for entry in ledger)
+        if least <= held.rows <= rows and (held.quarantined == misfits or not is_counted):
             return
-        if len(found) > 1:
-            middle = len(found) // 2
-            yield from self._against_table(found[:middle])
-            yield from self._against_table(found[middle:])
+        if len(ledger) > 1:
+            middle = len(ledger) // 2
+            yield from self._against_table(ledger[:middle])
+            yield from self._against_table(ledger[middle:])
             return
-        yield _difference(found[0], there)
+        yield _difference(ledger[0], held)
 
     def _doubled(self, start: int, end: int) -> Finding:
-        twice = counts.doubled(self.at, self.partition, start, end)
-        text = f"More than one row has the offsets {', '.join(map(str, twice))} (the first ones)."
-        return Finding(FindingKind.DOUBLED, twice[0], twice[-1] + 1, text)
+        doubled = counts.doubled(self.address, self.partition, start, end)
+        named = ", ".join(map(str, doubled))
+        text = f"More than one row has the offsets {named} (the first ones)."
+        return Finding(FindingKind.DOUBLED, doubled[0], doubled[-1] + 1, text)
 
-    def _against_broker(self, made: PartitionAudit, gaps: list[tuple[int, int]]) -> None:
+    def _against_broker(self, result: PartitionAudit, gaps: list[tuple[int, int]]) -> None:
+        start, end = result.start, result.end
         try:
             compared = broker_comparison.compare(
-                self.connector, self.source, self.partition, self.at, made.start, made.end, gaps
+                self.connector, self.source, self.partition, self.address, start, end, gaps
             )
         except CannotRepeat as error:
-            made.unread = str(error).rstrip(".")
+            result.unread = str(error).rstrip(".")
         else:
-            made.at_broker = compared.messages
-            made.unread = compared.unread
-            made.findings += compared.findings
+            result.at_broker = compared.messages
+            result.unread = compared.unread
+            result.findings += compared.findings
 
 
-def _difference(entry: Entry, there: counts.Held) -> Finding:
+def _difference(entry: Entry, held: counts.Held) -> Finding:
+    """The finding for one entry whose rows are not those that ClickHouse holds."""
     name = f"Batch {entry.token}" if entry.token else f"{entry.batches} folded batches"
     text = (
-        f"{name}: {entry.rows - entry.quarantined} rows and {entry.quarantined} in quarantine by "
-        f"the ledger, {there.inserted} and {there.quarantined} in ClickHouse."
+        f"{name}: the ledger has {entry.rows - entry.quarantined} rows and {entry.quarantined} in "
+        f"quarantine, ClickHouse has {held.inserted} and {held.quarantined}."
     )
-    kind = FindingKind.MISSING if there.rows < entry.rows else FindingKind.UNKNOWN
-    if there.rows <= entry.rows:
-        text += " A TTL may have removed rows, or a mutation."
+    kind = FindingKind.MISSING if held.rows < entry.rows else FindingKind.UNKNOWN
+    if held.rows <= entry.rows:
+        text += " A TTL or a mutation may have removed rows."
     return Finding(kind, entry.start, entry.end, text)
 
 
 def _high(marks: Measured, source: Source, partition: StreamPartition) -> int:
-    found = marks[source.pk]
-    if isinstance(found, ConnectorError):
-        raise found
-    return found[partition.number].high if partition.number in found else 0
+    """The partition's high watermark, 0 if the stream no longer has it. Raises ConnectorError."""
+    by_number = marks[source.pk]
+    if isinstance(by_number, ConnectorError):
+        raise by_number
+    return by_number[partition.number].high if partition.number in by_number else 0

@@ -1,4 +1,4 @@
-"""Do the entries follow on each other? A hole and an overlap are found without asking anyone."""
+"""Checks that ledger entries follow on each other. Asks neither ClickHouse nor the broker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ingestion.ledger.entries import Entry
 
 
 class FindingKind(StrEnum):
-    """What can be found. A gap is no fault of the books, nor what was repeated on purpose."""
+    """The kinds of findings. A gap is no fault of the ledger, nor is a repetition on purpose."""
 
     GAP = "gap"
     REPEATED = "repeated"
@@ -23,7 +23,7 @@ class FindingKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something about the offsets ``[start, end)`` of one partition, in words."""
+    """A finding about the offsets ``[start, end)`` of one partition, in words."""
 
     kind: FindingKind
     start: int
@@ -35,47 +35,55 @@ class Finding:
         return self.kind not in (FindingKind.GAP, FindingKind.REPEATED)
 
 
-def read(found: Sequence[Entry], position: int | None) -> list[Finding]:
-    """Gaps, holes and overlaps. ``position`` is where the entries must end; None: anywhere."""
-    findings = [
-        Finding(FindingKind.GAP, one.start, one.end, f"{one.gap}.") for one in found if one.gap
+def read(entries: Sequence[Entry], position: int | None) -> list[Finding]:
+    """The gaps, holes and overlaps among entries that are sorted by their start.
+
+    ``position``: where the entries must end; None if they may end anywhere.
+    """
+    gaps = [
+        Finding(FindingKind.GAP, entry.start, entry.end, f"{entry.gap}.")
+        for entry in entries
+        if entry.gap
     ]
-    return [*findings, *_holes(found, position), *_overlaps(found)]
+    return [*gaps, *_holes(entries, position), *_overlaps(entries)]
 
 
-def _holes(found: Sequence[Entry], position: int | None) -> Iterator[Finding]:
-    if not found:
+def _holes(entries: Sequence[Entry], position: int | None) -> Iterator[Finding]:
+    if not entries:
         return
-    reached = found[0].start
-    for one in found:
-        if one.start > reached:
-            yield _hole(reached, one.start)
-        reached = max(reached, one.end)
+    reached = entries[0].start
+    for entry in entries:
+        if entry.start > reached:
+            yield _hole(reached, entry.start)
+        reached = max(reached, entry.end)
     if position is not None and reached < position:
         yield _hole(reached, position)
 
 
-def _overlaps(found: Sequence[Entry]) -> Iterator[Finding]:
-    """What was read again after a reset overlaps by its nature."""
+def _overlaps(entries: Sequence[Entry]) -> Iterator[Finding]:
+    """Overlaps among entries, except gaps and ranges read again after a reset, which overlap."""
     reached: int | None = None
-    for one in found:
-        if one.gap or one.is_reread:
+    for entry in entries:
+        if entry.gap or entry.is_reread:
             continue
-        if reached is not None and one.start < reached:
-            text = "The ledger has these more than once."
-            yield Finding(FindingKind.OVERLAP, one.start, min(one.end, reached), text)
-        reached = one.end if reached is None else max(reached, one.end)
+        if reached is not None and entry.start < reached:
+            text = "The ledger has these offsets more than once."
+            yield Finding(FindingKind.OVERLAP, entry.start, min(entry.end, reached), text)
+        reached = entry.end if reached is None else max(reached, entry.end)
 
 
 def forgiven(finding: Finding, doubling: Sequence[tuple[int, int]]) -> Finding:
-    """A finding within what a reset was told to insert again is no fault."""
+    """The finding, as no fault if a reset has inserted its offsets again on purpose.
+
+    ``doubling``: the ranges ``[start, end)`` of such resets.
+    """
     if finding.kind not in (FindingKind.OVERLAP, FindingKind.DOUBLED):
         return finding
     if any(start <= finding.start and finding.end <= end for start, end in doubling):
-        text = "Inserted again, as a reset was told to."
+        text = "A reset has inserted these offsets again, as it was asked to."
         return replace(finding, kind=FindingKind.REPEATED, text=text)
     return finding
 
 
 def _hole(start: int, end: int) -> Finding:
-    return Finding(FindingKind.HOLE, start, end, "The ledger has no entry for these.")
+    return Finding(FindingKind.HOLE, start, end, "The ledger has no entry for these offsets.")

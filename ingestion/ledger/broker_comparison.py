@@ -1,4 +1,4 @@
-"""Reading a range again from the broker, and comparing offset by offset with what is there."""
+"""Compares a range that is read again from the broker, offset by offset, with ClickHouse."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.counts import Digest
 from ingestion.models import ConnectionKind, Source, StreamPartition
 
-#: Messages that are compared at once, and that a difference is looked for among.
+#: Messages that are compared by one digest. If it differs, their offsets are compared one by one.
 WINDOW = 500_000
-#: Offsets that a finding names.
+#: The most offsets that a finding names.
 NAMED = 10
 
 
 @dataclass(slots=True)
 class Compared:
-    """``messages`` were read again; ``unread`` says which could not be, and why."""
+    """The result. ``messages``: how many were read again; ``unread``: which were not, and why."""
 
     messages: int = 0
     unread: str = ""
@@ -33,33 +33,33 @@ def compare(
     connector: Connector,
     source: Source,
     partition: StreamPartition,
-    at: Address,
+    address: Address,
     start: int,
     end: int,
     gaps: Sequence[tuple[int, int]] = (),
 ) -> Compared:
-    """Compare ``[start, end)``; what lies in ``gaps`` need not be in the table.
+    """Compare ``[start, end)``; messages within ``gaps`` may be missing in the table.
 
     Raises CannotRepeat, ConnectorError, WarehouseError.
     """
     if source.kind not in ConnectionKind.values:
         raise CannotRepeat("the spool keeps events only until they have landed")
-    made = Compared()
+    compared = Compared()
     try:
         chunks = connector.repeat(source, partition.number, start, end)
         first = next(chunks, None)
     except OffsetsGone as gone:
-        made.unread = f"the broker has deleted the offsets below {gone.low}"
+        compared.unread = f"the broker has deleted the offsets below {gone.low}"
         start = min(max(gone.low, start), end)
         if start == end:
-            return made
+            return compared
         chunks = connector.repeat(source, partition.number, start, end)
         first = next(chunks, None)
     for window in _windows(first, chunks, start, end):
-        made.messages += window.digest.count
-        if counts.digest(at, partition, window.start, window.end) != window.digest:
-            made.findings += _differences(at, partition, window, gaps)
-    return made
+        compared.messages += window.digest.count
+        if counts.digest(address, partition, window.start, window.end) != window.digest:
+            compared.findings += _differences(address, partition, window, gaps)
+    return compared
 
 
 @dataclass(slots=True)
@@ -72,8 +72,8 @@ class _Window:
     def add(self, chunk: Chunk) -> None:
         self.chunks.append(chunk)
         self.end = chunk.to_offset
-        found = counts.digest_of(chunk.rows["_offset"])
-        self.digest = counts.together(self.digest, found)
+        digest = counts.digest_of(chunk.rows["_offset"])
+        self.digest = counts.together(self.digest, digest)
 
 
 def _windows(first: Chunk | None, rest: Iterator[Chunk], start: int, end: int) -> Iterator[_Window]:
@@ -90,20 +90,21 @@ def _windows(first: Chunk | None, rest: Iterator[Chunk], start: int, end: int) -
 
 
 def _differences(
-    at: Address, partition: StreamPartition, window: _Window, gaps: Sequence[tuple[int, int]]
+    address: Address, partition: StreamPartition, window: _Window, gaps: Sequence[tuple[int, int]]
 ) -> Iterator[Finding]:
-    sent = {one for chunk in window.chunks for one in chunk.rows["_offset"].to_pylist()}
-    there = counts.offsets(at, partition, window.start, window.end)
-    if missing := sorted(one for one in sent - there if not _lies_in(one, gaps)):
-        yield _finding(FindingKind.MISSING, missing, "The broker has them, ClickHouse has not")
-    if unknown := sorted(there - sent):
-        yield _finding(FindingKind.UNKNOWN, unknown, "ClickHouse has them, the broker has not")
+    sent = {offset for chunk in window.chunks for offset in chunk.rows["_offset"].to_pylist()}
+    held = counts.offsets(address, partition, window.start, window.end)
+    if missing := sorted(offset for offset in sent - held if not _lies_in(offset, gaps)):
+        yield _finding(FindingKind.MISSING, missing, "The broker has them, ClickHouse does not")
+    if unknown := sorted(held - sent):
+        yield _finding(FindingKind.UNKNOWN, unknown, "ClickHouse has them, the broker does not")
 
 
 def _lies_in(offset: int, gaps: Sequence[tuple[int, int]]) -> bool:
     return any(start <= offset < end for start, end in gaps)
 
 
-def _finding(kind: FindingKind, found: list[int], text: str) -> Finding:
-    named = ", ".join(map(str, found[:NAMED])) + (" …" if len(found) > NAMED else "")
-    return Finding(kind, found[0], found[-1] + 1, f"{text}: {len(found)} offsets ({named}).")
+def _finding(kind: FindingKind, offsets: list[int], text: str) -> Finding:
+    named = ", ".join(map(str, offsets[:NAMED])) + (" …" if len(offsets) > NAMED else "")
+    number = len(offsets)
+    return Finding(kind, offsets[0], offsets[-1] + 1, f"{text}: {number} offsets ({named}).")

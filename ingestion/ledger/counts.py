@@ -1,4 +1,4 @@
-"""What the table and the quarantine hold of a range of offsets."""
+"""Counts the rows that the table and the quarantine hold in a range of offsets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Bound = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Rows in table and quarantine, and how many offsets these have among them."""
+    """Rows in table and quarantine, and the number of different offsets among them."""
 
     inserted: int
     quarantined: int
@@ -36,15 +36,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """Of a set of offsets: how many, their sum and the sum of their squares, modulo 2^64."""
+    """A digest of a set of offsets: their number, sum and sum of squares, modulo 2^64.
+
+    It shows that two large sets differ, without moving either of them.
+    """
 
     count: int = 0
     total: int = 0
     squares: int = 0
 
 
-def _both(at: Address, partition: StreamPartition, start: int, end: int) -> tuple[str, Bound]:
-    """Of the partition's present incarnation."""
+def _both(address: Address, partition: StreamPartition, start: int, end: int) -> tuple[str, Bound]:
+    """The query for both tables' rows of the partition's present incarnation; its parameters."""
     bound = {
         "source": partition.source_id,
         "partition": partition.number,
@@ -53,62 +56,62 @@ def _both(at: Address, partition: StreamPartition, start: int, end: int) -> tupl
     }
     where = _WHERE + lookups.since(partition.began_at, bound)
     return (
-        f"SELECT _offset, 0 AS misfit FROM {at.table} WHERE {where} "  # noqa: S608 - names of ours
-        f"UNION ALL SELECT _offset, 1 FROM {at.quarantine} WHERE {where}"
+        f"SELECT _offset, 0 AS misfit FROM {address.table} WHERE {where} "  # noqa: S608 - names of ours
+        f"UNION ALL SELECT _offset, 1 FROM {address.quarantine} WHERE {where}"
     ), bound
 
 
 def _ask(
-    at: Address, columns: str, partition: StreamPartition, start: int, end: int, rest: str = ""
+    address: Address, columns: str, partition: StreamPartition, start: int, end: int, rest: str = ""
 ) -> list[dict[str, int]]:
-    both, bound = _both(at, partition, start, end)
+    both, bound = _both(address, partition, start, end)
     sql = f"SELECT {columns} FROM ({both}) {rest}"  # noqa: S608 - names of ours
     return client.rows(sql, bound)
 
 
-def held(at: Address, partition: StreamPartition, start: int, end: int) -> Held:
-    """Count ``[start, end)``; raises WarehouseError."""
+def held(address: Address, partition: StreamPartition, start: int, end: int) -> Held:
+    """Count the rows with offsets in ``[start, end)``; raises WarehouseError."""
     columns = (
         "countIf(misfit = 0) AS inserted, countIf(misfit = 1) AS quarantined, "
         "uniqExact(_offset) AS offsets"
     )
-    return Held(**_ask(at, columns, partition, start, end)[0])
+    return Held(**_ask(address, columns, partition, start, end)[0])
 
 
-def digest(at: Address, partition: StreamPartition, start: int, end: int) -> Digest:
-    """Of the offsets that are there, each once; raises WarehouseError."""
+def digest(address: Address, partition: StreamPartition, start: int, end: int) -> Digest:
+    """The digest of the different offsets that ClickHouse holds; raises WarehouseError."""
     columns = (
         "count() AS count, sum(toUInt64(o)) AS total, sum(toUInt64(o) * toUInt64(o)) AS squares"
     )
-    both, bound = _both(at, partition, start, end)
+    both, bound = _both(address, partition, start, end)
     distinct = f"SELECT DISTINCT _offset AS o FROM ({both})"  # noqa: S608 - names of ours
-    found = client.rows(f"SELECT {columns} FROM ({distinct})", bound)  # noqa: S608
-    return Digest(**found[0])
+    rows = client.rows(f"SELECT {columns} FROM ({distinct})", bound)  # noqa: S608
+    return Digest(**rows[0])
 
 
-def offsets(at: Address, partition: StreamPartition, start: int, end: int) -> set[int]:
-    """The offsets that are there; for ranges that fit into memory. Raises WarehouseError."""
-    return {row["_offset"] for row in _ask(at, "DISTINCT _offset", partition, start, end)}
+def offsets(address: Address, partition: StreamPartition, start: int, end: int) -> set[int]:
+    """The offsets that ClickHouse holds, for ranges that fit into memory; raises WarehouseError."""
+    return {row["_offset"] for row in _ask(address, "DISTINCT _offset", partition, start, end)}
 
 
-def doubled(at: Address, partition: StreamPartition, start: int, end: int) -> list[int]:
-    """The first offsets that more than one row has; raises WarehouseError."""
+def doubled(address: Address, partition: StreamPartition, start: int, end: int) -> list[int]:
+    """The first ten offsets that more than one row has; raises WarehouseError."""
     rest = "GROUP BY _offset HAVING count() > 1 ORDER BY _offset LIMIT 10"
-    return [row["_offset"] for row in _ask(at, "_offset", partition, start, end, rest)]
+    return [row["_offset"] for row in _ask(address, "_offset", partition, start, end, rest)]
 
 
-def digest_of(found: pa.Array) -> Digest:
-    """The digest of an array of offsets."""
-    values = pc.cast(found, pa.uint64()).to_numpy(zero_copy_only=False)
+def digest_of(offsets: pa.Array) -> Digest:
+    """The digest of an array of different offsets."""
+    values = pc.cast(offsets, pa.uint64()).to_numpy(zero_copy_only=False)
     with np.errstate(over="ignore"):
         return Digest(len(values), int(values.sum()), int((values * values).sum()))
 
 
-def together(one: Digest, other: Digest) -> Digest:
-    """Of two sets that share nothing."""
+def together(first: Digest, second: Digest) -> Digest:
+    """The digest of the union of two sets that share no offset."""
     wrap = 1 << 64
     return Digest(
-        one.count + other.count,
-        (one.total + other.total) % wrap,
-        (one.squares + other.squares) % wrap,
+        first.count + second.count,
+        (first.total + second.total) % wrap,
+        (first.squares + second.squares) % wrap,
     )

@@ -14,11 +14,11 @@ from ingestion.models import Batch, BatchState, FoldedBatches, Gap, StreamPartit
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Offsets ``[start, end)``: ``batches`` of them as one, or, with ``gap``, why there are none.
+    """The ledger's entry for the offsets ``[start, end)``: one or several batches, or a gap.
 
-    ``rows`` are in the table or, ``quarantined`` of them, in the quarantine. ``is_counted``: what
-    is quarantined was counted, which settling does. ``is_reread``: after a reset, when only what
-    was missing was inserted.
+    ``gap``: why no batch has these offsets; otherwise empty. ``rows``: rows that landed, of which
+    ``quarantined`` are in the quarantine. ``is_counted``: settling has counted ``quarantined``.
+    ``is_reread``: read again after a reset, so that only missing rows were inserted.
     """
 
     start: int
@@ -34,88 +34,93 @@ class Entry:
 
     @property
     def least(self) -> int:
-        """Rows that must be there; what was read again may have been lost before."""
+        """The fewest rows that ClickHouse must hold.
+
+        0 for a range that was read again: rows of its earlier entries may have been lost before.
+        """
         return 0 if self.is_reread else self.rows
 
 
 def entries(partition: StreamPartition, since: datetime, until: datetime) -> list[Entry]:
-    """What was done in ``[since, until)``, in the order of offsets; intents are not among it.
+    """The entries of batches that were done, and gaps noted, in ``[since, until)``, by offset.
 
-    Of the partition's present incarnation alone: the broker no longer has what was before it.
-
-    Where something was read again in that time, with what it was before, whenever that was.
+    Covers only the partition's present incarnation, because the broker no longer has messages of
+    earlier ones. If a range was read again in that time, its earlier entries are included, however
+    old they are. Intents are not entries.
     """
-    of = Q(incarnation=partition.incarnation)
-    during = of & Q(done_at__gte=since, done_at__lt=until)
-    # An hour that begins or ends outside of the time asked for is taken as a whole.
-    hours = of & Q(done_at__gte=since, opened_at__lt=until)
-    found = [*_batches(partition, during), *_folded(partition, hours)]
-    if again := [one for one in found if one.is_reread]:
-        start, end = min(one.start for one in again), max(one.end for one in again)
-        same = of & Q(from_offset__lt=end, to_offset__gt=start)
-        found = [*_batches(partition, during | same), *_folded(partition, hours | same)]
+    present = Q(incarnation=partition.incarnation)
+    during = present & Q(done_at__gte=since, done_at__lt=until)
+    # A folded hour that lies only partly within the time is included as a whole.
+    hours = present & Q(done_at__gte=since, opened_at__lt=until)
+    result = [*_batches(partition, during), *_folded(partition, hours)]
+    if reread := [entry for entry in result if entry.is_reread]:
+        start, end = min(entry.start for entry in reread), max(entry.end for entry in reread)
+        same = present & Q(from_offset__lt=end, to_offset__gt=start)
+        result = [*_batches(partition, during | same), *_folded(partition, hours | same)]
     gaps = Gap.across_tenants.filter(
-        of, partition=partition, noted_at__gte=since, noted_at__lt=until
+        present, partition=partition, noted_at__gte=since, noted_at__lt=until
     )
-    found += [Entry(one.from_offset, one.to_offset, gap=one.get_reason_display()) for one in gaps]
-    return sorted(found, key=attrgetter("start", "end"))
+    result += [Entry(gap.from_offset, gap.to_offset, gap=gap.get_reason_display()) for gap in gaps]
+    return sorted(result, key=attrgetter("start", "end"))
 
 
 def _batches(partition: StreamPartition, chosen: Q) -> list[Entry]:
     done = Batch.across_tenants.filter(chosen, partition=partition).exclude(state=BatchState.INTENT)
     return [
         Entry(
-            start=one.from_offset,
-            end=one.to_offset,
-            rows=one.rows,
-            deduplicated=one.deduplicated,
-            quarantined=one.quarantined,
+            start=batch.from_offset,
+            end=batch.to_offset,
+            rows=batch.rows,
+            deduplicated=batch.deduplicated,
+            quarantined=batch.quarantined,
             batches=1,
-            token=str(one.token),
-            is_counted=one.state == BatchState.SETTLED,
-            is_reread=one.is_reread,
+            token=str(batch.token),
+            is_counted=batch.state == BatchState.SETTLED,
+            is_reread=batch.is_reread,
         )
-        for one in done
+        for batch in done
     ]
 
 
 def _folded(partition: StreamPartition, chosen: Q) -> list[Entry]:
     return [
         Entry(
-            start=one.from_offset,
-            end=one.to_offset,
-            rows=one.rows,
-            deduplicated=one.deduplicated,
-            quarantined=one.quarantined,
-            batches=one.batches,
-            is_reread=one.is_reread,
+            start=folded.from_offset,
+            end=folded.to_offset,
+            rows=folded.rows,
+            deduplicated=folded.deduplicated,
+            quarantined=folded.quarantined,
+            batches=folded.batches,
+            is_reread=folded.is_reread,
         )
-        for one in FoldedBatches.across_tenants.filter(chosen, partition=partition)
+        for folded in FoldedBatches.across_tenants.filter(chosen, partition=partition)
     ]
 
 
-def disjoint(found: Sequence[Entry]) -> list[Entry]:
-    """The entries, those that overlap as one, so that rows can be counted for each by itself."""
-    made: list[list[Entry]] = []
+def disjoint(ledger: Sequence[Entry]) -> list[Entry]:
+    """The entries with overlapping ones merged, so that each one's rows can be counted by offset.
+
+    ``ledger`` is sorted by ``start``.
+    """
+    groups: list[list[Entry]] = []
     reached = None
-    for one in found:
-        if reached is None or one.start >= reached:
-            made.append([])
-        made[-1].append(one)
-        reached = one.end if reached is None else max(reached, one.end)
-    return [group[0] if len(group) == 1 else _together(group) for group in made]
+    for entry in ledger:
+        if reached is None or entry.start >= reached:
+            groups.append([])
+        groups[-1].append(entry)
+        reached = entry.end if reached is None else max(reached, entry.end)
+    return [group[0] if len(group) == 1 else _merged(group) for group in groups]
 
 
-def _together(group: Iterable[Entry]) -> Entry:
-    parts = list(group)
-    is_reread = any(one.is_reread for one in parts)
+def _merged(group: Iterable[Entry]) -> Entry:
+    overlapping = list(group)
     return Entry(
-        start=parts[0].start,
-        end=max(one.end for one in parts),
-        rows=sum(one.rows for one in parts),
-        deduplicated=sum(one.deduplicated for one in parts),
-        quarantined=sum(one.quarantined for one in parts),
-        batches=sum(one.batches for one in parts),
-        is_counted=all(one.is_counted for one in parts),
-        is_reread=is_reread,
+        start=overlapping[0].start,
+        end=max(entry.end for entry in overlapping),
+        rows=sum(entry.rows for entry in overlapping),
+        deduplicated=sum(entry.deduplicated for entry in overlapping),
+        quarantined=sum(entry.quarantined for entry in overlapping),
+        batches=sum(entry.batches for entry in overlapping),
+        is_counted=all(entry.is_counted for entry in overlapping),
+        is_reread=any(entry.is_reread for entry in overlapping),
     )

@@ -1,4 +1,4 @@
-"""From a message to its row or its quarantine entry, and from a row to its message."""
+"""Locates a message: its row in the table or in the quarantine, and the message at the broker."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ingestion.landing.addresses import Address
 from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition
 from tenants.warehouse import client
 
-#: Rows that one search shows at most.
+#: The most rows of each table that one search returns.
 SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One row: of the table, or, with ``is_misfit``, of the quarantine; as the engine has it."""
+    """One row of the table, or of the quarantine if ``is_misfit``, as ClickHouse has it."""
 
     is_misfit: bool
     values: dict[str, Any]
@@ -35,9 +35,9 @@ class Found:
 
 @dataclass(slots=True)
 class Location:
-    """Where a message is. ``message``: as the broker has it, None where it can't tell.
+    """Where a message is. ``message``: its bytes at the broker; None if the broker can't give them.
 
-    ``notes`` say what the ledger knows: the batch, a gap, that its turn has not come.
+    ``notes``: what the ledger knows of it: its batch, a gap, or that it has not been read yet.
     """
 
     rows: list[Found] = field(default_factory=list)
@@ -46,10 +46,12 @@ class Location:
 
 
 def by_offset(source: Source, number: int, offset: int) -> Location:
-    """Look a message up by partition and offset; raises WarehouseError."""
-    at = addresses.place_of(source.table)
+    """Locate a message by partition and offset; raises WarehouseError."""
+    address = addresses.place_of(source.table)
     rows = list(
-        _rows(at, source, "_partition = {n:UInt32} AND _offset = {o:Int64}", n=number, o=offset)
+        _rows(
+            address, source, "_partition = {n:UInt32} AND _offset = {o:Int64}", n=number, o=offset
+        )
     )
     partition = source.partitions.filter(number=number).first()
     notes = (
@@ -61,21 +63,21 @@ def by_offset(source: Source, number: int, offset: int) -> Location:
 
 
 def by_id(source: Source, message_id: str) -> Location:
-    """Look a message of a queue up by the id that its sender gave; raises WarehouseError."""
-    at = addresses.place_of(source.table)
-    rows = list(_rows(at, source, "_message_id = {id:String}", id=message_id))
+    """Locate a message of a queue by its sender's message_id; raises WarehouseError."""
+    address = addresses.place_of(source.table)
+    rows = list(_rows(address, source, "_message_id = {id:String}", id=message_id))
     notes = [] if rows else ["No row of this source has this message id."]
-    for one in rows:
-        partition = source.partitions.filter(number=one.values["_partition"]).first()
+    for row in rows:
+        partition = source.partitions.filter(number=row.values["_partition"]).first()
         if partition is not None:
-            notes += _notes(partition, one.offset, is_there=True)
+            notes += _notes(partition, row.offset, is_there=True)
     return Location(rows, None, notes)
 
 
-def _rows(at: Address, source: Source, condition: str, **bound: Any) -> Iterator[Found]:
-    for place, is_misfit in ((at.table, False), (at.quarantine, True)):
+def _rows(address: Address, source: Source, condition: str, **bound: Any) -> Iterator[Found]:
+    for table, is_misfit in ((address.table, False), (address.quarantine, True)):
         sql = (
-            f"SELECT * FROM {place} "  # noqa: S608 - names of ours
+            f"SELECT * FROM {table} "  # noqa: S608 - names of ours
             f"WHERE _source = {{source:UInt64}} AND {condition} LIMIT {SHOWN}"
         )
         for values in client.rows(sql, {"source": source.pk, **bound}):
@@ -84,28 +86,31 @@ def _rows(at: Address, source: Source, condition: str, **bound: Any) -> Iterator
 
 def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterator[str]:
     within = {"from_offset__lte": offset, "to_offset__gt": offset}
-    for one in Batch.across_tenants.filter(partition=partition, **within).order_by("pk"):
-        was = _of(one, partition)
-        yield f"Batch {one.token}: offsets [{one.from_offset}, {one.to_offset}), {one.state}{was}."
-    for many in FoldedBatches.across_tenants.filter(partition=partition, **within).order_by("pk"):
+    for batch in Batch.across_tenants.filter(partition=partition, **within).order_by("pk"):
         yield (
-            f"{many.batches} folded batches: offsets [{many.from_offset}, {many.to_offset}), "
-            f"the last of them done at {many.done_at:%Y-%m-%d %H:%M:%S}{_of(many, partition)}."
+            f"Batch {batch.token}: offsets [{batch.from_offset}, {batch.to_offset}), "
+            f"{batch.state}{_incarnation(batch, partition)}."
+        )
+    for folded in FoldedBatches.across_tenants.filter(partition=partition, **within).order_by("pk"):
+        yield (
+            f"{folded.batches} folded batches: offsets [{folded.from_offset}, {folded.to_offset}), "
+            f"the last of them done at {folded.done_at:%Y-%m-%d %H:%M:%S}"
+            f"{_incarnation(folded, partition)}."
         )
     for gap in partition.gaps.filter(**within):
-        yield f"A gap: {gap.get_reason_display()}{_of(gap, partition)}."
+        yield f"A gap: {gap.get_reason_display()}{_incarnation(gap, partition)}."
     if is_there:
         return
     if partition.position is None or offset >= partition.position:
-        yield f"Its turn has not come: the position is {partition.position or 0}."
+        yield f"It has not been read yet: the position is {partition.position or 0}."
     else:
         yield (
-            "It was read, and is in no table: the offset held no message, a TTL has removed the "
-            "row, or it is missing (see manage.py ledger)."
+            "It was read, but neither the table nor the quarantine has it: the offset held no "
+            "message, a TTL has removed the row, or it is missing (see manage.py ledger)."
         )
 
 
-def _of(entry: Batch | FoldedBatches | Gap, partition: StreamPartition) -> str:
+def _incarnation(entry: Batch | FoldedBatches | Gap, partition: StreamPartition) -> str:
     is_old = entry.incarnation != partition.incarnation
     return ", of the stream before it was made again" if is_old else ""
 

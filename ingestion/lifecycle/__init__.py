@@ -1,4 +1,4 @@
-"""What ingestion has to do when a tenant is exported, erased from, or deleted."""
+"""Ingestion's part in exporting a tenant, erasing a person's rows, and deleting a tenant."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tenants.lifecycle import registry
 
 
 def register() -> None:
-    """Tell ``tenants``; called once, when the app is loaded."""
+    """Register with ``tenants``, which may not import ingestion. Called when the app loads."""
     registry.stores += [Streams(), Brokers()]
     registry.finders.append(find)
     registry.remarks.append(remarks)

@@ -1,7 +1,8 @@
-"""What Millrace itself has made at brokers: the consumer groups of Kafka.
+"""Deletes what Millrace itself has created at brokers: Kafka's consumer groups.
 
-Topics and queues are the customer's and stay. RabbitMQ is left nothing of ours: what a consumer
-holds goes back when it disconnects. Events over HTTP are spooled in Postgres.
+Topics and queues belong to the customer and stay. Nothing of Millrace's stays in RabbitMQ: messages
+that a consumer holds go back to the queue when it disconnects. Events over HTTP are spooled in
+Postgres.
 """
 
 from __future__ import annotations
@@ -21,25 +22,32 @@ from tenants.lifecycle.registry import Doomed
 
 
 class Brokers:
-    """The groups ``millrace-<tenant>-<source>``."""
+    """A tenant's consumer groups, ``millrace-<tenant>-<source>``."""
 
     name = "Brokers"
 
     def settle(self, doomed: Doomed) -> None:
-        """Leases are over, and with them all consuming."""
+        """Nothing to wait for: ``Streams`` has waited for the leases, so nothing is consumed."""
 
     def count(self, doomed: Doomed) -> Mapping[str, int]:
-        """Groups at brokers that answer; of one that does not, nobody knows."""
-        return {"consumer groups": sum(len(_there(*one) or ()) for one in _groups(doomed))}
+        """How many groups exist at the brokers that answer. Others count as having none."""
+        return {
+            "consumer groups": sum(
+                len(_existing(connection, groups) or ()) for connection, groups in _groups(doomed)
+            )
+        }
 
     def remove(self, doomed: Doomed) -> list[str]:
-        return [line for one in _groups(doomed) for line in _delete(*one)]
+        """Delete the groups; returns which ones stay, and what to do about them."""
+        return [
+            line for connection, groups in _groups(doomed) for line in _delete(connection, groups)
+        ]
 
 
 def remove_group(source: Source) -> list[str]:
-    """Delete the consumer group of one source; what had to be left, and what to do about it.
+    """Delete the consumer group of one source; returns whether it stays, and what to do about it.
 
-    The group's name is the source's, so that another source of that name would go on with it.
+    The group has the source's name, so another source of that name would continue with the group.
     """
     if source.connection is None or source.kind != ConnectionKind.KAFKA:
         return []
@@ -55,43 +63,44 @@ def _groups(doomed: Doomed) -> Iterator[tuple[Connection, set[str]]]:
     yield from by_connection.items()
 
 
-def _there(connection: Connection, groups: set[str]) -> set[str] | None:
-    """Those of the groups that the broker has; None where it does not answer.
+def _existing(connection: Connection, groups: set[str]) -> set[str] | None:
+    """Those of the groups that exist at the broker; None if it does not answer.
 
-    A client that does not know the brokers yet gives an empty list without an error, so it asks
-    for their metadata first.
+    A client that does not know the brokers yet returns an empty list without an error, so it first
+    asks for their metadata.
     """
     try:
         admin = _admin(connection)
         admin.list_topics(timeout=TIMEOUT)
-        asked = admin.list_consumer_groups(request_timeout=TIMEOUT).result(TIMEOUT)
+        listing = admin.list_consumer_groups(request_timeout=TIMEOUT).result(TIMEOUT)
     except (KafkaException, IngestionError, TimeoutError):
         return None
-    return None if asked.errors else groups & {one.group_id for one in asked.valid}
+    return None if listing.errors else groups & {listed.group_id for listed in listing.valid}
 
 
 def _delete(connection: Connection, groups: set[str]) -> list[str]:
-    found = _there(connection, groups)
-    if found is None:
+    existing = _existing(connection, groups)
+    if existing is None:
         names = " --group ".join(sorted(groups))
         line = (
-            f"{connection} does not answer at {connection.addresses}. If it still exists, delete "
+            f"{connection} does not answer at {connection.addresses}. If it still exists, run "
             f"there: kafka-consumer-groups.sh --delete --group {names}"
         )
         return [line]
-    if not found:
+    if not existing:
         return []
     admin = _admin(connection)
     admin.list_topics(timeout=TIMEOUT)
-    asked = admin.delete_consumer_groups(sorted(found), request_timeout=TIMEOUT)
-    refused = {name: _refusal(future) for name, future in asked.items()}
-    # What was refused may be gone all the same, as where an answer got lost.
-    still = _there(connection, found)
-    left = sorted(found if still is None else still)
-    return [f"The group {name} at {connection} stays. {refused[name]}".strip() for name in left]
+    futures = admin.delete_consumer_groups(sorted(existing), request_timeout=TIMEOUT)
+    refusals = {name: _refusal(future) for name, future in futures.items()}
+    # A group may be gone despite an error, because the answer got lost.
+    remaining = _existing(connection, existing)
+    left = sorted(existing if remaining is None else remaining)
+    return [f"The group {name} at {connection} stays. {refusals[name]}".strip() for name in left]
 
 
 def _refusal(future: Future[Any]) -> str:
+    """Why the broker did not delete a group; empty if it did."""
     try:
         future.result(2 * TIMEOUT)
     except TimeoutError:

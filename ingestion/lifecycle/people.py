@@ -1,4 +1,4 @@
-"""Where one person's rows are: in tables that have the column, and in their quarantines."""
+"""Finds one person's rows: in tables that have a given column, and in their quarantines."""
 
 from __future__ import annotations
 
@@ -12,40 +12,47 @@ from tenants.models import Tenant
 from tenants.warehouse.quoting import identifier, string
 
 _BROKERS = (
-    "Brokers keep their own messages: what is read again after a reset, or sent again, lands "
-    "again. Remove it there first, then repeat the erasure."
+    "Brokers keep their own messages. A message that is read again after a reset, or sent again, "
+    "lands again: remove it at the broker first, then repeat the erasure."
 )
-_LEDGER = "The ledger will tell the erased rows as missing."
+_LEDGER = "The ledger will report the erased rows as missing."
 
 
 def find(tenant: Tenant, column: str, table: str) -> list[PersonTable]:
-    """Tables of the tenant's, and their quarantines; all of them where ``column`` is ''."""
+    """The tenant's tables with ``column``, and their quarantines; all of them if it is ''.
+
+    ``table``: the name of the only table to search; '' for all.
+    """
     tables = Table.objects.filter(tenant=tenant, applied__gt=0)
     if table:
         tables = tables.filter(name=table)
     if not column:
-        every = [(one.name, names.quarantine(one.name)) for one in tables]
-        return [PersonTable(name, "table", "") for pair in every for name in pair]
+        return [
+            PersonTable(name, "table", "")
+            for row in tables
+            for name in (row.name, names.quarantine(row.name))
+        ]
     columns = Column.across_tenants.filter(table__in=tables, name=column).select_related("table")
-    return [place for one in columns for place in _places(one)]
+    return [place for row in columns for place in _places(row)]
 
 
 def _places(column: Column) -> tuple[PersonTable, PersonTable]:
-    table, aside = column.table.name, names.quarantine(column.table.name)
+    """The conditions that select the person's rows in the column's table and its quarantine."""
+    table, quarantine = column.table.name, names.quarantine(column.table.name)
     if not bare(column.type):
         why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
-        return PersonTable(table, "table", "", why), PersonTable(aside, "quarantine", "", why)
+        return PersonTable(table, "table", "", why), PersonTable(quarantine, "quarantine", "", why)
     return (
         PersonTable(table, "table", equals(identifier(column.name), column.type)),
-        PersonTable(aside, "quarantine", _in_message(column)),
+        PersonTable(quarantine, "quarantine", _in_message(column)),
     )
 
 
 def _in_message(column: Column) -> str:
-    """Whether the raw message has the value at the column's path, in whatever JSON it is written.
+    """A SQL condition: the raw message has the value at the column's path, in any JSON notation.
 
     ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
-    is no JSON at all is that person's where the value stands in it.
+    is not JSON at all is that person's if it contains the value anywhere.
     """
     keys = ", ".join(string(key) for key in (column.path or column.name).split("."))
     raw = f"JSONExtractRaw(raw, {keys})"
@@ -60,10 +67,12 @@ def _in_message(column: Column) -> str:
 
 
 def remarks(tenant: Tenant) -> list[str]:
-    """What no statement in ClickHouse reaches."""
-    found = [_BROKERS, _LEDGER]
+    """Notes on what an erasure in ClickHouse does not reach."""
+    notes = [_BROKERS, _LEDGER]
     spool = SpooledEvents.objects.filter(partition__source__tenant=tenant)
     waiting = spool.aggregate(events=Sum("count", default=0))["events"]
     if waiting:
-        found.append(f"{waiting:,} events wait for their tables: repeat it when they have landed.")
-    return found
+        notes.append(
+            f"{waiting:,} events wait for their tables: repeat the erasure when they have landed."
+        )
+    return notes

@@ -1,1 +1,1 @@
-"""How sources are: lag, freshness, throughput, errors, and the limit of their quarantine."""
+"""The health of sources: lag, freshness, throughput, errors, and the quarantine limit."""

@@ -1,7 +1,8 @@
-"""The limit of a quarantine: a source that hardly fits any more is paused, not read to its end.
+"""The quarantine limit: pauses a source when too many of its messages no longer fit its table.
 
-A producer that changes its messages' form would otherwise fill the quarantine with all that it
-sends. Paused, what was not read stays at the broker, and fits once the table is mended.
+A producer that changes the form of its messages would otherwise fill the quarantine with everything
+it sends. While the source is paused, unread messages stay at the broker, and fit once the table is
+corrected.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
 
-#: Messages below which a share says nothing.
+#: The fewest messages of which a share of misfits means anything.
 LEAST = 1_000
 
 
 def pause_beyond(sources: Collection[Source], now: datetime | None = None) -> set[int]:
-    """Pause those that are beyond their limit; returns their keys. One query where none is."""
-    found = (
+    """Pause the sources that are beyond their limit; returns their keys. One query if none is."""
+    rows_beyond = (
         SourceMinute.across_tenants.filter(
-            source__in=[one.pk for one in sources],
+            source__in=[source.pk for source in sources],
             source__active=True,
             source__quarantine_limit__gt=0,
             began_at__gte=throughput.window_start(now or timezone.now()),
@@ -38,7 +39,7 @@ def pause_beyond(sources: Collection[Source], now: datetime | None = None) -> se
         .annotate(rows=Sum("rows"), misfits=Sum("quarantined"))
         .filter(rows__gte=LEAST, misfits__gt=F("rows") * F("source__quarantine_limit") / 100.0)
     )
-    beyond = {key: (limit, rows, misfits) for key, limit, rows, misfits in found}
+    beyond = {key: (limit, rows, misfits) for key, limit, rows, misfits in rows_beyond}
     for source in sources:
         if source.pk in beyond:
             source.pause(_reason(source, *beyond[source.pk]))
@@ -49,13 +50,14 @@ def pause_beyond(sources: Collection[Source], now: datetime | None = None) -> se
 def _reason(source: Source, limit: int, rows: int, misfits: int) -> str:
     return (
         f"{misfits:,} of the last {rows:,} messages ({misfits / rows:.0%}) did not fit "
-        f"{source.table.name}, more than the limit of {limit} %{_mostly(source)}. What was not "
-        "read stays at the broker. Mend the table or the sender, then resume: it is counted anew."
+        f"{source.table.name}, more than the limit of {limit} %{_mostly(source)}. Unread messages "
+        "stay at the broker. Correct the table or the sender, then resume the source: counting "
+        "starts anew."
     )
 
 
 def _mostly(source: Source) -> str:
-    """The commonest reason of late, where ClickHouse can tell."""
+    """The most common reason of recent misfits, as text; empty if ClickHouse can't be asked."""
     try:
         groups = quarantine.groups(source.table, source=source, since=throughput.WINDOW)
     except WarehouseError:

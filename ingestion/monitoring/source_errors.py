@@ -1,4 +1,4 @@
-"""What broke, written at the source: it alone backs off, and for longer each time."""
+"""Notes errors at their source. Only that source backs off, for longer with each failure."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseU
 log = logging.getLogger(__name__)
 
 
-#: Seconds after which at the latest a missing topic or queue is looked for again: a newcomer makes
-#: it after the source, and waits.
+#: The most seconds until a missing topic or queue is looked for again. Short, because newcomers
+#: often create it after the source, and wait for it.
 MISSING_RETRY = 5
-#: The same of a broker or engine that does not answer: all of its sources wait, and no longer than
-#: it is away.
+#: The same for a broker or ClickHouse that does not answer. Short, because all of its sources wait,
+#: and should go on soon after it is back.
 AWAY_RETRY = 10
 
 
 def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
-    """The source failed: say why, and don't consume it for up to ``longest`` seconds.
+    """Note that the source failed; it is not consumed for up to ``longest`` seconds.
 
-    The log has it once for as long as nothing else happens: with a broker away, a thousand sources
-    say the same every few seconds.
+    A repeated error is logged as a warning only once: while a broker is down, a thousand sources
+    repeat theirs every few seconds.
     """
-    found = Source.across_tenants.filter(pk=source.pk).values_list("attempts", "error").first()
-    attempts, last = found or (0, "")
+    row = Source.across_tenants.filter(pk=source.pk).values_list("attempts", "error").first()
+    attempts, last = row or (0, "")
     is_known = attempts > 0 and error == last
     log.log(logging.DEBUG if is_known else logging.WARNING, "Source %s: %s", source, error)
     wait = min(longest, RETRY_AFTER[min(attempts, len(RETRY_AFTER) - 1)])
@@ -46,10 +46,11 @@ def note(source: Source, error: str, longest: int = RETRY_AFTER[-1]) -> None:
 
 
 def note_exception(source: Source, error: BaseException) -> None:
-    """The source failed by ``error``. A lost lease is nobody's failure: another owner goes on.
+    """Note that the source failed with ``error``, and for how long it backs off.
 
-    Nor is what ClickHouse refuses while the table is altered: it is repeated by the version that
-    the batch names, or not announced again.
+    A lost lease is no failure: another owner goes on. Neither is a statement that ClickHouse
+    refuses while the table is being altered: the batch is repeated with the version that it names,
+    or was not announced.
     """
     if isinstance(error, LeaseLost):
         log.warning("Source %s: %s", source, error)
@@ -67,26 +68,26 @@ def note_exception(source: Source, error: BaseException) -> None:
 
 
 def _is_altered(source: Source) -> bool:
-    """Whether the table is being altered, or was since the source was read."""
-    now = Table.across_tenants.filter(pk=source.table_id).values_list("version", "state").first()
-    return now is not None and (now[0] != source.table.version or now[1] == ProvisionState.PENDING)
+    """Whether the table is being altered, or has been since the source was read."""
+    row = Table.across_tenants.filter(pk=source.table_id).values_list("version", "state").first()
+    return row is not None and (row[0] != source.table.version or row[1] == ProvisionState.PENDING)
 
 
 def overcome(source: Source) -> None:
-    """Something landed: the next failure begins to count anew. What broke last stays to be read."""
+    """Reset the count of failures, because a batch has landed. The last error stays readable."""
     if source.attempts:
         Source.across_tenants.filter(pk=source.pk).update(attempts=0)
         source.attempts = 0
 
 
 def tell(source: Source, error: str) -> None:
-    """Say at the source what somebody should know; it is consumed on."""
+    """Note an error at the source that an operator should see; consuming goes on."""
     log.error("Source %s: %s", source, error)
     Source.across_tenants.filter(pk=source.pk).update(error=error, error_at=Now())
 
 
 def note_gap(source: Source, number: int, start: int, end: int) -> None:
-    """Offsets ``[start, end)`` were deleted by the broker before they were read."""
+    """Note that the broker deleted the offsets ``[start, end)`` before they were read."""
     error = (
         f"Partition {number}: the broker had deleted offsets {start} to {end - 1} before they were "
         f"read (retention), {end - start} in all. Reading went on at {end}. Give the stream a "

@@ -1,4 +1,4 @@
-"""Selectors: is each source running, how far behind, how fresh, what broke."""
+"""Selectors: whether each source is running, how far behind and how fresh it is, what broke."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from ingestion.monitoring import throughput
 from ingestion.monitoring.throughput import RecentThroughput
 from tenants.models import ProvisionState, TenantStatus
 
-#: A source is still running while one slice has ended and the next is about to begin.
+#: How long a source still counts as running after a slice has ended: the next is about to begin.
 BETWEEN_SLICES = timedelta(seconds=5)
 
-#: The plan of its tenant lets nothing more in from brokers.
+#: The tenant's plan admits no more messages from brokers.
 _HELD = Q(tenant__ingestion_hold__isnull=False) & Q(connection__isnull=False)
 
 
@@ -31,25 +31,24 @@ class SourceState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """One source at one time.
+    """The status of one source at one time.
 
     ``state``: ``running`` (a worker holds its lease, or did a moment ago), ``waiting`` (it should
-    run and no worker has it, or its table is not ready), ``paused`` (by its switch, its tenant
-    is suspended, or has reached a limit of its plan), ``failing`` (the last attempt failed; it is
-    tried again at ``retry_at``).
-    ``paused_reason``: why Millrace itself paused it; empty where somebody else did.
-    ``lag``: messages that the broker had, when last measured, and the table has not.
-    ``lag_seconds``: for how long, at the most, the oldest of them has been waiting: the time since
-    the newest event in the table, or since nothing waited, whichever was later; of several
-    partitions the largest. 0 without lag; None where nothing has landed yet, so that nobody knows.
-    ``freshness_seconds``: age of the newest event in the table; None before the first.
-    ``freshness_p50``, ``freshness_p95``: age in seconds of events when they landed, over the last
-    minutes (``RecentThroughput``), as are ``events_per_second`` and ``bytes_per_second``.
-    ``lost``: offsets that the broker had deleted before it was their turn.
-    ``unidentified``: messages of a RabbitMQ queue that had no message_id. One that is delivered
-    again after its batch was settled can't be told from a new one, and may be doubled.
-    ``last_error``: what broke last, kept after it was overcome; ``error_at`` says when.
-    ``attempts``: failures in a row; 0 as soon as something lands.
+    run, but no worker has it or its table is not ready), ``paused`` (it is switched off, or its
+    tenant is suspended or has reached a limit of its plan), ``failing`` (the last attempt failed;
+    the next is at ``retry_at``). ``paused_reason``: why Millrace itself paused the source; empty if
+    a person did. ``lag``: messages that the broker had when last measured, and that have not
+    landed. ``lag_seconds``: an upper limit of how long the oldest of them has waited: the time
+    since the newest event in the table, or since nothing waited, whichever was later. With several
+    partitions, the largest. 0 without lag; None if nothing has landed yet, since it is unknown
+    then. ``freshness_seconds``: age of the newest event in the table; None before the first.
+    ``freshness_p50``, ``freshness_p95``: age of events in seconds when they landed. Like
+    ``events_per_second`` and ``bytes_per_second`` they cover the last minutes
+    (``RecentThroughput``). ``lost``: offsets that the broker had deleted before they were read.
+    ``unidentified``: messages of a RabbitMQ queue without a message_id. If one is delivered again
+    after its batch was settled, it can't be distinguished from a new message, and may be doubled.
+    ``last_error``: the last error, kept after recovery; ``error_at`` says when it happened.
+    ``attempts``: failures in a row; 0 as soon as a batch lands.
     """
 
     source_id: int
@@ -82,12 +81,12 @@ class SourceStatus:
 def source_status(
     sources: QuerySet[Source] | None = None, *, now: datetime | None = None
 ) -> list[SourceStatus]:
-    """The status of every source, or of those given, by tenant and name. Two queries."""
+    """The status of ``sources``, by default of all, ordered by tenant and name. Two queries."""
     chosen = Source.across_tenants.all() if sources is None else sources
     at = now or timezone.now()
-    found = list(_measured(chosen, at))
-    recent = throughput.recent(found, at)
-    return [_status(source, recent[source.pk], at) for source in found]
+    measured = list(_measured(chosen, at))
+    recent = throughput.recent(measured, at)
+    return [_status(source, recent[source.pk], at) for source in measured]
 
 
 def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
@@ -101,7 +100,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
         .annotate(
             _lag=Coalesce(Sum(Greatest(behind, Value(0))), Value(0)),
             _waiting_since=Min(
-                # Postgres passes over a NULL among them.
+                # Postgres' GREATEST ignores NULLs.
                 Greatest("partitions__last_event_at", "partitions__caught_up_at"),
                 filter=Q(partitions__high_watermark__gt=reached),
             ),
@@ -133,8 +132,8 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
 
 
 def _status(source: Source, recent: RecentThroughput, now: datetime) -> SourceStatus:
-    found = vars(source)  # the annotations
-    state = SourceState(found["_mode"])
+    annotations = vars(source)
+    state = SourceState(annotations["_mode"])
     return SourceStatus(
         source_id=source.pk,
         tenant=source.tenant.slug,
@@ -143,17 +142,17 @@ def _status(source: Source, recent: RecentThroughput, now: datetime) -> SourceSt
         table=source.table.name,
         state=state,
         paused_reason=_paused_reason(source),
-        lag=found["_lag"],
-        lag_seconds=_age(found["_waiting_since"], now) if found["_lag"] else 0.0,
-        freshness_seconds=_age(found["_event_at"], now),
+        lag=annotations["_lag"],
+        lag_seconds=_age(annotations["_waiting_since"], now) if annotations["_lag"] else 0.0,
+        freshness_seconds=_age(annotations["_event_at"], now),
         **asdict(recent),
-        landed=found["_landed"],
-        quarantined=found["_quarantined"],
-        bytes=found["_bytes"],
-        lost=found["_lost"],
-        unidentified=found["_unidentified"],
-        partitions=found["_partitions"],
-        last_landed_at=found["_landed_at"],
+        landed=annotations["_landed"],
+        quarantined=annotations["_quarantined"],
+        bytes=annotations["_bytes"],
+        lost=annotations["_lost"],
+        unidentified=annotations["_unidentified"],
+        partitions=annotations["_partitions"],
+        last_landed_at=annotations["_landed_at"],
         last_error=source.error,
         error_at=source.error_at,
         retry_at=source.retry_at if state is SourceState.FAILING else None,

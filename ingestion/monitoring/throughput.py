@@ -1,4 +1,4 @@
-"""Selectors: how much landed of late, and how old it was then, by minute or over a window."""
+"""Selectors: how much has landed recently, and how old it was, by minute or over a window."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from ingestion.models import Source, SourceMinute
 from ingestion.monitoring import freshness
 
 MINUTE = timedelta(minutes=1)
-#: What "of late" is: the minute that runs, and those before it.
+#: What "recently" means: the current minute and those before it.
 WINDOW = timedelta(minutes=5)
-#: Minutes are kept this long.
+#: How long minutes are kept.
 KEPT = timedelta(days=2)
 
 
 @dataclass(frozen=True, slots=True)
 class RecentThroughput:
-    """A source over the last minutes, WINDOW at most.
+    """A source's throughput and freshness over the last minutes, up to WINDOW.
 
-    Rates are a second. ``freshness_p50`` and ``freshness_p95``: the age in seconds.
-    that one half, and 95 of 100, of the events did not go beyond when they landed; None where
-    nothing landed.
+    Rates are per second. ``freshness_p50`` and ``freshness_p95``: the age in seconds that 50 % and
+    95 % of the events did not exceed when they landed; None if nothing landed.
     """
 
     events_per_second: float = 0.0
@@ -36,7 +35,7 @@ class RecentThroughput:
 
 @dataclass(frozen=True, slots=True)
 class Minute:
-    """What ``SourceMinute`` says of a whole minute."""
+    """A whole minute of a source's history, from one ``SourceMinute`` or several."""
 
     began_at: datetime
     rows: int
@@ -48,21 +47,23 @@ class Minute:
 
 
 def window_start(now: datetime) -> datetime:
-    """Where WINDOW begins: its first whole minute."""
+    """The first whole minute of WINDOW."""
     return _minute(now - WINDOW + MINUTE)
 
 
 def recent(sources: Collection[Source], now: datetime) -> dict[int, RecentThroughput]:
-    """Of each of the sources, by its key. One query."""
+    """The recent throughput of each source, by its key. One query."""
     since = window_start(now)
     rows = SourceMinute.across_tenants.filter(
-        source__in=[one.pk for one in sources], began_at__gte=since
+        source__in=[source.pk for source in sources], began_at__gte=since
     )
-    found: dict[int, list[SourceMinute]] = defaultdict(list)
+    by_source: dict[int, list[SourceMinute]] = defaultdict(list)
     for row in rows:
-        found[row.source_id].append(row)
+        by_source[row.source_id].append(row)
     return {
-        source.pk: _recent(found[source.pk], (now - max(since, source.created_at)).total_seconds())
+        source.pk: _recent(
+            by_source[source.pk], (now - max(since, source.created_at)).total_seconds()
+        )
         for source in sources
     }
 
@@ -81,7 +82,7 @@ def _recent(rows: list[SourceMinute], seconds: float) -> RecentThroughput:
 
 
 def minutes(source: Source, length: timedelta, now: datetime) -> list[Minute]:
-    """Every minute of the last ``length``, those without anything too, the oldest first."""
+    """Every minute of the last ``length``, the oldest first, including minutes without rows."""
     last = _minute(now)
     first = last - length + MINUTE
     rows: dict[datetime, list[SourceMinute]] = defaultdict(list)
@@ -91,14 +92,14 @@ def minutes(source: Source, length: timedelta, now: datetime) -> list[Minute]:
     return [_together(at, rows[at]) for at in starts]
 
 
-def together(some: Sequence[Minute]) -> Minute:
-    """Several minutes as one column, which begins with the first."""
-    return _together(some[0].began_at, some)
+def together(several: Sequence[Minute]) -> Minute:
+    """Several minutes as one column of a chart, which begins with the first."""
+    return _together(several[0].began_at, several)
 
 
-def _together(at: datetime, rows: Sequence[SourceMinute] | Sequence[Minute]) -> Minute:
+def _together(began_at: datetime, rows: Sequence[SourceMinute] | Sequence[Minute]) -> Minute:
     return Minute(
-        began_at=at,
+        began_at=began_at,
         rows=sum(row.rows for row in rows),
         quarantined=sum(row.quarantined for row in rows),
         bytes=sum(row.bytes for row in rows),

@@ -1,4 +1,4 @@
-"""Celery tasks of ingestion: consuming streams, and bringing tables to what is asked of them."""
+"""Celery tasks of ingestion: consuming streams, and applying table changes in ClickHouse."""
 
 from ingestion.consume import warmup as _warming  # noqa: F401 - registers itself
 from ingestion.tasks.consume import consume_slice, keep_consuming, measure_lag

@@ -1,4 +1,4 @@
-"""Tasks that keep every active source consumed, however many workers there are."""
+"""Tasks that keep every active source consumed, with any number of workers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,19 @@ from ingestion.models import Connection, Source, StreamPartition
 from ingestion.monitoring import throughput
 from ingestion.services.events import forget_receipts
 
-#: Ticks after which a slice that no worker had time for is forgotten: the next tick asks again.
+#: Ticks after which a queued slice expires if no worker has begun it: the next tick queues another.
 FORGOTTEN_AFTER = 2
-#: Seconds after which a measurement that no worker had time for is forgotten.
+#: Seconds after which a queued measurement expires if no worker has begun it.
 MEASURE_EXPIRES = 10
 
 
 @shared_task(name="ingestion.tasks.keep_consuming")
 def keep_consuming() -> None:
-    """Ask for a slice of every connection that has something free, or that is behind.
+    """Queue a slice for each connection that has free partitions, and several if it is behind.
 
-    What is behind may have a part for a process that has none of it yet: one more slice than
-    processes read it, so that one reaches each, since nobody can say which worker gets it.
+    A connection that is behind may have a share for a process that does not read it yet. Which
+    worker gets a slice can't be chosen, so one slice more is queued than processes read the
+    connection.
     """
     for connection_id in connections_with_work():
         request_slice(connection_id)
@@ -41,9 +42,9 @@ def keep_consuming() -> None:
 
 @shared_task(name="ingestion.tasks.consume_slice", acks_late=False)
 def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
-    """Consume one connection (None: the events endpoint) for a slice, then go on with another.
+    """Consume one connection (None: the events endpoint) for a slice, then queue the next one.
 
-    ``for_share``: only if another process reads it too, of which this one could have a part.
+    ``for_share``: only if another process reads the connection too, and this one may take a share.
     """
     owner = new_owner()
     if is_stopping() or (for_share and rebalance.is_alone(connection_id, owner)):
@@ -52,14 +53,14 @@ def consume_slice(connection_id: int | None, for_share: bool = False) -> None:
         return
     try:
         goes_on = Slice(connection_id, may_go_on=yielding.may_go_on).run()
-    except Connection.DoesNotExist:  # it was deleted since this slice was asked for
+    except Connection.DoesNotExist:  # it was deleted after this slice was queued
         return
     if goes_on:
         request_slice(connection_id)
 
 
 def request_slice(connection_id: int | None, *, for_share: bool = False) -> None:
-    """Queue a slice. Where the Celery broker does not answer, the next tick asks again."""
+    """Queue a slice. If the Celery broker does not answer, the next tick tries again."""
     tick = settings.CELERY_BEAT_SCHEDULE["keep-consuming"]["schedule"]
     try:
         consume_slice.apply_async(
@@ -72,7 +73,7 @@ def request_slice(connection_id: int | None, *, for_share: bool = False) -> None
 
 
 def connections_with_work() -> list[int | None]:
-    """Connections on which a source may be consumed now and has a partition that nobody holds."""
+    """Connections with a source that may be consumed now and has a free partition, or none yet."""
     partitions = StreamPartition.across_tenants.filter(source=OuterRef("pk"))
     free = partitions.filter(lease_expires_at__lte=Now(), retired_at=None)
     return list(
@@ -86,7 +87,7 @@ def connections_with_work() -> list[int | None]:
 
 @shared_task(name="ingestion.tasks.measure_lag")
 def measure_lag() -> None:
-    """Note how far behind each source is, ask for new measurements, fold and prune what is old."""
+    """Store each source's lag, queue new measurements, fold old batches and prune old minutes."""
     note_lag()
     used = Source.across_tenants.filter(ready(), connection__isnull=False)
     for connection_id in used.order_by().values_list("connection", flat=True).distinct():

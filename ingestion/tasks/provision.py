@@ -1,4 +1,4 @@
-"""Tasks that bring tables in ClickHouse to what is asked of them."""
+"""Tasks that apply the requested state of tables in ClickHouse."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tenants.warehouse.statements import MOST_DAYS
 
 @shared_task(name="ingestion.tasks.provision_table")
 def provision_table(pk: int) -> None:
+    """Apply one table's requested state, unless it is applied already or its tenant is deleted."""
     due = Table.across_tenants.filter(pk=pk).exclude(applied=F("generation"))
     table = due.exclude(tenant__status=TenantStatus.DELETING).first()
     if table is not None:
@@ -29,10 +30,11 @@ def provision_table(pk: int) -> None:
 
 @shared_task(name="ingestion.tasks.reconcile")
 def reconcile() -> None:
-    """Queue every table whose wish is not applied and whose time has come.
+    """Queue every table whose requested state is not applied, once its back-off is over.
 
-    Where the plan of a tenant has another retention than its tables, that is a wish of theirs; so
-    is a pipeline of an earlier form. Pipelines of former versions go when nothing needs them.
+    Requests a change first for tables whose retention differs from their tenant's plan, and for
+    tables whose pipeline has the form of an earlier release. Drops the pipelines of former versions
+    that nothing needs any more.
     """
     planned = Least(Coalesce("tenant__plan__retention_days", 0), MOST_DAYS)
     kept = Table.across_tenants.exclude(tenant__status=TenantStatus.DELETING)
@@ -48,11 +50,11 @@ def reconcile() -> None:
 
 
 def _tidy() -> None:
-    """Take away what changes of tables have left in ClickHouse."""
+    """Drop what table changes have left behind in ClickHouse."""
     standing = TableVersion.across_tenants.filter(dropped_at=None, number__lt=F("table__version"))
     for table in Table.across_tenants.filter(pk__in=standing.values("table")):
         if versions.superseded(table):
-            # Another may delete it meanwhile.
+            # The table may be deleted in the meantime.
             with suppress(Table.DoesNotExist):
                 tidy_table(table)
     with suppress(WarehouseError):

@@ -1,4 +1,4 @@
-"""One reader for each format, all with one interface: the file's rows as messages, in order."""
+"""A reader for each file format. All yield the file's rows as JSON messages, in order."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""CSV (RFC 4180, with a header): each row becomes the JSON object that its columns ask for.
+"""Reads CSV (RFC 4180, with a header): each row becomes a JSON object for the table's columns.
 
-A field has no type of its own, so the table's column decides how it is written: a number's digits
-stand as they are, a text becomes a string. What fits no column's type is judged where all messages
-are, by ClickHouse. An empty field is no value, except where a text is required: there it is "".
+A CSV field has no type, so its column decides how it is written: a number keeps its digits, a text
+becomes a string. ClickHouse judges fields that do not fit their column's type, as it does for all
+messages. An empty field is null, except in a required text column: there it is "".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
 _WRAPPER = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)\Z")
 _NUMERIC = re.compile(r"U?Int\d|Float|Decimal|Date")
 _NESTED = re.compile(r"Array|Map|Tuple")
-#: The largest field; csv's own limit of 128 KiB is for files that nobody knows.
+#: The largest field in bytes. csv's default of 128 KiB protects against unknown files.
 _FIELD_BYTES = 64 << 20
 
 Write = Callable[[str], str]
@@ -36,19 +36,22 @@ Write = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """``text`` with a ``%s`` for each field of ``plan``, which says where it stands in a row."""
+    """How a row becomes JSON: ``text`` has a ``%s`` for each item of ``plan``.
+
+    ``plan``: the field's index in a row, and the function that writes the field.
+    """
 
     text: str
     plan: tuple[tuple[int, Write], ...]
 
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
-    """The rows behind the header. One that has more or fewer fields becomes a JSON array."""
+    """Read the rows after the header. A row with more or fewer fields becomes a JSON array."""
     csv.field_size_limit(_FIELD_BYTES)
     with readable(file):
         head.read(file)
     with readable(file), opened(file) as (stream, raw):
-        # Broken UTF-8 comes out as it went in, and is judged with the message.
+        # Broken UTF-8 is passed on unchanged; ClickHouse judges it with the message.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         rows = csv.reader(text)
         header = _header(file, rows)
@@ -64,6 +67,7 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
 
 
 def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
+    """The names in the file's first line; raises FileUnreadable if it has none, or one twice."""
     header = next(_lines(file, rows), None)
     if header is None:
         msg = f"{file.shown}: it is empty. A CSV file begins with the names of its columns."
@@ -75,23 +79,27 @@ def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
 
 
 def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec]) -> None:
-    """Refuse a header of another delimiter, or without what the table needs."""
+    """Refuse a header with another delimiter than commas, or without columns that are needed."""
     known = _known(columns)
-    here = len(known.keys() & set(header))
-    for sign in _OTHER_DELIMITERS:
-        fields = {one.strip('" ') for one in sign.join(header).split(sign)}
-        if len(known.keys() & fields) > here:
-            shown = {"\t": "tabs"}.get(sign, repr(sign))
+    recognised = len(known.keys() & set(header))
+    for delimiter in _OTHER_DELIMITERS:
+        fields = {name.strip('" ') for name in delimiter.join(header).split(delimiter)}
+        if len(known.keys() & fields) > recognised:
+            shown = {"\t": "tabs"}.get(delimiter, repr(delimiter))
             msg = f"{file.shown}: its fields are separated by {shown}. Write it with commas."
             raise FileUnreadable(msg)
-    needed.check(
-        file, columns, lambda one: bool({one.name, one.path or one.name} & set(header)), header
-    )
+
+    def is_in_header(column: ColumnSpec) -> bool:
+        return bool({column.name, column.path or column.name} & set(header))
+
+    needed.check(file, columns, is_in_header, header)
 
 
 def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
-    """What a header may call a column: its name or its path, and a path goes first."""
-    return {one.name: one for one in columns} | {one.path or one.name: one for one in columns}
+    """Columns by the names that a header may use: their names and their paths. A path wins."""
+    by_name = {column.name: column for column in columns}
+    by_path = {column.path or column.name: column for column in columns}
+    return by_name | by_path
 
 
 def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -117,7 +125,7 @@ def _message(row: list[str], template: Template) -> bytes:
 
 
 def _template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
-    """How a row becomes a message. A header gives columns' paths or names, and may give others."""
+    """The template for a header of column paths or names, and of others that no column has."""
     known = _known(columns)
     tree: dict[str, Any] = {}
     for index, key in enumerate(header):

@@ -1,4 +1,4 @@
-"""What the beginning of a text file shows: that it can't be what its name says."""
+"""Checks the beginning of a text file for signs that it is not what its name says."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers.opening import opened
 
-#: Bytes that are looked at.
+#: How many bytes are checked, after decompression.
 _BYTES = 256 << 10
 _BOM = b"\xef\xbb\xbf"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
-#: Beginnings of other kinds of files, and what to do with one.
+#: How files of other formats begin, and what to do with such a file.
 _MAGIC = {
-    b"\x1f\x8b": "it is gzip; name it .gz, after what is within",
-    b"\x28\xb5\x2f\xfd": "it is zstd; name it .zst, after what is within",
+    b"\x1f\x8b": "it is gzip; name it .gz, after the suffix of its content",
+    b"\x28\xb5\x2f\xfd": "it is zstd; name it .zst, after the suffix of its content",
     b"PAR1": "it is Parquet; name it .parquet, or give --format parquet",
     b"PK\x03\x04": "it is a zip archive or a spreadsheet; unpack it, or save it as CSV",
     b"BZh": "it is bzip2; unpack it first",
     b"\xfd7zXZ\0": "it is xz; unpack it first",
     b"ORC": "it is ORC; convert it to Parquet",
     b"Obj\x01": "it is Avro; convert it to Parquet",
-    b"SQLite format 3\0": "it is a database of SQLite; export its table as CSV",
+    b"SQLite format 3\0": "it is an SQLite database; export its table as CSV",
     b"%PDF": "it is a PDF",
 }
 _decoder = json.JSONDecoder()
 
 
 def read(file: HistoryFile) -> bytes:
-    """The file's beginning, decompressed; raises FileUnreadable where it is no text."""
+    """The file's beginning, decompressed; raises FileUnreadable if it is not UTF-8 text."""
     with opened(file) as (stream, _):
         head: bytes = stream.read(_BYTES)
     if not head.strip():
@@ -43,13 +43,15 @@ def read(file: HistoryFile) -> bytes:
 
 
 def read_json(file: HistoryFile) -> bytes:
-    """The same of NDJSON; raises FileUnreadable where it can't be one object a line."""
+    """The beginning of an NDJSON file; raises FileUnreadable if it can't be one object a line."""
     head = read(file).lstrip()
     if head.startswith(b"["):
-        raise _wrong(file, "it is a JSON array; write its elements one a line, as jq -c '.[]' does")
+        raise _wrong(
+            file, "it is a JSON array; write one element on each line, as jq -c '.[]' does"
+        )
     if _is_pretty(head):
         raise _wrong(
-            file, "it is JSON over several lines; write each object on one, as jq -c . does"
+            file, "it is JSON over several lines; write each object on one line, as jq -c . does"
         )
     lines = head.splitlines()
     if not any(line.lstrip().startswith(b"{") for line in lines):
@@ -59,13 +61,13 @@ def read_json(file: HistoryFile) -> bytes:
 
 
 def _alternates(head: bytes) -> bool:
-    """Whether it is ASCII in UTF-16 without a byte order mark: every second byte is 0."""
-    some = head[:1000]
-    return len(some) > 3 and (not any(some[1::2]) or not any(some[::2]))
+    """Whether every second byte is 0, as in ASCII text in UTF-16 without a byte order mark."""
+    sample = head[:1000]
+    return len(sample) > 3 and (not any(sample[1::2]) or not any(sample[::2]))
 
 
 def _is_pretty(head: bytes) -> bool:
-    """Whether an object begins in the first line, and ends in another or not at all."""
+    """Whether an object begins on the first line and ends on another, or beyond ``head``."""
     first, newline, _ = head.partition(b"\n")
     if not newline or _object_end(first) is not None:
         return False
@@ -73,6 +75,7 @@ def _is_pretty(head: bytes) -> bool:
 
 
 def _object_end(text: bytes) -> int | None:
+    """Where the JSON object ends with which the text begins; None if it begins with none."""
     try:
         value, end = _decoder.raw_decode(text.decode("utf-8", "replace"))
     except (ValueError, RecursionError):

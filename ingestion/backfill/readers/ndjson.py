@@ -1,4 +1,4 @@
-"""NDJSON: every line is a message already. Nothing is parsed here."""
+"""Reads NDJSON: every line is a message already, so nothing is parsed here."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ingestion.backfill.readers.opening import Block, opened, readable
 from ingestion.ddl.spec import ColumnSpec
 
 _BYTES = 4 << 20
-#: The longest line; one without an end would fill the memory.
+#: The longest line in bytes; a file without line ends would fill the memory.
 _LINE_BYTES = 256 << 20
 _BOM = b"\xef\xbb\xbf"
 
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
-    """The lines that are not blank."""
+    """Read the lines that are not blank."""
     rest = b""
     with readable(file):
         head.read_json(file)
@@ -27,7 +27,10 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
             lines = (rest + (data.removeprefix(_BOM) if first else data)).split(b"\n")
             first, rest = False, lines.pop()
             if len(rest) > _LINE_BYTES:
-                msg = f"{file.shown}: it has a line of more than {_LINE_BYTES >> 20} MiB."
+                limit = _LINE_BYTES >> 20
+                msg = (
+                    f"{file.shown}: it has a line of more than {limit} MiB, the most that is read."
+                )
                 raise FileUnreadable(msg)
             yield Block(_filled(lines), raw.tell())
         yield Block(_filled([rest]), file.size)

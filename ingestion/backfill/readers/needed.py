@@ -1,4 +1,4 @@
-"""Whether a file has the columns that its table needs, asked before its first row is loaded."""
+"""Checks that a file has the columns that its table needs, before its first row is loaded."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ def check(
     has: Callable[[ColumnSpec], bool],
     names: Iterable[str],
 ) -> None:
-    """Raise FileUnreadable where a required column is not in the file, or none of the table's.
+    """Raise FileUnreadable if the file lacks a required column, or has no column of the table.
 
-    ``names`` is what the file has, as its header or schema says it.
+    ``has``: whether the file has a column. ``names``: the names in the file's header or schema.
     """
-    known = {one.name for one in columns if has(one)}
-    missing = [one for one in columns if one.required and one.name not in known]
+    known = {column.name for column in columns if has(column)}
+    missing = [column for column in columns if column.required and column.name not in known]
     if missing:
-        what = ", ".join(_place(one) for one in missing[:_SHOWN])
-        msg = f"{file.shown}: it lacks what the table requires: {what}. {_has(names)}"
+        what = ", ".join(_place(column) for column in missing[:_SHOWN])
+        msg = f"{file.shown}: it lacks columns that the table requires: {what}. {_has(names)}"
         raise FileUnreadable(msg)
     if not known:
-        expected = ", ".join(_place(one) for one in columns[:_SHOWN])
-        msg = f"{file.shown}: it has no column of the table's: {expected}. {_has(names)}"
+        expected = ", ".join(_place(column) for column in columns[:_SHOWN])
+        msg = f"{file.shown}: it has none of the table's columns: {expected}. {_has(names)}"
         raise FileUnreadable(msg)
 
 
@@ -38,6 +38,6 @@ def _place(column: ColumnSpec) -> str:
 
 
 def _has(names: Iterable[str]) -> str:
-    all_names = [repr(one) for one in names]
+    all_names = [repr(name) for name in names]
     more = ", …" if len(all_names) > _SHOWN else ""
     return f"It has {', '.join(all_names[:_SHOWN])}{more}."

@@ -1,4 +1,4 @@
-"""Opening files, compressed or not, and telling how far they are read."""
+"""Opens files, compressed or not, and reports how far they have been read."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingestion.backfill.file import HistoryFile, shown
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Rows that follow each other, as JSON. ``read``: bytes of the file read so far, about."""
+    """Successive rows, as JSON. ``read``: bytes of the file read so far, approximately."""
 
     messages: list[bytes]
     read: int
@@ -23,10 +23,10 @@ class Block:
 
 @contextmanager
 def readable(file: HistoryFile) -> Iterator[None]:
-    """Raise FileUnreadable for whatever goes wrong with a file.
+    """Turn any error while a file is read into FileUnreadable.
 
-    What a broken one makes of pyarrow, json and csv nobody can list: a number out of range, a name
-    that is no UTF-8, too little memory for what it claims to hold.
+    A broken file can make pyarrow, json and csv raise almost anything: for a number out of range, a
+    name that is not UTF-8, or too little memory for what the file claims to hold.
     """
     try:
         yield
@@ -40,10 +40,10 @@ def readable(file: HistoryFile) -> Iterator[None]:
 
 @contextmanager
 def opened(file: HistoryFile) -> Iterator[tuple[Any, Any]]:
-    """The stream of the file's content, and the file below it, whose ``tell()`` is the progress.
+    """The stream of the file's content, and the raw file, whose ``tell()`` is the progress.
 
-    A file that ends within a compressed frame raises OSError; the zstandard package takes it as
-    the end (python-zstandard, "read_across_frames").
+    A file that ends within a compressed frame raises OSError. pyarrow decompresses, because the
+    zstandard package takes a truncated frame for the end (python-zstandard, "read_across_frames").
     """
     with pa.OSFile(str(file.path)) as raw:
         if file.compression is None:

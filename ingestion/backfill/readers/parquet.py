@@ -1,4 +1,4 @@
-"""Parquet: each row becomes a JSON object of its columns, nested ones included."""
+"""Reads Parquet: each row becomes a JSON object of its columns, including nested ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _ROWS = 10_000
 
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
-    """All rows, with their columns as they are named in the file."""
+    """Read all rows, with the columns' names in the file."""
     with readable(file), _seekable(file) as source, pq.ParquetFile(source) as rows:
         _check_schema(file, rows.schema_arrow, columns)
         total, done = max(1, rows.metadata.num_rows), 0
@@ -37,12 +37,16 @@ def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[Column
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         msg = f"{file.shown}: it has {', '.join(map(repr, repeated))} more than once."
         raise FileUnreadable(msg)
-    top = pa.struct(list(schema))
-    needed.check(file, columns, lambda one: _has(top, (one.path or one.name).split(".")), names)
+    row_type = pa.struct(list(schema))
+
+    def is_in_schema(column: ColumnSpec) -> bool:
+        return _has(row_type, (column.path or column.name).split("."))
+
+    needed.check(file, columns, is_in_schema, names)
 
 
 def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
-    """Whether a value of that type can have another at ``keys``; of a map nobody knows before."""
+    """Whether a value of that type can hold another at ``keys``. A map can: its keys are data."""
     if not keys or pa.types.is_map(kind):
         return True
     if not pa.types.is_struct(kind):
@@ -53,7 +57,7 @@ def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
 
 @contextmanager
 def _seekable(file: HistoryFile) -> Iterator[Any]:
-    """Parquet is read from its end, so a compressed file is laid out whole first."""
+    """The file, decompressed into a temporary one if need be: Parquet is read from its end."""
     if file.compression is None:
         with pa.OSFile(str(file.path)) as source:
             yield source

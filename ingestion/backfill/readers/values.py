@@ -1,7 +1,7 @@
-"""Arrow's values as JSON takes them, with all their digits, and never in silence as null.
+"""Converts Arrow's values to JSON with all their digits. No value silently becomes null.
 
-Times are written from their integers: Python's own have microseconds and the years 1 to 9999, while
-INT96, as Spark and Impala write it, has nanoseconds.
+Times are written from their integers. Python's datetime has only microseconds and the years 1 to
+9999, while INT96, which Spark and Impala write, has nanoseconds.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def values(column: pa.Array) -> list[Any]:
-    """Each value of a column as orjson can write it."""
+    """The values of a column in a form that orjson can write."""
     kind = column.type
     for is_of, convert in _BY_TYPE:
         if is_of(kind):
             return convert(column)
-    return [_value(one) for one in column.to_pylist()]
+    return [_value(value) for value in column.to_pylist()]
 
 
 # --- Times, from their integers -----------------------------------------------------------------
@@ -37,8 +37,8 @@ def values(column: pa.Array) -> list[Any]:
 def _timestamps(column: pa.Array) -> list[str | None]:
     unit = _A_SECOND[column.type.unit]
     return [
-        None if one is None else _instant(one // unit, one % unit, unit)
-        for one in column.cast(pa.int64()).to_pylist()
+        None if ticks is None else _instant(ticks // unit, ticks % unit, unit)
+        for ticks in column.cast(pa.int64()).to_pylist()
     ]
 
 
@@ -46,12 +46,13 @@ def _instant(seconds: int, rest: int, unit: int) -> str:
     try:
         whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
-        return f"{seconds} seconds since 1970"  # no such year: judged as a text that is no time
+        # A year that datetime does not have: ClickHouse judges it as a text that is not a time.
+        return f"{seconds} seconds since 1970"
     return f"{whole:0>19}{_fraction(rest, unit)}Z"
 
 
 def _fraction(rest: int, unit: int) -> str:
-    """The digits behind the second, up to the last that is not 0."""
+    """The decimals of a second, without trailing zeros."""
     digits = f"{rest:0{len(str(unit)) - 1}d}".rstrip("0") if rest else ""
     return f".{digits}" if digits else ""
 
@@ -60,8 +61,8 @@ def _times(column: pa.Array) -> list[str | None]:
     unit = _A_SECOND[column.type.unit]
     whole = pa.int32() if pa.types.is_time32(column.type) else pa.int64()
     return [
-        None if one is None else _clock(one // unit, one % unit, unit)
-        for one in column.cast(whole).to_pylist()
+        None if ticks is None else _clock(ticks // unit, ticks % unit, unit)
+        for ticks in column.cast(whole).to_pylist()
     ]
 
 
@@ -72,7 +73,7 @@ def _clock(seconds: int, rest: int, unit: int) -> str:
 
 def _dates(column: pa.Array) -> list[str | None]:
     days = column.cast(pa.date32()).cast(pa.int32()).to_pylist()
-    return [None if one is None else _day(one) for one in days]
+    return [None if number is None else _day(number) for number in days]
 
 
 def _day(days: int) -> str:
@@ -85,10 +86,10 @@ def _day(days: int) -> str:
 def _durations(column: pa.Array) -> list[Any]:
     unit = _A_SECOND[column.type.unit]
     seconds = (
-        None if one is None else Decimal(one).scaleb(1 - len(str(unit)))
-        for one in column.cast(pa.int64()).to_pylist()
+        None if ticks is None else Decimal(ticks).scaleb(1 - len(str(unit)))
+        for ticks in column.cast(pa.int64()).to_pylist()
     )
-    return [one if one is None else _decimal(one) for one in seconds]
+    return [None if duration is None else _decimal(duration) for duration in seconds]
 
 
 # --- Texts and what holds other values ----------------------------------------------------------
@@ -96,15 +97,15 @@ def _durations(column: pa.Array) -> list[Any]:
 
 def _texts(column: pa.Array) -> list[Any]:
     try:
-        return [None if one is None else _text(one) for one in column.to_pylist()]
+        return [None if text is None else _text(text) for text in column.to_pylist()]
     except UnicodeDecodeError:
-        wide = pa.large_binary()
-        return [None if one is None else _bytes(one) for one in column.cast(wide).to_pylist()]
+        raw = column.cast(pa.large_binary()).to_pylist()
+        return [None if value is None else _bytes(value) for value in raw]
 
 
 def _structs(column: pa.Array) -> list[Any]:
     names = [column.type.field(place).name for place in range(column.type.num_fields)]
-    fields = [values(one) for one in column.flatten()]
+    fields = [values(field) for field in column.flatten()]
     rows = zip(*fields, strict=True) if fields else iter([()] * len(column))
     return [
         dict(zip(names, row, strict=True)) if is_valid else None
@@ -134,8 +135,8 @@ def _pairs(keys: list[Any], items: list[Any], start: int, end: int) -> Iterator[
 
 
 def _validity(column: pa.Array) -> list[bool]:
-    found: list[bool] = column.is_valid().to_pylist()
-    return found
+    validity: list[bool] = column.is_valid().to_pylist()
+    return validity
 
 
 def _decoded(column: pa.Array) -> list[Any]:
@@ -190,7 +191,7 @@ def _bytes(value: bytes) -> Any:
 
 
 def _text(value: str) -> Any:
-    """Broken UTF-8 goes along as it is, and is judged with the message."""
+    """A text for orjson. Broken UTF-8 is passed on unchanged; ClickHouse judges the message."""
     if value.isascii():
         return value
     return orjson.Fragment(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape"))

@@ -1,1 +1,1 @@
-"""What an earlier owner left behind: open batches, poison messages, streams that changed."""
+"""Recovery from what earlier owners left: open batches, poison messages, streams made again."""

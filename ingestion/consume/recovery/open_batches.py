@@ -1,8 +1,8 @@
-"""After a crash: what an earlier owner left open is brought to an end before reading goes on.
+"""Finishes the batches that an earlier owner left open when it crashed, before reading goes on.
 
-An open intent says that ``[from, to)`` may be in the table as a whole, in part, or not at all. The
-rows carry their batch, so the table knows. What is missing is read again, where the stream has
-offsets, and inserted by ``reinsert``.
+An open intent says that the messages ``[from, to)`` may be in the table all, in part, or not at
+all. Each row carries its batch's token, so the table shows which. If the stream has offsets, the
+missing messages are read again and inserted by ``reinsert``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def recover(connector: Connector, source: Source, lease: Lease) -> None:
-    """Bring the open intents of a partition to an end, each by the version that it names.
+    """Finish the open intents of a partition, each with the table version that it names.
 
     Raises ConnectorError, WarehouseError, LeaseLost.
     """
@@ -38,22 +38,29 @@ def recover(connector: Connector, source: Source, lease: Lease) -> None:
     for batch in opened.order_by("pk"):
         intent = intent_of(batch, lease)
         log.info("Recovering batch %s of %s", batch.token, source)
-        at = addresses.address_of_version(source.table, batch.table_version)
-        done = _completed(connector, source, at, batch, intent)
-        if not finish(lease.owner, {lease: done}):
+        address = addresses.address_of_version(source.table, batch.table_version)
+        completed = _completed(connector, source, address, batch, intent)
+        if not finish(lease.owner, {lease: completed}):
             raise LeaseLost(str(batch))
 
 
-def abandon(source: Source, at: Address, lease: Lease) -> None:
-    """End the open intents of a stream that is gone with what the table has of them.
+def abandon(source: Source, address: Address, lease: Lease) -> None:
+    """Finish the open intents of a stream that no longer exists, with the rows that the table has.
 
-    The rest can't be read any more, and counts as lost. Raises WarehouseError, LeaseLost.
+    The missing messages can't be read any more, and count as lost. Raises WarehouseError,
+    LeaseLost.
     """
     opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
         await_inserts(batch.token)
-        held = len(lookups.held(at, batch.token))
-        log.error("Batch %s of %s: %d of %d rows", batch.token, source, held, batch.rows)
+        held = len(lookups.held(address, batch.token))
+        log.error(
+            "Batch %s of %s: the stream is gone; %d of %d rows had landed.",
+            batch.token,
+            source,
+            held,
+            batch.rows,
+        )
         if not finish(lease.owner, {lease: replace(intent_of(batch, lease), rows=held)}):
             raise LeaseLost(str(batch))
         StreamPartition.across_tenants.filter(pk=lease.partition_id).update(
@@ -61,11 +68,12 @@ def abandon(source: Source, at: Address, lease: Lease) -> None:
         )
 
 
-def redelivery(source: Source, at: Address, lease: Lease) -> Redelivery:
-    """What of a queue's unsettled batches is in the table, and may be delivered again.
+def redelivery(source: Source, address: Address, lease: Lease) -> Redelivery:
+    """The messages that have landed in unsettled batches, and that the queue may deliver again.
 
-    Of a queue the table is asked in any case: where ClickHouse does not answer, nothing is taken
-    from the queue, so that an outage does not use up the deliveries that its limit allows.
+    For a RabbitMQ queue ClickHouse is asked even if there are no such batches. If ClickHouse is
+    down, the query fails and nothing is taken from the queue, so that an outage doesn't use up the
+    queue's delivery limit.
     """
     unsettled = Batch.across_tenants.filter(partition_id=lease.partition_id).exclude(
         state=BatchState.SETTLED
@@ -73,13 +81,13 @@ def redelivery(source: Source, at: Address, lease: Lease) -> Redelivery:
     is_queue = source.kind == ConnectionKind.RABBITMQ
     tokens = list(unsettled.values_list("token", flat=True))
     return Redelivery(
-        Counter(lookups.message_ids(at, tokens)) if tokens or is_queue else Counter(),
-        lambda ids: lookups.known_ids(at, source.pk, ids),
+        Counter(lookups.message_ids(address, tokens)) if tokens or is_queue else Counter(),
+        lambda ids: lookups.known_ids(address, source.pk, ids),
     )
 
 
 def intent_of(batch: Batch, lease: Lease) -> Intent:
-    """An open batch, as its new owner ends it."""
+    """The intent of an open batch, for the lease under which it is finished."""
     return Intent(
         origin=lease.origin,
         token=batch.token,
@@ -96,33 +104,33 @@ def intent_of(batch: Batch, lease: Lease) -> Intent:
 
 
 def _completed(
-    connector: Connector, source: Source, at: Address, batch: Batch, intent: Intent
+    connector: Connector, source: Source, address: Address, batch: Batch, intent: Intent
 ) -> Intent:
-    """The intent with the rows that the table holds of it in the end."""
+    """Insert what is missing of an open batch; returns the intent with the rows that landed."""
     if intent.is_reread:
         await_inserts(intent.token)
-        return reinsert.fill(at, PendingBatch(intent, _again(connector, source, intent)))
-    held = lookups.held(at, intent.token)
-    # What came by views that are gone is known by no token that could be repeated.
-    is_repeatable = bool(at.inbox) or intent.past_views
+        return reinsert.fill(address, PendingBatch(intent, _repeated(connector, source, intent)))
+    held = lookups.held(address, intent.token)
+    # An insert through views that are gone can't be repeated under its token.
+    is_repeatable = bool(address.inbox) or intent.past_views
     remembered = is_repeatable and reinsert.is_remembered(source.table, batch.opened_at)
     if len(held) == intent.rows and not remembered:
         return intent
     try:
-        rows = _again(connector, source, intent)
+        rows = _repeated(connector, source, intent)
     except CannotRepeat:
-        # The rest of it is delivered again, and becomes part of a new batch.
+        # The queue delivers the missing messages again, as part of a new batch.
         await_inserts(intent.token)
-        return replace(intent, rows=len(lookups.held(at, intent.token)))
+        return replace(intent, rows=len(lookups.held(address, intent.token)))
     if not remembered:
-        # An insert that comes late would not be known by its token any more.
+        # ClickHouse would not recognise the token of an insert that is still running.
         await_inserts(intent.token)
-    landed = reinsert.complete(at, PendingBatch(intent, rows), remembered=remembered)
+    landed = reinsert.complete(address, PendingBatch(intent, rows), remembered=remembered)
     return replace(intent, rows=landed)
 
 
-def _again(connector: Connector, source: Source, intent: Intent) -> pa.Table:
-    """The messages of an intent; those that the broker has deleted since are noted as a gap."""
+def _repeated(connector: Connector, source: Source, intent: Intent) -> pa.Table:
+    """Read the messages of an intent again; note those that the broker has deleted as a gap."""
     number, start, end = intent.origin.number, intent.from_offset, intent.to_offset
     try:
         chunks = list(connector.repeat(source, number, start, end))

@@ -1,15 +1,16 @@
-"""A message that kills whoever takes it: found by trying less and less, then put aside.
+"""Poison messages, which kill each worker that takes them: finds them and quarantines them.
 
 A worker that dies gives no lease back. Once CRASHES owners in a row have died with the same batch
-under way, the partition is read with caution: in pieces of a PIECES-th, and of each piece that is
-died of in pieces again, until one message alone has been died of CRASHES times. That one goes into
-the quarantine by itself, past the views. A piece that lands after all (its owner died of another's
-message, or was killed) is no more suspect: reading goes on by the pieces that it was a part of.
+under way, the partition is read with caution: the batch is divided into PIECES pieces, and a piece
+with which an owner dies is divided again, until CRASHES owners have died with one message alone.
+That message goes into the quarantine by itself, past the views. A piece that lands after all (its
+owner died of another partition's message, or was killed) is no longer suspect: reading goes on with
+the larger pieces that it was a part of.
 
-What of it was inserted already is told by the table: of a stream with offsets the range is read
-again as after a reset (``Batch.is_reread``); a queue delivers again what was not acknowledged.
-Where several partitions are read with caution, a process tries one at a time, so that no message
-is blamed for another's.
+The table shows which messages of the batch have landed. If the stream has offsets, the range is
+read again as after a reset (``Batch.is_reread``); a queue delivers again what was not acknowledged.
+If several partitions are read with caution, a process tries one at a time, so that no message is
+blamed for a crash that another caused.
 """
 
 from __future__ import annotations
@@ -32,16 +33,17 @@ from ingestion.landing.query_ids import await_inserts
 from ingestion.models import Batch, BatchState, Caution, Source, StreamPartition
 from ingestion.monitoring import source_errors
 
-#: Pieces into which a batch is cut that owners died of. Each level costs one more crash.
+#: The number of pieces into which a suspect batch is divided. Each level costs one more crash.
 PIECES = 32
-#: Messages within which a queue surely delivers again what an owner died of.
+#: A queue certainly delivers the messages of a suspect batch again within this many messages.
 NEAR = 200
 
 
-def judge(connector: Connector, source: Source, at: Address, lease: Lease) -> None:
-    """Note what the last owner died of, if it died. Called before its open intent is recovered.
+def judge(connector: Connector, source: Source, address: Address, lease: Lease) -> None:
+    """If earlier owners died, decide whether the partition is read with caution, and how.
 
-    Raises ConnectorError, WarehouseError, LeaseLost; then nothing is noted.
+    Called before the open intent is recovered. Raises ConnectorError, WarehouseError, LeaseLost;
+    then nothing has been stored.
     """
     if not lease.crashes:
         return
@@ -55,31 +57,32 @@ def judge(connector: Connector, source: Source, at: Address, lease: Lease) -> No
     if caution is None and lease.crashes < CRASHES:
         return
     await_inserts(batch.token)
-    held = len(lookups.held(at, batch.token))
+    held = len(lookups.held(address, batch.token))
     if held == batch.rows and not batch.is_reread:
-        # All of it landed, so that it is not sent once more.
+        # The whole batch landed. It is finished here, so that its recovery doesn't insert it again.
         announce.finish(lease.owner, {lease: intent_of(batch, lease)})
         return
     is_queue = _is_queue(connector, source, batch)
     with transaction.atomic():
         _hold(lease)
-        found = _narrowed(caution, batch, is_queue=is_queue)
-        found.save()
+        narrowed = _narrowed(caution, batch, is_queue=is_queue)
+        narrowed.save()
         if is_queue:
             announce.finish(lease.owner, {lease: replace(intent_of(batch, lease), rows=held)})
         else:
             _leave_to_pieces(batch, held)
         forget_crashes(lease)
     if caution is None:
-        _tell(source, lease, batch, found)
+        _report_caution(source, lease, batch, narrowed)
 
 
 def forget_crashes(lease: Lease) -> None:
-    """No owner has died of what comes next."""
+    """Reset the count of crashes: no owner has died of the messages that come next."""
     StreamPartition.across_tenants.filter(pk=lease.partition_id).update(crashes=0)
 
 
 def _hold(lease: Lease) -> None:
+    """Lock the partition for this transaction; raises LeaseLost if another owner has it."""
     owned = StreamPartition.across_tenants.select_for_update().filter(
         pk=lease.partition_id, lease_owner=lease.owner, epoch=lease.epoch
     )
@@ -88,11 +91,11 @@ def _hold(lease: Lease) -> None:
 
 
 def _is_queue(connector: Connector, source: Source, batch: Batch) -> bool:
-    """Whether the batch can't be read again, but is delivered again."""
+    """Whether the connector can't read the batch again, because a queue delivers it again."""
     number = batch.partition.number
-    again = connector.repeat(source, number, batch.from_offset, batch.to_offset)
+    chunks = connector.repeat(source, number, batch.from_offset, batch.to_offset)
     try:
-        next(iter(again), None)
+        next(iter(chunks), None)
     except CannotRepeat:
         return True
     except OffsetsGone:
@@ -101,20 +104,24 @@ def _is_queue(connector: Connector, source: Source, batch: Batch) -> bool:
 
 
 def _narrowed(caution: Caution | None, batch: Batch, *, is_queue: bool) -> Caution:
-    """The caution that follows from a death with ``batch`` under way."""
-    found = caution or Caution(partition_id=batch.partition_id, until=0, rows=0)
-    # A queue's messages have new numbers when they come again.
+    """The caution after an owner died with ``batch`` under way: smaller pieces, up to its end."""
+    narrowed = caution or Caution(partition_id=batch.partition_id, until=0, rows=0)
+    # Messages of a queue get new numbers when they are delivered again.
     until = batch.to_offset + (max(batch.rows, NEAR) if is_queue else 0)
-    found.narrow(until, -(-batch.rows // PIECES) if batch.rows > 1 else 1)
+    narrowed.narrow(until, -(-batch.rows // PIECES) if batch.rows > 1 else 1)
     if batch.rows > 1:
-        found.suspect, found.crashes = "", 0
+        narrowed.suspect, narrowed.crashes = "", 0
     else:
-        found.crashes += bool(found.suspect)
-    return found
+        narrowed.crashes += bool(narrowed.suspect)
+    return narrowed
 
 
 def _leave_to_pieces(batch: Batch, held: int) -> None:
-    """The batch's range is read again; what it has in the table stays in the books as its own."""
+    """Let the batch's range be read again in pieces.
+
+    Rows of it that have landed stay in the books as this batch's; without any, the batch is
+    deleted.
+    """
     partition = StreamPartition.across_tenants.get(pk=batch.partition_id)
     partition.reread_until = max(partition.reread_until, batch.to_offset)
     partition.save(update_fields=["reread_until"])
@@ -127,15 +134,15 @@ def _leave_to_pieces(batch: Batch, held: int) -> None:
 
 
 def relaxed(source: Source, caution: Caution, batch: PendingBatch) -> Caution | None:
-    """What owners died of lies behind, as ``batch`` has landed; returns the caution from here on.
+    """The caution for the messages after ``batch``, which has landed; None to read as usual again.
 
-    None, where it goes on as ever.
+    Stores it, or deletes it.
     """
     if batch.is_condemned:
-        source_errors.tell(source, _told(source, batch))
+        source_errors.tell(source, _condemned_text(source, batch))
     elif batch.intent.to_offset < caution.until:
         return caution
-    # Go on by the larger pieces that this one was a part of.
+    # This piece is done: go on with the larger pieces that it was a part of.
     while caution.widen():
         if batch.intent.to_offset < caution.until:
             caution.save()
@@ -144,21 +151,22 @@ def relaxed(source: Source, caution: Caution, batch: PendingBatch) -> Caution | 
     return None
 
 
-def _told(source: Source, batch: PendingBatch) -> str:
+def _condemned_text(source: Source, batch: PendingBatch) -> str:
     message_id = batch.rows["_message_id"][0].as_py()
     name = f" (message id {message_id})" if message_id else ""
     return (
         f"Partition {batch.intent.origin.number}: {CRASHES} workers died of the message at offset "
         f"{batch.intent.from_offset}{name} alone. It is in the quarantine of {source.table.name}, "
-        f"with the reason {REASON}, and reading goes on behind it. Look what about it kills a "
-        "worker before you send it again."
+        f"with the reason {REASON}, and reading goes on after it. Find out why it kills a worker "
+        "before you send it again."
     )
 
 
-def _tell(source: Source, lease: Lease, batch: Batch, found: Caution) -> None:
+def _report_caution(source: Source, lease: Lease, batch: Batch, caution: Caution) -> None:
     source_errors.tell(
         source,
-        f"Partition {lease.number}: worker after worker died with a batch of {batch.rows} messages "
-        f"under way (offsets {batch.from_offset} to {batch.to_offset - 1}). They are inserted "
-        f"{found.rows} at a time now, and fewer, until what kills is in the quarantine.",
+        f"Partition {lease.number}: several workers in a row died with a batch of {batch.rows} "
+        f"messages under way (offsets {batch.from_offset} to {batch.to_offset - 1}). Millrace now "
+        f"inserts {caution.rows} of them at a time, and then fewer, until the message that kills "
+        "workers is in the quarantine.",
     )

@@ -1,6 +1,7 @@
-"""Reading with caution: a piece at a time, one partition at a time, each message told beforehand.
+"""Reading with caution: how a buffer tries the messages of a partition whose owners died.
 
-What ``poison`` found about a partition that owners died of, as its buffer goes by it.
+It tries a small piece at a time, one partition of a process at a time, and notes a single message
+before it tries it. ``poison`` decides which partitions are read like this.
 """
 
 from __future__ import annotations
@@ -12,37 +13,37 @@ from typing import Protocol
 from ingestion.connectors.chunk import Chunk
 from ingestion.models import Caution
 
-#: So many owners die of a batch, or of one message alone, before it counts as their reason.
+#: How many owners must die with a batch, or a single message, before it counts as the cause.
 CRASHES = 3
 
 
-class Tried(Protocol):
-    """A lane, as far as this module knows it."""
+class CautiousBuffer(Protocol):
+    """The part of a PartitionBuffer that this module needs; importing it would be a circle."""
 
     @property
     def under_way(self) -> object: ...
 
 
 _guard = threading.Lock()
-_last: weakref.ref[Tried] = weakref.ref(type("Nothing", (), {"under_way": None})())
+_last: weakref.ref[CautiousBuffer] = weakref.ref(type("Nothing", (), {"under_way": None})())
 
 
-def may_try(lane: Tried) -> bool:
-    """Whether no other lane of this process that is read with caution has a batch under way.
+def may_try(buffer: CautiousBuffer) -> bool:
+    """Whether no other buffer of this process that is read with caution has a batch under way.
 
-    What dies of one takes the others along, and they would be blamed for it.
+    A message that kills the process ends the other buffers' batches too, and they would be blamed.
     """
-    global _last  # noqa: PLW0603 - a process is what dies
+    global _last  # noqa: PLW0603 - one for the process, since a message kills all of it
     with _guard:
         last = _last()
-        if last is None or last is lane or last.under_way is None:
-            _last = weakref.ref(lane)
+        if last is None or last is buffer or last.under_way is None:
+            _last = weakref.ref(buffer)
             return True
         return False
 
 
 def piece(waiting: list[Chunk], rows: int) -> Chunk:
-    """Take a chunk of at most ``rows`` messages from the front."""
+    """Take a chunk of at most ``rows`` messages from the front of ``waiting``."""
     first = waiting.pop(0)
     if first.rows.num_rows > rows:
         first, rest = first.split(rows)
@@ -51,10 +52,10 @@ def piece(waiting: list[Chunk], rows: int) -> Chunk:
 
 
 def is_condemned(caution: Caution, chunk: Chunk) -> bool:
-    """Whether the chunk is the one message that owners died of.
+    """Whether the chunk is a single message that CRASHES owners died of.
 
-    Of a message alone it is noted first that it is about to be tried: that must be durable before
-    its insert begins.
+    Stores a single message as the suspect first: that must be durable before its insert begins, so
+    that a crash is attributed to it.
     """
     if chunk.rows.num_rows > 1:
         return False

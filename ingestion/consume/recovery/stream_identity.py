@@ -1,10 +1,11 @@
-"""Incarnations: a stream that was deleted and made again has offsets that mean something else.
+"""Notices streams that were deleted and made again, whose offsets mean other messages.
 
-Kafka's topics have ids (KIP-516), so that this is noticed however far the new one has come. Without
-an id only a stream that is shorter than what was read of it gives itself away. Either way the
-source stops: what had not been read of the old one is lost, and only its owner knows whether what
-the new one holds was sent before. A reset goes on with the new one, as another incarnation of the
-partition, whose rows and books are kept apart from those before by time and number.
+Kafka's topics have ids (KIP-516), so a new topic is noticed however long it is. Without an id, a
+new stream is noticed only while it is shorter than what was read of the old one. Either way the
+source stops: the unread messages of the old stream are lost, and only the source's owner knows
+whether the new stream repeats messages. A reset goes on with the new stream as another incarnation
+of the partition. Its rows and books are kept apart from earlier ones by time and by the
+incarnation's number.
 """
 
 from __future__ import annotations
@@ -24,16 +25,16 @@ from tenants.warehouse import client
 
 
 def is_another(stream_id: str, position: int | None, mark: Watermarks) -> bool:
-    """Whether the broker's stream can't be the one that was read up to ``position``."""
+    """Whether the broker's stream is certainly not the one that was read up to ``position``."""
     if stream_id and mark.stream_id and stream_id != mark.stream_id:
         return True
     return position is not None and position > mark.high
 
 
 def check(source: Source, lease: Lease, mark: Watermarks) -> None:
-    """Go on only with the stream that the position belongs to; raises Refused.
+    """Raise Refused unless the broker's stream is the one that the position belongs to.
 
-    A partition of which nothing was read yet begins with the new one, at its start.
+    A partition from which nothing has landed yet begins with the new stream, at its start.
     """
     if not is_another(lease.stream_id, lease.position, mark):
         return
@@ -45,7 +46,10 @@ def check(source: Source, lease: Lease, mark: Watermarks) -> None:
 
 
 def notice(source: Source, known: Mapping[int, str], marks: Mapping[int, Watermarks]) -> None:
-    """Stop a source whose stream was made again, and who reads it: ``known`` ids by partition."""
+    """Stop a source whose stream was made again. ``known``: stream ids by partition number.
+
+    Does nothing for a paused source, or if nothing of the old stream has landed.
+    """
     changed = [
         number
         for number, stream_id in known.items()
@@ -54,12 +58,12 @@ def notice(source: Source, known: Mapping[int, str], marks: Mapping[int, Waterma
     if not changed or not source.active:
         return
     partitions = StreamPartition.across_tenants.filter(source=source, number__in=changed)
-    read = [one for one in partitions if _has_landed(one.pk)]
+    read = [partition for partition in partitions if _has_landed(partition.pk)]
     if not read:
         return
-    # Whoever reads it reads the new one at the old one's offsets, and must not go on.
+    # A worker that holds a lease now reads the new stream at the old stream's offsets: fence it.
     StreamPartition.across_tenants.filter(
-        pk__in=[one.pk for one in read], lease_expires_at__gt=Now()
+        pk__in=[partition.pk for partition in read], lease_expires_at__gt=Now()
     ).update(lease_owner="", lease_expires_at=Now(), epoch=F("epoch") + 1)
     first = read[0]
     text = _text(source, first.number, first.stream_id, first.position, marks[first.number])
@@ -68,9 +72,9 @@ def notice(source: Source, known: Mapping[int, str], marks: Mapping[int, Waterma
 
 
 def begin(partition: StreamPartition, stream_id: str, position: int) -> None:
-    """Go on with the stream that is there now, from ``position``; raises WarehouseError.
+    """Begin a new incarnation of the partition, at ``position`` of the stream that exists now.
 
-    Nothing of the old one may be under way any more.
+    No insert from the old stream may be under way any more. Raises WarehouseError.
     """
     partition.stream_id, partition.position = stream_id, position
     partition.incarnation += 1
@@ -85,7 +89,7 @@ def begin(partition: StreamPartition, stream_id: str, position: int) -> None:
 
 
 def retire(source: Source, numbers: Collection[int]) -> None:
-    """Read the source's partitions no more, except ``numbers``: the stream has no others."""
+    """Retire the source's partitions except ``numbers``, the only ones that the stream has."""
     gone = StreamPartition.across_tenants.filter(source=source, retired_at=None).exclude(
         number__in=numbers
     )
@@ -93,9 +97,10 @@ def retire(source: Source, numbers: Collection[int]) -> None:
 
 
 def revive(source: Source, numbers: Collection[int], marks: Mapping[int, Watermarks]) -> None:
-    """Partitions that the stream has after all are read from their start; raises WarehouseError."""
-    for one in StreamPartition.across_tenants.filter(source=source, number__in=numbers):
-        begin(one, marks[one.number].stream_id, marks[one.number].low)
+    """Read retired partitions that the stream has again from their start; raises WarehouseError."""
+    for partition in StreamPartition.across_tenants.filter(source=source, number__in=numbers):
+        mark = marks[partition.number]
+        begin(partition, mark.stream_id, mark.low)
 
 
 def _has_landed(partition_id: int) -> bool:
@@ -106,8 +111,9 @@ def _has_landed(partition_id: int) -> bool:
 
 
 def _engine_time() -> datetime:
-    found = client.rows("SELECT toUnixTimestamp64Milli(now64(3)) AS ms")[0]["ms"]
-    return datetime.fromtimestamp(found / 1000, UTC)
+    """ClickHouse's time, because rows carry it; the workers' clocks may differ."""
+    milliseconds = client.rows("SELECT toUnixTimestamp64Milli(now64(3)) AS ms")[0]["ms"]
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
 
 
 def _text(
@@ -117,15 +123,15 @@ def _text(
     if stream_id and stream_id == mark.stream_id:
         return (
             f"{what} ends at offset {mark.high}, and {position} were read: the broker has lost its "
-            "end (an unclean election of a leader?). Reset the source to its end to go on with "
-            "what comes from now on, or to its start to take in all that the broker has once more."
+            "end (perhaps by an unclean leader election). Reset the source to its end to continue "
+            "with new messages only, or to its start to read everything that the broker has again."
         )
     if stream_id and mark.stream_id:
-        found = f"is not the one that was read up to offset {position}"
+        sign = f"is not the one that was read up to offset {position}"
     else:
-        found = f"ends at offset {mark.high}, and {position} were read"
+        sign = f"ends at offset {mark.high}, and {position} were read"
     return (
-        f"{what} {found}: it was deleted and made again. Reset the source to its start to read all "
-        "that the new one holds, which is taken as new, or to its end to go on with what comes "
-        "from now on. What had not been read of the old one is gone."
+        f"{what} {sign}: it was deleted and made again. Reset the source to its start to read "
+        "everything in the new stream, all of which counts as new, or to its end to continue with "
+        "new messages only. Unread messages of the old stream are lost."
     )

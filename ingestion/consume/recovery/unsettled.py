@@ -1,4 +1,4 @@
-"""What owners left done that are gone, and nobody has settled."""
+"""Settles batches that have landed, and that their owners left unsettled."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ingestion.landing import addresses, tally
 from ingestion.models import Batch, BatchState, Source
 from tenants.warehouse.errors import WarehouseError
 
-#: A done batch that nobody has settled for so long was left by an owner that is gone.
+#: A batch that is done and unsettled for this long was left by an owner that is gone.
 LEFT_AFTER = timedelta(minutes=1)
 
 
 def settle_left(sources: Collection[Source]) -> None:
-    """Settle what owners left behind that are gone; a table that can't be asked is left for later.
+    """Settle the batches that owners left behind. A table that can't be queried waits for later.
 
-    For streams with offsets; of a queue only a reader knows what may come again.
+    Only for streams with offsets: for a queue, only its reader knows which messages may come again.
     """
     left = Batch.across_tenants.filter(
         partition__source__in=sources,

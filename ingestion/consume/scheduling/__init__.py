@@ -1,1 +1,1 @@
-"""What is inserted next, and how large it is: policy, without threads or services."""
+"""Policies: which batches are inserted next, and how large they are. No threads, no services."""

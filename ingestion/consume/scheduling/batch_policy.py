@@ -1,4 +1,4 @@
-"""Policy: when a batch is cut, and how much a slice may hold. No state; time is an argument."""
+"""Policy: when a batch is due, and how much a slice may hold. No state; time is an argument."""
 
 from __future__ import annotations
 
@@ -9,42 +9,47 @@ from django.conf import settings
 
 from ingestion.consume.scheduling import fair_queue
 
-#: Inserts of one slice at a time: one that the engine works on and one that is being sent.
+#: Inserts of one slice at a time: ClickHouse works on one while the other is being sent.
 INSERTS = 2
-#: Messages and bytes of a small batch: what its insert costs has little to do with their number.
+#: The most messages and bytes of a small batch. The cost of a small batch's insert hardly depends
+#: on their number.
 SMALL_ROWS, SMALL_BYTES = 2_000, 1 << 20
-#: Inserts, of a slice's two, that small batches may keep waiting: beyond that batches get older.
+#: How many of a slice's INSERTS small batches may keep busy. Beyond that, batches wait longer.
 BUSY = 1.6
-#: Seconds: where batches are to be cut at once, this is what counts for how many that would be.
+#: Seconds that a batch age of 0 counts as, so that the number of inserts a second stays finite.
 LEAST_AGE = 0.001
-#: While a backlog is read, batches may be this many times older before they are cut: size pays.
+#: In a backlog a batch may wait this many times longer: large batches cost less a row.
 BACKLOG_PATIENCE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """When batches are cut: at ``rows``, at ``bytes``, or at an age (``seconds``, at least)."""
+    """A batch is due at ``rows``, at ``bytes``, or at an age of at least ``seconds``."""
 
     rows: int
     bytes: int
     seconds: float
-    #: What one slice holds in memory at most, all tenants together, beside what is being inserted.
+    #: Bytes that one slice may hold for all tenants together, besides the batches being inserted.
     held_bytes: int
 
     def ages(
         self, busy: Mapping[int, int], weights: Mapping[int, int], cost: float
     ) -> dict[int, float]:
-        """Seconds after which a tenant's batch is cut while so many of its partitions deliver.
+        """The age in seconds at which a batch is due, by tenant.
 
-        ``cost``: seconds that a small insert keeps a thread waiting. The batches of a tenant that
-        would take more than its share of the threads get older, and so larger; not those of others.
+        ``busy``: how many partitions of each tenant deliver. ``cost``: seconds that a small insert
+        keeps a thread waiting. A tenant that would take more than its share of the threads gets
+        older, and so larger, batches; the other tenants' batches keep their age.
         """
         least = max(self.seconds, LEAST_AGE)
-        wanted = {one: number * cost / least for one, number in busy.items()}
-        given = fair_queue.divided(BUSY, wanted, weights)
+        # Threads that each tenant would keep busy with a batch per partition every ``least``.
+        demands = {tenant_id: number * cost / least for tenant_id, number in busy.items()}
+        shares = fair_queue.divided(BUSY, demands, weights)
         return {
-            one: self.seconds if given[one] >= wanted[one] else number * cost / given[one]
-            for one, number in busy.items()
+            tenant_id: self.seconds
+            if shares[tenant_id] >= demands[tenant_id]
+            else number * cost / shares[tenant_id]
+            for tenant_id, number in busy.items()
         }
 
     def is_full(self, rows: int, held: int) -> bool:
@@ -52,17 +57,23 @@ class BatchPolicy:
         return rows >= self.rows or held >= self.bytes
 
     def is_due(self, rows: int, held: int, age: float, least: float, *, backlog: bool) -> bool:
-        """Whether a batch is cut now; ``least`` is the age at which it is, of ``age``."""
+        """Whether a batch of this size and ``age`` is due; ``least`` is the age that makes it so.
+
+        Ages are in seconds.
+        """
         patience = BACKLOG_PATIENCE if backlog else 1
         return rows > 0 and (self.is_full(rows, held) or age >= least * patience)
 
     def share(self, weight: int, total_weight: int) -> int:
-        """Bytes that a tenant may hold, of tenants in a slice that weigh so much together."""
+        """Bytes that a tenant of ``weight`` may hold.
+
+        ``total_weight``: the sum of the weights of the slice's tenants.
+        """
         return fair_queue.share(self.held_bytes, weight, total_weight)
 
 
 def from_settings() -> BatchPolicy:
-    """The policy that the installation asks for."""
+    """The policy that the installation's settings ask for."""
     size = settings.MILLRACE_BATCH_BYTES
     return BatchPolicy(
         rows=settings.MILLRACE_BATCH_ROWS,

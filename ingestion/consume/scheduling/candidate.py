@@ -1,4 +1,4 @@
-"""A batch that could be inserted: the buffer in which it waits, and the reader of that buffer."""
+"""A candidate for an insert: a buffer in which a batch may wait, with the reader of the buffer."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class Candidate:
 
     @property
     def since(self) -> float:
-        """When its first message came, in seconds of the slice's clock."""
+        """When the buffer's first waiting message arrived, in seconds of the slice's clock."""
         return self.buffer.since
 
     @property
     def batch(self) -> PendingBatch:
-        """What was cut off the buffer; raises ValueError before."""
+        """The batch that was taken from the buffer. Raises ValueError if none is under way."""
         if self.buffer.under_way is None:
-            msg = "There is no batch under way: cut the buffer first."
+            msg = "There is no batch under way: call take_batch() first."
             raise ValueError(msg)
         return self.buffer.under_way

@@ -1,4 +1,4 @@
-"""Policy: which readers may be polled for more, and which buffers may be cut into a batch."""
+"""Policy: which readers may be polled for more, and which buffers have a batch that is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ingestion.consume.source_reader import SourceReader
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """``batches`` have waited long enough, or are full. ``company`` may go along with them."""
+    """``batches`` are due. ``company`` are not due yet, and may fill up an insert of theirs."""
 
     batches: list[Candidate]
     company: list[Candidate]
@@ -39,13 +39,19 @@ def readers_below_share(
 def due_batches(
     readers: Collection[SourceReader], policy: BatchPolicy, now: float, small_cost: float
 ) -> Due:
-    """What has waited for a batch's age, and what may go along with that.
+    """The batches that are due, and those that may go along with them.
 
-    ``now`` in seconds, as the buffers know it. ``small_cost`` as of ``BatchPolicy.ages``.
+    ``now``: seconds of the slice's clock. ``small_cost``: ``cost`` of ``BatchPolicy.ages``. All
+    batches of a reader are due if its own messages fill its tenant's share of the memory, since it
+    can't be polled before some of them land.
     """
-    pairs = [(reader, buffer) for reader in readers for buffer in reader.buffers.values()]
+    candidates = [
+        Candidate(reader, buffer) for reader in readers for buffer in reader.buffers.values()
+    ]
     busy = Counter(
-        reader.tenant_id for reader, buffer in pairs if buffer.waiting or buffer.under_way
+        candidate.tenant_id
+        for candidate in candidates
+        if candidate.buffer.waiting or candidate.buffer.under_way
     )
     weights = _weights(readers)
     ages = policy.ages(busy, weights, small_cost)
@@ -56,18 +62,22 @@ def due_batches(
         if reader.held_bytes >= policy.share(_weight(reader), total)
     }
     due = Due([], [])
-    for reader, buffer in pairs:
+    for candidate in candidates:
+        reader, buffer = candidate.reader, candidate.buffer
         if not buffer.waiting or buffer.under_way:
             continue
         if is_due(buffer, policy, now, ages[reader.tenant_id]) or id(reader) in full:
-            due.batches.append(Candidate(reader, buffer))
+            due.batches.append(candidate)
         elif buffer.since <= now - policy.seconds:
-            due.company.append(Candidate(reader, buffer))
+            due.company.append(candidate)
     return due
 
 
 def is_due(buffer: PartitionBuffer, policy: BatchPolicy, now: float, age: float) -> bool:
-    """Whether a batch should be cut that is so old; while one is under way the next grows."""
+    """Whether the buffer's messages should become a batch now; ``age`` in seconds makes them due.
+
+    While a batch of the partition is under way, the next one only grows.
+    """
     if buffer.under_way is not None or not buffer.waiting:
         return False
     if buffer.caution is not None:
@@ -79,7 +89,7 @@ def is_due(buffer: PartitionBuffer, policy: BatchPolicy, now: float, age: float)
 
 
 def _weight(reader: SourceReader) -> int:
-    # No form lets 0 in, but Postgres does.
+    # Forms and the API refuse a weight of 0; a row that was changed in Postgres may have it.
     return max(1, reader.source.tenant.weight)
 
 

@@ -1,10 +1,9 @@
-"""Fair shares: whose batch is next, and how much of the memory and the threads is whose.
+"""Fair shares: which tenant's batch is next, and each tenant's part of the memory and threads.
 
-Policy alone: no I/O, no clock. Whose batch is next is start-time fair queueing (Goyal, Vin and
-Cheng, SIGCOMM 1996): a tenant's virtual time grows by what it is charged over its weight, and the
-one furthest behind is next. Virtual time of the whole is that of whoever was chosen last. A tenant
-that was idle is lifted to it: it is served at once, but has saved nothing up while it asked for
-nothing.
+Policy only: no I/O, no clock. The order is start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM
+1996): a tenant's virtual time grows by its charges divided by its weight, and the tenant furthest
+behind is next. The queue's virtual time is that of the tenant chosen last. A tenant that was idle
+is lifted to it: it is served at once, but its idle time gives it no credit.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-#: What an insert costs the engine beside its bytes, in bytes: a tenant must not have more than its
-#: share by asking for many small ones.
+#: The fixed cost of an insert in ClickHouse, in bytes: without it, a tenant could get more than its
+#: share by many small inserts.
 INSERT_BYTES = 1 << 20
 
 
 class Queued(NamedTuple):
-    """A batch that could be inserted now. ``since``: when its first message came, in seconds."""
+    """A batch that could be inserted. ``since``: when its first message arrived, in seconds."""
 
     tenant_id: int
     since: float
 
 
 class FairQueue:
-    """Use: ``choose`` among the batches that are due, ``charge`` what was chosen, and again.
+    """Orders batches by tenant: ``choose`` one, ``charge`` its tenant, and repeat.
 
-    Keeps a number for each tenant that was ever charged.
+    Keeps one number for each tenant that was ever charged.
     """
 
     def __init__(self) -> None:
@@ -35,16 +34,16 @@ class FairQueue:
         self._due: dict[int, float] = {}
 
     def choose(self, queued: Sequence[Queued]) -> int:
-        """Index of the next one: of the tenant furthest behind, the oldest first.
+        """The index of the next batch: the oldest batch of the tenant furthest behind.
 
-        Raises ValueError where there is none.
+        Raises ValueError if ``queued`` is empty.
         """
         chosen = min(range(len(queued)), key=lambda index: self._rank(queued[index]))
         self._now = self._start(queued[chosen].tenant_id)
         return chosen
 
     def charge(self, tenant_id: int, weight: int, size: int) -> None:
-        """Note that an insert of ``size`` bytes was begun for a tenant of this weight."""
+        """Charge a tenant of this weight for an insert of ``size`` bytes."""
         self._due[tenant_id] = self._start(tenant_id) + (INSERT_BYTES + size) / max(1, weight)
 
     def _rank(self, batch: Queued) -> tuple[float, float]:
@@ -55,23 +54,24 @@ class FairQueue:
 
 
 def share(held_bytes: int, weight: int, total_weight: int) -> int:
-    """Bytes of ``held_bytes`` that a tenant may hold, of tenants that weigh so much together."""
+    """The bytes of ``held_bytes`` that a tenant may hold: its weight's part of the total weight."""
     return held_bytes * weight // max(weight, total_weight, 1)
 
 
 def divided(
-    capacity: float, wanted: Mapping[int, float], weights: Mapping[int, int]
+    capacity: float, demands: Mapping[int, float], weights: Mapping[int, int]
 ) -> dict[int, float]:
-    """What each tenant gets of ``capacity``: all that it wants, or its share of what others leave.
+    """Each tenant's part of ``capacity``: its demand, or its share of what the others leave.
 
-    Max-min fairness by weights (Bertsekas and Gallager, Data Networks, 6.5.2): whoever wants more
-    than its share is the slower for it, and not the others.
+    Max-min fairness by weights (Bertsekas and Gallager, Data Networks, 6.5.2): a tenant that
+    demands more than its share slows itself down, and no other.
     """
-    given: dict[int, float] = {}
-    total = sum(weights[one] for one in wanted)
-    for tenant_id in sorted(wanted, key=lambda one: wanted[one] / weights[one]):
+    shares: dict[int, float] = {}
+    total = sum(weights[tenant_id] for tenant_id in demands)
+    # From the smallest demand for its weight on, so that what a tenant leaves goes to the others.
+    for tenant_id in sorted(demands, key=lambda key: demands[key] / weights[key]):
         weight = weights[tenant_id]
-        given[tenant_id] = min(wanted[tenant_id], capacity * weight / total)
-        capacity -= given[tenant_id]
+        shares[tenant_id] = min(demands[tenant_id], capacity * weight / total)
+        capacity -= shares[tenant_id]
         total -= weight
-    return given
+    return shares

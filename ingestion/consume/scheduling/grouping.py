@@ -1,4 +1,4 @@
-"""Which batches are inserted together: small ones of tables with the same columns."""
+"""Policy: which batches one insert types together: small batches of tables with equal columns."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from collections.abc import Iterable, Iterator
 from ingestion.consume.scheduling.batch_policy import SMALL_BYTES, SMALL_ROWS
 from ingestion.consume.scheduling.candidate import Candidate
 
-#: Batches that one insert may type together.
-TOGETHER = 48
+#: The most batches that one insert types together.
+MAX_GROUP = 48
 
 
 def groups(
     due: Iterable[Candidate], company: Iterable[Candidate] = ()
 ) -> Iterator[list[Candidate]]:
-    """What is due, and with it whatever can be typed together with it: an insert of each kind.
+    """The groups of batches to insert, one for each kind of batch that is due.
 
-    Of more than one insert takes, those that have waited longest go first. Where that does not fill
-    an insert, ``company`` does, which waits and is not due yet: of many buffers few are due at any
-    moment, and each by itself costs as much as many together. Where nothing is due, there are only
-    inserts full of company.
+    A kind has one group, of at most MAX_GROUP batches; those that have waited longest go first.
+    ``company``, batches that wait and are not due yet, fills up a group: only few of many buffers
+    are due at any moment, and an insert of one batch costs as much as one of many. If nothing is
+    due, only groups that are full of company are returned.
     """
     kinds, others = _by_kind(due), _by_kind(company)
     if not kinds:
-        yield from (alike[:TOGETHER] for alike in others.values() if len(alike) >= TOGETHER)
+        yield from (alike[:MAX_GROUP] for alike in others.values() if len(alike) >= MAX_GROUP)
     for kind, alike in kinds.items():
-        yield [*alike, *others.get(kind, [])][:TOGETHER]
+        yield [*alike, *others.get(kind, [])][:MAX_GROUP]
 
 
 def _by_kind(candidates: Iterable[Candidate]) -> dict[object, list[Candidate]]:
-    """By what may be typed together; a large batch is of a kind of its own."""
+    """Candidates that may be typed together, the oldest first. A large batch is its own kind."""
     kinds: dict[object, list[Candidate]] = {}
-    for candidate in sorted(candidates, key=lambda one: one.since):
+    for candidate in sorted(candidates, key=lambda waiting: waiting.since):
         is_small = candidate.buffer.is_small(SMALL_ROWS, SMALL_BYTES)
         kind = candidate.reader.address.form if is_small else id(candidate.buffer)
         kinds.setdefault(kind, []).append(candidate)

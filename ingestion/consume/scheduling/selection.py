@@ -1,4 +1,4 @@
-"""Whose batches are inserted next: by the tenants' weights, small ones of like tables together."""
+"""Chooses the batches to insert next, by the tenants' weights; groups small batches."""
 
 from __future__ import annotations
 
@@ -21,35 +21,38 @@ from ingestion.consume.source_reader import SourceReader
 class Group:
     """The batches of one insert.
 
-    ``is_shared``: of several tables, typed together. ``ended`` is to be called when the insert is
-    over, or has come to nothing: what is shared holds a permit until then.
+    ``is_shared``: the batches are typed together. Call ``ended`` when the insert is over, or is not
+    made at all: a shared insert holds a permit until then.
     """
 
-    members: list[Candidate]
+    candidates: list[Candidate]
     is_shared: bool
     ended: Callable[[], None]
 
     def drop_unfit(self) -> None:
-        """Leave out what has left since, or is too large now to go with others."""
-        self.members = [one for one in self.members if self._is_fit(one)]
+        """Drop candidates whose buffer is empty by now, or too large for a shared insert."""
+        self.candidates = [candidate for candidate in self.candidates if self._is_fit(candidate)]
 
-    def _is_fit(self, member: Candidate) -> bool:
+    def _is_fit(self, candidate: Candidate) -> bool:
         if self.is_shared:
-            return member.buffer.is_small(SMALL_ROWS, SMALL_BYTES)
-        return bool(member.buffer.waiting)
+            return candidate.buffer.is_small(SMALL_ROWS, SMALL_BYTES)
+        return bool(candidate.buffer.waiting)
 
 
 class Chooser:
-    """For one slice; ``woken`` is the event that wakes it."""
+    """Chooses for one slice; ``woken`` is the event that wakes the slice."""
 
     def __init__(self, permits: Permits, woken: Event) -> None:
         self._permits, self._woken = permits, woken
         self._queue = FairQueue()
 
     def choose(self, readers: Collection[SourceReader], due: Due, room: int) -> list[Group]:
-        """Up to ``room`` groups; no tenant ever takes all inserts where there are others."""
+        """Choose up to ``room`` groups. Where a slice has several tenants, none takes all inserts.
+
+        A shared insert serves many tenants, so it counts against none of them.
+        """
         running = _running(readers)
-        allowed = INSERTS if len({one.tenant_id for one in readers}) == 1 else INSERTS - 1
+        allowed = INSERTS if len({reader.tenant_id for reader in readers}) == 1 else INSERTS - 1
         waiting, chosen = list(groups(due.batches, due.company)), list[Group]()
         while len(chosen) < room:
             waiting = [
@@ -64,26 +67,27 @@ class Chooser:
             if group is None:
                 continue
             chosen.append(group)
-            for member in group.members:
-                running[member.tenant_id] += not group.is_shared
-                weight = member.reader.source.tenant.weight
-                self._queue.charge(member.tenant_id, weight, member.buffer.bytes)
+            for candidate in group.candidates:
+                running[candidate.tenant_id] += not group.is_shared
+                weight = candidate.reader.source.tenant.weight
+                self._queue.charge(candidate.tenant_id, weight, candidate.buffer.bytes)
         return chosen
 
-    def _permitted(self, members: list[Candidate]) -> Group | None:
-        if len(members) == 1:
-            return Group(members, is_shared=False, ended=_nothing)
-        if not self._permits.take(self._woken, min(one.since for one in members)):
+    def _permitted(self, candidates: list[Candidate]) -> Group | None:
+        """A group of the candidates, or None if a shared insert gets no permit now."""
+        if len(candidates) == 1:
+            return Group(candidates, is_shared=False, ended=_nothing)
+        if not self._permits.take(self._woken, min(waiting.since for waiting in candidates)):
             return None
-        return Group(members, is_shared=True, ended=partial(self._permits.give, self._woken))
+        return Group(candidates, is_shared=True, ended=partial(self._permits.give, self._woken))
 
     def close(self) -> None:
-        """Give back all permits of the slice."""
+        """Return all permits of the slice."""
         self._permits.forget(self._woken)
 
 
 def _running(readers: Collection[SourceReader]) -> Counter[int]:
-    """Batches under way, by tenant."""
+    """How many batches each tenant has under way."""
     return Counter(
         reader.tenant_id
         for reader in readers

@@ -1,4 +1,4 @@
-"""What a slice does in each turn: a module a step, in the order that ``loop.STEPS`` shows."""
+"""The steps of a slice's turn, one module each; ``loop.STEPS`` shows their order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Step: the broker is told what is in the table and noted in Postgres. It may forget it then."""
+"""Step: acknowledges to the broker what is in the table and in Postgres, so that it may forget it.
+
+Nothing is acknowledged before Postgres has it: after a crash the broker must still have the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from ingestion.errors import ConnectorError
 
 
 def run(state: SliceState, now: float) -> None:
-    """Acknowledge what was finished; readers that have left and wait for nothing more let go."""
+    """Acknowledge finished batches; close readers that have left and wait for nothing more."""
     uncommitted, state.uncommitted = state.uncommitted, []
     for reader in uncommitted:
         state.guarded(reader, reader.commit)

@@ -1,4 +1,4 @@
-"""Step: Postgres notes what has landed and moves the positions, in one statement for all."""
+"""Step: notes in Postgres what has landed and moves the positions, in one statement for all."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenants.warehouse.errors import RunningAlready
 
 
 def run(state: SliceState, now: float) -> None:
-    """Finish the inserts that have ended; what failed, or lost its lease, leaves."""
+    """Finish the inserts that have ended; stop readers whose batch failed or lost its lease."""
     results = state.pool.collect()
     landed = {
         result.candidate.buffer.lease: result.landed.intent for result in results if result.landed
@@ -26,7 +26,8 @@ def run(state: SliceState, now: float) -> None:
 def _note(state: SliceState, result: InsertResult, finished: Collection[uuid.UUID]) -> None:
     landed, candidate = result.landed, result.candidate
     if landed is None or landed.intent.token not in finished:
-        # Nobody but the next owner of its lease inserts the same batch.
+        # ClickHouse says that the same insert is running already. Only the next owner of the lease
+        # repeats a batch, so the lease is lost; that is no error of the source.
         is_lost = isinstance(result.error, RunningAlready)
         state.drop_batch(candidate, None if is_lost else result.error)
         return

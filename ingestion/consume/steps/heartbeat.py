@@ -1,4 +1,4 @@
-"""Step: leases are renewed, links are kept alive, and what must not be read any more is let go."""
+"""Step: renews leases, keeps broker links alive, and gives up sources that it may not read on."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 def run(state: SliceState, now: float) -> None:
-    """Let go of sources that are paused, changed, lost, or shared anew among the workers."""
+    """Renew leases; stop readers whose source is paused, changed, leased to another or wanted."""
     if now < state.heartbeat_at:
         return
     state.heartbeat_began_at = now
@@ -26,7 +26,10 @@ def run(state: SliceState, now: float) -> None:
         if reader.source.pk in changed or not kept.issuperset(reader.partition_ids())
     ]
     for reader in gone:
-        log.info("Source %s: paused, changed, leased to another, or shared anew.", reader.source)
+        log.info(
+            "Source %s: it was paused or changed, or another worker has or wants its lease.",
+            reader.source,
+        )
     state.leave_all(gone, None)
     state.is_settle_due = True
     state.schedule_heartbeat()

@@ -1,4 +1,4 @@
-"""Step: announced batches are handed to the threads that insert them."""
+"""Step: hands announced batches to the threads that insert them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from ingestion.consume.state import SliceState
 
 
 def run(state: SliceState, now: float) -> None:
-    """Submit each group as one insert. One of which nothing is left gives its permit back."""
+    """Submit each group as one insert. A group without batches returns its permit."""
     announced, state.announced = state.announced, []
     for group in announced:
-        if group.members:
-            state.pool.submit(group.members, group.ended)
+        if group.candidates:
+            state.pool.submit(group.candidates, group.ended)
         else:
             group.ended()

@@ -1,4 +1,4 @@
-"""Step: what has arrived goes into the buffers, of tenants that hold less than their share."""
+"""Step: moves arrived messages into the buffers of tenants that hold less than their share."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from ingestion.consume.source_reader import SourceReader
 from ingestion.consume.state import SliceState
 from ingestion.errors import ConnectorError
 
-#: Messages that one poll of one reader takes, before the next reader has its turn.
+#: The most messages that one poll takes from one reader, before the next reader is polled.
 POLL_ROWS = 10_000
-#: How many times as long the pause between polls may be while as many inserts are under way as may.
+#: While all inserts are under way, the pause after a poll is longer by this many pauses.
 BUSY_PATIENCE = 3
 
 
 def run(state: SliceState, now: float) -> None:
-    """Poll each reader once, up to POLL_ROWS messages."""
+    """Poll each reader once, for up to POLL_ROWS messages, unless the last poll is too recent."""
     state.has_looked = False
     if now < state.poll_at + _patience(state, now):
         return
@@ -36,7 +36,7 @@ def run(state: SliceState, now: float) -> None:
 
 
 def freshen(state: SliceState, candidates: Collection[Candidate]) -> None:
-    """Poll for what is inserted next: where many sources are, all of them are polled seldom."""
+    """Poll candidates just before their insert, because many sources are polled only rarely."""
     hungry = {id(reader) for reader in readers_below_share(state.readers, state.policy)}
     if not candidates or not _receive(state):
         return
@@ -46,13 +46,16 @@ def freshen(state: SliceState, candidates: Collection[Candidate]) -> None:
 
 
 def _patience(state: SliceState, now: float) -> float:
-    """While all inserts are under way there is time: what comes meanwhile is one chunk of each."""
+    """Extra seconds between polls while many sources wait for inserts anyway.
+
+    A poll then finds all that came in the meantime as one chunk of each source.
+    """
     is_calm = len(state.readers) >= MANY and not state.pool.room
     return BUSY_PATIENCE * state.poll_pause(now) if is_calm else 0.0
 
 
 def _receive(state: SliceState) -> bool:
-    """Have the connector take in what has arrived; if it can't, all leave."""
+    """Let the connector fetch what has arrived; if it fails, all readers leave. True on success."""
     try:
         state.connector.receive(POLL_ROWS)
     except ConnectorError as error:

@@ -1,4 +1,4 @@
-"""Step: after each heartbeat, what the broker knows to be done is counted and closed."""
+"""Step: after each heartbeat, counts and closes the batches that are acknowledged to the broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenants.plans import holds
 
 
 def run(state: SliceState, now: float) -> None:
-    """Settle, and let go of sources whose quarantine would fill."""
+    """Settle, and pause sources that are beyond their quarantine limit."""
     if not state.is_settle_due:
         return
     state.is_settle_due = False
@@ -25,7 +25,7 @@ def run(state: SliceState, now: float) -> None:
 
 
 def settle(state: SliceState) -> None:
-    """Count and close what is done: each table is asked by itself, all is closed at once."""
+    """Count each source's batches in its table; close all of them in one Postgres statement."""
     counted: dict[int, Mapping[uuid.UUID, BatchStats]] = {}
 
     def count(reader: SourceReader) -> None:
@@ -33,7 +33,7 @@ def settle(state: SliceState) -> None:
 
     for reader in list(state.readers):
         state.guarded(reader, partial(count, reader))
-    books.close({token: stats for found in counted.values() for token, stats in found.items()})
+    books.close({token: stats for batches in counted.values() for token, stats in batches.items()})
     for reader in state.readers:
         reader.settled(counted.get(reader.source.pk, {}))
     if any(counted.values()):
@@ -41,14 +41,14 @@ def settle(state: SliceState) -> None:
 
 
 def _hold_over_plan(state: SliceState) -> None:
-    """Hold tenants that reached their plan's day; the next heartbeat lets go of them."""
+    """Hold tenants that have used up their plan's day; the next heartbeat stops their readers."""
     planned = {reader.tenant_id for reader in state.readers if reader.source.tenant.plan_id}
     if planned:
         holds.refresh(planned)
 
 
 def _pause_beyond_limit(state: SliceState) -> None:
-    """Nothing is asked while all fits."""
+    """Pause sources beyond their quarantine limit. Asks nothing while all rows fit."""
     suspects = [reader for reader in state.readers if reader.misfits]
     if not suspects:
         return

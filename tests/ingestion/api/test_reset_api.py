@@ -146,7 +146,7 @@ def test_a_message_leads_to_its_row_and_back(landed: Source) -> None:
     assert '"column": "n"' in out.getvalue().split("Quarantine: ")[1]
     with pytest.raises(CommandError, match="no row"):
         call_command("locate", str(landed), "--offset", "77", stdout=out)
-    assert "Its turn has not come: the position is 3." in out.getvalue()
+    assert "It has not been read yet: the position is 3." in out.getvalue()
 
 
 def test_a_message_of_a_queue_is_found_by_its_id(queue: Callable[..., Any], table: Table) -> None:

@@ -158,7 +158,7 @@ def test_wrong_files_are_refused_with_what_to_do(table: Table, tmp_path: Path) -
     empty = tmp_path / "empty.csv"
     empty.write_text("")
     for file, says in (
-        (tmp_path / "none.csv", "there is no such file"),
+        (tmp_path / "none.csv", "the file does not exist"),
         (unknown, "--format"),
         (cut, "can't be read as ndjson, gzip"),
         (fake, "can't be read as parquet"),
@@ -205,7 +205,7 @@ def test_a_file_that_hardly_fits_is_refused_before_its_first_row(
 def test_a_mended_table_takes_all_of_a_file_that_was_refused(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "history.ndjson"
     file.write_bytes(ndjson(0, 100).replace(b'"name": ', b'"id": '))
-    refused(table, file, "100 of 100 rows .* mostly missing in s. Mend the table or the file")
+    refused(table, file, "100 of 100 rows .* mostly missing in s. Correct the table or the file")
     table.columns.filter(name="s").update(path="user.id")
     request_table(table)
     provision_table(table)
@@ -218,7 +218,7 @@ def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
 ) -> None:
     file = tmp_path / "history.ndjson"
     file.write_bytes(ndjson(0, 1500) + ndjson(1, 9001).replace(b'{"n": ', b'{"n": -'))
-    refused(table, file, "stopped, as 2,000 of 3,500 rows did not fit", chunk_rows=500)
+    refused(table, file, "stopped, because 2,000 of 3,500 rows did not fit", chunk_rows=500)
     assert (count(table), count(table, "events__quarantine")) == (1500, 2000)
     # By itself it goes no further: what is next is tried out first.
     refused(table, file, "500 of 500 rows from row 3,501 on would not fit")

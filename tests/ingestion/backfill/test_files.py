@@ -66,7 +66,7 @@ def read(tmp_path: Path) -> Callable[..., list[bytes]]:
         ("a.csv", CSV.replace(b",", b"\t"), "separated by tabs"),
         ("a.csv", CSV.replace(b",", b"|"), r"separated by '\|'"),
         ("a.csv", CSV.replace(b"user.name", b"name"), r"who \(at user.name\). It has 'n', 'name'"),
-        ("a.csv", CSV.split(b"\n", 1)[1], r"lacks what the table requires: n, who"),
+        ("a.csv", CSV.split(b"\n", 1)[1], r"lacks columns that the table requires: n, who"),
         ("a.csv", CSV.decode().encode("utf-16"), "UTF-16"),
         ("a.csv", CSV.decode().encode("utf-16-le"), "UTF-16"),
         ("a.csv", CSV.decode().encode("utf-32"), "UTF-16 or UTF-32"),
@@ -77,7 +77,7 @@ def read(tmp_path: Path) -> Callable[..., list[bytes]]:
         ("a.ndjson", b"", "it is empty"),
         ("a.ndjson.gz", b"", "it is empty"),
         ("a.ndjson.gz", gzip.compress(b"", mtime=0), "it is empty"),
-        ("a.json", json.dumps(ROWS).encode(), "it is a JSON array; write its elements one a line"),
+        ("a.json", json.dumps(ROWS).encode(), "it is a JSON array; write one element on each line"),
         ("a.json", json.dumps(ROWS, indent=2).encode(), "it is a JSON array"),
         ("a.json", b"\xef\xbb\xbf" + json.dumps(ROWS).encode(), "it is a JSON array"),
         ("a.json", json.dumps(ROWS[0], indent=1).encode(), "JSON over several lines"),
@@ -107,7 +107,7 @@ def test_a_file_that_can_not_be_meant_is_refused_with_the_reason(
 def test_a_file_without_any_column_of_the_table_is_refused(
     name: str, content: bytes, read: Callable[..., list[bytes]]
 ) -> None:
-    with pytest.raises(FileUnreadable, match=r"no column of the table's: n. It has 'x'"):
+    with pytest.raises(FileUnreadable, match=r"none of the table's columns: n. It has 'x'"):
         read(name, content, OPTIONAL)
 
 
@@ -199,7 +199,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     for path, says in (
         (folder, "a folder"),
-        (pipe, "no file"),
+        (pipe, "not a regular file"),
         (loop, "can't be read: Too many levels"),
         (tmp_path / ("x" * 300 + ".csv"), "can't be read: File name too long"),
         (tmp_path / "nul\0.csv", "can't be read"),

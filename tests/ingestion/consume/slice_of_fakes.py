@@ -1,5 +1,5 @@
-"""A slice's state without services: a clock that the test sets, and a broker and a pool that note
-what they are asked for. Buffers, policy and the choice of batches are the real ones.
+"""Fakes for a slice's state, without services: a clock, a broker and an insert pool that record
+their calls. Buffers, policy and the choice of batches are real.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ POLICY = BatchPolicy(rows=1_000, bytes=1 << 20, seconds=0.5, held_bytes=1 << 22)
 
 @dataclass
 class Clock:
-    """Seconds; only the test moves it on, and whoever waits by it."""
+    """A clock in seconds that only the test, and a wait on the fakes, moves on."""
 
     now: float = 100.0
 
@@ -41,7 +41,7 @@ class Clock:
 
 @dataclass
 class Stream:
-    """A broker's reader: ``arrived`` is what each poll brings. ``log`` is shared with others."""
+    """A connector's reader. ``arrived``: the chunks of each poll. All fakes share ``log``."""
 
     name: str
     log: list[tuple[Any, ...]]
@@ -79,7 +79,7 @@ class Stream:
 
 @dataclass
 class Broker:
-    """A connector. ``wait`` moves the clock on, and brings a message after ``comes_after``."""
+    """A connector. ``wait`` moves the clock on; a message comes after ``comes_after`` seconds."""
 
     clock: Clock
     log: list[tuple[Any, ...]]
@@ -106,7 +106,7 @@ class Broker:
 
 @dataclass
 class Pool:
-    """Inserts that end when the test says so."""
+    """An insert pool whose inserts end when the test says so."""
 
     small_cost: float = 0.001
     submitted: list[tuple[list[Candidate], Callable[[], None]]] = field(default_factory=list)
@@ -119,8 +119,8 @@ class Pool:
     def is_idle(self) -> bool:
         return not self.submitted
 
-    def submit(self, members: list[Candidate], ended: Callable[[], None]) -> None:
-        self.submitted.append((members, ended))
+    def submit(self, candidates: list[Candidate], ended: Callable[[], None]) -> None:
+        self.submitted.append((candidates, ended))
 
     def collect(self) -> list[InsertResult]:
         results, self.results = self.results, []
@@ -128,7 +128,7 @@ class Pool:
 
 
 class Woken(Event):
-    """Notes for how long it is waited for."""
+    """An event that records the timeouts of its waits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,7 @@ class Woken(Event):
 
 
 class FakeSlice:
-    """A state and what stands around it. ``errors``: of sources that left by one, by their key."""
+    """A slice's state with fakes around it. ``errors``: by key, of sources that left with one."""
 
     def __init__(self, patch: pytest.MonkeyPatch) -> None:
         self.clock, self.log = Clock(), list[tuple[Any, ...]]()
@@ -169,7 +169,7 @@ class FakeSlice:
         self.errors[source.pk] = error
 
     def reader(self, key: int, tenant: int | None = None, partitions: int = 1) -> SourceReader:
-        """A source with its stream, of a tenant of its own by default."""
+        """Add a reader of a new source, by default with a tenant of its own."""
         owner = SimpleNamespace(pk=tenant or key, weight=1, plan_id=None)
         source: Any = SimpleNamespace(pk=key, tenant=owner, tenant_id=owner.pk, name=f"s{key}")
         buffers = {
@@ -177,32 +177,32 @@ class FakeSlice:
             for number in range(partitions)
         }
         stream: Any = Stream(source.name, self.log)
-        made = SourceReader(source, Address("", "", "", ""), stream, buffers)
-        self.state.readers.append(made)
-        return made
+        reader = SourceReader(source, Address("", "", "", ""), stream, buffers)
+        self.state.readers.append(reader)
+        return reader
 
     def holds(self, reader: SourceReader, rows: int = 1, number: int = 0) -> Candidate:
-        """Let messages wait in a buffer since now."""
+        """Let messages arrive in a buffer now."""
         buffer = reader.buffers[number]
         buffer.add(messages(buffer.position, rows, number), self.clock.now)
         return Candidate(reader, buffer)
 
     def inserts(self, reader: SourceReader, rows: int = 1, number: int = 0) -> Candidate:
-        """Let a batch be under way."""
+        """Let messages arrive and become the batch under way."""
         candidate = self.holds(reader, rows, number)
-        candidate.buffer.cut(POLICY.rows, POLICY.bytes)
+        candidate.buffer.take_batch(POLICY.rows, POLICY.bytes)
         return candidate
 
     def lands(self, candidate: Candidate, misfits: int = 0) -> None:
-        """Let its insert be over."""
+        """Let the candidate's insert end successfully."""
         landed = LandedBatch(candidate.batch.intent, BatchStats((), misfits))
         self.pool.results.append(InsertResult(candidate, landed))
 
     def done(self, *kinds: str) -> list[tuple[Any, ...]]:
-        """What was asked for, in its order; of these kinds alone, if any are given."""
+        """The calls so far, in order; only of these kinds, if any are named."""
         return [entry for entry in self.log if not kinds or entry[0] in kinds]
 
 
 def messages(first: int, rows: int, number: int = 0) -> Chunk:
-    """A chunk of so many messages."""
+    """A chunk of ``rows`` messages from the offset ``first`` on."""
     return chunk(number, range(first, first + rows), [0] * rows, [b"{}"] * rows)

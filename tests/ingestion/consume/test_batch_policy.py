@@ -1,4 +1,4 @@
-"""When a batch is cut, and how much a tenant may hold: policy alone."""
+"""When a batch is due, and how much a tenant may hold: policy only."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLICY = BatchPolicy(rows=100, bytes=1_000, seconds=0.5, held_bytes=4_000)
         (1, 10, 0.5, False, True),
         (100, 10, 0.0, False, True),
         (1, 1_000, 0.0, False, True),
-        # While a backlog is read size pays, and a batch may get older.
+        # In a backlog large batches pay, so a batch may get older.
         (1, 10, 0.5, True, False),
         (1, 10, 0.5 * BACKLOG_PATIENCE, True, True),
         (100, 10, 0.0, True, True),
@@ -35,7 +35,7 @@ def test_while_there_are_threads_enough_batches_get_no_older_than_asked() -> Non
 
 
 def test_who_wants_more_than_its_share_has_older_batches_and_the_others_do_not() -> None:
-    """Of 1.6 threads one wants 0.2, and the other 8: it gets what is left."""
+    """Of 1.6 threads one tenant wants 0.2 and the other 8: that one gets the rest."""
     ages = POLICY.ages({1: 1, 2: 40}, {1: 1, 2: 1}, 0.1)
     assert ages[1] == 0.5
     assert ages[2] == pytest.approx(40 * 0.1 / (BUSY - 0.2))

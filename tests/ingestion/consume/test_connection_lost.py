@@ -1,4 +1,4 @@
-"""RabbitMQ: a connection or channel that is lost in mid-batch loses and doubles nothing."""
+"""RabbitMQ: losing the connection or channel during a batch neither loses nor doubles messages."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_channel_that_the_broker_closes_in_mid_batch(
         taken(self, *arguments)
 
     def break_it() -> None:
-        # An acknowledgement of what was never delivered: the broker closes the channel for it.
+        # The broker closes the channel, because it never delivered what is acknowledged here.
         consumers[-1].channel.basic_ack(1_000_000)
 
     with monkeypatch.context() as patched:

@@ -1,4 +1,4 @@
-"""Which buffers are due, and which readers are polled: real buffers, and the tenants of readers."""
+"""Which buffers are due, and which readers are polled: real buffers, fake readers."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ POLICY = BatchPolicy(rows=1_000, bytes=1 << 20, seconds=0.5, held_bytes=1 << 22)
 
 
 def reader(tenant_id: int, *since: float, weight: int = 1) -> Any:
-    """One with a buffer for each time since which a message waits."""
+    """A reader with a buffer for each time, in which a message has waited since then."""
     buffers = {}
     for number, at in enumerate(since):
         buffers[number] = PartitionBuffer(LEASE, position=0, high=0)
         buffers[number].add(chunk(0, [0], [0], [b"{}"]), at)
     tenant = SimpleNamespace(weight=weight)
-    held = sum(one.bytes for one in buffers.values())
+    held = sum(buffer.bytes for buffer in buffers.values())
     return SimpleNamespace(
         tenant_id=tenant_id, source=SimpleNamespace(tenant=tenant), buffers=buffers, held_bytes=held
     )
 
 
 def tenants(candidates: list[Candidate]) -> list[int]:
-    return [one.tenant_id for one in candidates]
+    return [candidate.tenant_id for candidate in candidates]
 
 
 def test_many_partitions_of_one_tenant_do_not_keep_the_others_waiting() -> None:
@@ -53,10 +53,10 @@ def test_a_heavier_tenant_is_cut_sooner_while_both_want_more_than_there_is() -> 
 
 @pytest.mark.parametrize("weight", [0, 1])
 def test_a_weight_that_no_form_lets_in_stops_nobody(weight: int) -> None:
-    made = [reader(1, 0.0, weight=weight), reader(2, 0.0)]
-    assert tenants(due_batches(made, POLICY, 9.0, 9.0).batches) == []
-    assert tenants(due_batches(made, POLICY, 12.0, 9.0).batches) == [1, 2]
-    assert readers_below_share(made, POLICY) == made
+    readers = [reader(1, 0.0, weight=weight), reader(2, 0.0)]
+    assert tenants(due_batches(readers, POLICY, 9.0, 9.0).batches) == []
+    assert tenants(due_batches(readers, POLICY, 12.0, 9.0).batches) == [1, 2]
+    assert readers_below_share(readers, POLICY) == readers
 
 
 def test_a_tenant_that_holds_its_share_is_cut_at_once_and_not_pulled() -> None:

@@ -1,4 +1,4 @@
-"""Whose batch is next: simulated, since every rule of it is about the long run."""
+"""Which tenant's batch is next: simulated, because every rule is about the long run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MIB = 1 << 20
 def served(
     queue: FairQueue, weights: Mapping[int, int], sizes: Mapping[int, int], inserts: int
 ) -> Counter[int]:
-    """Bytes of each tenant after so many inserts, while each always has a batch that is due."""
+    """Bytes inserted for each tenant after so many inserts, if each always has a batch due."""
     got: Counter[int] = Counter()
     waiting = dict.fromkeys(weights, 0.0)
     for turn in range(inserts):
@@ -50,12 +50,12 @@ def test_bytes_follow_the_weights_while_all_compete(weights: dict[int, int]) -> 
 def test_large_batches_do_not_get_a_tenant_more_than_its_share() -> None:
     sizes = {1: 2 * MIB, 2: 32 * MIB}
     got = served(FairQueue(), {1: 1, 2: 1}, sizes, 5_000)
-    cost = {one: got[one] / sizes[one] * (sizes[one] + INSERT_BYTES) for one in sizes}
+    cost = {key: got[key] / sizes[key] * (sizes[key] + INSERT_BYTES) for key in sizes}
     assert cost[1] == pytest.approx(cost[2], rel=0.02)
 
 
 def test_many_small_inserts_count_for_what_they_cost_the_engine() -> None:
-    """Or a tenant of a thousand trickling sources would have all the threads."""
+    """Otherwise a tenant with a thousand trickling sources would take all threads."""
     got = served(FairQueue(), {1: 1, 2: 1}, {1: 100, 2: 16 * MIB}, 5_000)
     assert got[1] / 100 == pytest.approx(17 * got[2] / (16 * MIB), rel=0.02)
 
@@ -75,7 +75,7 @@ def test_a_tenant_saves_nothing_up_while_it_is_idle() -> None:
 
 
 def test_a_flood_alone_runs_up_no_debt() -> None:
-    """When the others come, it goes on with its share rather than waiting for them to catch up."""
+    """When the others come, it continues with its share, and does not wait until they catch up."""
     queue = FairQueue()
     served(queue, {1: 1}, {1: 32 * MIB}, 10_000)
     got = served(queue, {1: 1, 2: 1}, {1: MIB, 2: MIB}, 100)
@@ -83,7 +83,7 @@ def test_a_flood_alone_runs_up_no_debt() -> None:
 
 
 def test_nobody_starves_however_unlike_the_weights_and_sizes_are() -> None:
-    """Between two inserts of one tenant, no other has more than its share and a batch more."""
+    """Between two inserts of one tenant, no other gets more than its share plus one batch."""
     chance = random.Random(7)
     weights = {tenant: chance.randint(1, 100) for tenant in range(50)}
     sizes = {tenant: chance.randint(100, 32 * MIB) for tenant in weights}
@@ -96,7 +96,7 @@ def test_nobody_starves_however_unlike_the_weights_and_sizes_are() -> None:
         last[tenant] = turn
     for tenant, weight in weights.items():
         own = (sizes[tenant] + INSERT_BYTES) / weight
-        others = sum(own * weights[one] / (sizes[one] + INSERT_BYTES) + 1 for one in weights)
+        others = sum(own * weights[key] / (sizes[key] + INSERT_BYTES) + 1 for key in weights)
         assert longest[tenant] <= others + 1
 
 
@@ -113,7 +113,7 @@ def test_a_tenant_may_hold_the_share_of_its_weight() -> None:
     assert share(100, 5, 0) == 100
 
 
-# A loaded machine pauses for as long as it likes.
+# On a loaded machine a test may pause for long.
 @settings(deadline=None)
 @given(
     st.floats(0, 10),
@@ -122,16 +122,16 @@ def test_a_tenant_may_hold_the_share_of_its_weight() -> None:
 def test_who_gets_less_than_it_wants_has_no_less_for_its_weight_than_any_other(
     capacity: float, asked: dict[int, tuple[float, int]]
 ) -> None:
-    wanted = {one: amount for one, (amount, _) in asked.items()}
-    weights = {one: weight for one, (_, weight) in asked.items()}
-    got = divided(capacity, wanted, weights)
-    assert got.keys() == wanted.keys()
-    assert all(0 <= got[one] <= wanted[one] for one in wanted)
-    assert sum(got.values()) == pytest.approx(min(capacity, sum(wanted.values())))
-    most = max((got[one] / weights[one] for one in wanted), default=0.0)
-    for one, amount in wanted.items():
-        if got[one] < amount:
-            assert got[one] / weights[one] == pytest.approx(most)
+    demands = {key: amount for key, (amount, _) in asked.items()}
+    weights = {key: weight for key, (_, weight) in asked.items()}
+    got = divided(capacity, demands, weights)
+    assert got.keys() == demands.keys()
+    assert all(0 <= got[key] <= demands[key] for key in demands)
+    assert sum(got.values()) == pytest.approx(min(capacity, sum(demands.values())))
+    most = max((got[key] / weights[key] for key in demands), default=0.0)
+    for key, amount in demands.items():
+        if got[key] < amount:
+            assert got[key] / weights[key] == pytest.approx(most)
 
 
 @pytest.mark.parametrize(

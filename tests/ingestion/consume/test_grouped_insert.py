@@ -193,7 +193,7 @@ def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]
 def test_what_came_since_the_last_pull_goes_along(
     many: list[tuple[Any, Source]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where many are, all of them are polled seldom: here never again, after the first ten."""
+    """Many sources are polled rarely: here never again, after the first ten."""
     for step in (poll, announce):
         monkeypatch.setattr(step, "MANY", len(many))
     run, polled = poll.run, list[int]()
@@ -235,7 +235,7 @@ def test_small_batches_wait_for_the_older_ones_of_another_slice(
     for _, source in many:
         assert len(rows(source.table)) == len(GOOD)
     assert Batch.objects.filter(past_views=True).exists()
-    # The slice waited beyond its time, to land what it had read.
+    # The slice went on beyond its time, to land the messages that it had read.
     assert not Batch.objects.filter(past_views=True, opened_at__lt=ended[0]).exists()
 
 

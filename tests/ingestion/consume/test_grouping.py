@@ -1,4 +1,4 @@
-"""What is inserted together: real buffers of real messages; of readers only the columns count."""
+"""Which batches are inserted together: real buffers and messages, readers with columns only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingestion.connectors.chunk import chunk
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.scheduling.batch_policy import SMALL_ROWS
 from ingestion.consume.scheduling.candidate import Candidate
-from ingestion.consume.scheduling.grouping import TOGETHER, groups
+from ingestion.consume.scheduling.grouping import MAX_GROUP, groups
 
 LEASE: Any = None
 
@@ -23,8 +23,8 @@ def candidate(since: float, columns: str = "n", rows: int = 1) -> Candidate:
     return Candidate(reader, buffer)
 
 
-def since(found: Any) -> list[list[float]]:
-    return [[one.since for one in group] for group in found]
+def since(grouped: Any) -> list[list[float]]:
+    return [[candidate.since for candidate in group] for group in grouped]
 
 
 def test_what_is_due_and_alike_goes_together_the_oldest_first() -> None:
@@ -40,12 +40,12 @@ def test_large_batches_go_alone() -> None:
 def test_an_insert_is_filled_with_what_has_waited_longest() -> None:
     company = [candidate(at) for at in range(100, 0, -1)]
     (group,) = since(groups([candidate(0)], [*company, candidate(0.5, "other")]))
-    assert group == list(range(TOGETHER))
-    many = [candidate(at) for at in range(3 * TOGETHER, 0, -1)]
-    assert since(groups(many, company)) == [list(range(1, TOGETHER + 1))]
+    assert group == list(range(MAX_GROUP))
+    many = [candidate(at) for at in range(3 * MAX_GROUP, 0, -1)]
+    assert since(groups(many, company)) == [list(range(1, MAX_GROUP + 1))]
 
 
-@pytest.mark.parametrize(("waiting", "number"), [(TOGETHER - 1, 0), (3 * TOGETHER, 1)])
+@pytest.mark.parametrize(("waiting", "number"), [(MAX_GROUP - 1, 0), (3 * MAX_GROUP, 1)])
 def test_where_nothing_is_due_only_a_full_insert_is_made(waiting: int, number: int) -> None:
-    found = since(groups([], [candidate(at) for at in range(waiting)]))
-    assert found == [list(range(TOGETHER))] * number
+    grouped = since(groups([], [candidate(at) for at in range(waiting)]))
+    assert grouped == [list(range(MAX_GROUP))] * number

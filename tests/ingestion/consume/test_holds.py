@@ -1,4 +1,4 @@
-"""Streams of a tenant that has used up its plan wait at the broker, and go on by themselves."""
+"""Messages of a tenant that has used up its plan wait at the broker, and then land unaided."""
 
 from __future__ import annotations
 

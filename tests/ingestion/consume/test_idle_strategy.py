@@ -1,4 +1,4 @@
-"""How long a slice waits when nothing comes: policy alone."""
+"""How long a slice waits when no messages come: policy only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingestion.consume.scheduling.idle_strategy import BUSY, MANY, NAP
     [
         (1, 1, 0.0, NAP),
         (10, 0, 0.0, NAP),
-        # However long a turn took, a few sources wait no longer than ever.
+        # However long a turn takes, a few sources never wait longer than this.
         (10, 10, 5.0, NAP),
         (1_000, 1_000, 0.0, 0.5),
         (1_000, 1, 0.0, NAP),

@@ -1,4 +1,4 @@
-"""Permits: the oldest first among the slices of a connection, and nobody holds up the others."""
+"""Permits: a connection's slices take them by age, and no slice holds up the others."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_who_has_something_older_goes_first(two: Permits) -> None:
     assert young.is_set()
     assert not two.take(young, 8.0)
     assert two.take(old, 3.0)
-    # Its next one is younger than what the other has.
+    # Its next batch is younger than the other slice's.
     assert not two.take(old, 9.0)
     two.give(old)
     assert not two.take(old, 9.0)
@@ -84,7 +84,7 @@ def test_a_slice_that_ends_leaves_nothing(two: Permits) -> None:
     two.forget(gone)
     assert other.is_set()
     assert two.take(other, 5.0)
-    # What it had under way ends later, and frees nothing a second time.
+    # Its inserts under way end later, and must not free a permit a second time.
     two.give(gone)
     assert two.take(other, 6.0)
     assert not two.take(other, 7.0)

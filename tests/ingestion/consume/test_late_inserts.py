@@ -1,4 +1,4 @@
-"""An insert outlives its worker: what comes late is not doubled, and stands in the books."""
+"""An insert outlives its worker: late rows are not doubled, and the ledger counts them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MESSAGES = [b'{"n": %d, "s": "x"}' % n for n in range(20)]
 
 @contextmanager
 def slow(table: Table) -> Iterator[None]:
-    """An insert takes 0.1 s a row before any of it is in the table."""
+    """Make an insert take 0.1 s a row before any row is in the table."""
     name = addresses.place_of(table).table
     client.execute([f"ALTER TABLE {name} ADD CONSTRAINT slow CHECK sleepEachRow(0.1) = 0"])
     yield
@@ -41,7 +41,7 @@ def slow(table: Table) -> Iterator[None]:
 def await_running(text: str) -> None:
     sql = "SELECT count() AS n FROM system.processes WHERE position(query, {text:String}) > 0"
     end = time.monotonic() + 10
-    # The question itself has the text as a parameter.
+    # The query that looks for it has the text as a parameter.
     while client.rows(sql, {"text": text})[0]["n"] < 1:
         assert time.monotonic() < end, "It never ran."
         time.sleep(0.01)
@@ -68,7 +68,7 @@ def test_an_insert_that_still_runs_is_waited_for(
         consume_until(source, lambda: len(numbers(table)) >= len(MESSAGES))
         for one in sent:
             one.join()
-    # Of a queue only silence tells that nothing more is delivered again.
+    # Only silence shows that a queue has nothing more to deliver again.
     consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
     assert numbers(table) == list(range(len(MESSAGES)))
     assert not Batch.objects.exclude(state=BatchState.SETTLED).exists()
@@ -79,7 +79,7 @@ def test_an_insert_that_still_runs_is_waited_for(
 def test_what_lands_after_its_batch_was_ended_is_in_the_books(
     stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A worker was paused before it sent its insert, and for longer than its lease."""
+    """A worker is suspended before it sends its insert, for longer than its lease."""
     source = stream.source(table)
     stream.send([*MESSAGES, b'{"n": "none"}'])
     insert, late = inbox.insert, list[Any]()

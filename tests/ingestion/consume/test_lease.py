@@ -1,4 +1,4 @@
-"""Heartbeats: seldom where each takes long, and often enough for the lease in any case."""
+"""Heartbeats: rare if each takes long, but always often enough for the lease."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def test_a_heartbeat_that_takes_long_comes_less_often(
 def test_an_owner_whose_sources_bring_nothing_comes_less_often(settings: Any) -> None:
     settings.MILLRACE_LEASE_SECONDS = 30.0
     assert lease.pause(0.0, is_idle=True) == lease.IDLE_BEAT
-    # A lease outlasts several all the same.
+    # A lease still outlasts several of them.
     settings.MILLRACE_LEASE_SECONDS = 2.0
     assert lease.pause(0.0, is_idle=True) == lease.BEAT
 
 
 @pytest.fixture
 def leased(topic: Callable[..., Any], table: Table) -> tuple[StreamPartition, StreamPartition]:
-    """Two partitions of one owner: one that was renewed just now, and one that ends soon."""
+    """Two partitions of one owner: one lease was just renewed, the other ends soon."""
     source = topic(2).source(table)
     for number in range(2):
         StreamPartition.objects.create(source=source, number=number, position=0)

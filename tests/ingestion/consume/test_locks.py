@@ -1,4 +1,4 @@
-"""Who changes many partitions at once locks them in one order: nobody waits in a circle."""
+"""Statements that change many partitions lock them in one order, so none wait in a circle."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
     table = Table.objects.create(tenant=tenant, name="events", applied=1, version=1)
     source = Source.objects.create(tenant=tenant, name="events", table=table)
     # The last partition is the first in the table.
-    made = StreamPartition.objects.bulk_create(
+    partitions = StreamPartition.objects.bulk_create(
         StreamPartition(
             source=source,
             number=number,
@@ -41,14 +41,14 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
     )
 
     def land(seed: int) -> int:
-        """Batches of no rows, in any order, of this thread's part of the partitions."""
+        """Announce and finish empty batches of this thread's partitions, in random order."""
         chance, landed = Random(seed), 0
         for _ in range(ROUNDS):
-            leases = [Lease(one.pk, source.pk, one.number, OWNER, 0) for one in made[seed::2]]
+            leases = [Lease(row.pk, source.pk, row.number, OWNER, 0) for row in partitions[seed::2]]
             chance.shuffle(leases)
             intents = {held: Intent(held.origin, uuid.uuid4(), 0, 0, 0, 0, 0) for held in leases}
             opened = announce.announce(OWNER, intents)
-            good = {held: one for held, one in intents.items() if one.token in opened}
+            good = {held: intent for held, intent in intents.items() if intent.token in opened}
             landed += len(announce.finish(OWNER, good))
             settle.close(dict.fromkeys(opened, BatchStats()))
         return landed
@@ -58,7 +58,7 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
         return sum(len(discovery._store({source.pk: marks})[source.pk]) for _ in range(ROUNDS))
 
     def renewed(_: int) -> int:
-        return sum(len(lease.renew(OWNER, [one.pk for one in made])) for _ in range(ROUNDS))
+        return sum(len(lease.renew(OWNER, [row.pk for row in partitions])) for _ in range(ROUNDS))
 
     def run(work: Callable[[int], int], seed: int) -> int:
         try:
@@ -69,6 +69,6 @@ def test_owners_and_measurements_do_not_wait_for_each_other(
     works = [(land, 0), (land, 1), (measured, 0), (measured, 1), (renewed, 0)]
     with ThreadPoolExecutor(len(works)) as pool:
         done = [pool.submit(run, *work) for work in works]
-    assert sum(one.result() for one in done[:2]) == PARTITIONS * ROUNDS
-    assert [one.result() for one in done[2:4]] == [PARTITIONS * ROUNDS] * 2
+    assert sum(future.result() for future in done[:2]) == PARTITIONS * ROUNDS
+    assert [future.result() for future in done[2:4]] == [PARTITIONS * ROUNDS] * 2
     done[4].result()

@@ -1,4 +1,4 @@
-"""Slices from the real brokers into the real engine: landing, quarantine, crashes, redelivery."""
+"""Slices from real brokers into the embedded ClickHouse: landing, crashes, redelivery."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ def test_a_worker_that_stops_leaves_nothing_half_done(stream: Any, table: Table)
 def test_a_crash_with_an_intent_open_loses_and_doubles_nothing(
     landed: str, stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The owner dies after its intent, its insert having landed not at all, in part, or whole."""
+    """The owner dies after its intent; its insert has landed not at all, in part, or completely."""
     source = stream.source(table)
     stream.send(GOOD + BAD)
     insert = inbox.insert
@@ -208,13 +208,13 @@ def test_a_crash_with_an_intent_open_loses_and_doubles_nothing(
 
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", dies)
-        # An owner that is dead notes nothing and lets nothing go.
+        # A dead owner stores nothing and releases nothing.
         patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
         with pytest.raises(Crash):
             consume(source, 5)
     assert Batch.objects.filter(state=BatchState.INTENT).exists()
     StreamPartition.objects.update(lease_expires_at=timezone.now())
-    # Of a queue only silence tells that nothing more is delivered again.
+    # Only silence shows that a queue has nothing more to deliver again.
     consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
     assert numbers(table) == list(range(100))
     assert len(rows(table, "events__quarantine", "raw")) == 3
@@ -247,7 +247,7 @@ def test_a_crash_before_the_acknowledgement_doubles_nothing(
 def test_an_intent_older_than_the_window_is_settled_by_the_rows(
     topic: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The engine has forgotten the token: what the table has of the batch decides."""
+    """ClickHouse has forgotten the token, so the rows in the table decide."""
     stream = topic()
     source = stream.source(table)
     stream.send(GOOD)
@@ -274,7 +274,7 @@ def test_an_intent_older_than_the_window_is_settled_by_the_rows(
 def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
     rows_then: int, stream: Any, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The range of an open batch stands in its intent, whatever the setting says now."""
+    """An open batch keeps the range of its intent, even if the setting has changed."""
     source = stream.source(table)
     stream.send(GOOD + BAD)
     insert = inbox.insert
@@ -298,7 +298,7 @@ def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
 def test_a_token_is_trusted_only_for_so_many_inserts(
     topic: Callable[..., Any], table: Table
 ) -> None:
-    """Each may leave a block for each partition that it touches in the table's window."""
+    """An insert may leave one block in the deduplication window for each partition it touches."""
     stream = topic()
     source = stream.source(table)
     made = StreamPartition.objects.create(source=source, number=0, position=0)
@@ -431,7 +431,7 @@ def test_what_does_not_answer_is_asked_again_within_seconds(
     waits = source.retry_at - source.error_at
     assert waits == timedelta(seconds=source_errors.AWAY_RETRY)
     assert source.error in caplog.text
-    # The log says it once; then what is new.
+    # The log has a repeated error once, and then the new one.
     caplog.clear()
     source_errors.note(source, source.error)
     assert source.error not in caplog.text
@@ -503,7 +503,7 @@ def test_a_slice_goes_on_while_it_may(topic: Callable[..., Any], table: Table) -
 
 @pytest.fixture
 def two(topic: Callable[..., Any], table: Table) -> tuple[Source, Source]:
-    """A source that is being read, and one that could be."""
+    """One source that is being read, and one that could be."""
     stream = topic()
     first = stream.source(table)
     second = Source.objects.create(tenant=table.tenant, name="second", table=table)

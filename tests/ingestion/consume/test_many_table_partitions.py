@@ -1,4 +1,4 @@
-"""A batch that falls into 200 partitions of its table, and rollups behind it, under repeat."""
+"""A batch in 200 partitions of its table and of a rollup behind it, when it is repeated."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_repeated_batch_counts_once_in_table_and_rollup(
 def test_a_batch_that_landed_in_some_partitions_alone_is_completed(
     source: Source, wide: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a kill in mid-insert leaves it: whole partitions of the batch are there, others not."""
+    """What a kill during an insert leaves: some partitions of the batch whole, others absent."""
     crash_at_insert(source, monkeypatch)
     at = addresses.address_of(wide)
     for value in range(0, PARTITIONS, 2):
@@ -100,7 +100,7 @@ def test_a_batch_that_landed_in_some_partitions_alone_is_completed(
 
 @pytest.mark.slow
 def test_many_partitions_use_the_window_up_sooner(source: Source, wide: Table) -> None:
-    """Each partition that an insert touches is a block of its own in the window."""
+    """Each partition that an insert touches takes a block of the deduplication window."""
     consume_until(source, lambda: partition(source).position == ROWS)
     assert lookups.most_partitions(wide) == PARTITIONS
     opened = timezone.now() - timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Partitions that a running topic gets: found by measuring, read from their first message on."""
+"""Partitions added to a topic are found by measuring, and read from their first message on."""
 
 from __future__ import annotations
 

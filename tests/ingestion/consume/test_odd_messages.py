@@ -1,4 +1,4 @@
-"""Messages of Kafka as few send them: none is lost, and none holds up those behind it."""
+"""Unusual Kafka messages: none is lost, and none holds up the messages behind it."""
 
 from __future__ import annotations
 

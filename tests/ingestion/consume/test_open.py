@@ -1,4 +1,4 @@
-"""The beginning of a slice that takes longer than its leases last."""
+"""Opening a slice may take longer than its leases last."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SOURCES = 3
 
 @pytest.fixture
 def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
-    """Several on one connection, measured."""
+    """Several measured sources on one connection."""
     first = topic().source(table, name="events0")
     made = [first]
     for number in range(1, SOURCES):
@@ -41,7 +41,7 @@ def sources(topic: Callable[..., Any], table: Table) -> list[Source]:
 
 
 class Slow:
-    """Opens each reader in ``seconds``; ``then`` is done after the first of those ``opened``."""
+    """Opens each reader in ``seconds``, and calls ``then`` after the first of them."""
 
     def __init__(self) -> None:
         self.seconds = 1.1
@@ -86,7 +86,7 @@ def test_leases_are_renewed_while_feeds_are_opened(sources: list[Source], slow: 
 def test_one_feed_may_take_longer_to_open_than_a_lease_lasts(
     transactional_db: None, sources: list[Source], slow: Slow
 ) -> None:
-    """As where a large batch is recovered: another owner would only begin with it anew."""
+    """For example to recover a large batch: another owner would only begin it anew."""
     slow.seconds = 3.0
     connection_id, another = sources[0].connection_id, list[Lease]()
     slow.then = lambda: another.extend(lease.take(connection_id, "another:1:aa", SOURCES))

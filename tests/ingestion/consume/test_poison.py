@@ -1,4 +1,4 @@
-"""A message that kills whoever takes it ends in the quarantine by itself, and it alone."""
+"""A message that kills each worker ends in the quarantine, and no other message does."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def put_aside(table: Table) -> list[tuple[str, str]]:
 
 
 class Owners:
-    """They die of inserts that hold the killer, and then their leases run out.
+    """Owners that die when they insert the killer; then their leases expire.
 
     ``killed``: so many more die for another reason. ``share`` of what is before the killer lands.
     """
@@ -58,18 +58,18 @@ class Owners:
         self.died = 0
 
     def take_turns(self) -> None:
-        """Until one of them lives."""
+        """Run owners until one survives."""
         while self._dies():
             self.died += 1
             assert self.died < 15, "They die for ever."
-            # Nothing is left of a process that died, nor of its buffers, which hold up others'.
+            # A process that died leaves no buffers that would hold up another's.
             gc.collect()
             StreamPartition.objects.update(lease_expires_at=timezone.now())
 
     def _dies(self) -> bool:
         with self._patch.context() as patched:
             patched.setattr(inbox, "insert", self._insert_or_die)
-            # An owner that is dead notes nothing and lets nothing go.
+            # A dead owner stores nothing and releases nothing.
             patched.setattr(SliceState, "leave", lambda *of: self._be_dead(*of))  # noqa: PLW0108
             try:
                 Slice(
@@ -110,7 +110,7 @@ def test_a_message_that_kills_its_worker_ends_in_the_quarantine(
     owners.take_turns()
     assert put_aside(table) == [("crashed_worker", KILLER.decode())]
     assert numbers(table) == Counter(n for n in range(100) if n != 70)
-    # Of the batch, of a piece of it, and of the message alone.
+    # CRASHES each with the batch, a piece of it, and the message alone.
     assert owners.died <= 3 * CRASHES
     source.refresh_from_db()
     assert f"{CRASHES} workers died of the message at offset" in source.error
@@ -141,7 +141,7 @@ def test_what_landed_before_a_death_lands_once(
 def test_owners_that_die_of_something_else_put_nothing_aside(
     topic: Any, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The batch and each of its pieces land in the end."""
+    """The whole batch lands in the end, piece by piece."""
     stream = topic()
     source = stream.source(table)
     stream.send(good(0, 100))
@@ -174,8 +174,8 @@ def _is_away(*_: Any) -> None:
 
 
 def test_one_partition_at_a_time_is_tried_with_caution() -> None:
-    """A death takes the whole process along: only one may be blamed for it."""
-    first, second = Tried(), Tried()
+    """A crash ends the whole process, so only one partition may be blamed for it."""
+    first, second = FakeBuffer(), FakeBuffer()
     assert may_try(first)
     first.under_way = 1
     assert may_try(first)
@@ -188,10 +188,10 @@ def test_one_partition_at_a_time_is_tried_with_caution() -> None:
     assert may_try(first)
 
 
-class Tried:
+class FakeBuffer:
     under_way: Any = None
 
 
 def balances(source: Source) -> bool:
-    found = audit(source, timezone.now() - timedelta(hours=1))
-    return all(one.balances for one in found)
+    audited = audit(source, timezone.now() - timedelta(hours=1))
+    return all(partition.balances for partition in audited)

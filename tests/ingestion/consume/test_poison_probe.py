@@ -17,20 +17,20 @@ from tests.ingestion.consume.slice_of_fakes import messages
 
 @dataclass(eq=False)
 class Partition:
-    """A buffer, as far as it matters here."""
+    """The part of a buffer that matters here."""
 
     under_way: object = None
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
-    """What another test tried is gone."""
+    """Forget the buffer that another test tried."""
     gc.collect()
 
 
 @pytest.fixture
 def saved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
-    """What of a caution is made durable."""
+    """Collects what is stored of a caution."""
     saved: list[tuple[str, int]] = []
     monkeypatch.setattr(
         Caution, "save", lambda self, **_: saved.append((self.suspect, self.crashes))
@@ -60,7 +60,7 @@ def test_a_buffer_that_is_gone_holds_nobody_up() -> None:
 def test_a_piece_is_taken_from_the_front_and_the_rest_waits() -> None:
     waiting = [messages(0, 5), messages(5, 2)]
     assert poison_probe.piece(waiting, 3).rows["_offset"].to_pylist() == [0, 1, 2]
-    assert [one.rows["_offset"].to_pylist() for one in waiting] == [[3, 4], [5, 6]]
+    assert [piece.rows["_offset"].to_pylist() for piece in waiting] == [[3, 4], [5, 6]]
     assert poison_probe.piece(waiting, 3).rows["_offset"].to_pylist() == [3, 4]
 
 
@@ -71,7 +71,7 @@ def test_several_messages_are_never_condemned(saved: list[Any]) -> None:
 
 
 def test_a_message_is_noted_before_it_is_tried(saved: list[Any]) -> None:
-    """Whoever dies of it finds its name in the books."""
+    """After a crash, the stored suspect names the message."""
     caution = Caution(suspect="6", crashes=2)
     assert not poison_probe.is_condemned(caution, messages(7, 1))
     assert saved == [("7", 0)]

@@ -1,4 +1,4 @@
-"""A source that hardly fits any more is paused, and loses nothing by it."""
+"""A source whose messages hardly fit any more is paused, and loses nothing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ingestion.monitoring.source_status import SourceStatus, source_status
 from ingestion.services import sources
 from tenants.warehouse import client
 
-# Each of them waits for a second and more of consuming.
+# Each test consumes for a second or more.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
 POLICY = BatchPolicy(rows=500, bytes=1 << 20, seconds=0.1, held_bytes=1 << 22)
@@ -41,7 +41,7 @@ def status(source: Source) -> SourceStatus:
 
 
 def held(table: Table) -> tuple[int, int]:
-    """Rows of the table, and of its quarantine."""
+    """The numbers of rows in the table and in its quarantine."""
     at = f"{table.tenant.warehouse.database}.{table.name}"
     counts = [client.rows(f"SELECT count() AS c FROM {at}{end}") for end in ("", "__quarantine")]
     return counts[0][0]["c"], counts[1][0]["c"]
@@ -71,7 +71,7 @@ def test_beyond_the_limit_a_source_is_paused_and_loses_nothing(
     sources.resume(source)
     assert status(source).paused_reason == ""
     consume(source)
-    # 300 of 400 did not fit, and it runs: what was before the resumption no longer counts.
+    # 300 of 400 did not fit, and it runs: misfits before the resumption no longer count.
     assert status(source).state != "paused"
     assert held(table) == (500, 1100)
     stream.send(bad(900))
@@ -84,7 +84,7 @@ def test_beyond_the_limit_a_source_is_paused_and_loses_nothing(
 def test_what_a_fast_sender_breaks_is_left_at_the_broker(
     topic: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of very much that does not fit, no more is read than before the next heartbeat."""
+    """A flood of misfits is read only until the next heartbeat."""
     monkeypatch.setattr(poll, "POLL_ROWS", 200)
     stream = topic()
     source = stream.source(table)
@@ -125,7 +125,7 @@ def test_other_sources_of_the_slice_go_on(
 
 @pytest.fixture
 def judged(table: Table) -> Callable[..., set[int]]:
-    """Judges a source of which so much came in the minute so long ago."""
+    """Judge a source that had these rows in a minute that long ago."""
 
     def judge(rows: int, misfits: int, back: int = 0, **fields: Any) -> set[int]:
         now = timezone.now()

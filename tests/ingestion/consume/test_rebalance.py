@@ -1,4 +1,4 @@
-"""Several processes on one connection: each its share, moved only where something waits."""
+"""Several processes on one connection: each has its share, and partitions move only under lag."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE, THERE, ELSEWHERE = "here:1:aa", "there:1:bb", "elsewhere:1:cc"
 
 @pytest.fixture
 def source(db: None, unique: Callable[[str], str]) -> Source:
-    """Of four partitions, in each of which more waits than a connection may be behind by."""
+    """A source with four partitions, each with enough lag to put its connection behind."""
     tenant = Tenant.objects.create(slug=unique("shared"), name="Shared")
     warehouse = create_warehouse(tenant)
     warehouse.applied = 1
@@ -43,7 +43,7 @@ def source(db: None, unique: Callable[[str], str]) -> Source:
 
 @pytest.fixture
 def four(topic: Callable[..., Any], table: Table) -> Any:
-    """A topic of four partitions with a message each, and its source."""
+    """A topic with four partitions, a message in each, and its source."""
     stream = topic(4)
     stream.source(table)
     for number in range(4):
@@ -65,14 +65,14 @@ def ask(source: Source, owner: str) -> int:
 
 
 def let_go(source: Source, owner: str) -> None:
-    """What a slice does at its heartbeat."""
+    """Do what a slice does at its heartbeat."""
     for pk in rebalance.give_way(owner):
         held = StreamPartition.objects.filter(source=pk, lease_owner=owner)
         lease.release(owner, list(held.values_list("pk", flat=True)))
 
 
 def later(source: Source, passed: timedelta) -> None:
-    """As if all marks and free partitions were so much older."""
+    """Make all marks and free partitions older by this time."""
     for one in source.partitions.all():
         one.wanted_at = one.wanted_at and one.wanted_at - passed
         if not one.lease_owner:
@@ -169,7 +169,7 @@ def test_little_that_waits_for_long_is_behind_too(source: Source) -> None:
 def test_who_has_no_part_of_what_is_behind_ends_a_slice_of_another_connection(
     source: Source,
 ) -> None:
-    """All its threads may be with connections that bring little; then none could ask."""
+    """All its threads may be busy with connections that bring little, so that none can ask."""
     take(source, HERE)
     assert rebalance.is_missed(THERE)
     assert not rebalance.is_missed(HERE)
@@ -184,7 +184,7 @@ def test_who_has_no_part_of_what_is_behind_ends_a_slice_of_another_connection(
 
 
 def test_secrets_are_read_only_when_they_are_asked_for(source: Source) -> None:
-    """A thousand sources would take the decryption of each one's, and reading needs none."""
+    """A thousand sources would need as many decryptions, although reading uses no secret."""
     Connection.objects.filter(tenant=source.tenant).update(password="kept")
     (found,) = discovery.chosen(Q(pk=source.pk))
     assert found.connection is not None
@@ -227,7 +227,7 @@ def test_handing_over_is_no_crash(source: Source) -> None:
 
 
 def test_an_owner_that_lives_was_no_crash(source: Source) -> None:
-    """It was too slow to renew, or paused; that another went on says nothing of its batch."""
+    """It was suspended, or too slow to renew; that another went on says nothing about its batch."""
     take(source, HERE)
     held = list(source.partitions.values_list("pk", flat=True))
     source.partitions.update(lease_expires_at=timezone.now())
@@ -293,7 +293,7 @@ def test_no_more_slices_than_partitions_are_asked_for(source: Source) -> None:
 
 @pytest.mark.slow
 def test_a_slice_lets_go_and_all_lands_once(four: Any, table: Table) -> None:
-    """While it runs, another process asks; then both go on from where it stopped."""
+    """While it runs, another process asks for a share; both continue where it stopped."""
     source = four.made
     asked: list[int] = []
 

@@ -17,9 +17,9 @@ from ingestion.models import Connection, Source, StreamPartition, Table
 from tests.chaos.harness.proxy import Proxy
 from tests.ingestion.running import consume, error, numbers, partition
 
-#: Seconds that a machine with other things to do may take on top.
+#: Seconds that a busy machine may take longer.
 SLACK = 4.0
-#: Seconds after which a slice is stopped in any case.
+#: Seconds after which a slice is stopped at the latest.
 LONGEST = 40.0
 
 
@@ -31,7 +31,7 @@ def source(stream: Any, table: Table) -> Source:
 
 @pytest.fixture
 def proxied(queue: Callable[..., Any], table: Table) -> Iterator[tuple[Any, Source, Proxy]]:
-    """A queue, its source, and the network between that and the broker."""
+    """A queue, its source, and the network between the source and the broker."""
     stream = queue()
     proxy = Proxy(stream.url.port)
     source = stream.source(table)
@@ -42,7 +42,7 @@ def proxied(queue: Callable[..., Any], table: Table) -> Iterator[tuple[Any, Sour
 
 @pytest.fixture
 def no_beat(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rests end by what the test does, and by no heartbeat."""
+    """Let rests end only by what the test does, not by a heartbeat."""
     monkeypatch.setattr("ingestion.consume.steps.wait.REST", LONGEST)
     monkeypatch.setattr(lease, "BEAT", LONGEST)
     monkeypatch.setattr(lease, "IDLE_BEAT", LONGEST)
@@ -78,7 +78,7 @@ def test_a_slice_takes_few_turns_while_nothing_comes(
     turns, turn = list[float](), loop.take_turn
     monkeypatch.setattr(loop, "take_turn", lambda *of: (turns.append(time.monotonic()), turn(*of)))
     rest(source, 6.0, lambda: None, lambda: True)
-    # Within the first seconds its broker says that it has nothing. By naps it would be hundreds.
+    # A few turns, until the broker says that it has nothing. Naps would make hundreds.
     assert sum(at > turns[0] + 3 for at in turns) < 15
 
 

@@ -1,4 +1,4 @@
-"""What the broker deletes while it is being read is a gap that is noted, and reading goes on."""
+"""Messages that the broker deletes before they are read are noted as a gap; reading goes on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.ingestion.running import (
 def test_retention_that_overtakes_a_slice(topic: Callable[..., Any], table: Table) -> None:
     stream = topic(max_message_bytes="2000000")
     source = stream.source(table)
-    # What a client has fetched it keeps: little of it here.
+    # A client keeps what it has fetched, so it fetches little here.
     small = {"queued.max.messages.kbytes": 256, "fetch.message.max.bytes": 100_000}
     small |= {"queued.min.messages": 1, "fetch.max.bytes": 2_000_000}
     Connection.objects.update(options=small)

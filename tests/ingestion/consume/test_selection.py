@@ -1,4 +1,4 @@
-"""Whose batches are inserted next: real buffers, permits and queue, by a clock of its own."""
+"""Which batches are inserted next: real buffers, permits and queue, and a fake clock."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def choose(fakes: FakeSlice, due: list[Candidate], room: int = INSERTS) -> list[
 
 
 def keys(group: Group) -> list[int]:
-    return [member.reader.source.pk for member in group.members]
+    return [candidate.reader.source.pk for candidate in group.candidates]
 
 
 def test_no_tenant_takes_all_inserts_where_there_are_others(fakes: FakeSlice) -> None:

@@ -1,4 +1,4 @@
-"""Since when messages wait that a reader polled: policy alone, by a clock that the test sets."""
+"""Since when polled messages count as waiting, by a clock that the test sets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingestion.models import Source
 
 
 class Arrivals(Reader):
-    """What each poll brings."""
+    """A reader whose polls bring these chunks."""
 
     def __init__(self, *polls: list[Chunk]) -> None:
         self._polls = list(polls)

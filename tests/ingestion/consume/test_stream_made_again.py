@@ -41,7 +41,7 @@ def stream(topic: Callable[[], Any]) -> Any:
 
 @pytest.fixture
 def landed(stream: Any, table: Table) -> Source:
-    """Offsets 0 to 49 are in the table."""
+    """A source whose offsets 0 to 49 are in the table."""
     source: Source = stream.source(table)
     stream.send(messages(0, 50))
     consume_until(source, lambda: len(numbers(table)) == 50)
@@ -77,7 +77,7 @@ def test_a_topic_made_again_stops_the_source_however_long_it_is(
 def test_what_the_new_one_holds_is_not_taken_for_the_old_ones(
     stream: Any, landed: Source, table: Table
 ) -> None:
-    """Read again after another reset, offsets of the old one do not count as "already there"."""
+    """After another reset, offsets of the old stream do not count as "already there"."""
     stream.make_again()
     stream.send(messages(1000, 1030))
     reset(landed, END)
@@ -221,7 +221,7 @@ def test_a_shorter_stream_of_rabbitmq_gives_itself_away(
     stream.declare({"x-queue-type": "stream"})
     stream.send(messages(1000, 1020))
     consume(source)
-    # However many of the new one's messages RabbitMQ had counted by then.
+    # RabbitMQ may have counted any number of the new queue's messages by then.
     said = r"ends at offset \d+, and 50 were read: it was deleted and made again"
     assert re.search(said, error(source))
     reset(source, START)

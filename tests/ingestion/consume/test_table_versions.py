@@ -49,7 +49,7 @@ def wide(tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Tab
 
 
 def change(table: Table, name: str, **fields: Any) -> Table:
-    """Change a column, and have ClickHouse apply it; what was refused stays a wish."""
+    """Change a column and apply it in ClickHouse; a change that was refused stays requested."""
     Column.objects.filter(table=table, name=name).update(**fields)
     tables.request_table(table)
     provision_table(table)
@@ -58,13 +58,13 @@ def change(table: Table, name: str, **fields: Any) -> Table:
 
 
 def demand_s(table: Table) -> None:
-    """From now on a message without ``s`` is a misfit."""
+    """Require ``s``, so that a message without it is a misfit from now on."""
     changed = change(table, "s", required=True, default=None)
     assert (changed.version, changed.state) == (2, ProvisionState.READY), changed.error
 
 
 def insert_past_views(source: Source, rows: Any) -> None:
-    """The open batch was typed together with others, and of it these rows have landed."""
+    """Let an open batch, typed together with others, have landed with these rows."""
     Batch.objects.update(past_views=True)
     batch = Batch.objects.get()
     held = Lease(batch.partition_id, source.pk, 0, "me", batch.epoch)
@@ -194,7 +194,7 @@ def test_a_former_pipeline_stays_until_no_batch_needs_it(
 def test_a_batch_whose_pipeline_is_gone_is_brought_to_its_end(
     landed: int, is_known: bool, topic: Any, wide: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Dropped too early, or by an earlier release, which knew no versions: ``is_known``."""
+    """The pipeline was dropped too early, or (not ``is_known``) by a release without versions."""
     kafka = topic()
     source = kafka.source(wide)
     kafka.send(MESSAGES)

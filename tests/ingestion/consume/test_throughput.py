@@ -22,7 +22,7 @@ from ingestion.models import Batch, Source, SourceMinute, StreamPartition, Table
 from ingestion.monitoring import throughput
 from ingestion.monitoring.source_status import SourceStatus, source_status
 
-# Each of them waits for a second and more of consuming.
+# Each test consumes for a second or more.
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("within_a_minute")]
 
 GOOD = [b'{"n": %d}' % n for n in range(100)]
@@ -31,7 +31,7 @@ POLICY = BatchPolicy(rows=40, bytes=1 << 20, seconds=0.2, held_bytes=1 << 22)
 
 
 def consume(source: Source, rows: int) -> None:
-    """Until so many rows of it have landed in all; a loaded machine takes several slices to it."""
+    """Consume until so many rows have landed; a loaded machine needs several slices."""
     deadline = time.monotonic() + 120
     while True:
         Slice(source.connection_id, seconds=1.3, policy=POLICY).run()
@@ -73,7 +73,7 @@ def test_events_are_as_old_as_their_timestamps_say(stream: Any, table: Table) ->
     found = status(source)
     assert found.freshness_p50 is not None
     assert found.freshness_p95 is not None
-    # Nothing of it is older than the test, which the slice's second is a part of.
+    # No message is older than the test, which includes the slice's second.
     assert 0 < found.freshness_p50 <= found.freshness_p95 < 60
     assert found.events_per_second > 0
     assert found.bytes_per_second > found.events_per_second
@@ -130,7 +130,7 @@ def test_batches_are_counted_by_one_statement_and_once(
     ]
     Source.objects.filter(pk=source.pk).update(counted_from=done_at - timedelta(hours=1))
     at = addresses.address_of(table)
-    # Of the last one nobody knows any more how old its rows were.
+    # The ages of the last batch's rows are unknown.
     counts = {one.token: BatchStats([10] + [0] * 25) for one in batches[:-1]}
     counts[batches[-1].token] = BatchStats()
     for _ in range(2):
@@ -175,7 +175,7 @@ def test_what_is_done_after_a_resumption_begins_a_row_of_its_own(table: Table) -
 
 
 def kafka_lag(stream: Any, source: Source) -> int:
-    """What ``kafka-consumer-groups.sh --describe`` prints: log end less committed, summed."""
+    """The lag that ``kafka-consumer-groups.sh --describe`` prints: log end less committed."""
     group = f"millrace-{source.tenant.slug}-{source.name}"
     (asked,) = stream.admin.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group)]
@@ -222,7 +222,7 @@ def test_lag_in_seconds_grows_from_when_nothing_waited(
     measure_connection(source.connection_id)
     later = timezone.now() + timedelta(seconds=100)
     (found,) = source_status(Source.across_tenants.filter(pk=source.pk), now=later)
-    # Not three hours: the broker had nothing more a moment ago.
+    # Not three hours, because nothing waited at the broker a moment ago.
     assert found.lag == 2
     assert found.lag_seconds is not None
     assert 100 <= found.lag_seconds < 130

@@ -1,4 +1,4 @@
-"""Transactional producers: what is aborted never lands, and their markers hold nothing up."""
+"""Transactional producers: aborted messages never land, and markers hold nothing up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages of a queue without a message_id are counted once, and every page of a source says so."""
+"""Queue messages without a message_id are counted once, and each page of a source says so."""
 
 from __future__ import annotations
 

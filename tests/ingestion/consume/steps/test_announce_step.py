@@ -1,4 +1,4 @@
-"""Step announce: what is cut off the buffers, and what of it Postgres lets through."""
+"""Step announce: which batches are taken from the buffers, and which of them Postgres accepts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingestion.batches import announce as books
-from ingestion.consume.scheduling.grouping import TOGETHER
+from ingestion.consume.scheduling.grouping import MAX_GROUP
 from ingestion.consume.steps import announce
 from ingestion.errors import LeaseLost
 from tests.ingestion.consume.slice_of_fakes import FakeSlice
@@ -16,7 +16,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Sources whose intents Postgres is asked for: of an odd key it refuses them."""
+    """The sources whose intents Postgres is given; it refuses those with an odd key."""
     asked: list[list[int]] = []
 
     def announced(_: str, intents: Mapping[Any, Any]) -> set[Any]:
@@ -28,7 +28,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
 
 def sources(fakes: FakeSlice) -> list[list[int]]:
-    return [[one.reader.source.pk for one in group.members] for group in fakes.state.announced]
+    return [
+        [candidate.reader.source.pk for candidate in group.candidates]
+        for group in fakes.state.announced
+    ]
 
 
 def test_what_has_waited_for_its_age_is_announced_in_one_statement(
@@ -62,16 +65,16 @@ def test_nothing_is_cut_while_there_is_no_room(fakes: FakeSlice, asked: list[lis
     assert (asked, sources(fakes), waiting.buffer.rows) == ([[]], [], 1)
 
 
-@pytest.mark.parametrize(("waiting", "groups"), [(TOGETHER - 1, 0), (TOGETHER, 1)])
+@pytest.mark.parametrize(("waiting", "groups"), [(MAX_GROUP - 1, 0), (MAX_GROUP, 1)])
 def test_what_is_not_due_yet_goes_if_it_fills_an_insert(
     fakes: FakeSlice, waiting: int, groups: int
 ) -> None:
     for key in range(2, 2 + 2 * waiting, 2):
         fakes.holds(fakes.reader(key, tenant=1))
-    # Of one tenant with so many partitions that each may get older than the policy's half second.
+    # One tenant with so many partitions that batches may get older than the policy's half second.
     fakes.pool.small_cost = 0.1
     announce.run(fakes.state, 100.6)
-    assert [len(members) for members in sources(fakes)] == [TOGETHER] * groups
+    assert [len(members) for members in sources(fakes)] == [MAX_GROUP] * groups
 
 
 def test_at_the_end_all_that_waits_goes_however_young(fakes: FakeSlice) -> None:

@@ -1,4 +1,4 @@
-"""Step commit: the broker is told last, of each reader once, and of a reader that leaves too."""
+"""Step commit: the broker is told last, once for each reader, including readers that leave."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 
 def landed(fakes: FakeSlice, key: int, **positions: int) -> SourceReader:
-    """A reader of which all before these positions has landed, by partition."""
+    """A reader whose messages before these positions, by partition, have landed."""
     reader = fakes.reader(key, partitions=2)
     reader.uncommitted = {int(number[1:]): at for number, at in positions.items()}
     fakes.state.uncommitted.append(reader)
@@ -60,7 +60,7 @@ def test_a_reader_that_has_left_acknowledges_before_it_closes(fakes: FakeSlice) 
 def test_whatever_closes_a_reader_nothing_is_settled_that_was_not_acknowledged(
     fakes: FakeSlice, monkeypatch
 ) -> None:
-    """Of what is settled nobody looks whether the broker delivers it again."""
+    """Messages of settled batches are not recognised if the broker delivers them again."""
     reader = fakes.reader(1)
     candidate = fakes.inserts(reader)
     token = candidate.batch.intent.token

@@ -1,4 +1,4 @@
-"""Step finish: what Postgres notes of inserts that have ended."""
+"""Step finish: what Postgres stores about inserts that have ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture(autouse=True)
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Mapping[Any, Any]]:
-    """What Postgres is asked to finish: of sources with an odd key the lease is lost."""
+    """What Postgres is asked to finish; sources with an odd key have lost their lease."""
     asked: list[Mapping[Any, Any]] = []
 
     def finished(_: str, intents: Mapping[Any, Any]) -> set[Any]:
@@ -78,7 +78,7 @@ def test_an_insert_that_failed_is_not_finished_and_its_source_says_why(
 
 
 def test_a_batch_that_another_inserts_has_another_owner(fakes: FakeSlice) -> None:
-    """It is no failure of the source, which its new owner reads."""
+    """That is no failure of the source, which its new owner reads."""
     reader = fakes.reader(2)
     fakes.pool.results.append(InsertResult(fakes.inserts(reader), error=RunningAlready("same id")))
     finish.run(fakes.state, 100.0)

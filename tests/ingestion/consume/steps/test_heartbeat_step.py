@@ -1,4 +1,4 @@
-"""Step heartbeat: what keeps its lease, what is let go, and when the next one is due."""
+"""Step heartbeat: which leases are kept, which readers leave, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture
 def books(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[int]]:
-    """What Postgres says: partitions that are ``lost``, sources ``changed`` or given ``away``."""
+    """Postgres' answers: partitions ``lost``, sources ``changed`` or given ``away``."""
     said: dict[str, set[int]] = {"lost": set(), "changed": set(), "away": set()}
 
     def renew(_: str, ids: Collection[int]) -> set[int]:
@@ -48,7 +48,7 @@ def test_what_is_lost_changed_or_given_away_leaves_and_nothing_else(
 ) -> None:
     for key in range(1, 6):
         fakes.reader(key, partitions=2)
-    # One lost partition of two is enough: a source is read as a whole.
+    # One lost partition of two is enough, because a source is read as a whole.
     books |= {"lost": {21}, "changed": {3}, "away": {4}}
     heartbeat.run(fakes.state, 100.0)
     assert keys(fakes) == [1, 5]

@@ -1,4 +1,4 @@
-"""Step insert: what was announced is handed on, and permits of what came to nothing are back."""
+"""Step insert: announced groups are submitted, and empty groups return their permits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Step poll: who is polled, how often, and what is left at the broker."""
+"""Step poll: which readers are polled, how often, and what stays at the broker."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.ingestion.consume.slice_of_fakes import POLICY, FakeSlice, messages
 
 
 def sends(reader: SourceReader, *rows: int) -> None:
-    """Each poll of the reader brings so many messages."""
+    """Let each poll of the reader bring so many messages."""
     first, stream = reader.buffers[0].position, reader.stream
     for count in rows:
         stream.arrived.append([messages(first, count)])  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Step settle: what is counted and closed, and who is let go by what was counted."""
+"""Step settle: which batches are counted and closed, and which readers leave as a result."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture(autouse=True)
 def closed(monkeypatch: pytest.MonkeyPatch) -> list[set[uuid.UUID]]:
-    """What each statement closes."""
+    """The batches that each statement closes."""
     closed: list[set[uuid.UUID]] = []
     monkeypatch.setattr(books, "close", lambda batches: closed.append(set(batches)))
     return closed
@@ -27,7 +27,7 @@ def closed(monkeypatch: pytest.MonkeyPatch) -> list[set[uuid.UUID]]:
 
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """``asked`` whose quarantine may be full; ``beyond`` are those whose is; ``held`` tenants."""
+    """The sources ``asked`` about, those ``beyond`` their limit, and the tenants ``held``."""
     said: dict[str, Any] = {"asked": [], "beyond": set(), "held": []}
 
     def pause_beyond(sources: list[Any]) -> set[int]:
@@ -40,7 +40,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def done(reader: SourceReader, misfits: int = 0) -> uuid.UUID:
-    """A batch of the reader that is in the table."""
+    """Let a batch of the reader have landed."""
     token = uuid.uuid4()
     reader.done[token] = BatchStats((), misfits)
     return token

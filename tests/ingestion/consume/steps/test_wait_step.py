@@ -1,4 +1,4 @@
-"""Step wait: for how long a slice does nothing, and what ends it."""
+"""Step wait: how long a slice waits, and what ends the wait."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 @pytest.fixture
 def idle(fakes: FakeSlice) -> FakeSlice:
-    """After a turn that took 2 ms, has looked, and has brought nothing."""
+    """A slice after a turn that took 2 ms, has polled, and has made no progress."""
     fakes.reader(1)
     fakes.state.heartbeat_at = 105.0
     fakes.state.has_looked = True
