@@ -77,10 +77,10 @@ class Stack:
         By default, ``names`` are all of the stack's. Raises Unavailable, Altered, DidNotStart;
         components that have started keep running.
         """
-        wanted = [name for name in NAMES if name in (self.names if names is None else names)]
+        chosen = [name for name in NAMES if name in (self.names if names is None else names)]
         self._make_home()
         with files.locked(self.home / ".stack.lock"):
-            components = {name: _component(name, self.home) for name in wanted}
+            components = {name: _component(name, self.home) for name in chosen}
             self._refuse_unavailable(components.values())
             self._bring_up_supervisor()
             states = self._supervisor.states()
