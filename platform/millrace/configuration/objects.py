@@ -26,8 +26,8 @@ from tenants.services.warehouses import create_warehouse
 def tenant(part: Part) -> tuple[Tenant, list[Change]]:
     slug = part["slug"]
     row = Tenant.objects.filter(slug=slug).first() or Tenant(slug=slug, name=slug)
-    wanted = part.only("name", "status", "weight")
-    changes = _save(part, row, "tenant", slug, wanted)
+    desired = part.only("name", "status", "weight")
+    changes = _save(part, row, "tenant", slug, desired)
     create_warehouse(row)
     return row, changes
 
@@ -43,28 +43,28 @@ def connection(part: Part, owner: Tenant | None) -> list[Change]:
     name = part["name"]
     row = Connection.objects.filter(tenant=owner, name=name).first()
     row = row or Connection(tenant=owner, name=name)
-    wanted = part.only("kind", "options", "tls", "sasl_mechanism")
+    desired = part.only("kind", "options", "tls", "sasl_mechanism")
     for field in _RESOLVED:
         if field in part:
-            wanted[field] = part.resolved(field)
+            desired[field] = part.resolved(field)
     shown = f"{owner.slug}.{name}" if owner else f"{name} (shared)"
-    return _save(part, row, "connection", shown, wanted)
+    return _save(part, row, "connection", shown, desired)
 
 
 def table(part: Part, owner: Tenant) -> list[Change]:
     name = part["name"]
     row = Table.objects.filter(tenant=owner, name=name).first() or Table(tenant=owner, name=name)
-    wanted = {
+    desired = {
         "sorting_key": list(part.get("sorting_key", [])),
         "partition_key": part.get("partition_key", ""),
         "ttl": part.get("ttl", ""),
         "quarantine_days": part.get("quarantine_days", 30),
     }
     columns = [_column(inner) for inner in part.parts("columns")]
-    _check_table(part, owner, row, wanted, columns)
+    _check_table(part, owner, row, desired, columns)
     before = [] if row.pk is None else [_written(column) for column in row.columns.all()]
     after = [_written(column) for column in columns]
-    changes = _save(part, row, "table", f"{owner.slug}.{name}", wanted)
+    changes = _save(part, row, "table", f"{owner.slug}.{name}", desired)
     if before != after:
         row.columns.all().delete()
         for position, column in enumerate(columns):
@@ -125,7 +125,7 @@ def _with_columns(
 
 
 def _check_table(
-    part: Part, owner: Tenant, row: Table, wanted: dict[str, Any], columns: list[Column]
+    part: Part, owner: Tenant, row: Table, desired: dict[str, Any], columns: list[Column]
 ) -> None:
     spec = ddl.TableSpec(
         database=f"t_{owner.slug}",
@@ -134,10 +134,10 @@ def _check_table(
             ddl.ColumnSpec(c.name, c.type, c.path, c.required, c.default, c.quoted_numbers)
             for c in columns
         ),
-        sorting_key=tuple(wanted["sorting_key"]),
-        partition_key=wanted["partition_key"],
-        ttl=wanted["ttl"],
-        quarantine_days=wanted["quarantine_days"],
+        sorting_key=tuple(desired["sorting_key"]),
+        partition_key=desired["partition_key"],
+        ttl=desired["ttl"],
+        quarantine_days=desired["quarantine_days"],
     )
     try:
         ddl.check(spec)
@@ -156,17 +156,17 @@ def note_problems(part: Part, error: ddl.SpecError) -> None:
 def source(part: Part, owner: Tenant) -> list[Change]:
     name = part["name"]
     row = Source.objects.filter(tenant=owner, name=name).first() or Source(tenant=owner, name=name)
-    wanted: dict[str, Any] = {
+    desired: dict[str, Any] = {
         "table": _referenced(part, "table", Table.objects.filter(tenant=owner)),
         "connection": _connection_of(part, owner),
         "stream": part.get("stream", ""),
         **part.only("start", "quarantine_limit"),
     }
     if "active" in part and row.pk is None:
-        wanted["active"] = part["active"]
-    if wanted["table"] is None or ("connection" in part and wanted["connection"] is None):
+        desired["active"] = part["active"]
+    if desired["table"] is None or ("connection" in part and desired["connection"] is None):
         return []
-    changes = _save(part, row, "source", f"{owner.slug}.{name}", wanted)
+    changes = _save(part, row, "source", f"{owner.slug}.{name}", desired)
     if row.pk and "active" in part and row.active != part["active"]:
         try:
             (sources.resume if part["active"] else sources.pause)(row)
@@ -213,24 +213,26 @@ def query(part: Part, owner: Tenant) -> list[Change]:
             "An unpublished query is itself a draft. Remove draft, and write its SQL under sql.",
         )
     edited = part.get("draft", part.values)
-    wanted = {
+    desired = {
         "description": part.get("description", "").strip(),
         "sql": edited["sql"].strip(),
         "parameters": edited.get("parameters", {}),
     }
-    return _save(part, row, "query", f"{owner.slug}.{name}", wanted)
+    return _save(part, row, "query", f"{owner.slug}.{name}", desired)
 
 
 # --- Shared by all kinds ------------------------------------------------------------------------
 
 
-def _save(part: Part, row: Model, kind: str, name: str, wanted: dict[str, Any]) -> list[Change]:
+def _save(part: Part, row: Model, kind: str, name: str, desired: dict[str, Any]) -> list[Change]:
     """Set the fields and save if anything differs; note mistakes at their position in the file."""
     is_new = row.pk is None
-    fields = difference({} if is_new else {field: getattr(row, field) for field in wanted}, wanted)
+    fields = difference(
+        {} if is_new else {field: getattr(row, field) for field in desired}, desired
+    )
     if not is_new and not fields:
         return []
-    for field, value in wanted.items():
+    for field, value in desired.items():
         setattr(row, field, value)
     try:
         row.full_clean()

@@ -41,7 +41,7 @@ def _readings(http: urllib3.PoolManager, web: str, key: str) -> int:
     return int(content["data"][0]["readings"]) + counts(["weather"])["weather"].quarantined
 
 
-def told(seconds: list[float]) -> str:
+def summary(seconds: list[float]) -> str:
     """The times as text, such as ``0.61 s (median of 10, the longest 0.90 s)``."""
     longest = max(seconds)
     return f"{median(seconds):.2f} s (median of {len(seconds)}, the longest {longest:.2f} s)"

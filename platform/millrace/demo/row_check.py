@@ -32,9 +32,9 @@ class Totals:
 def differences(rows: Mapping[str, pa.Table]) -> Iterator[str]:
     """One line for each tenant whose tables differ from the files."""
     for slug, sent in rows.items():
-        expected, found = _expected(slug, sent), _found(slug)
-        if found != expected:
-            yield f"{slug}: expected {expected}, found {found}"
+        expected, actual = _expected(slug, sent), _found(slug)
+        if actual != expected:
+            yield f"{slug}: expected {expected}, found {actual}"
 
 
 def _columns(slug: str) -> tuple[str, str, str, str, str]:

@@ -203,5 +203,5 @@ def _rates(streamed: Streamed) -> str:
     else:
         parts.append("All events were there already, so nothing was sent again.")
     if streamed.to_queryable:
-        parts.append(f"From event to queryable: {measure.told(streamed.to_queryable)}.")
+        parts.append(f"From event to queryable: {measure.summary(streamed.to_queryable)}.")
     return " ".join(parts)

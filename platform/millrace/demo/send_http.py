@@ -17,17 +17,17 @@ CHUNK = 1_000
 _SECONDS = 120
 
 
-def send(url: str, key: str, rows: pa.Table, told: Callable[[int], None]) -> None:
+def send(url: str, key: str, rows: pa.Table, confirm: Callable[[int], None]) -> None:
     """Post the events that the source has not accepted yet; raises RuntimeError for a refusal.
 
-    ``told`` is called with each number of accepted events. The endpoint accepts a request as a
+    ``confirm`` is called with each number of accepted events. The endpoint accepts a request as a
     whole or not at all, and the partition's watermark counts its events, so after any failure the
     watermark says what is missing.
     """
     http = urllib3.PoolManager(retries=False, timeout=30)
     until = time.monotonic() + _SECONDS
     done = taken()
-    told(done)
+    confirm(done)
     while done < rows.num_rows:
         try:
             answer = _post(http, url, key, rows, done)
@@ -39,7 +39,7 @@ def send(url: str, key: str, rows: pa.Table, told: Callable[[int], None]) -> Non
             continue
         if answer.status == 202:
             until = time.monotonic() + _SECONDS
-            told(min(CHUNK, rows.num_rows - done))
+            confirm(min(CHUNK, rows.num_rows - done))
             done += CHUNK
         elif answer.status in (429, 502, 503) and time.monotonic() < until:
             time.sleep(float(answer.headers.get("Retry-After", 1)))

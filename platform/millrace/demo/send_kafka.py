@@ -40,22 +40,22 @@ def make_topics(servers: str, airlines: list[tuple[Airline, int]]) -> None:
 
 
 def send(
-    servers: str, airline: Airline, partitions: int, rows: pa.Table, told: Callable[[int], None]
+    servers: str, airline: Airline, partitions: int, rows: pa.Table, confirm: Callable[[int], None]
 ) -> None:
     """Send the events that the topic lacks.
 
-    ``told`` is called with each number of events that the broker has confirmed. Event ``n`` is in
+    ``confirm`` is called with each number of events that the broker has stored. Event ``n`` is in
     partition ``n % partitions`` at offset ``n // partitions``. The producer is idempotent, so at
     any time a partition's log is a prefix of that order, and its end says what to send next.
     """
     producer = _producer(servers)
     ends = _ends(servers, airline.stream, partitions)
-    told(sum(ends))
+    confirm(sum(ends))
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             raise KafkaException(error)
-        told(1)
+        confirm(1)
 
     for partition, event in _in_turn(rows, partitions, ends):
         while True:

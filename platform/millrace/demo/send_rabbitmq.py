@@ -30,17 +30,17 @@ _AWAY = (OperationalError, amqp.exceptions.AMQPError, OSError)
 
 
 def send(
-    url: str, airline: Airline, rows: pa.Table, journal: Journal, told: Callable[[int], None]
+    url: str, airline: Airline, rows: pa.Table, journal: Journal, confirm: Callable[[int], None]
 ) -> None:
     """Publish the events that are missing, in chunks; the broker commits each before the next.
 
-    ``told`` is called with each number of events that the broker has committed.
+    ``confirm`` is called with each number of events that the broker has committed.
     """
     key = f"published.{airline.slug}"
     done: int = journal.get(key, 0)
-    told(done)
+    confirm(done)
     if journal.get(f"{key}.to", done) > done:
-        done = _settle(url, airline, rows, journal, key, done, told)
+        done = _settle(url, airline, rows, journal, key, done, confirm)
     while done < rows.num_rows:
         end = min(done + CHUNK, rows.num_rows)
         journal.put(**{f"{key}.to": end})
@@ -49,10 +49,10 @@ def send(
         except _AWAY:
             # The connection failed before or after the commit, so what the broker has is unknown.
             time.sleep(1)
-            done = _settle(url, airline, rows, journal, key, done, told)
+            done = _settle(url, airline, rows, journal, key, done, confirm)
             continue
         journal.put(**{key: end})
-        told(end - done)
+        confirm(end - done)
         done = end
 
 
@@ -92,7 +92,7 @@ def _settle(
     journal: Journal,
     key: str,
     done: int,
-    told: Callable[[int], None],
+    confirm: Callable[[int], None],
 ) -> int:
     """Publish the missing events of an interrupted range; returns the range's end."""
     end: int = journal.get(f"{key}.to")
@@ -102,7 +102,7 @@ def _settle(
     if missing:
         _publish(url, airline.stream, rows, missing)
     journal.put(**{key: end})
-    told(end - done)
+    confirm(end - done)
     return end
 
 
