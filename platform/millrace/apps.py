@@ -7,8 +7,9 @@ class MillraceConfig(AppConfig):
     name = "millrace"
 
     def ready(self) -> None:
-        # Celery's shared tasks find the application here; the package's __init__ stays free of
-        # it because the embedded engine, which needs neither, is imported through it.
+        # Celery's shared tasks find the application because it is imported here. The package's
+        # __init__ does not import it, because the embedded ClickHouse, which needs neither Celery
+        # nor Django, is imported through that.
         from django.contrib import admin
 
         from millrace import celery, checks  # noqa: F401

@@ -1,4 +1,4 @@
-"""The Celery application: queues ``ingest`` (slices of streams) and ``default`` (all else)."""
+"""The Celery application: queue ``ingest`` runs slices of streams, ``default`` all other tasks."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ app.autodiscover_tasks()
 @worker_init.connect
 @worker_process_init.connect
 def collect_garbage_rarely(**_: Any) -> None:
-    """A worker holds tens of thousands of messages at a time, none of which is part of a cycle.
+    """Run the garbage collector rarely, and never over what exists at the start.
 
-    By default Python looks through them at every 700th: that took half of a worker's CPU a row
-    (bench ingest). What is there at the start stays, and is looked at no more
-    (docs.python.org/3/library/gc.html#gc.freeze).
+    A worker holds tens of thousands of messages at a time, none of which is part of a cycle. By
+    default Python collects after every 700 new objects, which took half of a worker's CPU time per
+    row (bench ingest). For the start see docs.python.org/3/library/gc.html#gc.freeze.
     """
     gc.freeze()
     gc.set_threshold(200_000, 20, 100)

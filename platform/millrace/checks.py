@@ -1,6 +1,6 @@
-"""System checks: each mistake that a deployer can make, with an id and a hint.
+"""System checks: each finds one mistake in a deployment and reports it with an id and a hint.
 
-``manage.py check --deploy`` runs those that matter in production only.
+Checks that matter only in production run with ``manage.py check --deploy``.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ _FERNET = (
 
 @register(Tags.security)
 def encryption_keys(**_: Any) -> list[CheckMessage]:
-    """Millrace.E001, E002: secrets at rest need a key, and every key must be one."""
+    """Millrace.E001, E002: encrypting secrets needs a key, and every key must be a Fernet key."""
     keys = settings.MILLRACE_ENCRYPTION_KEYS
     if not keys:
         return [
             Error(
                 "MILLRACE_ENCRYPTION_KEYS is not set, so no secret can be stored.",
-                hint=f"Set it to a key made by: {_FERNET}",
+                hint=f"Set it to a key that this command prints: {_FERNET}",
                 id="millrace.E001",
             )
         ]
     return [
         Error(
             f"Key {number} of MILLRACE_ENCRYPTION_KEYS is not a Fernet key.",
-            hint=f"Make one by: {_FERNET}",
+            hint=f"Use a key that this command prints: {_FERNET}",
             id="millrace.E002",
         )
         for number, key in enumerate(keys, start=1)
@@ -53,12 +53,12 @@ def _is_fernet_key(key: str) -> bool:
 
 @register(Tags.security)
 def debug_beside_production(**_: Any) -> list[CheckMessage]:
-    """Millrace.E003: DEBUG shows settings and SQL to whoever provokes an error."""
+    """Millrace.E003: with DEBUG on, anyone who provokes an error sees settings and SQL."""
     if settings.DEBUG and not settings.EMBEDDED_SERVICES:
         return [
             Error(
-                "DEBUG is on while every service is an external one.",
-                hint="Unset DEBUG. It is for a developer's own machine.",
+                "DEBUG is on, although every service is external.",
+                hint="Unset DEBUG. It is meant for a developer's own machine.",
                 id="millrace.E003",
             )
         ]
@@ -67,7 +67,7 @@ def debug_beside_production(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def trusted_proxies(**_: Any) -> list[CheckMessage]:
-    """Millrace.E010: whose X-Forwarded-For is believed must be addresses or networks."""
+    """Millrace.E010: MILLRACE_TRUSTED_PROXIES must list addresses or networks."""
     try:
         trusted()
     except ValueError as error:
@@ -78,12 +78,12 @@ def trusted_proxies(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def embedded_in_production(**_: Any) -> list[CheckMessage]:
-    """Millrace.E004: embedded services are for one machine's own use."""
+    """Millrace.E004: embedded services are only for use on one machine."""
     return [
         Error(
             f"{name} is not set, so an embedded service is used.",
-            hint=f"Set {name} to the address of a service of your own. An embedded one is for "
-            "trials on one machine: it has no replicas and weaker walls between tenants.",
+            hint=f"Set {name} to the URL of a service of your own. Embedded services are for "
+            "trials on one machine: they have no replicas and weaker walls between tenants.",
             id="millrace.E004",
         )
         for name in settings.EMBEDDED_SERVICES
@@ -97,7 +97,7 @@ def postgres_only(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            "DATABASE_URL is not one of Postgres.",
+            "DATABASE_URL is not a Postgres URL.",
             hint="Write it as postgres://user:password@host:5432/database.",
             id="millrace.E005",
         )
@@ -106,14 +106,14 @@ def postgres_only(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def lease_longer_than_slice(**_: Any) -> list[CheckMessage]:
-    """Millrace.W001: a lease that runs out within a slice is taken by another worker."""
+    """Millrace.W001: if a lease expires during a slice, another worker takes the partition."""
     if settings.MILLRACE_LEASE_SECONDS >= 1.5 * settings.MILLRACE_SLICE_SECONDS:
         return []
     return [
         CheckWarning(
             "MILLRACE_LEASE_SECONDS is less than 1.5 times MILLRACE_SLICE_SECONDS.",
-            hint="Leases are renewed within a slice, but a slow insert may then lose one. "
-            "Raise the lease or shorten the slice.",
+            hint="Leases are renewed during a slice, but a lease this short can expire during a "
+            "slow insert. Raise MILLRACE_LEASE_SECONDS or lower MILLRACE_SLICE_SECONDS.",
             id="millrace.W001",
         )
     ]
@@ -121,7 +121,7 @@ def lease_longer_than_slice(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security, deploy=True)
 def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
-    """Millrace.W002: passwords of tenants' users travel to ClickHouse with every query."""
+    """Millrace.W002: every query sends a tenant user's password to ClickHouse."""
     if "CLICKHOUSE_URL" in settings.EMBEDDED_SERVICES or settings.CLICKHOUSE_URL.startswith(
         ("https://", "clickhouses://", "clickhouse+https://")
     ):
@@ -129,27 +129,27 @@ def clickhouse_over_tls(**_: Any) -> list[CheckMessage]:
     return [
         CheckWarning(
             "CLICKHOUSE_URL does not use TLS.",
-            hint="Write it as https://user:password@host:8443/ unless the network is your own.",
+            hint="Write it as https://user:password@host:8443/, unless the network is private.",
             id="millrace.W002",
         )
     ]
 
 
-#: Threads of a web process without which a tenant's share could be all of them.
+#: The fewest threads of a web process. With one thread, a tenant's share would be all of them.
 LEAST_THREADS = 2
-#: Characters below which a token could be guessed.
+#: The fewest characters of a token. Shorter tokens could be guessed.
 TOKEN_LENGTH = 20
 
 
 @register(Tags.security)
 def metrics_token(**_: Any) -> list[CheckMessage]:
-    """Millrace.W003: the metrics name every tenant and source, and anyone may try tokens."""
+    """Millrace.W003: metrics name every tenant and source, and anyone may try tokens."""
     if not settings.MILLRACE_METRICS_TOKEN or len(settings.MILLRACE_METRICS_TOKEN) >= TOKEN_LENGTH:
         return []
     return [
         CheckWarning(
             f"MILLRACE_METRICS_TOKEN has fewer than {TOKEN_LENGTH} characters.",
-            hint='Make one by: python -c "import secrets; print(secrets.token_urlsafe(32))"',
+            hint='Generate one with: python -c "import secrets; print(secrets.token_urlsafe(32))"',
             id="millrace.W003",
         )
     ]
@@ -157,14 +157,14 @@ def metrics_token(**_: Any) -> list[CheckMessage]:
 
 @register(Tags.security)
 def web_threads(**_: Any) -> list[CheckMessage]:
-    """Millrace.E011, E012: a tenant's share is counted in the threads that the server has."""
+    """Millrace.E011, E012: a tenant's share is counted in threads, so the number must be right."""
     threads = settings.MILLRACE_WEB_THREADS
     if threads < LEAST_THREADS:
         return [
             Error(
                 f"MILLRACE_WEB_THREADS is {threads}.",
-                hint=f"Set it to {LEAST_THREADS} or more: of fewer threads one tenant's calls can "
-                "hold all.",
+                hint=f"Set it to {LEAST_THREADS} or more. With fewer threads, the calls of one "
+                "tenant can occupy all of them.",
                 id="millrace.E011",
             )
         ]
@@ -173,8 +173,8 @@ def web_threads(**_: Any) -> list[CheckMessage]:
         return []
     return [
         Error(
-            f"MILLRACE_WEB_THREADS is {threads}, and GRANIAN_BLOCKING_THREADS {served_by}.",
-            hint="Set both to the same number: a tenant's share is counted in these threads.",
+            f"MILLRACE_WEB_THREADS is {threads}, but GRANIAN_BLOCKING_THREADS is {served_by}.",
+            hint="Set both to the same number. A tenant's share is counted in these threads.",
             id="millrace.E012",
         )
     ]

@@ -1,7 +1,7 @@
-"""Middleware that only pages need, and the way past it for the API.
+"""Lets API calls skip the middleware that only pages need.
 
-The API knows its callers by their keys: it has no session, nobody is logged in, nothing is carried
-from page to page. A call should not pay for a page.
+The API identifies callers by their keys: it has no session, no login and no messages from page to
+page. ``PagesBegin`` and ``PagesEnd`` enclose that middleware in ``settings.MIDDLEWARE``.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from django.http.response import HttpResponseBase
 Handler = Callable[[HttpRequest], HttpResponseBase]
 
 _API = "/api/v1/"
-#: Hosts that Django has let through (ALLOWED_HOSTS), and how many are kept.
+#: Hosts that Django has accepted (ALLOWED_HOSTS), and how many of them are remembered.
 _hosts: set[tuple[str | None, str | None]] = set()
 _MOST_HOSTS = 1_000
-#: Django makes a chain from its inner end on, so an end is always made before its beginning.
+#: Django builds the chain from the inside out, so each PagesEnd is built before its PagesBegin.
 _ends: list[Handler] = []
 
 
 class PagesEnd:
-    """Stands behind the last middleware that only pages need."""
+    """Comes after the last middleware that only pages need."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -35,7 +35,7 @@ class PagesEnd:
 
 
 class PagesBegin:
-    """Stands before the first middleware that only pages need; the API goes on behind the last."""
+    """Comes before the first middleware that only pages need; API calls go on after the last."""
 
     def __init__(self, get_response: Handler) -> None:
         self.get_response = get_response
@@ -49,7 +49,7 @@ class PagesBegin:
 
 
 def _check_host(request: HttpRequest) -> None:
-    """What CommonMiddleware does for pages; raises DisallowedHost. A host is looked at once."""
+    """Check the host as CommonMiddleware does for pages, once per host; raises DisallowedHost."""
     meta = request.META
     host = (meta.get("HTTP_HOST"), meta.get("HTTP_X_FORWARDED_HOST"))
     if host in _hosts:

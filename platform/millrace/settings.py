@@ -1,7 +1,7 @@
-"""Django settings, all of them read from the environment (12factor.net/config).
+"""Django settings, all read from the environment (12factor.net/config).
 
-Each service is addressed by a URL. Where a URL is not set, the embedded service of
-``millrace.embedded`` takes its place; ``manage.py check --deploy`` says so where that is a mistake.
+Each service is configured by a URL. If a URL is not set, the embedded service of
+``millrace.embedded`` is used, and ``manage.py check --deploy`` reports that as an error.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ if _ENV_FILE.is_file():
 
 _SERVICES = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL")
 
-#: Services for which no URL is set, so that the embedded one is used.
+#: The services whose URL is not set, so that the embedded service is used.
 EMBEDDED_SERVICES = tuple(name for name in _SERVICES if not env.str(name, default=""))
-#: An installation that has any embedded service, or no key of its own, belongs to one machine.
+#: An installation with any embedded service, or without a SECRET_KEY, belongs to one machine.
 _LOCAL = bool(EMBEDDED_SERVICES) or not env.str("SECRET_KEY", default="")
 _EMBEDDED: dict[str, str] = service_urls.urls() if _LOCAL else {}
 
@@ -51,9 +51,9 @@ CACHES = {
         "KEY_PREFIX": env.str("CACHE_KEY_PREFIX", default="millrace"),
     }
 }
-#: The platform's own access to ClickHouse: it makes databases, users, tables and inserts.
+#: The platform's own access to ClickHouse. It creates databases, users and tables, and inserts.
 CLICKHOUSE_URL = _url("CLICKHOUSE_URL")
-#: Name of the cluster for ``ON CLUSTER`` and replicated tables; empty for a single server.
+#: The cluster's name, for ``ON CLUSTER`` and replicated tables; empty for a single server.
 CLICKHOUSE_CLUSTER = env.str("CLICKHOUSE_CLUSTER", default="")
 
 # --- Security -----------------------------------------------------------------------------------
@@ -66,7 +66,7 @@ MILLRACE_ENCRYPTION_KEYS: list[str] = env.list("MILLRACE_ENCRYPTION_KEYS", defau
 )
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-#: Set where a proxy in front speaks TLS; without it cookies must travel over plain HTTP.
+#: Set this if a proxy in front speaks TLS; without it, cookies must travel over plain HTTP.
 HTTPS = env.bool("HTTPS", default=not _LOCAL)
 SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=31_536_000 if HTTPS else 0)
@@ -75,7 +75,7 @@ SECURE_HSTS_PRELOAD = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 SESSION_COOKIE_SECURE = HTTPS
 CSRF_COOKIE_SECURE = HTTPS
-# Browsers take a cookie of that name from this host alone, over HTTPS, for all paths.
+# Browsers accept a cookie with this prefix only from this host, over HTTPS, and for all paths.
 _HOST = "__Host-" if HTTPS else ""
 SESSION_COOKIE_NAME = f"{_HOST}millrace_session"
 CSRF_COOKIE_NAME = f"{_HOST}millrace_csrf"
@@ -83,8 +83,9 @@ SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 CSRF_COOKIE_SAMESITE = "Strict"
-#: Who does nothing for so long logs in anew; and everybody after the second, whatever they do.
+#: Seconds without a request after which a user must log in again.
 SESSION_COOKIE_AGE = env.int("SESSION_IDLE_SECONDS", default=2 * 3600)
+#: Seconds after a session's first request at which its user must log in again, active or not.
 SESSION_ABSOLUTE_SECONDS = env.int("SESSION_ABSOLUTE_SECONDS", default=12 * 3600)
 SESSION_SAVE_EVERY_REQUEST = True
 SESSION_EXPIRE_AT_BROWSER_CLOSE = False
@@ -101,7 +102,7 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
-#: Networks (CIDR) of proxies in front, whose ``X-Forwarded-For`` is believed.
+#: Networks (CIDR) of the proxies in front, whose ``X-Forwarded-For`` header is trusted.
 MILLRACE_TRUSTED_PROXIES: list[str] = env.list("MILLRACE_TRUSTED_PROXIES", default=[])
 DEFAULT_EXCEPTION_REPORTER_FILTER = "millrace.security.reports.NoValues"
 AUTHENTICATION_BACKENDS = [
@@ -156,7 +157,7 @@ WSGI_APPLICATION = "millrace.wsgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        # Before Unfold's own, whose first page ours takes the place of.
+        # Before Unfold's templates, because ours replace some of them.
         "DIRS": [Path(__file__).parent / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
@@ -174,9 +175,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = env.path("STATIC_ROOT", default=str(service_urls.home() / "static"))()
-# WhiteNoise finds the apps' files by itself, so that no collectstatic stands before the first run.
+# WhiteNoise finds the apps' files by itself, so the first run needs no collectstatic.
 WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=_LOCAL)
-# Of the admin's forms. No page takes files, so none is kept in memory or on disk.
+# Limits of the admin's forms. No page accepts files, so none is kept in memory or on disk.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
 DATA_UPLOAD_MAX_NUMBER_FILES = 0
 FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
@@ -191,7 +192,7 @@ LOGGING = {
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    # What they say of an engine that is away, Millrace says itself, once and in fewer words.
+    # If ClickHouse is down, Millrace logs that itself, once and in fewer words than these do.
     "loggers": {name: {"level": "ERROR"} for name in ("clickhouse_connect", "urllib3")},
 }
 
@@ -200,7 +201,7 @@ LOGGING = {
 CELERY_BROKER_URL = _url("CELERY_BROKER_URL")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
-# Results live in Postgres, as the state of the object that the work was for.
+# A task's result is the state of the object it works on, which is in Postgres.
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"ingestion.tasks.consume_slice": {"queue": "ingest"}}
@@ -253,8 +254,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "tenants.rest.problem.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
-# Cross-origin calls. A caller shows a key or a token, and no cookie counts, so a page of any origin
-# may try. Which origins a key is good for is the key's own affair: tenants.rest.authentication.
+# Cross-origin calls. A page of any origin may call the API: callers send a key or token, and
+# cookies are ignored. tenants.rest.authentication checks a key that is restricted to origins.
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_ALL_ORIGINS = True
 CORS_ALLOW_METHODS = ["GET", "POST", "DELETE"]
@@ -266,7 +267,7 @@ CORS_EXPOSE_HEADERS = [
 ]
 SPECTACULAR_SETTINGS = {
     "TITLE": "Millrace API",
-    "DESCRIPTION": "Send events, run published queries. Every call carries a tenant's API key.",
+    "DESCRIPTION": "Send events and run published queries. Every call carries a tenant's API key.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
@@ -283,35 +284,35 @@ MILLRACE_SLICE_SECONDS = env.float("MILLRACE_SLICE_SECONDS", default=15.0)
 MILLRACE_LEASE_SECONDS = env.float("MILLRACE_LEASE_SECONDS", default=30.0)
 MILLRACE_BATCH_ROWS = env.int("MILLRACE_BATCH_ROWS", default=100_000)
 MILLRACE_BATCH_BYTES = env.int("MILLRACE_BATCH_BYTES", default=32 * 1024 * 1024)
-#: Age at which a batch is cut, however few rows it has. It grows for tenants whose busy streams
-#: would take more than their share of a worker's inserts.
+#: Age at which a batch is inserted, however few rows it has. It grows for tenants whose busy
+#: streams would otherwise take more than their share of a worker's inserts.
 MILLRACE_BATCH_AGE_SECONDS = env.float("MILLRACE_BATCH_AGE_SECONDS", default=0.5)
 
-#: Where connections may lead beside public addresses: private, loopback, link-local, networks,
-#: host:port (ingestion/hosts.py). On one machine's own installation brokers are on the loopback.
+#: The addresses that connections may use in addition to public ones: private, loopback, link-local,
+#: networks, host:port (ingestion/hosts.py). Embedded brokers listen on loopback.
 MILLRACE_CONNECTION_NETWORKS: list[str] = env.list(
     "MILLRACE_CONNECTION_NETWORKS",
     default=["private", "loopback"] if EMBEDDED_SERVICES else ["private"],
 )
-#: The platform's own addresses, beside those of its services, to which no connection may lead.
+#: The platform's own addresses, in addition to its services', that no connection may use.
 MILLRACE_OWN_URLS: dict[str, str] = (
     {"web server": _EMBEDDED["WEB_URL"]} if EMBEDDED_SERVICES else {}
 )
 
-#: Where exports of tenants are written, by whoever writes them: on several machines a shared one.
+#: The folder that tenants' exports are written to. Several machines need a shared folder.
 MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(service_urls.home() / "exports"))
 
-#: Who sends it as a bearer token may scrape /metrics; without it there is no /metrics.
+#: The bearer token for scraping /metrics. Without it, /metrics answers 404.
 MILLRACE_METRICS_TOKEN = env.str("MILLRACE_METRICS_TOKEN", default="")
 
-#: Threads of one web process, as its server was told. They are shared among the tenants that call.
+#: Threads of one web process, the same number as in its server. Calling tenants share them.
 MILLRACE_WEB_THREADS = env.int("MILLRACE_WEB_THREADS", default=8)
 
-# What one query of a tenant may use; a saved query can't lift any of it.
+# Limits of a tenant's query; a saved query can't raise them.
 MILLRACE_QUERY_SECONDS = env.int("MILLRACE_QUERY_SECONDS", default=30)
 MILLRACE_QUERY_MEMORY_BYTES = env.int("MILLRACE_QUERY_MEMORY_BYTES", default=2 * 1024**3)
 MILLRACE_QUERY_READ_ROWS = env.int("MILLRACE_QUERY_READ_ROWS", default=1_000_000_000)
-#: 0: no limit beside that on rows.
+#: 0 means no limit in addition to the one on rows.
 MILLRACE_QUERY_READ_BYTES = env.int("MILLRACE_QUERY_READ_BYTES", default=0)
 MILLRACE_QUERY_RESULT_ROWS = env.int("MILLRACE_QUERY_RESULT_ROWS", default=1_000_000)
 MILLRACE_QUERY_RESULT_BYTES = env.int("MILLRACE_QUERY_RESULT_BYTES", default=256 * 1024 * 1024)
@@ -319,7 +320,7 @@ MILLRACE_QUERY_THREADS = env.int("MILLRACE_QUERY_THREADS", default=4)
 
 
 def _link(title: str, icon: str, view: str) -> dict[str, Any]:
-    """A link of the sidebar, for those who may see the page."""
+    """A link in the sidebar, shown to users who may view the page."""
     app, _, model = view.removeprefix("admin:").removesuffix("_changelist").rpartition("_")
     return {
         "title": title,
@@ -388,7 +389,7 @@ UNFOLD = {
                 ],
             },
             {
-                "title": "Who",
+                "title": "Tenants and access",
                 "separator": True,
                 "items": [
                     _link("Tenants", "domain", "admin:tenants_tenant_changelist"),

@@ -1,4 +1,4 @@
-"""Where each part answers: the admin at ``/admin/``, the API at ``/api/``, ``/metrics``."""
+"""The URL configuration: the admin at ``/admin/``, the API at ``/api/``, and ``/metrics``."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from analytics_api.urls import queries
 from millrace.metrics.view import metrics
 from tenants.admin.search import search
 
-# What is called most stands first: an address is looked for in this order.
+# The most frequent calls come first, because Django tries the patterns in this order.
 urlpatterns = [
     path("api/v1/", include(queries)),
     path("", RedirectView.as_view(pattern_name="admin:index")),
-    # Before the site's own address of that name, which ``admin:search`` leads to.
+    # Before the admin site's own ``search/``, which this view replaces (``admin:search``).
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/", admin.site.urls),
     path("metrics", metrics, name="metrics"),

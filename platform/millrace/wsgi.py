@@ -10,7 +10,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
 
 application = get_wsgi_application()
 
-# After Django: they need its settings.
+# Imported after Django is set up, because they read its settings.
 from millrace.requests import lighten  # noqa: E402
 from tenants.usage import call_tally  # noqa: E402
 

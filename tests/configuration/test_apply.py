@@ -110,7 +110,7 @@ def test_everything_is_made_and_a_second_run_does_nothing(file: Path, slug: str)
         "orders-http": False,
     }
     assert SavedQuery.objects.get(tenant=tenant).is_published
-    assert apply(file) == "Nothing to do: all of it is as the files say.\n"
+    assert apply(file) == "Nothing to do: everything already matches the files.\n"
 
 
 def test_a_dry_run_shows_the_difference_and_changes_nothing(file: Path, slug: str) -> None:
@@ -150,34 +150,34 @@ def test_what_is_exported_applies_without_a_change(
         (
             "columns:",
             "colums:",
-            "acme.yaml:12:9: 'colums' is not known here. Did you mean 'columns'?",
+            "acme.yaml:12:9: 'colums' is not a known key here. Did you mean 'columns'?",
         ),
         ("kind: kafka", "kind: kafak", "acme.yaml:6:9: 'kafak' is not one of"),
         (
             "password: {env: ACME_PASSWORD}",
             "password: hunter2",
-            "acme.yaml:9:9: A secret does not belong here",
+            "acme.yaml:9:9: A secret can't be written here",
         ),
         (
             "ACME_PASSWORD}",
             "NO_SUCH}",
-            "acme.yaml:9:9: The environment variable NO_SUCH is not set.",
+            "acme.yaml:9:9: The environment variable NO_SUCH is not set. Set it and apply again.",
         ),
         ("type: DateTime64(3)}", "type: DateTim}", "acme.yaml:13:26: 'DateTim' is not a type"),
         ("time + INTERVAL", "tim + INTERVAL", "acme.yaml:18:9: There is no column 'tim'."),
         (
             "path: customer.country",
             'path: "$.customer.country"',
-            "acme.yaml:15:43: This would read nothing. A path is the keys of objects",
+            "acme.yaml:15:43: This path would never match. Write the keys of objects",
         ),
         (
             "connection: broker",
             "connection: brokr",
             "acme.yaml:20:24: There is no connection 'brokr'",
         ),
-        ("table: orders}", "table: order}", "There is no table 'order'. There are: orders."),
-        ("name: Acme Inc.", "name: [", "acme.yaml:5:7: it is not YAML"),
-        ("name: Acme Inc.", "name: a\n    name: b", "acme.yaml:4:5: 'name' stands here twice."),
+        ("table: orders}", "table: order}", "There is no table 'order'. Known: orders."),
+        ("name: Acme Inc.", "name: [", "acme.yaml:5:7: The file is not valid YAML"),
+        ("name: Acme Inc.", "name: a\n    name: b", "acme.yaml:4:5: 'name' is given twice."),
     ],
 )
 def test_a_mistake_is_said_with_file_and_line_and_nothing_is_saved(
@@ -326,7 +326,7 @@ def test_a_query_that_names_its_database_is_told_to_leave_it_out(file: Path, slu
     file.write_text(text)
     apply(file)  # no table changes
     file.write_text(text.replace("ttl: time + INTERVAL 1 YEAR", "ttl: time + INTERVAL 2 YEAR"))
-    assert f"acme.yaml:24:9: Leave out the database's name, t_{slug}: " in refused(file)
+    assert f"acme.yaml:24:9: Leave out the database name t_{slug}: " in refused(file)
 
 
 def test_a_change_that_clickhouse_refuses_changes_nothing_anywhere(file: Path, slug: str) -> None:
@@ -378,7 +378,7 @@ def test_a_draft_beside_the_published_query_is_exported_as_one(
     monkeypatch.setenv(f"{slug}_BROKER_PASSWORD".upper(), "s3cret")
     assert "Nothing to do" in apply(again)
     again.write_text(again.read_text().replace("published: true", "published: false"))
-    assert "A query that is not published is a draft itself" in refused(again)
+    assert "An unpublished query is itself a draft" in refused(again)
 
 
 def test_where_clickhouse_does_not_answer_nothing_is_changed(
@@ -400,7 +400,7 @@ def test_a_stage_that_clickhouse_refuses_is_a_mistake_of_the_file(
 ) -> None:
     monkeypatch.setattr(rehearsal, "PREFIX", "millrace_rehearsal_" + "x" * 300)  # too long a name
     said = refused(file)
-    assert "ClickHouse refuses to try this: " in said
+    assert "ClickHouse refuses this: " in said
     assert "Nothing was changed." in said
     assert "xxx" not in said
 
@@ -564,7 +564,7 @@ def test_certificates_and_keys_come_from_files_and_no_key_is_told(
     ("old", "new", "says"),
     [
         ("OAUTHBEARER", "PLAINE", "'PLAINE' is not one of"),
-        ("client_key: {file: client.key}", "client_key: abc", "A secret does not belong here"),
+        ("client_key: {file: client.key}", "client_key: abc", "A secret can't be written here"),
         ("{file: ca.pem}", "{file: client.key}", "This holds a private key"),
         ("        client_key: {file: client.key}\n", "", "nothing without its key"),
         ("tls: true", "tls: maybe", "'maybe' is not of type 'boolean'"),

@@ -174,7 +174,7 @@ def test_ctrl_c_stops_everything_and_leaves_no_process(number: int, home: Path) 
     )
     assert up.stdout is not None
     for line in up.stdout:
-        if "Ctrl-C stops it" in line:
+        if "Press Ctrl-C to stop" in line:
             break
     assert len(processes.of(home)) >= 3
     up.send_signal(number)

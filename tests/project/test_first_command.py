@@ -74,9 +74,9 @@ def test_make_up_and_the_tests_run_in_a_closed_folder_with_an_odd_name(checkout:
     said = []
     for line in up.stdout:
         said.append(line)
-        if "Ctrl-C stops it" in line:
+        if "Press Ctrl-C to stop" in line:
             break
-    assert any("Ctrl-C stops it" in line for line in said), "".join(said)
+    assert any("Press Ctrl-C to stop" in line for line in said), "".join(said)
     assert _make(checkout, "status").returncode == 0
     assert "MILLRACE_URL=http://127.0.0.1:" in _make(checkout, "-s", "env").stdout
     # As Ctrl-C does: to all of the foreground.

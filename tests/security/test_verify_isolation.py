@@ -60,7 +60,7 @@ def _left() -> list[int]:
 def test_it_passes_and_leaves_nothing_behind(server: str) -> None:
     before = _left()
     said = _verify()
-    assert "nobody saw anything of another's" in said
+    assert "no tenant saw another tenant's data" in said
     assert "GET /api/v1/queries/<str:name>" in said
     assert _left() == before
 
@@ -71,7 +71,7 @@ def test_it_passes_for_tenants_that_are_there(
     _only(monkeypatch, "query")
     one, two = tenant_factory("one"), tenant_factory("two")
     before = _left()
-    assert "nobody saw" in _verify(one.slug, two.slug)
+    assert "no tenant saw" in _verify(one.slug, two.slug)
     assert _left() == before
     with pytest.raises(CommandError, match="two or more"):
         _verify(one.slug)
@@ -158,7 +158,7 @@ def _suspended_tenants_that_are_served(patched: pytest.MonkeyPatch) -> None:
         (_table_of_anybody, "kept-columns", "/api/v1/tables/<str:name>/kept-columns"),
         (_table_of_anybody, "archive-connection", "/api/v1/connections/<str:name>/archive"),
         (_cache_by_name_alone, "query", "/api/v1/queries/<str:name>"),
-        (_another_word_for_what_is_anothers, "query", "tells that another tenant has something"),
+        (_another_word_for_what_is_anothers, "query", "reveals that another tenant has an object"),
         (_expired_keys_that_open, "queries", "an expired key"),
         (_suspended_tenants_that_are_served, "queries", "of a suspended tenant"),
     ],

@@ -1,5 +1,5 @@
-"""Configuration as code: YAML files that say what tenants, streams, tables and queries there are.
+"""Configuration as code: YAML files that describe tenants, connections, tables, sources, queries.
 
-``apply`` brings the database to what files say, ``export`` writes a file of what is there. What a
-file does not name is left alone. The form of a file is ``millrace.schema.json``.
+``apply`` changes the database to match the files; ``export`` writes a file from the database.
+Objects that a file does not name are left alone. ``millrace.schema.json`` is the files' schema.
 """

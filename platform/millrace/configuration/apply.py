@@ -1,4 +1,4 @@
-"""Applying files: all of them or nothing; what ClickHouse would refuse is found before."""
+"""Applies configuration files, all or nothing, after asking ClickHouse whether it accepts them."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ from tenants.models import Tenant, Warehouse
 from tenants.provisioning.warehouse import provision
 from tenants.scoping import across_tenants
 
-#: Seconds for which another process may be at a table before it is given up.
+#: Seconds to wait for another process that is working on the same table.
 PATIENCE = 30.0
 
 Tell = Callable[[Change], None]
 
 
 def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
-    """Bring the database to what the files say; returns how much has changed.
+    """Change the database to match the files; returns the number of changes.
 
-    ``tell`` hears of each change. Raises ConfigurationError, and then nothing has changed: all that
-    ClickHouse has to say is asked of it before anything is saved. With ``dry_run`` the same is
-    checked, and nothing is changed. Raises NotYetMade where all is saved and published, and
-    ClickHouse went away before it had made the tables; the reconciler makes them.
+    ``tell`` is called with each change. With ``dry_run`` everything is checked and nothing changed.
+
+    Raises ConfigurationError if nothing was changed: ClickHouse checks everything before anything
+    is saved. Raises NotYetMade if everything is saved and published, but ClickHouse went away
+    before it had created all tables; the reconciler creates them later.
     """
     documents = _read_all(paths)
     with across_tenants(), transaction.atomic():
         mistakes: list[Mistake] = []
-        changes = [change for one in documents for change in _rows(one, mistakes)]
+        changes = [change for document in documents for change in _rows(document, mistakes)]
         if not mistakes:
             changes += rehearse_all(documents, mistakes)
         if mistakes:
@@ -55,7 +56,7 @@ def apply(paths: Sequence[Path], tell: Tell, *, dry_run: bool = False) -> int:
 
 
 def _record(change: Change) -> None:
-    """Into the audit log, by names of fields alone."""
+    """Write a change to the audit log: the names of the changed fields, not their values."""
     owner = change.row if isinstance(change.row, Tenant) else getattr(change.row, "tenant", None)
     action = f"{change.kind}.{'create' if change.is_new else 'change'}"
     record(action, change.row, tenant=owner, detail={"changed": sorted(change.fields)})
@@ -106,7 +107,7 @@ def _tenants(documents: Sequence[Document]) -> Iterator[Part]:
 
 
 def _provision(documents: Sequence[Document]) -> Iterator[Mistake]:
-    """Warehouses and tables, in this process, so that no worker need run."""
+    """Create warehouses and tables in this process, so that no worker needs to run."""
     for part in _tenants(documents):
         warehouse = Warehouse.objects.get(tenant__slug=part["slug"])
         if warehouse.applied != warehouse.generation:
@@ -116,13 +117,13 @@ def _provision(documents: Sequence[Document]) -> Iterator[Mistake]:
             continue
         for inner in part.parts("tables"):
             table = Table.objects.get(tenant__slug=part["slug"], name=inner["name"])
-            error = _stands(table)
+            error = _provision_table(table)
             if error:
                 yield Mistake(inner.document.place(inner.path), error)
 
 
-def _stands(table: Table) -> str:
-    """Bring the table to its wish; what is wrong, or nothing."""
+def _provision_table(table: Table) -> str:
+    """Bring the table to its requested generation; returns the error, '' if there is none."""
     until = time.monotonic() + PATIENCE
     while table.applied != table.generation:
         before = table.attempts
@@ -131,6 +132,6 @@ def _stands(table: Table) -> str:
         if table.attempts > before or (table.error and table.applied != table.generation):
             return table.error
         if time.monotonic() > until:
-            return "Another process is at this table, and does not come to an end."
+            return "Another process is still working on this table. Run apply again later."
         time.sleep(0.1)
     return ""

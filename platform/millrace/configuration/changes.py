@@ -1,4 +1,4 @@
-"""What applying does, object by object: the difference that is shown, and made."""
+"""The changes that ``apply`` makes and shows, one per object."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SECRET = frozenset({"password", "client_key"})
 
 @dataclass(frozen=True)
 class Change:
-    """``kind`` and ``name`` of an object; ``fields``: what becomes of which, (old, new) by name.
+    """A new or changed object. ``fields`` maps names of fields to (old, new) values.
 
     ``row`` is the object itself, for the audit log.
     """
@@ -24,7 +24,7 @@ class Change:
     row: Any = field(default=None, compare=False, repr=False)
 
     def lines(self) -> Iterable[str]:
-        """For a terminal: ``+`` is new, ``~`` is changed."""
+        """The lines to print: ``+`` marks a new object, ``~`` a changed one."""
         yield f"{'+' if self.is_new else '~'} {self.kind} {self.name}"
         for name, (old, new) in self.fields.items():
             if name in SECRET:
@@ -36,11 +36,11 @@ class Change:
 
 
 def shown(value: Any) -> str:
-    """A value on one line."""
+    """A value as one line of at most 200 characters."""
     text = "none" if value is None else " ".join(str(value).split())
     return text if len(text) <= 200 else f"{text[:199]}…"
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """The fields of ``new`` that are others than in ``old``."""
+    """The fields of ``new`` that differ from ``old``, as (old, new)."""
     return {name: (old.get(name), value) for name, value in new.items() if old.get(name) != value}

@@ -1,4 +1,4 @@
-"""A YAML file read with the place of everything in it, and held against the schema."""
+"""Reads a YAML file, keeping the position of every part, and checks it against the schema."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Path_ = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Document:
-    """``content`` as the schema describes it; ``places`` of its parts by their path."""
+    """A file's ``content``, as the schema describes it, and the ``places`` of its parts by path."""
 
     file: str
     content: dict[str, Any]
     places: Mapping[Path_, FilePosition]
 
     def place(self, path: Path_) -> FilePosition:
-        """Of a part; of the nearest one around it where it is not written there."""
+        """The position of a part; of the nearest enclosing part if the file does not have it."""
         while path not in self.places:
             path = path[:-1]
         return self.places[path]
@@ -40,7 +40,7 @@ class Document:
 
 @cache
 def schema() -> dict[str, Any]:
-    """The JSON Schema of a file (json-schema.org, 2020-12)."""
+    """The JSON Schema of a configuration file (json-schema.org, 2020-12)."""
     loaded: dict[str, Any] = json.loads(SCHEMA.read_text())
     return loaded
 
@@ -51,15 +51,17 @@ def read(path: Path) -> Document:
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     except OSError as error:
-        raise _single(FilePosition(file, 1, 1), f"it can't be read: {error.strerror}.") from error
+        raise _single(
+            FilePosition(file, 1, 1), f"The file can't be read: {error.strerror}."
+        ) from error
     except UnicodeDecodeError as error:
-        raise _single(FilePosition(file, 1, 1), "it is not UTF-8.") from error
+        raise _single(FilePosition(file, 1, 1), "The file is not UTF-8.") from error
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = (
             FilePosition(file, mark.line + 1, mark.column + 1) if mark else FilePosition(file, 1, 1)
         )
-        raise _single(place, f"it is not YAML: {error.problem}.") from error
+        raise _single(place, f"The file is not valid YAML: {error.problem}.") from error
     places: dict[Path_, FilePosition] = {(): FilePosition(file, 1, 1)}
     mistakes: list[Mistake] = []
     content = {} if node is None else _value(file, node, (), places, mistakes)
@@ -84,24 +86,24 @@ def _value(
     places.setdefault(path, _start(file, node))
     if isinstance(node, yaml.SequenceNode):
         return [
-            _value(file, one, (*path, index), places, mistakes)
-            for index, one in enumerate(node.value)
+            _value(file, item, (*path, index), places, mistakes)
+            for index, item in enumerate(node.value)
         ]
     if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
+        mapping: dict[str, Any] = {}
         for key_node, value_node in node.value:
             key = str(key_node.value)
             inner = (*path, key)
-            if key in found:
-                mistakes.append(Mistake(_start(file, key_node), f"{key!r} stands here twice."))
+            if key in mapping:
+                mistakes.append(Mistake(_start(file, key_node), f"{key!r} is given twice."))
             places[inner] = _start(file, key_node)
-            found[key] = _value(file, value_node, inner, places, mistakes)
-        return found
+            mapping[key] = _value(file, value_node, inner, places, mistakes)
+        return mapping
     return _scalar(file, node, mistakes)
 
 
 def _scalar(file: str, node: yaml.Node, mistakes: list[Mistake]) -> Any:
-    # A date stays the text that was written: JSON, and ClickHouse, know none.
+    # A date stays the text in the file: the schema is JSON's, which has no dates.
     if node.tag == "tag:yaml.org,2002:timestamp":
         return node.value
     if node.tag == "tag:yaml.org,2002:float":
@@ -114,7 +116,7 @@ def _scalar(file: str, node: yaml.Node, mistakes: list[Mistake]) -> Any:
 
 
 def _float(node: yaml.Node) -> Any:
-    """A text of its digits where a double has not all of them."""
+    """The number, or a string of its digits if a double can't hold all of them."""
     try:
         return exact_json.storable(Decimal(node.value.replace("_", "")))
     except (InvalidOperation, ValueError):  # .inf, .nan and 1:30.5
@@ -131,10 +133,10 @@ def _start(file: str, node: yaml.Node) -> FilePosition:
 def _against_schema(document: Document) -> Iterator[Mistake]:
     validator = Draft202012Validator(schema())
     for error in validator.iter_errors(document.content):
-        yield from _told(document, error)
+        yield from _mistakes(document, error)
 
 
-def _told(document: Document, error: ValidationError) -> Iterator[Mistake]:
+def _mistakes(document: Document, error: ValidationError) -> Iterator[Mistake]:
     path, rule = tuple(error.absolute_path), cast("dict[str, Any]", error.schema)
     if error.validator == "additionalProperties":
         known = list(rule.get("properties", {}))
@@ -147,13 +149,13 @@ def _told(document: Document, error: ValidationError) -> Iterator[Mistake]:
 def _unknown(key: str, known: list[str]) -> str:
     close = difflib.get_close_matches(key, known, 1)
     if close:
-        return f"{key!r} is not known here. Did you mean {close[0]!r}?"
-    return f"{key!r} is not known here. These are: {', '.join(known)}."
+        return f"{key!r} is not a known key here. Did you mean {close[0]!r}?"
+    return f"{key!r} is not a known key here. Use one of: {', '.join(known)}."
 
 
 def _message(error: ValidationError) -> str:
-    # The schema says in its own words what would be right, where jsonschema's are too bare.
-    said = cast("dict[str, Any]", error.schema).get("x-message")
-    if isinstance(said, str) and error.validator != "required":
-        return said
+    # The schema has a message of its own where jsonschema's does not say what would be right.
+    message = cast("dict[str, Any]", error.schema).get("x-message")
+    if isinstance(message, str) and error.validator != "required":
+        return message
     return f"{error.message}."

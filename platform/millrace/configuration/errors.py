@@ -1,7 +1,7 @@
-"""What can go wrong with configuration files.
+"""The errors of configuration files, and who must act.
 
-ConfigurationError    the file's author must act; it has all mistakes, each with its place
-└── NotYetMade        later: all is saved, and ClickHouse went away before it had made all
+ConfigurationError    the file's author: the error lists all mistakes, each with its position
+└── NotYetMade        nobody: all is saved, and the reconciler finishes once ClickHouse answers
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class FilePosition:
-    """Where in which file; lines and columns count from 1."""
+    """A position in a file; lines and columns count from 1."""
 
     file: str
     line: int
@@ -24,6 +24,8 @@ class FilePosition:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
+    """One mistake in a file, and what would be right."""
+
     place: FilePosition
     message: str
 
@@ -32,16 +34,16 @@ class Mistake:
 
 
 class ConfigurationError(Exception):
-    """Files can't be applied as they are."""
+    """The files can't be applied. ``mistakes`` has one mistake per position, in order."""
 
     def __init__(self, mistakes: Sequence[Mistake]) -> None:
-        # What is said first of a place is the cause of what is said after it.
+        # The first mistake at a position causes the later ones there, so only that one is kept.
         first: dict[FilePosition, Mistake] = {}
-        for one in mistakes:
-            first.setdefault(one.place, one)
+        for mistake in mistakes:
+            first.setdefault(mistake.place, mistake)
         self.mistakes = tuple(first[place] for place in sorted(first))
-        super().__init__("\n".join(str(one) for one in self.mistakes))
+        super().__init__("\n".join(str(mistake) for mistake in self.mistakes))
 
 
 class NotYetMade(ConfigurationError):
-    """Everything is saved; tables or warehouses are made when ClickHouse answers again."""
+    """Everything is saved; tables or warehouses are created when ClickHouse answers again."""

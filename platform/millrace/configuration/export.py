@@ -1,4 +1,4 @@
-"""A tenant as the file that ``apply`` reads. No secret is written, only where it would be read."""
+"""Writes a tenant as a file for ``apply``. In place of each secret it names a variable for it."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ _Dumper.add_representer(str, _text)
 
 
 def export(tenant: Tenant) -> str:
-    """The tenant and all that is its own, and the shared connections that its sources use."""
+    """YAML of the tenant, everything it owns, and the shared connections that its sources use."""
     content: dict[str, Any] = {}
     shared = Connection.objects.filter(tenant=None, sources__tenant=tenant).distinct()
     if shared:
-        content["connections"] = [_connection(one) for one in shared]
+        content["connections"] = [_connection(row) for row in shared]
     content["tenants"] = [_tenant(tenant)]
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _tenant(tenant: Tenant) -> dict[str, Any]:
-    found: dict[str, Any] = {"slug": tenant.slug, "name": tenant.name, "status": tenant.status}
-    found["weight"] = tenant.weight
+    entry: dict[str, Any] = {"slug": tenant.slug, "name": tenant.name, "status": tenant.status}
+    entry["weight"] = tenant.weight
     parts = {
-        "connections": [_connection(one) for one in tenant.connections.all()],
-        "tables": [_table(one) for one in tenant.tables.all()],
-        "sources": [_source(one) for one in tenant.sources.select_related("connection", "table")],
-        "queries": [_query(one) for one in tenant.saved_queries.select_related("published")],
+        "connections": [_connection(row) for row in tenant.connections.all()],
+        "tables": [_table(row) for row in tenant.tables.all()],
+        "sources": [_source(row) for row in tenant.sources.select_related("connection", "table")],
+        "queries": [_query(row) for row in tenant.saved_queries.select_related("published")],
     }
-    return found | {key: value for key, value in parts.items() if value}
+    return entry | {key: value for key, value in parts.items() if value}
 
 
 def _connection(row: Connection) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": row.name, "kind": row.kind, "addresses": row.addresses}
+    entry: dict[str, Any] = {"name": row.name, "kind": row.kind, "addresses": row.addresses}
     optional = {
         "tls": row.tls,
         "ca_certificate": row.ca_certificate,
@@ -63,11 +63,12 @@ def _connection(row: Connection) -> dict[str, Any]:
         "token_scope": row.token_scope,
         "options": row.options,
     }
-    return found | {key: value for key, value in optional.items() if value or value is False}
+    # False is written out: leaving tls out would not turn it off where it is on by default.
+    return entry | {key: value for key, value in optional.items() if value or value is False}
 
 
 def _elsewhere(row: Connection, field: str) -> dict[str, str]:
-    """Where ``apply`` would read a secret that the connection has."""
+    """A reference to the variable that ``apply`` reads a secret from; {} if it is not set."""
     if not getattr(row, field):
         return {}
     owner = row.tenant.slug if row.tenant else "shared"
@@ -75,48 +76,48 @@ def _elsewhere(row: Connection, field: str) -> dict[str, str]:
 
 
 def _table(row: Table) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    entry: dict[str, Any] = {
         "name": row.name,
-        "columns": [_column(one) for one in row.columns.all()],
+        "columns": [_column(column) for column in row.columns.all()],
     }
     optional = {
         "sorting_key": list(row.sorting_key),
         "partition_key": row.partition_key,
         "ttl": row.ttl,
     }
-    found |= {key: value for key, value in optional.items() if value}
-    return found | {"quarantine_days": row.quarantine_days}
+    entry |= {key: value for key, value in optional.items() if value}
+    return entry | {"quarantine_days": row.quarantine_days}
 
 
 def _column(row: Column) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": row.name, "type": row.type}
+    entry: dict[str, Any] = {"name": row.name, "type": row.type}
     if row.path:
-        found["path"] = row.path
+        entry["path"] = row.path
     if row.default is not None:
-        found["default"] = json.loads(row.default)
+        entry["default"] = json.loads(row.default)
     if row.required != (row.default is None and not is_nullable(row.type)):
-        found["required"] = row.required
-    return found | ({"quoted_numbers": True} if row.quoted_numbers else {})
+        entry["required"] = row.required
+    return entry | ({"quoted_numbers": True} if row.quoted_numbers else {})
 
 
 def _source(row: Source) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": row.name, "table": row.table.name}
+    entry: dict[str, Any] = {"name": row.name, "table": row.table.name}
     if row.connection:
-        found |= {"connection": row.connection.name, "stream": row.stream}
-    found |= {"start": row.start, "active": row.active}
-    return found | {"quarantine_limit": row.quarantine_limit}
+        entry |= {"connection": row.connection.name, "stream": row.stream}
+    entry |= {"start": row.start, "active": row.active}
+    return entry | {"quarantine_limit": row.quarantine_limit}
 
 
 def _query(row: SavedQuery) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": row.name}
+    entry: dict[str, Any] = {"name": row.name}
     if row.description:
-        found["description"] = row.description
-    draft = _said(row.sql, row.parameters)
+        entry["description"] = row.description
+    draft = _statement(row.sql, row.parameters)
     if row.published is None or not drafts.has_draft(row):
-        return found | draft | {"published": row.is_published}
-    answers = _said(drafts.written(row.published), drafts.described(row.published))
-    return found | answers | {"draft": draft, "published": True}
+        return entry | draft | {"published": row.is_published}
+    published = _statement(drafts.written(row.published), drafts.described(row.published))
+    return entry | published | {"draft": draft, "published": True}
 
 
-def _said(sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _statement(sql: str, parameters: dict[str, Any]) -> dict[str, Any]:
     return {"sql": sql} | ({"parameters": parameters} if parameters else {})

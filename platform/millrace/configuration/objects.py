@@ -1,7 +1,7 @@
-"""Bringing one object of each kind to what a file says of it.
+"""Creates or changes the objects of each kind to match their part of a file.
 
-Each function gets the object's part of the file and returns what has changed. All run within the
-one transaction of ``apply``.
+Each function gets an object's part of the file and returns the changes. All of them run in the
+single transaction of ``apply``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from tenants.services.warehouses import create_warehouse
 def tenant(part: Part) -> tuple[Tenant, list[Change]]:
     slug = part["slug"]
     row = Tenant.objects.filter(slug=slug).first() or Tenant(slug=slug, name=slug)
-    wanted = part.only("name", "status", "weight")
-    changes = _save(part, row, "tenant", slug, wanted)
+    desired = part.only("name", "status", "weight")
+    changes = _save(part, row, "tenant", slug, desired)
     create_warehouse(row)
     return row, changes
 
 
-#: Fields of a connection whose values may stand elsewhere.
+#: Fields of a connection whose values may be references.
 _RESOLVED = (
     *("addresses", "username", "password", "token_url", "token_scope"),
     *("ca_certificate", "client_certificate", "client_key"),
@@ -43,32 +43,32 @@ def connection(part: Part, owner: Tenant | None) -> list[Change]:
     name = part["name"]
     row = Connection.objects.filter(tenant=owner, name=name).first()
     row = row or Connection(tenant=owner, name=name)
-    wanted = part.only("kind", "options", "tls", "sasl_mechanism")
+    desired = part.only("kind", "options", "tls", "sasl_mechanism")
     for field in _RESOLVED:
         if field in part:
-            wanted[field] = part.resolved(field)
+            desired[field] = part.resolved(field)
     shown = f"{owner.slug}.{name}" if owner else f"{name} (shared)"
-    return _save(part, row, "connection", shown, wanted)
+    return _save(part, row, "connection", shown, desired)
 
 
 def table(part: Part, owner: Tenant) -> list[Change]:
     name = part["name"]
     row = Table.objects.filter(tenant=owner, name=name).first() or Table(tenant=owner, name=name)
-    wanted = {
+    desired = {
         "sorting_key": list(part.get("sorting_key", [])),
         "partition_key": part.get("partition_key", ""),
         "ttl": part.get("ttl", ""),
         "quarantine_days": part.get("quarantine_days", 30),
     }
-    columns = [_column(one) for one in part.parts("columns")]
-    _check_table(part, owner, row, wanted, columns)
-    before = [] if row.pk is None else [_written(one) for one in row.columns.all()]
-    after = [_written(one) for one in columns]
-    changes = _save(part, row, "table", f"{owner.slug}.{name}", wanted)
+    columns = [_column(inner) for inner in part.parts("columns")]
+    _check_table(part, owner, row, desired, columns)
+    before = [] if row.pk is None else [_written(column) for column in row.columns.all()]
+    after = [_written(column) for column in columns]
+    changes = _save(part, row, "table", f"{owner.slug}.{name}", desired)
     if before != after:
         row.columns.all().delete()
-        for position, one in enumerate(columns):
-            one.table, one.position = row, position
+        for position, column in enumerate(columns):
+            column.table, column.position = row, position
         Column.objects.bulk_create(columns)
         changes = _with_columns(changes, row, before, after)
     if changes:
@@ -77,7 +77,7 @@ def table(part: Part, owner: Tenant) -> list[Change]:
 
 
 def _column(part: Part) -> Column:
-    """A column, required unless it has a default or may be null."""
+    """The column, by default required unless it has a default value or is Nullable."""
     kind = str(part["type"])
     default = json.dumps(part["default"], ensure_ascii=False) if "default" in part else None
     return Column(
@@ -98,6 +98,7 @@ def is_nullable(kind: str) -> bool:
 
 
 def _written(column: Column) -> str:
+    """The column as one line of text, to compare and to show."""
     parts = [column.name, column.type]
     if column.path:
         parts.append(f"at {column.path}")
@@ -114,26 +115,29 @@ def _with_columns(
     changes: list[Change], row: Table, before: list[str], after: list[str]
 ) -> list[Change]:
     old = changes[0] if changes else Change("table", str(row), is_new=False)
-    gone = [one for one in before if one not in after]
-    come = [one for one in after if one not in before]
-    columns = ("; ".join(gone) or None, "; ".join(come) or ("removed" if gone else "reordered"))
+    removed = [text for text in before if text not in after]
+    added = [text for text in after if text not in before]
+    columns = (
+        "; ".join(removed) or None,
+        "; ".join(added) or ("removed" if removed else "reordered"),
+    )
     return [Change(old.kind, old.name, old.is_new, {**old.fields, "columns": columns}, row)]
 
 
 def _check_table(
-    part: Part, owner: Tenant, row: Table, wanted: dict[str, Any], columns: list[Column]
+    part: Part, owner: Tenant, row: Table, desired: dict[str, Any], columns: list[Column]
 ) -> None:
     spec = ddl.TableSpec(
         database=f"t_{owner.slug}",
         name=row.name,
         columns=tuple(
-            ddl.ColumnSpec(o.name, o.type, o.path, o.required, o.default, o.quoted_numbers)
-            for o in columns
+            ddl.ColumnSpec(c.name, c.type, c.path, c.required, c.default, c.quoted_numbers)
+            for c in columns
         ),
-        sorting_key=tuple(wanted["sorting_key"]),
-        partition_key=wanted["partition_key"],
-        ttl=wanted["ttl"],
-        quarantine_days=wanted["quarantine_days"],
+        sorting_key=tuple(desired["sorting_key"]),
+        partition_key=desired["partition_key"],
+        ttl=desired["ttl"],
+        quarantine_days=desired["quarantine_days"],
     )
     try:
         ddl.check(spec)
@@ -142,27 +146,27 @@ def _check_table(
 
 
 def note_problems(part: Part, error: ddl.SpecError) -> None:
-    """Each problem of a table at the place that it is about."""
-    names = [one["name"] for one in part.parts("columns")]
-    for one in error.problems:
-        where = ("columns", names.index(one.column)) if one.column in names else ()
-        part.mistake((*where, one.field), one.message)
+    """Note each problem of a table as a mistake at the position of its column and field."""
+    names = [inner["name"] for inner in part.parts("columns")]
+    for problem in error.problems:
+        where = ("columns", names.index(problem.column)) if problem.column in names else ()
+        part.mistake((*where, problem.field), problem.message)
 
 
 def source(part: Part, owner: Tenant) -> list[Change]:
     name = part["name"]
     row = Source.objects.filter(tenant=owner, name=name).first() or Source(tenant=owner, name=name)
-    wanted: dict[str, Any] = {
-        "table": _found(part, "table", Table.objects.filter(tenant=owner)),
+    desired: dict[str, Any] = {
+        "table": _referenced(part, "table", Table.objects.filter(tenant=owner)),
         "connection": _connection_of(part, owner),
         "stream": part.get("stream", ""),
         **part.only("start", "quarantine_limit"),
     }
     if "active" in part and row.pk is None:
-        wanted["active"] = part["active"]
-    if wanted["table"] is None or ("connection" in part and wanted["connection"] is None):
+        desired["active"] = part["active"]
+    if desired["table"] is None or ("connection" in part and desired["connection"] is None):
         return []
-    changes = _save(part, row, "source", f"{owner.slug}.{name}", wanted)
+    changes = _save(part, row, "source", f"{owner.slug}.{name}", desired)
     if row.pk and "active" in part and row.active != part["active"]:
         try:
             (sources.resume if part["active"] else sources.pause)(row)
@@ -175,53 +179,60 @@ def source(part: Part, owner: Tenant) -> list[Change]:
 
 
 def _connection_of(part: Part, owner: Tenant) -> Connection | None:
-    """The tenant's own of that name, else the shared one."""
+    """The tenant's connection of that name, else the shared one."""
     if "connection" not in part:
         return None
     name = part["connection"]
-    found = Connection.across_tenants.filter(name=name)
-    own = found.filter(tenant=owner).first() or found.filter(tenant=None).first()
-    if own is None:
+    rows = Connection.across_tenants.filter(name=name)
+    row = rows.filter(tenant=owner).first() or rows.filter(tenant=None).first()
+    if row is None:
         part.mistake(
-            ("connection",), f"There is no connection {name!r}, of {owner.slug} or shared."
+            ("connection",),
+            f"There is no connection {name!r}, neither of {owner.slug} nor a shared one.",
         )
-    return own
+    return row
 
 
-def _found(part: Part, field: str, among: Any) -> Any:
+def _referenced(part: Part, field: str, among: Any) -> Any:
+    """The row of ``among`` that ``field`` names; None, with a mistake noted, if there is none."""
     row = among.filter(name=part[field]).first()
     if row is None:
         known = ", ".join(among.values_list("name", flat=True)) or "none yet"
-        part.mistake((field,), f"There is no {field} {part[field]!r}. There are: {known}.")
+        part.mistake((field,), f"There is no {field} {part[field]!r}. Known: {known}.")
     return row
 
 
 def query(part: Part, owner: Tenant) -> list[Change]:
-    """Save what is to be edited of a query: its draft, or what is published as well."""
+    """Save the query's editable fields: its draft if the file has one, else what is published."""
     name = part["name"]
     row = SavedQuery.objects.filter(tenant=owner, name=name).first()
     row = row or SavedQuery(tenant=owner, name=name)
     if "draft" in part and not part.get("published", True):
-        part.mistake(("draft",), "A query that is not published is a draft itself: give its sql.")
+        part.mistake(
+            ("draft",),
+            "An unpublished query is itself a draft. Remove draft, and write its SQL under sql.",
+        )
     edited = part.get("draft", part.values)
-    wanted = {
+    desired = {
         "description": part.get("description", "").strip(),
         "sql": edited["sql"].strip(),
         "parameters": edited.get("parameters", {}),
     }
-    return _save(part, row, "query", f"{owner.slug}.{name}", wanted)
+    return _save(part, row, "query", f"{owner.slug}.{name}", desired)
 
 
-# --- What all of them have in common ------------------------------------------------------------
+# --- Shared by all kinds ------------------------------------------------------------------------
 
 
-def _save(part: Part, row: Model, kind: str, name: str, wanted: dict[str, Any]) -> list[Change]:
-    """Set the fields and save, if anything is new; mistakes go to their place in the file."""
+def _save(part: Part, row: Model, kind: str, name: str, desired: dict[str, Any]) -> list[Change]:
+    """Set the fields and save if anything differs; note mistakes at their position in the file."""
     is_new = row.pk is None
-    fields = difference({} if is_new else {field: getattr(row, field) for field in wanted}, wanted)
+    fields = difference(
+        {} if is_new else {field: getattr(row, field) for field in desired}, desired
+    )
     if not is_new and not fields:
         return []
-    for field, value in wanted.items():
+    for field, value in desired.items():
         setattr(row, field, value)
     try:
         row.full_clean()

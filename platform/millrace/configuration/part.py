@@ -1,4 +1,4 @@
-"""A part of a document: its values, and where mistakes in them are noted."""
+"""A part of a document: its values, and the list that collects mistakes in them."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ class Part:
         return self.values.get(key, default)
 
     def only(self, *keys: str) -> dict[str, Any]:
-        """Those of the keys that the file gives."""
+        """The values of those keys that the file has."""
         return {key: self.values[key] for key in keys if key in self.values}
 
     def parts(self, key: str) -> Iterator[Part]:
-        """The mappings of a list."""
+        """The mappings in the list at ``key``, each as a part."""
         for index, values in enumerate(self.values.get(key, [])):
             yield Part(self.document, (*self.path, key, index), values, self.mistakes)
 
     def resolved(self, key: str) -> str:
-        """A value that may be a reference; a missing one is a mistake, and an empty text."""
+        """The text at ``key``, with a reference resolved.
+
+        A reference to something missing is noted as a mistake, and gives ''.
+        """
         try:
             return resolve(self.values[key], Path(self.document.file).parent)
         except Missing as error:
@@ -48,4 +51,5 @@ class Part:
             return ""
 
     def mistake(self, path: Path_, message: str) -> None:
+        """Note a mistake at ``path``, which is relative to this part."""
         self.mistakes.append(Mistake(self.document.place((*self.path, *path)), message))

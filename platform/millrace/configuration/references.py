@@ -1,4 +1,4 @@
-"""Values that stand elsewhere: in the environment, or in a file."""
+"""Resolves references to values in the environment or in a file."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from millrace.embedded import service_urls
 
 
 class Missing(Exception):
-    """What a reference names is not there; the message says what to do."""
+    """The variable or file that a reference names is missing; the message says which."""
 
 
 def resolve(value: Any, folder: Path) -> str:
-    """The text of a value or reference; files are relative to ``folder``. Raises Missing."""
+    """The text of a value or reference. Paths are relative to ``folder``. Raises Missing."""
     if not isinstance(value, dict):
         return str(value)
     if "file" in value:
         return _from_file(folder / value["file"])
     name = value["env"]
-    found = os.environ.get(name) or _embedded(name) or value.get("default")
-    if found is None:
-        raise Missing(f"The environment variable {name} is not set.")
-    return str(found)
+    text = os.environ.get(name) or _embedded(name) or value.get("default")
+    if text is None:
+        raise Missing(f"The environment variable {name} is not set. Set it and apply again.")
+    return str(text)
 
 
 def _from_file(path: Path) -> str:
@@ -36,5 +36,5 @@ def _from_file(path: Path) -> str:
 
 
 def _embedded(name: str) -> str | None:
-    """Of an installation on embedded services, the addresses of its own brokers."""
+    """The address or login of an embedded broker, if this installation has embedded services."""
     return service_urls.brokers().get(name) if settings.EMBEDDED_SERVICES else None

@@ -1,8 +1,8 @@
-"""What ClickHouse says to files before they are saved: tables are rehearsed, queries published.
+"""Asks ClickHouse about files before they are saved: rehearses tables and publishes queries.
 
-All of it happens in the one transaction of ``apply``: a table or query that ClickHouse refuses
-takes everything back. Where tables change, queries are checked against empty twins of all tables of
-the tenant, since the tables themselves are made after the transaction.
+All of it happens in the single transaction of ``apply``: if ClickHouse refuses a table or query,
+everything is rolled back. If tables change, queries are checked against empty copies of all the
+tenant's tables, because the tables themselves are created after the transaction.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
 
-_NOT_CHECKED = "ClickHouse does not answer, so that this can't be checked. Nothing was changed."
+_NOT_CHECKED = "ClickHouse does not answer, so this can't be checked. Nothing was changed."
 
 
 def rehearse(part: Part) -> list[Change]:
-    """Try a tenant's part of a file; returns what changes of its endpoints.
+    """Try a tenant's part of a file; returns the changes to its endpoints.
 
-    Mistakes go to their place. Where there are some, the caller takes the transaction back.
+    Notes mistakes at their position. If there are any, the caller rolls the transaction back.
     """
     owner = Tenant.objects.select_related("warehouse").get(slug=part["slug"])
     try:
@@ -45,8 +45,8 @@ def rehearse(part: Part) -> list[Change]:
         return list(_endpoints(part, owner, None))
     except WarehouseUnreachable:
         part.mistake((), _NOT_CHECKED)
-    except StatementFailed as error:  # of the stage itself, or of a twin on it
-        part.mistake((), f"ClickHouse refuses to try this: {_without_stage(error)}")
+    except StatementFailed as error:  # creating the stage, or copying a table to it
+        part.mistake((), f"ClickHouse refuses this: {_without_stage(error)}")
     return []
 
 
@@ -71,7 +71,7 @@ def _on_stage(part: Part, owner: Tenant, database: str) -> Iterator[Change]:
                 tables.rehearse_table(row, _spec(row, owner), database)
             except ddl.SpecError as error:
                 objects.note_problems(inner, error)
-    if len(part.mistakes) == before:  # else queries would fail for want of a table
+    if len(part.mistakes) == before:  # otherwise queries would fail because a table is missing
         _copy_others(owner, database)
         place = CheckTarget(database, Account(database, *client.credentials()))
         yield from _endpoints(part, owner, place)
@@ -83,7 +83,7 @@ def _spec(row: Table, owner: Tenant) -> ddl.TableSpec:
 
 
 def _copy_others(owner: Tenant, database: str) -> None:
-    """Twins of the tables that the file leaves as they are, so that queries can name them."""
+    """Copy the tables that the file does not change, without rows, so that queries find them."""
     if not owner.warehouse.applied:
         return
     there = set(saved_queries.readable_tables(database))
@@ -96,7 +96,7 @@ def _endpoints(part: Part, owner: Tenant, place: CheckTarget | None) -> Iterator
     for inner in part.parts("queries"):
         row = SavedQuery.objects.get(tenant=owner, name=inner["name"])
         row.tenant = owner
-        # What answers; the row keeps the draft beside it, where the file has one.
+        # Publish what the file has at the top level; the saved row keeps the draft, if any.
         row.sql, row.parameters = inner["sql"].strip(), inner.get("parameters", {})
         before = row.published_id
         try:
@@ -112,14 +112,14 @@ def _endpoints(part: Part, owner: Tenant, place: CheckTarget | None) -> Iterator
 def _refusal(
     error: QueryRefused | StatementFailed, sql: str, owner: Tenant, place: CheckTarget | None
 ) -> str:
-    """What is said of a query, in the tenant's own terms: the stage has a name of the day."""
+    """The message about a query, with the stage's random name replaced by the tenant's database."""
     if place is None:
         return str(error)
     own = owner.warehouse.database
     if error.code == "unknown_table" and re.search(rf"\b{re.escape(own)}[`\"]?\s*\.", sql):
         return (
-            f"Leave out the database's name, {own}: where tables change, a query is tried in "
-            "another database first."
+            f"Leave out the database name {own}: if tables change, queries are first tried in "
+            "another database."
         )
     return str(error).replace(place.database, own)
 
@@ -136,7 +136,7 @@ def _bring_endpoint(row: SavedQuery, place: CheckTarget | None, *, published: bo
 
 
 def rehearse_all(documents: Sequence[Document], mistakes: list[Mistake]) -> list[Change]:
-    """The same of all tenants of all files."""
+    """Rehearse all tenants of all files."""
     return [
         change
         for document in documents

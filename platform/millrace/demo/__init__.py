@@ -1,1 +1,1 @@
-"""The demo: real flights and weather through all of Millrace, each airline a tenant."""
+"""The demo: streams real flights and weather through Millrace, with a tenant for each airline."""

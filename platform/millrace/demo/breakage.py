@@ -1,13 +1,13 @@
-"""A few hundred events that are broken on purpose, so that quarantine has something to show.
+"""Breaks a few hundred events on purpose, so that the quarantine has something to show.
 
-Which, and how, depends on nothing but an event's number, so that every run sends the same.
+Only an event's number decides whether and how it is broken, so every run sends the same events.
 """
 
 from __future__ import annotations
 
 import orjson
 
-#: One event in so many is broken.
+#: One in this many events is broken.
 EVERY = 997
 
 
@@ -21,7 +21,7 @@ def count(events: int) -> int:
 
 
 def spoiled(number: int, event: bytes, required: str, *, json: bool = False) -> bytes:
-    """The event with one of four mistakes; with ``json`` it stays JSON."""
+    """The event with one of four mistakes, or with ``json`` one of the three that keep it JSON."""
     kinds = 3 if json else 4
     content = orjson.loads(event)
     kind = number // EVERY % kinds

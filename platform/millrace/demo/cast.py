@@ -1,4 +1,4 @@
-"""Who takes part: sixteen airlines, and the weather service."""
+"""The demo's tenants: sixteen airlines and a weather service."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ FILES = Path(__file__).with_name("files")
 
 @dataclass(frozen=True, slots=True)
 class Airline:
-    """``carrier`` is its code in the data; ``partitions`` of its topic, 0 for a RabbitMQ queue."""
+    """An airline. ``carrier`` is its code in the data.
+
+    ``partitions`` is the number of its topic's partitions, 0 if it uses a RabbitMQ queue.
+    """
 
     slug: str
     carrier: str
@@ -19,7 +22,7 @@ class Airline:
 
     @property
     def stream(self) -> str:
-        """The topic or queue."""
+        """The name of the topic or queue."""
         return f"flights.{self.slug}"
 
 
@@ -42,14 +45,14 @@ AIRLINES = (
     Airline("skywest", "OO", "SkyWest Airlines Inc.", 1),
 )
 WEATHER = "weather"
-#: The airline on RabbitMQ has a second file, for machines that have none.
+#: The airline on RabbitMQ. It has a second file, for machines without RabbitMQ.
 ON_RABBITMQ = "southwest"
 
 
 def files(*, rabbitmq: bool) -> list[Path]:
-    """The configuration files of the demo, as ``manage.py apply`` reads them."""
-    found = [FILES / f"{one.slug}.yaml" for one in AIRLINES]
+    """The demo's configuration files, for ``manage.py apply``."""
+    airlines = [FILES / f"{airline.slug}.yaml" for airline in AIRLINES]
     if not rabbitmq:
-        place = found.index(FILES / f"{ON_RABBITMQ}.yaml")
-        found[place] = FILES / f"{ON_RABBITMQ}-on-kafka.yaml"
-    return [FILES / "connections.yaml", *found, FILES / f"{WEATHER}.yaml"]
+        place = airlines.index(FILES / f"{ON_RABBITMQ}.yaml")
+        airlines[place] = FILES / f"{ON_RABBITMQ}-on-kafka.yaml"
+    return [FILES / "connections.yaml", *airlines, FILES / f"{WEATHER}.yaml"]

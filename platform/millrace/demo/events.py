@@ -1,4 +1,4 @@
-"""Events out of the files' rows: JSON as an airline or a weather station would send it."""
+"""Makes events from the files' rows: JSON as an airline or a weather station would send it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from millrace.demo.breakage import is_broken, spoiled
 
-#: Clocks in New York went forward and back on these days of 2013.
+#: Month and day on which New York's clocks went forward and back in 2013.
 _SUMMER = ((3, 10), (11, 3))
 
 
@@ -35,7 +35,7 @@ def flight_events(rows: pa.Table, start: int = 0, step: int = 1) -> Iterator[byt
 
 
 def weather_events(rows: pa.Table, start: int = 0) -> Iterator[bytes]:
-    """The events of all rows from ``start`` on. The events endpoint takes nothing but JSON."""
+    """The events of all rows from ``start`` on. All stay JSON, as the events endpoint requires."""
     for number, row in _rows(rows, start, 1):
         event = orjson.dumps(_reading(row))
         yield spoiled(number, event, "station", json=True) if is_broken(number) else event
@@ -51,7 +51,7 @@ def _rows(rows: pa.Table, start: int, step: int) -> Iterator[tuple[int, dict[str
 
 
 def _moment(row: dict[str, Any], clock: int) -> str:
-    """A local time with its offset; ``clock`` is hours and minutes, as 1345."""
+    """A local time with its UTC offset; ``clock`` is hours and minutes, such as 1345."""
     month, day = row["month"], row["day"]
     offset = "-04:00" if _SUMMER[0] <= (month, day) < _SUMMER[1] else "-05:00"
     hours, minutes = divmod(clock, 100)

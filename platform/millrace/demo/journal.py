@@ -1,4 +1,4 @@
-"""What the demo remembers between its runs, in one file that its owner alone can read."""
+"""What the demo remembers between runs, in one file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from millrace.embedded import files
 
 
 class Journal:
-    """A small JSON object in ``demo.json``; each change is durable when it returns."""
+    """A small JSON object in ``demo.json``; each change is durable when ``put`` returns."""
 
     def __init__(self, home: Path) -> None:
         self._path = home / "demo.json"

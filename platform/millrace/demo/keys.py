@@ -1,6 +1,6 @@
-"""An API key for each tenant of the demo, the same at every run.
+"""An API key for each of the demo's tenants, the same at every run.
 
-Millrace keeps only a key's SHA-256, so the demo writes down those that it made for itself.
+Millrace stores only a key's SHA-256, so the demo keeps the keys that it created in its journal.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from tenants.services.keys import create_key
 
 
 def keys(journal: Journal, slugs: list[str]) -> dict[str, str]:
-    """The keys by tenant; one that was revoked, or is not known, is made anew."""
+    """The keys by tenant. A key that was revoked, or is not in the journal, is created anew."""
     known: dict[str, str] = journal.get("keys", {})
-    found = {slug: _usable(known.get(slug, ""), slug) or _new(slug) for slug in slugs}
-    if found != known:
-        journal.put(keys=found)
-    return found
+    usable = {slug: _usable(known.get(slug, ""), slug) or _new(slug) for slug in slugs}
+    if usable != known:
+        journal.put(keys=usable)
+    return usable
 
 
 def _usable(text: str, slug: str) -> str:

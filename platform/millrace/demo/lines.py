@@ -1,4 +1,4 @@
-"""The curl lines that the demo prints, and what each must answer."""
+"""The curl commands that the demo prints, with the status that each must get."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CurlLine:
-    """``about``: what it shows; ``status``: the HTTP status that it must have."""
+    """A command to paste. ``about`` says what it shows; ``status`` is the expected HTTP status."""
 
     about: str
     command: str
@@ -17,24 +17,28 @@ class CurlLine:
 
 
 def lines(web: str, keys: Mapping[str, str]) -> list[CurlLine]:
-    """They work when pasted into a shell."""
+    """The commands, quoted so that they work when pasted into a shell."""
     api = f"{web}/api/v1"
     delays = f"{api}/queries/delays?origin=JFK&least=50"
     return [
-        CurlLine("United's worst destinations from JFK", _get(keys["united"], delays), 200),
-        CurlLine("the same as CSV", _get(keys["united"], f"{delays}&format=csv"), 200),
-        CurlLine("the same of JetBlue: its own data", _get(keys["jetblue"], delays), 200),
         CurlLine(
-            "the weather service's key: it has no such query, and learns of none",
+            "United's destinations from JFK with the longest delays",
+            _get(keys["united"], delays),
+            200,
+        ),
+        CurlLine("The same as CSV", _get(keys["united"], f"{delays}&format=csv"), 200),
+        CurlLine("The same query of JetBlue, on its own data", _get(keys["jetblue"], delays), 200),
+        CurlLine(
+            "With the weather service's key: it has no such query, and other tenants' stay hidden",
             _get(keys["weather"], delays),
             404,
         ),
         CurlLine(
-            "the coldest hours, with parameters in a JSON body",
+            "The coldest hours, with parameters in a JSON body",
             _post(keys["weather"], f"{api}/queries/coldest", '{"station": "LGA", "hours": 3}'),
             200,
         ),
-        CurlLine("what a key may call", _get(keys["southwest"], f"{api}/queries"), 200),
+        CurlLine("The queries that a key may call", _get(keys["southwest"], f"{api}/queries"), 200),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Seconds from an event to its being queryable, by events that are sent one by one at the end."""
+"""Measures the seconds until an event is queryable, with events sent one by one at the end."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import urllib3
 
 from millrace.demo.progress import counts
 
-#: Events of the weather that are kept back for it.
+#: Weather events that are held back for the measurement.
 PROBES = 10
 
 
 def seconds_to_queryable(web: str, key: str, bodies: list[bytes]) -> list[float]:
-    """Post each event, then ask the endpoint until it counts it (or the quarantine does)."""
+    """Post each event, then query until the table or the quarantine counts it; gives up at 60 s."""
     http = urllib3.PoolManager()
-    found = []
+    times = []
     for body in bodies:
         before = _readings(http, web, key)
         began = time.perf_counter()
@@ -28,8 +28,8 @@ def seconds_to_queryable(web: str, key: str, bodies: list[bytes]) -> list[float]
             raise RuntimeError(f"The events endpoint answers {answer.status}: {answer.data!r}")
         while _readings(http, web, key) == before and time.perf_counter() - began < 60:
             time.sleep(0.01)
-        found.append(time.perf_counter() - began)
-    return found
+        times.append(time.perf_counter() - began)
+    return times
 
 
 def _readings(http: urllib3.PoolManager, web: str, key: str) -> int:
@@ -41,7 +41,7 @@ def _readings(http: urllib3.PoolManager, web: str, key: str) -> int:
     return int(content["data"][0]["readings"]) + counts(["weather"])["weather"].quarantined
 
 
-def told(seconds: list[float]) -> str:
-    """``0.61 s (median of 10, the longest 0.9 s)``."""
+def summary(seconds: list[float]) -> str:
+    """The times as text, such as ``0.61 s (median of 10, the longest 0.90 s)``."""
     longest = max(seconds)
     return f"{median(seconds):.2f} s (median of {len(seconds)}, the longest {longest:.2f} s)"

@@ -1,4 +1,4 @@
-"""How far the demo is: sent, landed, quarantined, of how many; a bar, or lines where none is."""
+"""Shows the demo's progress (events sent and in ClickHouse) as a bar, or as lines in a file."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from ingestion.models import Source
 from ingestion.monitoring.source_status import source_status
 
-#: Seconds between looks, and between lines where the output is no terminal.
+#: Seconds between checks, and between lines if the output is not a terminal.
 LOOK, LINE = 0.5, 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class LandedCounts:
+    """Rows in a tenant's tables, and messages in their quarantines."""
+
     landed: int
     quarantined: int
 
@@ -28,13 +30,13 @@ class LandedCounts:
 
 
 def counts(slugs: list[str]) -> dict[str, LandedCounts]:
-    """What each tenant's sources have brought into its tables, by the tenant's slug."""
-    found = source_status(Source.objects.filter(tenant__slug__in=slugs))
-    return {one.tenant: LandedCounts(one.landed, one.quarantined) for one in found}
+    """The landed and quarantined events of each tenant, by slug. A tenant has one source."""
+    statuses = source_status(Source.objects.filter(tenant__slug__in=slugs))
+    return {status.tenant: LandedCounts(status.landed, status.quarantined) for status in statuses}
 
 
 class Sent:
-    """Counts events that are safe with their broker; used by several threads."""
+    """Counts events that a broker has confirmed; used by several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,11 +48,14 @@ class Sent:
 
 
 class Stalled(Exception):
-    """Nothing has moved for a long time."""
+    """A sender failed, or the demo made no progress for too long."""
 
 
 class Watch:
-    """Shows the progress until all is there; ``patience`` is the longest standstill in seconds."""
+    """Shows the progress until all events are in ClickHouse.
+
+    ``patience`` is how many seconds may pass without progress.
+    """
 
     def __init__(
         self, console: Console, total: int, slugs: list[str], sent: Sent, patience: float = 90.0
@@ -59,17 +64,17 @@ class Watch:
         self._patience = patience
 
     def _there(self, before: int) -> int:
-        """Events in ClickHouse; as ``before`` while Postgres is away."""
+        """The number of events in ClickHouse; ``before`` while Postgres does not answer."""
         try:
-            return sum(one.there for one in counts(self._slugs).values())
+            return sum(tenant.there for tenant in counts(self._slugs).values())
         except OperationalError:
             connection.close()
             return before
 
     def until_all_is_there(self, sending: list[threading.Thread], failed: list[str]) -> None:
-        """Return when every event is in a table or a quarantine; raises Stalled.
+        """Wait until every event is in a table or a quarantine; raises Stalled.
 
-        ``failed`` is filled by the senders; the first entry ends the wait.
+        Senders append their errors to ``failed``; the first error ends the wait.
         """
         began = moved = shown = time.monotonic()
         last = (-1, -1)
@@ -93,10 +98,10 @@ class Watch:
                     self._console.print(f"{shown - began:5.0f} s  {text}")
                 if failed:
                     raise Stalled(failed[0])
-                if there >= self._total and not any(one.is_alive() for one in sending):
+                if there >= self._total and not any(thread.is_alive() for thread in sending):
                     return
                 moved = time.monotonic() if now != last else moved
                 if time.monotonic() - moved > self._patience:
-                    raise Stalled(f"Nothing has moved for {self._patience:.0f} s: {text}.")
+                    raise Stalled(f"No progress for {self._patience:.0f} s: {text}.")
                 last = now
                 time.sleep(LOOK)

@@ -1,4 +1,4 @@
-"""What has landed against the package's own files: to the row, and by sums of two columns."""
+"""Compares what has landed with the source files: row counts, and sums of two columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tenants.warehouse import client
 
 @dataclass(frozen=True)
 class Totals:
-    """Of one tenant: events, those in quarantine, and two sums over those that fit."""
+    """One tenant's events, how many are in quarantine, and two sums over those that fit."""
 
     events: int
     quarantined: int
@@ -32,13 +32,13 @@ class Totals:
 def differences(rows: Mapping[str, pa.Table]) -> Iterator[str]:
     """One line for each tenant whose tables differ from the files."""
     for slug, sent in rows.items():
-        expected, found = _expected(slug, sent), _found(slug)
-        if found != expected:
-            yield f"{slug}: expected {expected}, found {found}"
+        expected, actual = _expected(slug, sent), _found(slug)
+        if actual != expected:
+            yield f"{slug}: expected {expected}, found {actual}"
 
 
 def _columns(slug: str) -> tuple[str, str, str, str, str]:
-    """The table, its two columns, and those of the files."""
+    """The table, its two columns to sum, and the same columns in the source files."""
     if slug == WEATHER:
         return "readings", "wind_direction", "humidity", "wind_dir", "humid"
     return "flights", "distance", "air_time", "distance", "air_time"
@@ -57,7 +57,7 @@ def _expected(slug: str, sent: pa.Table) -> Totals:
 def _found(slug: str) -> Totals:
     table, first, second, *_ = _columns(slug)
     database = Tenant.objects.get(slug=slug).warehouse.database
-    (row,) = client.rows(  # names of ours
+    (row,) = client.rows(  # unquoted: all names are constants in this file
         f"SELECT count() AS landed, sum({first}) AS a, sum({second}) AS b, "
         "uniqExact(_partition, _offset, _message_id) AS distinct_events "
         f"FROM {database}.{table}"
@@ -65,7 +65,7 @@ def _found(slug: str) -> Totals:
     (misfits,) = client.rows(f"SELECT count() AS count FROM {database}.{table}__quarantine")
     if row["distinct_events"] != row["landed"]:
         doubled = row["landed"] - row["distinct_events"]
-        raise AssertionError(f"{slug}: {doubled} rows are there more than once.")
+        raise AssertionError(f"{slug}: {doubled} rows are in the table more than once.")
     return Totals(
         row["landed"] + misfits["count"],
         misfits["count"],
@@ -75,13 +75,13 @@ def _found(slug: str) -> Totals:
 
 
 def call(line: CurlLine) -> str:
-    """Run a printed line as it stands; what is wrong with its answer, or nothing."""
+    """Run a printed line unchanged; returns what is wrong with its answer, or ''."""
     command = f"{line.command} -w '\\n%{{http_code}}'"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)  # noqa: S602 - it is what a user pastes
     body, _, status = done.stdout.rpartition("\n")
     if done.returncode or status != str(line.status):
         return f"{line.about}: {status or done.stderr.strip()}, not {line.status}: {body[:300]}"
-    return "" if _has_content(line, body) else f"{line.about}: the answer is empty: {body[:300]}"
+    return "" if _has_content(line, body) else f"{line.about}: the answer has no data: {body[:300]}"
 
 
 def _has_content(line: CurlLine, body: str) -> bool:
@@ -92,20 +92,21 @@ def _has_content(line: CurlLine, body: str) -> bool:
 
 
 def worst_destinations(flights: pa.Table, origin: str, least: int) -> list[tuple[str, int]]:
-    """What the query ``delays`` must say, by the file alone: destination and flights."""
+    """The result that the query ``delays`` must have, from the file: destination and flights."""
     known = sound(flights)
     known = known.filter(
         pc.and_(pc.equal(known["origin"], origin), pc.is_valid(known["arr_delay"]))
     )
     grouped = known.group_by("dest").aggregate([("arr_delay", "mean"), ("arr_delay", "count")])
-    kept = [one for one in grouped.to_pylist() if one["arr_delay_count"] >= least]
-    kept.sort(key=lambda one: (-round(one["arr_delay_mean"], 1), one["dest"]))
-    return [(one["dest"], one["arr_delay_count"]) for one in kept[:10]]
+    kept = [row for row in grouped.to_pylist() if row["arr_delay_count"] >= least]
+    kept.sort(key=lambda row: (-round(row["arr_delay_mean"], 1), row["dest"]))
+    return [(row["dest"], row["arr_delay_count"]) for row in kept[:10]]
 
 
 def compared(line: CurlLine, flights: pa.Table) -> str:
-    """Whether the line for United's delays says what the file says; what differs, or nothing."""
+    """Compare the answer about United's delays with the file; returns the difference, or ''."""
     answer = subprocess.run(line.command, shell=True, capture_output=True, text=True, check=True)  # noqa: S602
-    said = [(one["destination"], int(one["flights"])) for one in json.loads(answer.stdout)["data"]]
+    rows = json.loads(answer.stdout)["data"]
+    result = [(row["destination"], int(row["flights"])) for row in rows]
     expected = worst_destinations(flights, "JFK", 50)
-    return "" if said == expected else f"{line.about}: {said}, and by the file {expected}"
+    return "" if result == expected else f"{line.about}: got {result}, expected {expected}"

@@ -1,4 +1,4 @@
-"""The demo from start to end."""
+"""Runs the demo: prepares tenants and streams, sends the events, shows and checks the result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ from tenants.warehouse.errors import UNREACHABLE
 
 @dataclass(frozen=True)
 class Streamed:
-    """What a run has streamed: events that were new, and in how many seconds."""
+    """What a run has streamed: new events, the seconds that took, and the measured latencies.
+
+    ``to_queryable`` has, for each probe, the seconds from sending it until a query counted it.
+    """
 
     events: int
     seconds: float
@@ -38,22 +41,22 @@ class Streamed:
 
 
 class Demo:
-    """Use, on a stack that is up: ``prepare``, ``stream``, then ``show`` or ``check``."""
+    """The demo on a running stack: call ``prepare``, ``stream``, then ``show`` or ``check``."""
 
     def __init__(self, stack: Stack, console: Console) -> None:
         self._stack, self._console = stack, console
         self._journal = Journal(stack.home)
-        self._slugs = [*(one.slug for one in AIRLINES), WEATHER]
+        self._slugs = [*(airline.slug for airline in AIRLINES), WEATHER]
 
     @property
     def _web(self) -> str:
         return self._stack.urls["WEB_URL"]
 
     def prepare(self) -> None:
-        """Tenants, streams, tables and queries by the files; topics, queue and keys."""
+        """Apply the demo's files, and create topics, the queue and API keys."""
         rabbitmq = self._rabbitmq()
         streaming.make_streams(self._stack.urls, rabbitmq=rabbitmq)
-        self._console.print(f"Applying the files of {len(self._slugs)} tenants ...")
+        self._console.print(f"Applying the configuration files of {len(self._slugs)} tenants ...")
         _apply(rabbitmq=rabbitmq)
         self._keys = keys(self._journal, self._slugs)
         rows = streaming.rows_by_tenant(data.flights(), data.weather())
@@ -62,10 +65,10 @@ class Demo:
         )
 
     def _rabbitmq(self) -> bool:
-        """Whether one airline is on RabbitMQ; what was so at the first run stays so."""
+        """Whether one airline uses RabbitMQ. The first run decides, and later runs keep to it."""
         reason = RabbitMQ(self._stack.home).why_unavailable()
         if reason:
-            self._console.print(f"{reason} Until then {ON_RABBITMQ} goes over Kafka.")
+            self._console.print(f"{reason} Without it, {ON_RABBITMQ} uses Kafka.")
         known = self._journal.get("rabbitmq")
         if known is None:
             known = reason is None
@@ -73,9 +76,9 @@ class Demo:
         return bool(known)
 
     def stream(self) -> Streamed:
-        """Send what was not sent yet and wait until all is there; raises Stalled."""
+        """Send the events that were not sent yet and wait until all have landed; raises Stalled."""
         stage, sent, failed = self._stage, Sent(), list[str]()
-        before = sum(one.there for one in counts(self._slugs).values())
+        before = sum(tenant.there for tenant in counts(self._slugs).values())
         held_back = self._held_back()
         began = time.monotonic()
         threads = streaming.start(self._without(held_back), sent, failed)
@@ -84,12 +87,12 @@ class Demo:
         seconds = time.monotonic() - began
         probes = list(islice(weather_events(stage.rows[WEATHER], self._weather_end()), held_back))
         if probes:
-            self._console.print("Measuring from event to queryable ...")
+            self._console.print("Measuring the time from event to queryable ...")
         times = measure.seconds_to_queryable(self._web, self._keys[WEATHER], probes)
         return Streamed(total - before, seconds, times)
 
     def _held_back(self) -> int:
-        """The last readings are sent one by one, unless an earlier run has sent them."""
+        """How many of the last readings are sent one by one; 0 if an earlier run has sent them."""
         from millrace.demo.send_http import taken
 
         missing: int = self._stage.rows[WEATHER].num_rows - taken()
@@ -105,78 +108,83 @@ class Demo:
         stage = self._stage
         return Stage(stage.urls, stage.weather_key, rows, stage.journal, rabbitmq=stage.rabbitmq)
 
-    # --- What to look at ------------------------------------------------------------------------
+    # --- Output ---------------------------------------------------------------------------------
 
     def show(self, streamed: Streamed) -> None:
-        """Totals, where to log in, keys, and lines to paste."""
-        self.leftovers(patience=5.0)  # the counters of the last events follow their rows
-        found = counts(self._slugs)
-        self._console.print(self._totals(found))
+        """Print totals, where to log in, API keys, and commands to paste."""
+        self.leftovers(patience=5.0)  # counters are updated shortly after the rows they count
+        self._console.print(self._totals(counts(self._slugs)))
         self._console.print(_rates(streamed))
         password = installation_secrets.read(self._stack.home)["admin"]
         self._print(f"\nAdmin  {self._web}/admin/   as {ADMIN}, first password {password}")
         self._print(f"API    {self._web}/api/docs")
-        self._print("\nAPI keys, each of one tenant")
+        self._print("\nAPI keys, one for each tenant")
         for slug in self._slugs:
             self._print(f"  {slug:<11} {self._keys[slug]}")
         for line in self._lines():
             self._print(f"\n# {line.about}\n{line.command}")
 
     def _print(self, text: str) -> None:
-        # Lines that are pasted must neither be wrapped nor coloured.
+        # Commands to paste must be neither wrapped nor coloured.
         self._console.print(text, soft_wrap=True, highlight=False, markup=False)
 
     def _lines(self) -> list[CurlLine]:
         return lines(self._web, self._keys)
 
-    def _totals(self, found: dict[str, LandedCounts]) -> Grid:
+    def _totals(self, landed: dict[str, LandedCounts]) -> Grid:
         grid = Grid("Tenant", "Over", box=None, pad_edge=False, header_style="bold")
         for heading in ("Sent", "Landed", "Quarantined"):
             grid.add_column(heading, justify="right")
-        over = {one.slug: "Kafka" for one in AIRLINES} | {WEATHER: "HTTP"}
+        over = {airline.slug: "Kafka" for airline in AIRLINES} | {WEATHER: "HTTP"}
         if self._stage.rabbitmq:
             over[ON_RABBITMQ] = "RabbitMQ"
         for slug in self._slugs:
-            one, sent = found[slug], self._stage.rows[slug].num_rows
-            numbers = (f"{number:,}" for number in (sent, one.landed, one.quarantined))
+            tenant, sent = landed[slug], self._stage.rows[slug].num_rows
+            numbers = (f"{number:,}" for number in (sent, tenant.landed, tenant.quarantined))
             grid.add_row(slug, over[slug], *numbers)
-        landed = sum(one.landed for one in found.values())
-        misfits = sum(one.quarantined for one in found.values())
-        sums = (f"{number:,}" for number in (self._stage.total, landed, misfits))
+        rows = sum(tenant.landed for tenant in landed.values())
+        misfits = sum(tenant.quarantined for tenant in landed.values())
+        sums = (f"{number:,}" for number in (self._stage.total, rows, misfits))
         grid.add_row("all", "", *sums, style="bold")
         return grid
 
     def check(self) -> list[str]:
-        """What differs from the files, and which line does not answer as it should."""
+        """What differs from the files, and which printed lines answer wrongly."""
         wrong = list(differences(self._stage.rows))
-        found = self._lines()
-        wrong += [problem for line in found if (problem := call(line))]
+        printed = self._lines()
+        wrong += [problem for line in printed if (problem := call(line))]
         if not wrong:
-            wrong += filter(None, [compared(found[0], self._stage.rows["united"])])
+            wrong += filter(None, [compared(printed[0], self._stage.rows["united"])])
         return wrong
 
     def leftovers(self, patience: float = 15.0) -> list[str]:
-        """Tenants whose counters do not add up to what was sent; they follow the rows shortly."""
+        """Tenants whose counters don't add up to the events sent.
+
+        Counters are updated shortly after the rows, so this waits up to ``patience`` seconds.
+        """
         until = time.monotonic() + patience
         while (wrong := list(self._uneven())) and time.monotonic() < until:
             time.sleep(0.5)
         return wrong
 
     def _uneven(self) -> Iterator[str]:
-        for slug, one in counts(self._slugs).items():
+        for slug, got in counts(self._slugs).items():
             sent = self._stage.rows[slug].num_rows
-            if one.there != sent:
-                yield f"{slug}: {one.landed:,} landed + {one.quarantined:,} quarantined != {sent:,}"
+            if got.there != sent:
+                yield (
+                    f"{slug}: {got.landed:,} landed + {got.quarantined:,} quarantined, "
+                    f"but {sent:,} sent"
+                )
 
 
 def _apply(*, rabbitmq: bool, patience: float = 60.0) -> None:
-    """Apply the demo's files; an engine that is just starting again is waited for."""
+    """Apply the demo's files; waits up to ``patience`` seconds while ClickHouse restarts."""
     until = time.monotonic() + patience
     while True:
         try:
             apply(files(rabbitmq=rabbitmq), lambda _: None)
         except ConfigurationError as error:
-            away = all(one.message == UNREACHABLE for one in error.mistakes)
+            away = all(mistake.message == UNREACHABLE for mistake in error.mistakes)
             if not away or time.monotonic() > until:
                 raise
             time.sleep(1)
@@ -190,10 +198,10 @@ def _rates(streamed: Streamed) -> str:
         rate = streamed.events / streamed.seconds
         parts.append(
             f"{streamed.events:,} events in {streamed.seconds:.1f} s: {rate:,.0f} rows/s, from "
-            "reading the files to the tables."
+            "reading the files until the rows are in the tables."
         )
     else:
-        parts.append("All was there already: nothing was sent, nothing is twice.")
+        parts.append("All events were there already, so nothing was sent again.")
     if streamed.to_queryable:
-        parts.append(f"From event to queryable: {measure.told(streamed.to_queryable)}.")
+        parts.append(f"From event to queryable: {measure.summary(streamed.to_queryable)}.")
     return " ".join(parts)

@@ -1,4 +1,4 @@
-"""Weather to the events endpoint, from where the endpoint's own count ends."""
+"""Sends weather readings to the events endpoint, continuing after those that it has accepted."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ CHUNK = 1_000
 _SECONDS = 120
 
 
-def send(url: str, key: str, rows: pa.Table, told: Callable[[int], None]) -> None:
-    """Post what the source has not taken yet; raises RuntimeError for a refusal.
+def send(url: str, key: str, rows: pa.Table, confirm: Callable[[int], None]) -> None:
+    """Post the events that the source has not accepted yet; raises RuntimeError for a refusal.
 
-    A request is taken as a whole or not at all, and the partition's watermark counts its events:
-    so after any failure it says what is missing.
+    ``confirm`` is called with each number of accepted events. The endpoint accepts a request as a
+    whole or not at all, and the partition's watermark counts its events, so after any failure the
+    watermark says what is missing.
     """
     http = urllib3.PoolManager(retries=False, timeout=30)
     until = time.monotonic() + _SECONDS
     done = taken()
-    told(done)
+    confirm(done)
     while done < rows.num_rows:
         try:
             answer = _post(http, url, key, rows, done)
@@ -38,7 +39,7 @@ def send(url: str, key: str, rows: pa.Table, told: Callable[[int], None]) -> Non
             continue
         if answer.status == 202:
             until = time.monotonic() + _SECONDS
-            told(min(CHUNK, rows.num_rows - done))
+            confirm(min(CHUNK, rows.num_rows - done))
             done += CHUNK
         elif answer.status in (429, 502, 503) and time.monotonic() < until:
             time.sleep(float(answer.headers.get("Retry-After", 1)))
@@ -64,8 +65,8 @@ def _post(
 
 
 def taken() -> int:
-    """How many events the endpoint has taken in all."""
-    found = StreamPartition.across_tenants.filter(
+    """How many events the endpoint has accepted in total."""
+    partition = StreamPartition.across_tenants.filter(
         source__tenant__slug="weather", source__name="readings"
     ).first()
-    return 0 if found is None else found.high_watermark
+    return 0 if partition is None else partition.high_watermark

@@ -1,4 +1,4 @@
-"""Flights to Kafka, each partition from where its log ends, so that none is sent twice."""
+"""Sends flights to Kafka. Each partition continues where its log ends, so no event goes twice."""
 
 from __future__ import annotations
 
@@ -25,10 +25,13 @@ _SECONDS = 30
 
 
 def make_topics(servers: str, airlines: list[tuple[Airline, int]]) -> None:
-    """Make the topics, with so many partitions each, that are not there; raises KafkaException."""
+    """Create the topics that are missing, each with its number of partitions.
+
+    Raises KafkaException.
+    """
     admin = AdminClient({"bootstrap.servers": servers})
-    wanted = [NewTopic(one.stream, partitions, 1) for one, partitions in airlines]
-    for future in admin.create_topics(wanted).values():
+    topics = [NewTopic(airline.stream, partitions, 1) for airline, partitions in airlines]
+    for future in admin.create_topics(topics).values():
         try:
             future.result()
         except KafkaException as error:
@@ -37,21 +40,22 @@ def make_topics(servers: str, airlines: list[tuple[Airline, int]]) -> None:
 
 
 def send(
-    servers: str, airline: Airline, partitions: int, rows: pa.Table, told: Callable[[int], None]
+    servers: str, airline: Airline, partitions: int, rows: pa.Table, confirm: Callable[[int], None]
 ) -> None:
-    """Send what the topic lacks; ``told`` hears how much is safe with the broker.
+    """Send the events that the topic lacks.
 
-    The ``n``-th event stands in partition ``n % partitions`` at offset ``n // partitions``. The
-    producer is idempotent, so the log is the beginning of that order at any time.
+    ``confirm`` is called with each number of events that the broker has stored. Event ``n`` is in
+    partition ``n % partitions`` at offset ``n // partitions``. The producer is idempotent, so at
+    any time a partition's log is a prefix of that order, and its end says what to send next.
     """
     producer = _producer(servers)
     ends = _ends(servers, airline.stream, partitions)
-    told(sum(ends))
+    confirm(sum(ends))
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             raise KafkaException(error)
-        told(1)
+        confirm(1)
 
     for partition, event in _in_turn(rows, partitions, ends):
         while True:
@@ -77,7 +81,7 @@ def _producer(servers: str) -> Producer:
             "bootstrap.servers": servers,
             "enable.idempotence": True,
             "linger.ms": 20,
-            # A broker that was killed is waited for.
+            # In milliseconds. Long enough for a killed broker to come back.
             "message.timeout.ms": 300_000,
             "logger": _silent,
             "log_level": 0,
@@ -86,7 +90,7 @@ def _producer(servers: str) -> Producer:
 
 
 def _ends(servers: str, topic: str, partitions: int) -> list[int]:
-    """How many messages each partition has; waits for a broker that is just starting."""
+    """How many messages each partition has; waits up to _SECONDS for a broker that is starting."""
     consumer = Consumer(
         {
             "bootstrap.servers": servers,
@@ -100,7 +104,7 @@ def _ends(servers: str, topic: str, partitions: int) -> list[int]:
         while True:
             try:
                 places = [TopicPartition(topic, number) for number in range(partitions)]
-                return [consumer.get_watermark_offsets(one, timeout=5)[1] for one in places]
+                return [consumer.get_watermark_offsets(place, timeout=5)[1] for place in places]
             except KafkaException:
                 if time.monotonic() > until:
                     raise
@@ -109,6 +113,6 @@ def _ends(servers: str, topic: str, partitions: int) -> list[int]:
         consumer.close()
 
 
-#: Its own log would go to standard error whenever the broker is away.
+#: A disabled log: librdkafka would write to standard error while the broker is down.
 _silent = logging.getLogger("millrace.demo.kafka")
 _silent.disabled = True

@@ -1,8 +1,8 @@
-"""Flights to a RabbitMQ queue.
+"""Sends flights to a RabbitMQ queue, each exactly once.
 
-A queue says neither what was ever in it nor what is at its end. So the journal has the range that
-is being published before it is; after a crash within it, the queue is let run empty, and the table
-says which of the range are there: each event has its number as its message id.
+A queue does not say which messages it ever held. So the journal notes each range of events before
+it is published. After a crash in the middle of a range, the sender waits until the queue is empty
+and asks the table which events of the range it has: an event's message id is its number.
 """
 
 from __future__ import annotations
@@ -23,33 +23,36 @@ from millrace.demo.events import flight_events
 from millrace.demo.journal import Journal
 from tenants.warehouse import client
 
-#: Events of one entry in the journal.
+#: Events per entry in the journal.
 CHUNK = 500
 _SECONDS = 120
 _AWAY = (OperationalError, amqp.exceptions.AMQPError, OSError)
 
 
 def send(
-    url: str, airline: Airline, rows: pa.Table, journal: Journal, told: Callable[[int], None]
+    url: str, airline: Airline, rows: pa.Table, journal: Journal, confirm: Callable[[int], None]
 ) -> None:
-    """Publish what was not yet, in chunks, each committed by the broker before the next."""
+    """Publish the events that are missing, in chunks; the broker commits each before the next.
+
+    ``confirm`` is called with each number of events that the broker has committed.
+    """
     key = f"published.{airline.slug}"
     done: int = journal.get(key, 0)
-    told(done)
+    confirm(done)
     if journal.get(f"{key}.to", done) > done:
-        done = _settle(url, airline, rows, journal, key, done, told)
+        done = _settle(url, airline, rows, journal, key, done, confirm)
     while done < rows.num_rows:
         end = min(done + CHUNK, rows.num_rows)
         journal.put(**{f"{key}.to": end})
         try:
             _publish(url, airline.stream, rows, range(done, end))
         except _AWAY:
-            # The broker is away, or was while it was told: what of the range it has is unknown.
+            # The connection failed before or after the commit, so what the broker has is unknown.
             time.sleep(1)
-            done = _settle(url, airline, rows, journal, key, done, told)
+            done = _settle(url, airline, rows, journal, key, done, confirm)
             continue
         journal.put(**{key: end})
-        told(end - done)
+        confirm(end - done)
         done = end
 
 
@@ -60,16 +63,16 @@ def make_queue(url: str, queue: str) -> None:
 
 
 def _publish(url: str, queue: str, rows: pa.Table, numbers: range | list[int]) -> None:
-    wanted = set(numbers)
-    events = zip(range(min(wanted), rows.num_rows), flight_events(rows, min(wanted)), strict=False)
+    chosen = set(numbers)
+    events = zip(range(min(chosen), rows.num_rows), flight_events(rows, min(chosen)), strict=False)
     with kombu.Connection(url) as connection, connection.Producer() as producer:
-        # One commit for all of them: confirms would be waited for one by one.
+        # One transaction for the whole range: kombu would wait for each confirm separately.
         channel: Any = producer.channel
         channel.tx_select()
         for number, event in events:
-            if number > max(wanted):
+            if number > max(chosen):
                 break
-            if number in wanted:
+            if number in chosen:
                 producer.publish(
                     event,
                     exchange="",
@@ -89,22 +92,22 @@ def _settle(
     journal: Journal,
     key: str,
     done: int,
-    told: Callable[[int], None],
+    confirm: Callable[[int], None],
 ) -> int:
-    """Publish what is missing of the range that was under way; returns where it ends."""
+    """Publish the missing events of an interrupted range; returns the range's end."""
     end: int = journal.get(f"{key}.to")
     _wait_until_empty(url, airline)
-    there = _landed(airline, range(done, end))
-    missing = [number for number in range(done, end) if number not in there]
+    landed = _landed(airline, range(done, end))
+    missing = [number for number in range(done, end) if number not in landed]
     if missing:
         _publish(url, airline.stream, rows, missing)
     journal.put(**{key: end})
-    told(end - done)
+    confirm(end - done)
     return end
 
 
 def _wait_until_empty(url: str, airline: Airline) -> None:
-    """Return when all that the queue had is in the table, and acknowledged."""
+    """Wait until everything in the queue is in the table and acknowledged; raises TimeoutError."""
     until = time.monotonic() + _SECONDS
     source = Source.objects.get(tenant__slug=airline.slug, name="flights")
     while time.monotonic() < until:
@@ -124,7 +127,7 @@ def _wait_until_empty(url: str, airline: Airline) -> None:
         if ready == 0 and not unsettled.exists():
             return
         time.sleep(0.5)
-    raise TimeoutError(f"The queue {airline.stream} was not read to its end in {_SECONDS} s.")
+    raise TimeoutError(f"The queue {airline.stream} was not emptied within {_SECONDS} s.")
 
 
 def _landed(airline: Airline, numbers: range) -> set[int]:
@@ -133,11 +136,11 @@ def _landed(airline: Airline, numbers: range) -> set[int]:
     )
     at = place_of(source.table)
     ids = [f"{airline.stream}-{number}" for number in numbers]
-    found = client.rows(
+    rows = client.rows(
         " UNION ALL ".join(
             f"SELECT _message_id AS id FROM {place} WHERE _message_id IN {{ids:Array(String)}}"
             for place in (at.table, at.quarantine)
         ),
         {"ids": ids},
     )
-    return {int(row["id"].rpartition("-")[2]) for row in found}
+    return {int(row["id"].rpartition("-")[2]) for row in rows}

@@ -1,4 +1,4 @@
-"""All senders at once, each in a thread, and what they have to send."""
+"""Runs all senders at the same time, each in a thread, and says what each has to send."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from millrace.demo.progress import Sent
 
 @dataclass(frozen=True)
 class Stage:
-    """Where to send what: addresses, the weather's key, rows by tenant, and the memory."""
+    """What to send and where: URLs, the weather service's key, rows by tenant, and the journal."""
 
     urls: Mapping[str, str]
     weather_key: str
@@ -28,33 +28,34 @@ class Stage:
 
     @property
     def total(self) -> int:
-        """Events of all tenants."""
-        return sum(one.num_rows for one in self.rows.values())
+        """The number of events of all tenants."""
+        return sum(rows.num_rows for rows in self.rows.values())
 
 
 def rows_by_tenant(flights: pa.Table, weather: pa.Table) -> dict[str, pa.Table]:
-    found = {one.slug: of_carrier(flights, one.carrier) for one in AIRLINES}
-    return found | {WEATHER: weather}
+    """The rows that each tenant sends, by slug."""
+    of_airlines = {airline.slug: of_carrier(flights, airline.carrier) for airline in AIRLINES}
+    return of_airlines | {WEATHER: weather}
 
 
 def partitions(airline: Airline) -> int:
-    """Of an airline's topic, also of one that is on Kafka for want of RabbitMQ."""
+    """The partitions of an airline's topic, also if it is on Kafka because RabbitMQ is missing."""
     return airline.partitions or 2
 
 
 def on_queues(*, rabbitmq: bool) -> list[Airline]:
-    """The airlines whose flights come by a queue."""
-    return [one for one in AIRLINES if rabbitmq and one.slug == ON_RABBITMQ]
+    """The airlines that send to a RabbitMQ queue."""
+    return [airline for airline in AIRLINES if rabbitmq and airline.slug == ON_RABBITMQ]
 
 
 def on_topics(*, rabbitmq: bool) -> list[Airline]:
-    """The others."""
-    return [one for one in AIRLINES if one not in on_queues(rabbitmq=rabbitmq)]
+    """The airlines that send to a Kafka topic."""
+    return [airline for airline in AIRLINES if airline not in on_queues(rabbitmq=rabbitmq)]
 
 
 def make_streams(urls: Mapping[str, str], *, rabbitmq: bool) -> None:
-    """Make the topics, and the queue, before any source looks for them."""
-    topics = [(one, partitions(one)) for one in on_topics(rabbitmq=rabbitmq)]
+    """Create the topics and the queue, before any source looks for them."""
+    topics = [(airline, partitions(airline)) for airline in on_topics(rabbitmq=rabbitmq)]
     send_kafka.make_topics(_servers(urls), topics)
     for airline in on_queues(rabbitmq=rabbitmq):
         send_rabbitmq.make_queue(urls["RABBITMQ_URL"], airline.stream)
@@ -65,7 +66,7 @@ def _servers(urls: Mapping[str, str]) -> str:
 
 
 def start(stage: Stage, sent: Sent, failed: list[str]) -> list[threading.Thread]:
-    """Start the senders; what one fails with is added to ``failed``."""
+    """Start the senders; a sender that fails appends its error to ``failed``."""
     kafka = on_topics(rabbitmq=stage.rabbitmq)
     queues = on_queues(rabbitmq=stage.rabbitmq)
     work: list[tuple[str, Callable[[], None]]] = [
@@ -86,22 +87,22 @@ def start(stage: Stage, sent: Sent, failed: list[str]) -> list[threading.Thread]
 def _guarded(name: str, job: Callable[[], None], failed: list[str]) -> None:
     try:
         job()
-    except Exception as error:  # noqa: BLE001 - shown where the progress is
+    except Exception as error:  # noqa: BLE001 - the progress display shows it
         failed.append(f"Sending to {name} failed: {type(error).__name__}: {error}")
     finally:
         connection.close()
 
 
 def _to_kafka(stage: Stage, airlines: list[Airline], sent: Sent) -> None:
-    for one in airlines:
-        rows = stage.rows[one.slug]
-        send_kafka.send(_servers(stage.urls), one, partitions(one), rows, sent.add)
+    for airline in airlines:
+        rows = stage.rows[airline.slug]
+        send_kafka.send(_servers(stage.urls), airline, partitions(airline), rows, sent.add)
 
 
 def _to_rabbitmq(stage: Stage, airlines: list[Airline], sent: Sent) -> None:
-    for one in airlines:
-        url, rows = stage.urls["RABBITMQ_URL"], stage.rows[one.slug]
-        send_rabbitmq.send(url, one, rows, stage.journal, sent.add)
+    for airline in airlines:
+        url, rows = stage.urls["RABBITMQ_URL"], stage.rows[airline.slug]
+        send_rabbitmq.send(url, airline, rows, stage.journal, sent.add)
 
 
 def _to_http(stage: Stage, sent: Sent) -> None:

@@ -1,5 +1,5 @@
-"""Real engines from wheels, for each service whose URL is not set.
+"""The embedded services: real servers from Python wheels, used if a service's URL is not set.
 
-``addresses`` says where they listen, ``stack`` runs them under supervisor, and each service has a
-module of its own: ``postgres``, ``clickhouse_service``, ``valkey``, ``kafka``, ``rabbitmq``.
+``service_urls`` says where they listen, ``stack`` runs them under supervisord, and each service has
+its own module: ``postgres``, ``clickhouse_process``, ``valkey``, ``kafka``, ``rabbitmq``.
 """

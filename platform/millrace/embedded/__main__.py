@@ -1,4 +1,4 @@
-"""Run the embedded services from the command line; see cli."""
+"""Runs the embedded services from the command line; see ``cli``."""
 
 import sys
 

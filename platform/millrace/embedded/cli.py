@@ -1,4 +1,4 @@
-"""``python -m millrace.embedded up | down | status | env | logs NAME``."""
+"""Starts, stops and shows the embedded services and Millrace's own processes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _WATCH_SECONDS = 1.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit code."""
-    given = _parser().parse_args(arguments)
+    """Run a command and return its exit code."""
+    options = _parser().parse_args(arguments)
     try:
-        code: int = given.run(given)
+        code: int = options.run(options)
     except (EmbeddedError, ports.NoFreePort) as error:
         _say(str(error), sys.stderr)
         return 1
@@ -36,17 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m millrace.embedded", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    up = commands.add_parser("up", help="start, and stay until Ctrl-C")
+    up = commands.add_parser("up", help="start everything and run until Ctrl-C")
     up.add_argument(
-        "--only", type=_names, help=f"a part alone, comma-separated, of: {', '.join(NAMES)}"
+        "--only", type=_names, help=f"start only these, comma-separated: {', '.join(NAMES)}"
     )
-    up.add_argument("--detach", action="store_true", help="return as soon as all of it serves")
+    up.add_argument("--detach", action="store_true", help="return as soon as everything is ready")
     up.set_defaults(run=_up)
     down = commands.add_parser("down", help="stop everything")
     down.set_defaults(run=_down)
-    status = commands.add_parser("status", help="what runs, and where")
+    status = commands.add_parser("status", help="show what runs, and on which ports")
     status.set_defaults(run=_status)
-    env = commands.add_parser("env", help="where it answers, as a shell's variables")
+    env = commands.add_parser("env", help="print the addresses as shell variables")
     env.set_defaults(run=_env)
     logs = commands.add_parser("logs", help="follow a program's log")
     logs.add_argument("name", choices=(*NAMES, "epmd", "supervisord"))
@@ -58,26 +58,28 @@ def _names(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(",") if name.strip())
     unknown = [name for name in names if name not in NAMES]
     if unknown:
-        raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: not one of {', '.join(NAMES)}")
+        raise argparse.ArgumentTypeError(
+            f"unknown: {', '.join(unknown)}. Choose from {', '.join(NAMES)}."
+        )
     return names
 
 
-def _up(given: argparse.Namespace) -> int:
-    # Also where it was started in the background of a script, which ignores the first.
+def _up(options: argparse.Namespace) -> int:
+    # A shell script starts background commands with SIGINT ignored; this handler undoes that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
-    stack = Stack(service_urls.home(), given.only or everything())
-    if given.only:
-        return _run(stack, stay=not given.detach)
-    return _run(stack, stay=not given.detach, migrate=True)
+    stack = Stack(service_urls.home(), options.only or everything())
+    if options.only:
+        return _run(stack, stay=not options.detach)
+    return _run(stack, stay=not options.detach, migrate=True)
 
 
 def everything() -> tuple[str, ...]:
-    """All that this machine must and can run itself."""
+    """The services without a URL that can run on this machine, and Millrace's processes."""
     services = missing_services.services(missing_services.environment())
     reason = RabbitMQ(service_urls.home()).why_unavailable()
     if "rabbitmq" in services and reason:
-        _say(f"{reason} Going on without it.")
+        _say(f"{reason} Continuing without it.")
         services = tuple(name for name in services if name != "rabbitmq")
     return services + PROCESSES
 
@@ -90,7 +92,7 @@ def _run(stack: Stack, *, stay: bool, migrate: bool = False) -> int:
         _show(stack)
         if not stay:
             return 0
-        _say("Ctrl-C stops it.")
+        _say("Press Ctrl-C to stop.")
         return _stay(stack)
     except BaseException:
         _stop(stack)
@@ -98,7 +100,7 @@ def _run(stack: Stack, *, stay: bool, migrate: bool = False) -> int:
 
 
 def bring_up(stack: Stack, *, migrate: bool) -> None:
-    """Services, then the schema, then Millrace's own processes. Raises EmbeddedError."""
+    """Start services, migrate the database, start Millrace's processes. Raises EmbeddedError."""
     stack.start([name for name in stack.names if name not in PROCESSES])
     if migrate:
         install(stack.home)
@@ -106,16 +108,17 @@ def bring_up(stack: Stack, *, migrate: bool) -> None:
 
 
 def _stay(stack: Stack) -> int:
-    # Not a wait for the child: it may have been started by an earlier `up --detach`.
+    # Polls instead of waiting for a child: an earlier `up --detach` may have started supervisord.
     while stack.supervisor_pid is not None:
         time.sleep(_WATCH_SECONDS)
     _stop(stack)
-    _say(f"supervisord ended, so all else was stopped. See {stack.home / 'logs'}.", sys.stderr)
+    logs = stack.home / "logs"
+    _say(f"supervisord ended, so everything else was stopped. See {logs}.", sys.stderr)
     return 1
 
 
 def _stop(stack: Stack) -> None:
-    """Stop all of it; a second Ctrl-C does not leave half of it behind."""
+    """Stop everything, ignoring a second Ctrl-C, so that nothing is left half stopped."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     _say("Stopping ...")
@@ -123,14 +126,14 @@ def _stop(stack: Stack) -> None:
     _say("Stopped.")
 
 
-def _down(given: argparse.Namespace) -> int:
+def _down(options: argparse.Namespace) -> int:
     stack = Stack(service_urls.home())
     stack.stop()
     _say("Stopped.")
     return 0
 
 
-def _status(given: argparse.Namespace) -> int:
+def _status(options: argparse.Namespace) -> int:
     stack = Stack(service_urls.home())
     states = stack.states()
     if not states:
@@ -140,8 +143,12 @@ def _status(given: argparse.Namespace) -> int:
     return 0 if all(state in {"RUNNING", "STOPPED"} for state in states.values()) else 1
 
 
-def _env(given: argparse.Namespace) -> int:
-    """For ``eval``. The variables of settings are not among them: they would replace services."""
+def _env(options: argparse.Namespace) -> int:
+    """Print variables for a shell's ``eval``.
+
+    The settings' own variables, such as DATABASE_URL, are not among them: if they were set,
+    Millrace would no longer start the services that they name.
+    """
     urls = service_urls.urls()
     _say(f"export MILLRACE_URL={urls['WEB_URL']}")
     for name, value in service_urls.brokers().items():
@@ -163,10 +170,10 @@ def _show(stack: Stack) -> None:
         _say(f"  Admin: {stack.urls['WEB_URL']}/admin/ as {ADMIN}, first password {password}")
 
 
-def _logs(given: argparse.Namespace) -> int:
-    path = service_urls.home() / "logs" / f"{given.name}.log"
+def _logs(options: argparse.Namespace) -> int:
+    path = service_urls.home() / "logs" / f"{options.name}.log"
     if not path.exists():
-        _say(f"{given.name} has not run yet: there is no {path}.", sys.stderr)
+        _say(f"{options.name} has not run yet: {path} does not exist.", sys.stderr)
         return 1
     return subprocess.run(["tail", "-n", "100", "-F", str(path)], check=False).returncode
 

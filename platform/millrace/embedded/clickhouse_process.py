@@ -1,4 +1,4 @@
-"""The ClickHouse engine behind ClickHouse's HTTP interface: ``millrace.embedded.clickhouse``."""
+"""Runs the embedded ClickHouse, ``millrace.embedded.clickhouse``, as a process of the stack."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from millrace.embedded.component import Component, NotReady, Program
 
 
 class ClickHouse(Component):
-    """One process that has the engine's folder to itself."""
+    """The process of the embedded ClickHouse, the only one that opens the data folder."""
 
     name = "clickhouse"
     ports = ("clickhouse",)
 
     def prepare(self) -> None:
-        """Write the password to where the server reads it."""
+        """Write the password file that the server reads."""
         super().prepare()
         files.write_text(self.folder / "password", self.password + "\n")
 
@@ -35,7 +35,7 @@ class ClickHouse(Component):
         return (Program("clickhouse", command, self.folder, stop_seconds=20),)
 
     def check(self) -> None:
-        """Answer /ping."""
+        """Raise NotReady or OSError unless /ping answers 200."""
         address = f"http://{service_urls.HOST}:{self.port}/ping"
         with urllib.request.urlopen(address, timeout=2) as answer:
             if answer.status != 200:

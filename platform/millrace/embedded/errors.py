@@ -1,20 +1,20 @@
-"""What can go wrong with embedded services, and who must act.
+"""The errors of embedded services, and who must act.
 
 EmbeddedError
-├── Unavailable      the machine's owner: something must be installed
-├── Altered          nobody should go on: a file is not the one that was locked
-└── DidNotStart      whoever reads the log lines in the message
+├── Unavailable      the machine's owner: something must be installed or changed
+├── Altered          nobody should continue: a downloaded file is not the locked one
+└── DidNotStart      the user: the log lines in the message say what went wrong
 """
 
 from __future__ import annotations
 
 
 class EmbeddedError(RuntimeError):
-    """Any of the below; its text is meant for a terminal."""
+    """Base class of the errors below. The message is meant for a terminal."""
 
 
 class Unavailable(EmbeddedError):
-    """A service can't run on this machine; the text says how to get what it lacks."""
+    """A service can't run on this machine. The message says how to get what is missing."""
 
 
 class Altered(EmbeddedError):
@@ -22,4 +22,4 @@ class Altered(EmbeddedError):
 
 
 class DidNotStart(EmbeddedError):
-    """A program ended or stayed silent; the text has the last lines of its log."""
+    """A program ended or did not answer in time. The message has the last lines of its log."""

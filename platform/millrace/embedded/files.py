@@ -1,4 +1,4 @@
-"""The files of an installation: written whole or not at all, and by one process at a time."""
+"""Reads and writes an installation's files: each whole or not at all, one process at a time."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ from typing import Any
 
 from millrace.embedded.errors import Unavailable
 
-#: What the system says of a folder that is closed to this user, or mounted for reading alone.
+#: Error numbers of a folder that this user may not write to, or that is mounted read-only.
 _CLOSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Raises Unavailable, in one line, where the block can't write to ``path``."""
+    """Raise Unavailable, with a one-line message, if the block may not write to ``path``."""
     try:
         yield
     except OSError as error:
         if error.errno not in _CLOSED:
             raise
         raise Unavailable(
-            f"{path} can't be written ({error.strerror}). Run it as the folder's owner, or set "
-            "MILLRACE_HOME to a folder that may be written."
+            f"{path} can't be written ({error.strerror}). Run this as the folder's owner, or set "
+            "MILLRACE_HOME to a writable folder."
         ) from error
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on ``path`` among all processes; it ends with the process at most."""
+    """Hold an exclusive lock on ``path`` among all processes. It dies with the process."""
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         handle = path.open("a")
@@ -44,7 +44,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The object in ``path``; empty where there is no such file."""
+    """The object in ``path``; empty if the file does not exist."""
     try:
         content: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
@@ -53,17 +53,17 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replace ``path`` in one step, readable by its owner alone."""
+    """Replace ``path`` with a JSON object, atomically; only its owner can read it."""
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def write_text(path: Path, content: str) -> None:
-    """Replace ``path`` in one step, readable by its owner alone."""
+    """Replace ``path``, atomically; only its owner can read it."""
     with written(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # mkstemp makes the file 0600 from the start.
+        # mkstemp creates the file with mode 0600.
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(number, "wb") as handle:
-        # Paths as the file system has them, whatever the locale is.
+        # fsencode keeps the bytes of paths as the file system has them, whatever the locale.
         handle.write(os.fsencode(content))
     Path(name).replace(path)

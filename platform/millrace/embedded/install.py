@@ -1,4 +1,4 @@
-"""What an installation needs before its processes start: the schema, and someone to log in."""
+"""Prepares an installation before its processes start: migrations and the administrator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ADMIN = "admin"
 
 
 def install(home: Path) -> None:
-    """Migrate and make the administrator, in a process of its own. Raises DidNotStart."""
+    """Migrate and create the administrator, in a separate process. Raises DidNotStart."""
     done = subprocess.run(
         [sys.executable, "-m", "millrace.embedded.install"],
         env={**os.environ, "MILLRACE_HOME": str(home)},
@@ -28,7 +28,7 @@ def install(home: Path) -> None:
 
 
 def main() -> None:
-    """Do it in this process, for the home and the services that the environment names."""
+    """Migrate in this process, with the home folder and services that the environment names."""
     import django
     from django.contrib.auth import get_user_model
     from django.core.management import call_command
@@ -37,7 +37,7 @@ def main() -> None:
     django.setup()
     from django.conf import settings
 
-    # WhiteNoise looks for it, though it finds the apps' files by itself.
+    # WhiteNoise warns if this folder is missing, even though it finds the apps' files by itself.
     Path(settings.STATIC_ROOT).mkdir(parents=True, exist_ok=True)
     call_command("migrate", interactive=False, verbosity=0)
     users = get_user_model()

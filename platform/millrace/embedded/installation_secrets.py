@@ -1,4 +1,4 @@
-"""Passwords and keys, random for each installation, in a file that its owner alone can read."""
+"""Passwords and keys, random for each installation, in a file that only its owner can read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _FILE = "secrets.json"
 
 
 def _password() -> str:
-    # Hexadecimal: needs no quoting in a URL nor in any service's configuration.
+    # Hexadecimal, so that it needs no quoting in a URL or in any service's configuration.
     return secrets.token_hex(20)
 
 
@@ -32,7 +32,7 @@ _MAKERS: dict[str, Callable[[], str]] = {
 
 
 def read(home: Path) -> dict[str, str]:
-    """The installation's secrets; those that are missing are made. Safe in many processes."""
+    """The installation's secrets. Generates missing ones; safe to call from many processes."""
     known: dict[str, str] = files.read_json(home / _FILE)
     if all(name in known for name in _MAKERS):
         return known

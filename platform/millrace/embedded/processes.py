@@ -1,7 +1,7 @@
-"""The processes of an installation, found without having started them.
+"""Finds and ends the processes of an installation, no matter who started them.
 
-Everything under supervisor carries ``MILLRACE_STACK=<home>`` in its environment. PostgreSQL
-overwrites its own, so it is known by its working folder, which is its data folder.
+Every process under supervisord has ``MILLRACE_STACK=<home>`` in its environment. PostgreSQL
+overwrites its environment, so it is recognized by its working folder, which is its data folder.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ MARK = "MILLRACE_STACK"
 
 
 def of(home: Path) -> list[psutil.Process]:
-    """All processes that belong to the installation in ``home``, this one excepted."""
+    """All processes of the installation in ``home``, except this process."""
     return [
         process
         for process in psutil.process_iter()
@@ -25,16 +25,16 @@ def of(home: Path) -> list[psutil.Process]:
 
 
 def belongs(pid: int, home: Path) -> bool:
-    """Whether the process runs and is one of the installation's."""
+    """Whether the process is running and belongs to the installation in ``home``."""
     try:
         return _belongs(psutil.Process(pid), home)
     except psutil.Error:
         return False
 
 
-def end(found: Iterable[psutil.Process], seconds: float = 10.0) -> None:
-    """Ask the processes to end, and kill those that still run after ``seconds``."""
-    left = list(found)
+def end(running: Iterable[psutil.Process], seconds: float = 10.0) -> None:
+    """Ask the processes to end, and kill those still running after ``seconds``."""
+    left = list(running)
     for signal in ("terminate", "kill"):
         for process in left:
             try:
@@ -52,5 +52,5 @@ def _belongs(process: psutil.Process, home: Path) -> bool:
             return True
         return process.name() == "postgres" and Path(process.cwd()).is_relative_to(home)
     except (psutil.Error, OSError):
-        # It has ended, or belongs to another user, whom we don't know.
+        # The process has ended, or belongs to another user, so it is not part of the installation.
         return False

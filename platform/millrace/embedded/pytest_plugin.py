@@ -1,7 +1,8 @@
-"""pytest plugin: a run has an installation of its own, which nothing else on the machine shares.
+"""pytest plugin that gives each test run its own installation, shared with nothing else.
 
-Settings read the home when they are first imported, which pytest-django does before any conftest
-is; so this is loaded by ``-p``. ``MILLRACE_TEST_HOME`` names a home to use and to leave running.
+Settings read the home folder when they are first imported. pytest-django does that before any
+conftest is loaded, so this plugin is loaded with ``-p``. ``MILLRACE_TEST_HOME`` names a home folder
+to use and to leave running.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ import pytest
 
 from millrace.embedded import files, ports
 
-#: What would lead tests to services that are not theirs.
+#: Variables that would connect tests to other services than their own.
 _ELSEWHERE = ("DATABASE_URL", "CLICKHOUSE_URL", "CELERY_BROKER_URL", "CACHE_URL", "SECRET_KEY")
-#: A ClickHouse server that the run was given: tests/security attack it too.
+#: The URL of a real ClickHouse server, if one is set: tests/security attacks it, too.
 REAL_CLICKHOUSE = os.environ.get("CLICKHOUSE_URL", "")
 _KEPT = os.environ.get("MILLRACE_TEST_HOME", "")
 #: pytest-xdist's workers use the home of the process that started them.
 _IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
 
 
-#: Ports of runs, below those that installations choose from.
+#: Ports of test runs, below the range that installations choose from.
 _FIRST_PORT, _RUNS, _PORTS_A_RUN = 10_000, 500, 20
 
 
 def _take_ports(home: Path) -> None:
-    """Ports that no other run on the machine has, and no installation that a test makes.
+    """Choose ports that no other run, and no installation that a test creates, can have.
 
-    Settings read them before the services are started, and what is not listened on yet is free to
-    anyone: whoever had the same port by then would be taken for the service.
+    Settings read the ports before the services start, and until then anything may listen on them.
+    Another process on such a port would be mistaken for the service.
     """
     first = _FIRST_PORT + os.getpid() % _RUNS * _PORTS_A_RUN
     chosen = {name: first + place for place, name in enumerate(ports.NAMES)}
@@ -60,7 +61,7 @@ HOME = _choose()
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Stop what the run has started, and remove its folder."""
+    """Stop what the run has started and remove its folder."""
     from millrace.embedded.stack import Stack
 
     if not _IS_WORKER and not _KEPT:

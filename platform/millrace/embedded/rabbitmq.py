@@ -1,4 +1,4 @@
-"""RabbitMQ: no wheel has it, so Debian's ``rabbitmq-server``, as an instance of our own."""
+"""The embedded RabbitMQ: a private instance of Debian's ``rabbitmq-server``, as no wheel has it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from kombu import Connection
 from millrace.embedded import files, ports, service_urls
 from millrace.embedded.component import Component, Program, connect
 
-#: Not the wrapper in /usr/sbin, which changes to a user of the system's.
+#: Not the wrapper in /usr/sbin, which switches to a system user.
 SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 HOW_TO_GET_IT = "apt-get install --no-install-recommends rabbitmq-server"
 
-# A default user other than guest is made instead of guest, at the first start.
+# At the first start RabbitMQ creates default_user instead of guest.
 _CONFIG = """\
 listeners.tcp.1 = {host}:{port}
 default_user = millrace
@@ -29,20 +29,20 @@ log.file = false
 
 
 class RabbitMQ(Component):
-    """A node on loopback with an epmd of its own, so that no other node is met or disturbed."""
+    """A node on loopback with its own epmd, so that it neither meets nor disturbs other nodes."""
 
     name = "rabbitmq"
     ports = ("rabbitmq", "rabbitmq_distribution", "epmd")
 
     def why_unavailable(self) -> str | None:
-        """RabbitMQ is Debian's to bring."""
+        """Why it can't run here: RabbitMQ is not installed, or can't use the folder's path."""
         if not (SERVER.exists() and shutil.which("epmd")):
-            return f"RabbitMQ is not on this machine. As root, get it with: {HOW_TO_GET_IT}"
-        # It hands its paths to a shell and to Erlang's parser, in quotation marks.
+            return f"RabbitMQ is not installed. As root, install it with: {HOW_TO_GET_IT}"
+        # It passes its paths to a shell and to Erlang's parser, in quotation marks.
         if any(mark in str(self.folder) for mark in "'\"\\"):
             return (
-                f"RabbitMQ does not start in {self.folder}: there is a quotation mark or a "
-                "backslash in the path. Use another folder, or set MILLRACE_HOME to one."
+                f"RabbitMQ can't start in {self.folder}, because the path contains a quotation "
+                "mark or a backslash. Use another folder, or set MILLRACE_HOME to one."
             )
         return None
 
@@ -84,13 +84,13 @@ class RabbitMQ(Component):
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
                 "-kernel inet_dist_use_interface {127,0,0,1} +sbwt none +S 2:2"
             ),
-            # Makes the script become the node instead of standing before it, so that the process
-            # that supervisor started is the one to signal.
+            # Makes the script exec the node, so that the process that supervisord started and
+            # signals is the node itself.
             "RUNNING_UNDER_SYSTEMD": "true",
         }
 
     def check(self) -> None:
-        """Log in."""
+        """Raise OSError or kombu's error unless Millrace's user can log in."""
         connect(self.port)
         with Connection(self.urls["RABBITMQ_URL"], connect_timeout=2) as connection:
             connection.connect()

@@ -1,4 +1,4 @@
-"""Where the embedded services listen, as URLs. Reading them starts nothing."""
+"""The URLs of the embedded services. Reading them does not start anything."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from millrace.embedded import installation_secrets, ports
 
 HOST = "127.0.0.1"
 
-#: URL of a service that settings read -> the embedded service that stands in when it is not set.
+#: Maps the variable of a service's URL to the embedded service used if it is not set.
 SERVICE_OF = {
     "DATABASE_URL": "postgres",
     "CLICKHOUSE_URL": "clickhouse",
@@ -21,13 +21,13 @@ SERVICE_OF = {
 
 
 def project() -> Path | None:
-    """The checkout this package is run from; None when it was installed from a wheel."""
+    """The checkout that this package runs from; None if it was installed from a wheel."""
     root = Path(__file__).resolve().parents[3]
     return root if (root / "pyproject.toml").exists() else None
 
 
 def home() -> Path:
-    """The folder of all data: ``MILLRACE_HOME``, else ``.millrace`` in the checkout, else in ~."""
+    """The folder of all data: ``MILLRACE_HOME``, or ``.millrace`` in the checkout, or in ~."""
     chosen = os.environ.get("MILLRACE_HOME")
     if chosen:
         return Path(chosen).expanduser().resolve()
@@ -35,12 +35,12 @@ def home() -> Path:
 
 
 def cache() -> Path:
-    """Downloads that all installations of this checkout share."""
+    """The folder of downloads, shared by all installations of this checkout."""
     return (project() or Path.home()) / ".millrace" / "cache"
 
 
 def brokers() -> dict[str, str]:
-    """The embedded brokers, by the variables that files of configuration name."""
+    """Addresses and logins of the embedded brokers, by the variables in configuration files."""
     known = urls()
     account, _, place = known["RABBITMQ_URL"].removeprefix("amqp://").rpartition("@")
     user, _, password = account.partition(":")
@@ -53,10 +53,10 @@ def brokers() -> dict[str, str]:
 
 
 def urls(folder: Path | None = None) -> dict[str, str]:
-    """URLs and keys of the installation in ``folder`` (``home()``), by their names in settings.
+    """URLs and keys of the installation in ``folder`` (default ``home()``), by name in settings.
 
-    Works before anything was started: ports and secrets are made at the first call, and every
-    process gets the same ones. Raises NoFreePort.
+    Works before anything has started: the first call chooses ports and secrets, and every process
+    gets the same ones. Raises NoFreePort.
     """
     base = folder or home()
     port, secret = ports.read(base), installation_secrets.read(base)

@@ -1,4 +1,4 @@
-"""Components together: started in order, waited for, stopped in reverse, and nothing left over."""
+"""Starts components in order, waits until they serve, and stops them in reverse order."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ from millrace.embedded.workers import Beat, DefaultWorker, IngestWorker, Web
 
 SERVICES = ("postgres", "clickhouse", "valkey", "kafka", "rabbitmq")
 PROCESSES = ("web", "worker-default", "worker-ingest", "beat")
-#: Every name that a stack knows, in the order of start.
+#: The names of all components, in the order they start.
 NAMES = SERVICES + PROCESSES
 
-#: supervisor's states of a program that has, or is about to have, a process.
+#: supervisord's states of a program that has a process, or is about to have one.
 _RUNNING = ("STARTING", "RUNNING", "BACKOFF", "STOPPING")
 _POLL_SECONDS = 0.1
 
 
 def _component(name: str, home: Path) -> Component:
     if name == "kafka":
-        # Its module imports what downloads jars, which nothing else needs.
+        # Imported late, because its module imports jgo, which nothing else needs.
         from millrace.embedded.kafka import Kafka
 
         return Kafka(home)
@@ -56,14 +56,14 @@ def _component(name: str, home: Path) -> Component:
 class Stack:
     """Some or all components of the installation in ``home``.
 
-    As a context manager it is started at the beginning and stopped as a whole at the end. Several
-    processes may hold stacks of one home; each start adds what does not run yet.
+    As a context manager it starts on entry and stops the whole installation on exit. Several
+    processes may have stacks of the same home; each start adds what is not running yet.
     """
 
     def __init__(self, home: Path, programs: Sequence[str] = NAMES) -> None:
         unknown = set(programs) - set(NAMES)
         if unknown:
-            raise ValueError(f"{', '.join(unknown)}: unknown; there are {', '.join(NAMES)}.")
+            raise ValueError(f"Unknown: {', '.join(unknown)}. Choose from {', '.join(NAMES)}.")
         self.home = Path(home).resolve()
         self.names = tuple(name for name in NAMES if name in programs)
         self._supervisor = Supervisor(self.home)
@@ -72,30 +72,32 @@ class Stack:
     # --- Start --------------------------------------------------------------------------------
 
     def start(self, names: Sequence[str] | None = None) -> None:
-        """Start what does not run of ``names`` (all of the stack's) and wait until it serves.
+        """Start those of ``names`` that are not running, and wait until they serve.
 
-        Raises Unavailable, Altered, DidNotStart; what has been started stays up.
+        By default, ``names`` are all of the stack's. Raises Unavailable, Altered, DidNotStart;
+        components that have started keep running.
         """
-        wanted = [name for name in NAMES if name in (self.names if names is None else names)]
+        chosen = [name for name in NAMES if name in (self.names if names is None else names)]
         self._make_home()
         with files.locked(self.home / ".stack.lock"):
-            components = {name: _component(name, self.home) for name in wanted}
+            components = {name: _component(name, self.home) for name in chosen}
             self._refuse_unavailable(components.values())
             self._bring_up_supervisor()
             states = self._supervisor.states()
-            todo = {name for name, one in components.items() if not _runs(one, states)}
+            todo = {name for name, part in components.items() if not _runs(part, states)}
             self._settle_ports(components[name] for name in todo)
             self._supervisor.configure(self._all_programs())
             for tier in (SERVICES, PROCESSES):
                 tasks = [
-                    (one, self._bring_up if name in todo else self._await)
-                    for name, one in components.items()
+                    (part, self._bring_up if name in todo else self._await)
+                    for name, part in components.items()
                     if name in tier
                 ]
                 self._in_parallel(tasks)
 
     def _make_home(self) -> None:
-        # PostgreSQL's user may pass where root starts it; files with secrets are closed to it.
+        # 0711, so that PostgreSQL's user can reach its folder if root starts it. Files with secrets
+        # are not readable to that user.
         with files.written(self.home):
             self.home.mkdir(mode=0o711, parents=True, exist_ok=True)
 
@@ -109,24 +111,24 @@ class Stack:
     def _bring_up_supervisor(self) -> None:
         if self._supervisor.pid is not None and self._supervisor.states():
             return
-        # Left by a supervisord that was killed; also one that no longer answers.
+        # Left by a supervisord that was killed, or a supervisord that no longer answers.
         processes.end(processes.of(self.home))
         ports.replace_taken(self.home, ports.NAMES)
         self._supervisor.configure(self._all_programs())
         self._supervisor.launch()
 
     def _settle_ports(self, todo: Iterable[Component]) -> None:
-        ports.replace_taken(self.home, [port for one in todo for port in one.ports])
+        ports.replace_taken(self.home, [port for component in todo for port in component.ports])
 
     def _all_programs(self) -> list[Any]:
         components = [_component(name, self.home) for name in NAMES]
-        return [program for one in components for program in one.programs()]
+        return [program for component in components for program in component.programs()]
 
     def _in_parallel(self, tasks: Sequence[tuple[Component, Callable[[Component], None]]]) -> None:
         if not tasks:
             return
         with ThreadPoolExecutor(len(tasks)) as pool:
-            futures = [pool.submit(task, one) for one, task in tasks]
+            futures = [pool.submit(task, component) for component, task in tasks]
             try:
                 for future in futures:
                     future.result()
@@ -159,11 +161,11 @@ class Stack:
         reason: Exception | None = None
         while not self._cancelled.is_set():
             state = self._supervisor.states().get(program, {}).get("statename")
-            # One that has exited is started anew; supervisord gives it up with FATAL.
+            # supervisord restarts a program that has exited; FATAL says that it gave up.
             if state == "FATAL" or time.monotonic() > deadline:
                 raise DidNotStart(
-                    f"{program} is not ready ({state}; {reason}). Its log, "
-                    f"{self._supervisor.log(program)}, ends:\n{self.tail(program)}"
+                    f"{program} is not ready ({state}; {reason}). The last lines of its log, "
+                    f"{self._supervisor.log(program)}:\n{self.tail(program)}"
                 )
             try:
                 component.check()
@@ -173,12 +175,12 @@ class Stack:
                 if state == "RUNNING" or component.ports:
                     return
             time.sleep(_POLL_SECONDS)
-        raise DidNotStart(f"The start of {program} was given up because another one failed.")
+        raise DidNotStart(f"{program} was not started because another component failed.")
 
     # --- Stop ---------------------------------------------------------------------------------
 
     def stop(self) -> None:
-        """Stop everything of the installation: processes, services, supervisord, left-overs."""
+        """Stop the whole installation: processes, services, supervisord, and any leftovers."""
         self._cancelled.set()
         for tier in (PROCESSES, SERVICES):
             self._stop(self._program_names(tier))
@@ -187,9 +189,11 @@ class Stack:
         self._cancelled.clear()
 
     def _program_names(self, names: Iterable[str]) -> list[str]:
-        """The programs in the order of stop: last started, first stopped."""
+        """The programs in the order to stop them: last started, first stopped."""
         components = [_component(name, self.home) for name in names]
-        return [p.name for one in components for p in reversed(one.programs())]
+        return [
+            program.name for component in components for program in reversed(component.programs())
+        ]
 
     def _stop(self, programs: Sequence[str]) -> None:
         running = {
@@ -197,7 +201,7 @@ class Stack:
             for name, state in self._supervisor.states().items()
             if name in programs and state["statename"] in _RUNNING
         }
-        # The port mapper after the broker that is entered in it.
+        # epmd, the port mapper, stops after the broker that is registered in it.
         for group in (running - {"epmd"}, running & {"epmd"}):
             for name in group:
                 with suppress(xmlrpc.client.Fault, *Unreachable):
@@ -209,26 +213,26 @@ class Stack:
         states = self._supervisor.states()
         return any(states[name]["statename"] in _RUNNING for name in programs if name in states)
 
-    # --- One of them --------------------------------------------------------------------------
+    # --- Single components --------------------------------------------------------------------
 
     def halt(self, *names: str) -> None:
-        """Stop these components as usual, one after the other; the others go on."""
+        """Stop these components normally, one after the other; the others keep running."""
         for name in names:
             self._stop(self._program_names([name]))
 
     def restart(self, name: str) -> None:
-        """Stop one component as usual, start it and wait until it serves."""
+        """Stop one component normally, start it, and wait until it serves."""
         self.halt(name)
         self.start([name])
 
     def kill(self, name: str) -> None:
-        """``kill -9`` one component; supervisor starts it anew."""
+        """``kill -9`` one component; supervisord restarts it."""
         pid = self.pid(name)
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
 
     def pid(self, name: str) -> int | None:
-        """The process of a component; None when it does not run."""
+        """The process id of a component; None if it is not running."""
         state = self._supervisor.states().get(name)
         return state["pid"] or None if state else None
 
@@ -240,21 +244,21 @@ class Stack:
         """The last lines of a program's log."""
         return tail(self._supervisor.log(name), lines)
 
-    # --- Looks --------------------------------------------------------------------------------
+    # --- State --------------------------------------------------------------------------------
 
     @property
     def urls(self) -> dict[str, str]:
-        """The URLs of the services; see addresses.urls."""
+        """The URLs of the services; see ``service_urls.urls``."""
         return service_urls.urls(self.home)
 
     @property
     def supervisor_pid(self) -> int | None:
-        """Supervisord's process; None when it does not run."""
+        """Supervisord's process id; None if it is not running."""
         return self._supervisor.pid
 
     def states(self) -> dict[str, str]:
-        """Supervisor's word for each program's state, such as RUNNING, STOPPED, FATAL."""
-        return {name: one["statename"] for name, one in self._supervisor.states().items()}
+        """Supervisord's state of each program, such as RUNNING, STOPPED, FATAL."""
+        return {name: info["statename"] for name, info in self._supervisor.states().items()}
 
     def __enter__(self) -> Self:
         try:

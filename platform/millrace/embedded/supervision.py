@@ -1,4 +1,4 @@
-"""supervisord: its configuration, its start, and talking to it."""
+"""Configures, starts and controls supervisord."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from millrace.embedded import files, installation_secrets, ports, processes, ser
 from millrace.embedded.component import Program, connect
 from millrace.embedded.errors import DidNotStart
 
-# No path but relative to the home, where supervisord runs: its file has a comment at every " #" and
-# an expansion at every "%", and ends a value at every quotation mark. A folder may be called so.
+# All paths are relative to the home folder, where supervisord runs. In its configuration file " #"
+# begins a comment, "%" an expansion, and a quotation mark ends a value, and a folder's name may
+# contain any of these.
 _DAEMON = """\
 [supervisord]
 logfile=logs/supervisord.log
@@ -61,12 +62,12 @@ cd -- {directory} || exit
 exec env -- {assignments} {command}
 """
 
-#: What a call can fail with while supervisord comes, goes, or is killed.
+#: Errors of a call while supervisord starts, stops, or is killed.
 Unreachable = (OSError, HTTPException, xmlrpc.client.ProtocolError)
 
 
 class Supervisor:
-    """The supervisord of the installation in ``home``, whoever started it."""
+    """The supervisord of the installation in ``home``, no matter which process started it."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -75,7 +76,7 @@ class Supervisor:
 
     @property
     def pid(self) -> int | None:
-        """Its process, if that runs and is ours."""
+        """Its process id; None if it is not running or the id belongs to another program."""
         try:
             pid = int(self._pid_file.read_text())
         except (FileNotFoundError, ValueError):
@@ -84,28 +85,28 @@ class Supervisor:
 
     @property
     def rpc(self) -> Any:
-        """A client of its own for each use: it must not be shared among threads."""
+        """A new XML-RPC client for each use, because threads must not share one."""
         password = installation_secrets.read(self.home)["supervisor"]
         port = ports.read(self.home)["supervisor"]
         address = f"http://millrace:{password}@{service_urls.HOST}:{port}/RPC2"
         return xmlrpc.client.ServerProxy(address, allow_none=True).supervisor
 
     def configure(self, programs: Iterable[Program]) -> None:
-        """Write the configuration; a supervisord that runs takes over what it does not run now."""
+        """Write the configuration. A running supervisord reloads it for stopped programs."""
         daemon = _DAEMON.format(
             host=service_urls.HOST,
             port=ports.read(self.home)["supervisor"],
             password=installation_secrets.read(self.home)["supervisor"],
             user="user=root\n" if os.geteuid() == 0 else "",
         )
-        # A lower number starts first and stops last, should supervisord be told to end by itself.
+        # The lowest priority starts first, and stops last if supervisord itself is asked to end.
         sections = [self._section(program, 100 + n) for n, program in enumerate(programs)]
         files.write_text(self._config, daemon + "".join(sections))
         if self.pid is not None:
             self._reload()
 
     def _section(self, program: Program, priority: int) -> str:
-        """The program's section; what it runs stands in a script, quoted as the shell reads it."""
+        """The program's section. Its command goes into a script, quoted for the shell."""
         script = _SCRIPT.format(
             directory=shlex.quote(str(program.directory)),
             assignments=shlex.join(
@@ -124,7 +125,7 @@ class Supervisor:
     def _reload(self) -> None:
         added, changed, _ = self.rpc.reloadConfig()[0]
         for name in changed:
-            # One that runs is left as it is: its program was not asked to start anew.
+            # Removing a running program fails. It keeps its old configuration until it restarts.
             with suppress(xmlrpc.client.Fault):
                 self.rpc.removeProcessGroup(name)
                 self.rpc.addProcessGroup(name)
@@ -132,7 +133,7 @@ class Supervisor:
             self.rpc.addProcessGroup(name)
 
     def launch(self) -> None:
-        """Start supervisord in a session of its own, out of reach of the terminal's Ctrl-C."""
+        """Start supervisord in a new session, so that the terminal's Ctrl-C does not reach it."""
         for folder in ("run", "logs"):
             (self.home / folder).mkdir(parents=True, exist_ok=True)
         output = self.home / "logs" / "supervisord.out"
@@ -160,16 +161,16 @@ class Supervisor:
         return self.pid is not None
 
     def states(self) -> dict[str, dict[str, Any]]:
-        """What supervisord says of each program; empty when it does not run."""
+        """Supervisord's information about each program, by name; empty if it is not running."""
         if self.pid is None:
             return {}
         try:
-            return {one["name"]: one for one in self.rpc.getAllProcessInfo()}
+            return {info["name"]: info for info in self.rpc.getAllProcessInfo()}
         except Unreachable:
             return {}
 
     def shut_down(self, seconds: float = 60.0) -> None:
-        """End supervisord; programs that still run are stopped by it first."""
+        """End supervisord, which stops running programs first; waits up to ``seconds``."""
         pid = self.pid
         if pid is None:
             return
@@ -186,7 +187,7 @@ class Supervisor:
 
 
 def _reap(pid: int) -> None:
-    # When it is our own child; otherwise its parent does it.
+    # Works if the process is our own child; otherwise its parent reaps it.
     with suppress(ChildProcessError):
         os.waitpid(pid, os.WNOHANG)
 

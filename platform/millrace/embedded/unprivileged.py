@@ -1,4 +1,4 @@
-"""Running a program as ``nobody`` where this process is root, as PostgreSQL demands."""
+"""Runs a program as ``nobody`` if this process is root, because PostgreSQL refuses to be root."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ def is_root() -> bool:
 
 
 def own(path: Path) -> None:
-    """Give a file or folder to the user; nothing to do unless root."""
+    """Give a file or folder to ``nobody``; does nothing unless root."""
     if is_root():
         entry = pwd.getpwnam(USER)
         os.chown(path, entry.pw_uid, entry.pw_gid)
 
 
 def prefix(program: Path, folder: Path) -> tuple[str, ...]:
-    """What goes before a command to run ``program`` on ``folder`` as the user; empty unless root.
+    """The words before a command that run ``program`` on ``folder`` as ``nobody``; () unless root.
 
-    A folder in root's own home can't be reached by anyone else. Instead of opening that home to
-    all, the one process gets the capability to pass. Raises Unavailable.
+    Other users can't reach a folder in root's home. Instead of opening that home to everyone, only
+    this process gets the capability to pass. Raises Unavailable.
     """
     if not is_root():
         return ()
     setpriv = shutil.which("setpriv")
     if setpriv is None:
         raise Unavailable(
-            "PostgreSQL does not run as root, and there is no setpriv here to run it as another "
-            "user. Run as a user who is not root, or install util-linux."
+            "PostgreSQL does not run as root, and setpriv, which would run it as another user, is "
+            "missing. Run this as a user who is not root, or install util-linux."
         )
     command = (setpriv, f"--reuid={USER}", f"--regid={_group()}", "--clear-groups")
     capability = _capability(program, folder)
     if capability is None:
         return command
-    # PostgreSQL looks for its own programs by access(2), which leaves capabilities aside for
-    # everyone but root, unless this bit is set. What the process keeps is the one capability.
+    # PostgreSQL finds its own programs with access(2), which ignores the capabilities of users
+    # other than root, unless this bit is set. The process keeps only this one capability.
     passing = ("--securebits=+no_setuid_fixup", f"--inh-caps=+{capability}")
     return (*command, *passing, f"--ambient-caps=+{capability}")
 
@@ -57,7 +57,10 @@ def _group() -> str:
 
 
 def _capability(program: Path, folder: Path) -> str | None:
-    """The least that is needed; in many containers root has no ``dac_read_search`` to hand on."""
+    """The smallest sufficient capability, or None.
+
+    In many containers root does not have ``dac_read_search``, so can't hand it on.
+    """
     if not _others_may(program, _READ):
         return "dac_override"
     if _reachable(program) and _reachable(folder):

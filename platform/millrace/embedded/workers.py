@@ -1,4 +1,4 @@
-"""Millrace's own processes: the web server, Celery's workers and its beat."""
+"""Millrace's own processes: the web server, the Celery workers and Celery beat."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from millrace.embedded.component import Component, NotReady, Program
 
 
 class _Process(Component):
-    """A Python process with Django in it, run from the installation's folder."""
+    """A Python process that runs Django, started in the checkout or the installation's folder."""
 
-    #: Seconds it gets to finish its work after SIGTERM.
+    #: Seconds to finish its work after SIGTERM.
     grace: ClassVar[int] = 30
 
     def command(self) -> tuple[str, ...]:
@@ -39,11 +39,11 @@ class _Process(Component):
         return (Program(self.name, command, folder, environment, stop_seconds=self.grace),)
 
     def check(self) -> None:
-        """A worker says nothing when it is ready; supervisor's word that it runs must do."""
+        """Do nothing: a worker does not report readiness, so supervisord's state decides."""
 
 
 class Web(_Process):
-    """Granian. Processes first: threads of one process hand the interpreter's lock to and fro."""
+    """The web server, granian. It has few threads: those of one process compete for the GIL."""
 
     name = "web"
     ports = ("web",)
@@ -54,7 +54,7 @@ class Web(_Process):
         return os.environ.get("MILLRACE_WEB_THREADS", "8")
 
     def environment(self) -> dict[str, str]:
-        """Granian's threads are told to Millrace, too, which shares them among tenants."""
+        """Include the number of granian's threads, which Millrace shares among tenants."""
         return {**super().environment(), "MILLRACE_WEB_THREADS": self.threads}
 
     def command(self) -> tuple[str, ...]:
@@ -72,7 +72,7 @@ class Web(_Process):
         )
 
     def check(self) -> None:
-        """Answer anything but a server's error."""
+        """Raise NotReady or OSError unless the login page answers without a server error."""
         address = f"http://{service_urls.HOST}:{self.port}/admin/login/"
         try:
             urllib.request.urlopen(address, timeout=5).close()
@@ -95,21 +95,21 @@ class _Worker(_Process):
             "--pool=threads",
             f"--concurrency={self.concurrency}",
             "--loglevel=INFO",
-            # One machine has no use for workers that tell each other what they do.
+            # Workers on one machine don't need to exchange their state.
             "--without-gossip",
             "--without-mingle",
         )
 
 
 class IngestWorker(_Worker):
-    """Slices of streams: mostly waiting, for brokers and for inserts."""
+    """Runs slices of streams, which mostly wait for brokers and inserts."""
 
     name = "worker-ingest"
     queue = "ingest"
 
 
 class DefaultWorker(_Worker):
-    """All other tasks."""
+    """Runs all other tasks."""
 
     name = "worker-default"
     queue = "default"
@@ -117,7 +117,7 @@ class DefaultWorker(_Worker):
 
 
 class Beat(_Process):
-    """The clock of periodic tasks."""
+    """Celery beat, which starts periodic tasks."""
 
     name = "beat"
     grace = 10

@@ -1,9 +1,10 @@
 """Proof that tenants can't see each other, on a running installation.
 
-1. ``planted``: each tenant gets rows, a table, a source and queries that bear a word of its own.
-2. ``credentials``: every kind of key there is, good and bad.
-3. ``routes``: every endpoint, from Django's own list of them; one that nobody knows how to call is
-   a failure, so that a new one can't be forgotten.
-4. ``verify``: each is called with each, twice, and no answer may hold another's word, name or
-   count; what is another's must be as unknown as what does not exist.
+1. ``planted``: gives each tenant rows, a table, a source and queries that contain a unique word.
+2. ``credentials``: makes every kind of key, valid and invalid.
+3. ``routes``: lists every endpoint, from Django's own URL patterns. An endpoint that the check
+   does not know how to call is a failure, so that a new one can't be forgotten.
+4. ``leak_check``: calls every endpoint with every credential, twice. No answer may contain another
+   tenant's word, name or row count, and another tenant's object must look exactly like one that
+   does not exist.
 """

@@ -1,4 +1,4 @@
-"""How the endpoints are called: within this process, or over HTTP as callers do."""
+"""Two ways to call the endpoints: inside this process, or over HTTP as real callers do."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.test import Client
 
-#: Headers that differ from one answer to the next, whoever asks and for whatever.
+#: Headers that differ between any two answers, so comparisons leave them out.
 _VOLATILE = frozenset(
     {"date", "server", "connection", "x-millrace-query-id", "retry-after", "set-cookie"}
 )
@@ -29,12 +29,12 @@ class HttpAnswer:
 
     @property
     def text(self) -> str:
-        """All that the caller gets to see."""
-        heads = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
-        return f"{heads}\n\n{self.body.decode('utf-8', 'replace')}"
+        """Everything that the caller can see: headers and body."""
+        headers = "\n".join(f"{name}: {value}" for name, value in self.headers.items())
+        return f"{headers}\n\n{self.body.decode('utf-8', 'replace')}"
 
     def without(self, name: str) -> tuple[int, list[tuple[str, str]], bytes]:
-        """What two answers are compared by; ``name`` is the one that was asked for."""
+        """The parts to compare two answers by, with the requested ``name`` replaced by ``?``."""
         kept = sorted(
             (header, value)
             for header, value in self.headers.items()
@@ -58,17 +58,17 @@ def _body(method: str, document: object) -> bytes:
 
 
 class Within:
-    """Calls this process's own application, with all of its middleware."""
+    """Calls the application in this process, with all of its middleware."""
 
     def __init__(self) -> None:
-        host = next((one for one in settings.ALLOWED_HOSTS if "*" not in one), "localhost")
+        host = next((name for name in settings.ALLOWED_HOSTS if "*" not in name), "localhost")
         self._client = Client(raise_request_exception=False)
         self._host = f"www{host}" if host.startswith(".") else host
 
     def call(
         self, method: str, path: str, authorization: str, document: object = None
     ) -> HttpAnswer:
-        """Answer of the application; its own errors are answers of status 500."""
+        """Return the application's answer; an unhandled exception becomes a status 500."""
         headers = {"Host": self._host} | ({"Authorization": authorization} if authorization else {})
         secure = bool(settings.SECURE_SSL_REDIRECT)
         answer = self._client.generic(
@@ -88,12 +88,12 @@ class Within:
 
 
 class OverHttp:
-    """Calls a running server, whose processes each remember for themselves."""
+    """Calls a running server, whose processes have a cache each."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            msg = f"{url!r} is no address. Write https://host:port."
+            msg = f"{url!r} is not an address. Write https://host:port."
             raise ValueError(msg)
         self._kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -103,7 +103,7 @@ class OverHttp:
     def call(
         self, method: str, path: str, authorization: str, document: object = None
     ) -> HttpAnswer:
-        """Answer of the server; raises OSError where there is none."""
+        """Return the server's answer; raises OSError if the server does not answer."""
         connection = self._kind(*self._at, timeout=60)
         headers = {"Content-Type": "application/json"}
         if authorization:

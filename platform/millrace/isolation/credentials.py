@@ -1,4 +1,4 @@
-"""Every kind of key and token that a caller may hold of a tenant."""
+"""Every kind of API key and token that a caller may use with a tenant."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from tenants.models import Scope
 from tenants.rights import Rights
 from tenants.services import keys
 
-#: Of the keys that are made for a check.
-NAME = "check of the isolation"
+#: The name of the keys that a check creates.
+NAME = "isolation check"
 
 
 @dataclass(frozen=True)
 class Credential:
-    """``kind`` for people; ``value`` of the Authorization header, '' for none.
+    """``kind`` describes it to people; ``value`` is the Authorization header, '' for no header.
 
-    ``of`` is whose data it may see, None where it opens nothing. ``whole``: all of it.
+    ``of`` is the tenant whose data it may see, None if it must be refused. ``whole`` is true if it
+    may see all of that tenant's data.
     """
 
     kind: str
@@ -38,36 +39,38 @@ class Credential:
         return f"Credential({self.kind})"
 
 
-def good(one: Planted) -> list[Credential]:
-    """Keys that open something: of every scope, of each alone, held to some of it, and tokens."""
+def good(planted: Planted) -> list[Credential]:
+    """Valid credentials: keys with all scopes, with one scope, with narrower rights, and tokens."""
     everything = tuple(str(scope) for scope in Scope)
-    filters = {one.shared: "length(word) > 0"}
+    filters = {planted.shared: "length(word) > 0"}
     return [
-        _key(one, "a key of every scope", Rights(everything), whole=True),
-        _key(one, "a key of the usual scopes", Rights()),
-        *(_key(one, f"a key of {scope} alone", Rights((scope,))) for scope in everything),
-        _key(one, "a key of one query", Rights(everything, queries=(one.shared,))),
-        _key(one, "a key of one source", Rights(everything, sources=(one.stream,))),
-        _key(one, "a key of some rows", Rights(everything, row_filters=filters)),
-        _token(one, "a signed token", {"queries": [one.shared, one.own_query]}),
-        _token(one, "a signed token of some rows", {"queries": [one.shared], "filter": filters}),
-        _by_key_pair(one, "a token signed by a private key"),
+        _key(planted, "a key of every scope", Rights(everything), whole=True),
+        _key(planted, "a key of the usual scopes", Rights()),
+        *(_key(planted, f"a key of {scope} alone", Rights((scope,))) for scope in everything),
+        _key(planted, "a key of one query", Rights(everything, queries=(planted.shared,))),
+        _key(planted, "a key of one source", Rights(everything, sources=(planted.stream,))),
+        _key(planted, "a key of some rows", Rights(everything, row_filters=filters)),
+        _token(planted, "a signed token", {"queries": [planted.shared, planted.own_query]}),
+        _token(
+            planted, "a signed token of some rows", {"queries": [planted.shared], "filter": filters}
+        ),
+        _by_key_pair(planted, "a token signed by a private key"),
     ]
 
 
-def bad(one: Planted) -> list[Credential]:
-    """What opens nothing, though most of it has to do with the tenant."""
+def bad(planted: Planted) -> list[Credential]:
+    """Invalid credentials, most of them derived from a real key of the tenant."""
     everything = tuple(str(scope) for scope in Scope)
-    expired = _key(one, "an expired key", Rights(everything))
-    revoked = _key(one, "a revoked key", Rights(everything))
-    one.keys[-2].expires_at = timezone.now() - timedelta(seconds=1)
-    one.keys[-2].save(update_fields=["expires_at"])
-    keys.revoke_key(one.keys[-1])
+    expired = _key(planted, "an expired key", Rights(everything))
+    revoked = _key(planted, "a revoked key", Rights(everything))
+    planted.keys[-2].expires_at = timezone.now() - timedelta(seconds=1)
+    planted.keys[-2].save(update_fields=["expires_at"])
+    keys.revoke_key(planted.keys[-1])
     mistyped = expired.value[:-1] + ("0" if expired.value[-1] != "0" else "1")
-    queries = {"queries": [one.shared]}
-    of_revoked = _token(one, "a token of a revoked key", queries)
-    keys.revoke_key(one.keys[-1])
-    forged = _token(one, "a token by another secret", queries, secret="x" * 43)
+    queries = {"queries": [planted.shared]}
+    of_revoked = _token(planted, "a token of a revoked key", queries)
+    keys.revoke_key(planted.keys[-1])
+    forged = _token(planted, "a token by another secret", queries, secret="x" * 43)
     elsewhere = Rights(everything, networks=("192.0.2.0/24",))
     page = Rights(everything, origins=("https://page.example",))
     refused = [
@@ -75,61 +78,62 @@ def bad(one: Planted) -> list[Credential]:
         revoked,
         of_revoked,
         forged,
-        _token(one, "an expired token", queries, seconds=-3600),
-        _token(one, "a token that names no query", {}),
-        _key(one, "a key for another network", elsewhere),
-        _key(one, "a key for a page of another origin", page),
+        _token(planted, "an expired token", queries, seconds=-3600),
+        _token(planted, "a token that names no query", {}),
+        _key(planted, "a key for another network", elsewhere),
+        _key(planted, "a key for a page of another origin", page),
     ]
     return [
-        *map(_of_nobody, refused),
+        *map(_refused, refused),
         Credential("no key", "", None),
         Credential("a mistyped key", mistyped, None),
-        Credential("a key that nobody has", f"Bearer {key_format.generate().plaintext}", None),
+        Credential("an unknown key", f"Bearer {key_format.generate().plaintext}", None),
         Credential("another scheme", f"Basic {expired.value[7:]}", None),
         Credential("a token without a signature", "Bearer eyJhbGciOiJub25lIn0.e30.", None),
     ]
 
 
-def suspended(one: Planted) -> list[Credential]:
-    """Good keys of a tenant that is suspended."""
-    return [_of_nobody(each, "of a suspended tenant: ") for each in good(one)]
+def suspended(planted: Planted) -> list[Credential]:
+    """Valid keys of a suspended tenant, which must be refused."""
+    return [_refused(credential, "of a suspended tenant: ") for credential in good(planted)]
 
 
-def _of_nobody(one: Credential, prefix: str = "") -> Credential:
-    return Credential(prefix + one.kind, one.value, None)
+def _refused(credential: Credential, prefix: str = "") -> Credential:
+    return Credential(prefix + credential.kind, credential.value, None)
 
 
-def _key(one: Planted, kind: str, rights: Rights, *, whole: bool = False) -> Credential:
-    row, text = keys.create_key(one.tenant, NAME, rights=rights)
-    one.keys.append(row)
-    return Credential(kind, f"Bearer {text}", one, whole)
+def _key(planted: Planted, kind: str, rights: Rights, *, whole: bool = False) -> Credential:
+    row, text = keys.create_key(planted.tenant, NAME, rights=rights)
+    planted.keys.append(row)
+    return Credential(kind, f"Bearer {text}", planted, whole)
 
 
 def _token(
-    one: Planted,
+    planted: Planted,
     kind: str,
     claims: dict[str, Any],
     *,
     seconds: int = 600,
     secret: str = "",
 ) -> Credential:
-    """A token of a key of its own, as the tenant's backend would sign it."""
+    """A token signed by a new key, as the tenant's backend would sign it."""
     rights = Rights((str(Scope.QUERIES_RUN),))
-    row, _, own = keys.create_signing_key(one.tenant, NAME, rights=rights, by_secret=True)
-    one.keys.append(row)
+    row, _, own = keys.create_signing_key(planted.tenant, NAME, rights=rights, by_secret=True)
+    planted.keys.append(row)
     now = int(time.time())
     payload = {"iat": now + min(seconds, 0), "exp": now + seconds, **claims}
     token = jwt.encode(payload, secret or own, "HS256", headers={"kid": row.prefix})
-    return Credential(kind, f"Bearer {token}", one)
+    return Credential(kind, f"Bearer {token}", planted)
 
 
-def _by_key_pair(one: Planted, kind: str) -> Credential:
+def _by_key_pair(planted: Planted, kind: str) -> Credential:
     private = Ed25519PrivateKey.generate()
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     rights = Rights((str(Scope.QUERIES_RUN),))
-    row, _, _ = keys.create_signing_key(one.tenant, NAME, rights=rights, public_key=public.decode())
-    one.keys.append(row)
+    pem = public.decode()
+    row, _, _ = keys.create_signing_key(planted.tenant, NAME, rights=rights, public_key=pem)
+    planted.keys.append(row)
     now = int(time.time())
-    payload = {"iat": now, "exp": now + 600, "queries": [one.shared, one.own_query]}
+    payload = {"iat": now, "exp": now + 600, "queries": [planted.shared, planted.own_query]}
     token = jwt.encode(payload, private, "EdDSA", headers={"kid": row.prefix})
-    return Credential(kind, f"Bearer {token}", one)
+    return Credential(kind, f"Bearer {token}", planted)

@@ -1,4 +1,4 @@
-"""Every endpoint with every credential, and what no answer may hold."""
+"""Calls every endpoint with every credential and looks for other tenants' data in the answers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from millrace.isolation.planted import Planted
 from millrace.isolation.routes import PUBLIC, SAFE, Route
 from tenants.warehouse.errors import WarehouseError
 
-#: What a tenant's own user asks past the guard; another's word in an answer is a leak.
+#: Statements that each tenant's ClickHouse user runs without the guard. Another tenant's word in
+#: a result is a leak.
 _STATEMENTS = tuple(
     Template(sql)
     for sql in (
@@ -39,7 +40,10 @@ _REFUSALS = frozenset({401, 403})
 
 @dataclass
 class IsolationReport:
-    """``failures`` in words; ``calls`` by endpoint; ``seen``: tenants whose own data showed."""
+    """The outcome: ``failures`` in words, ``calls`` by endpoint, and the number of ``statements``.
+
+    ``seen`` has the slugs of tenants that saw their own rows, without which nothing is proved.
+    """
 
     calls: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
@@ -52,20 +56,20 @@ class IsolationReport:
 
 
 class Verification:
-    """Holds an installation's answers against what was planted."""
+    """Compares an installation's answers with what was planted."""
 
     def __init__(self, calls: Calls, planted: Sequence[Planted], idle: Sequence[Planted]) -> None:
-        """``idle`` are suspended tenants; nobody may see anything of theirs, they included."""
+        """``idle`` are suspended tenants, whose data nobody may see, not even they themselves."""
         self._calls = calls
         self._planted = planted
         self._everybody = (*planted, *idle)
-        self._good = [one for each in planted for one in credentials.good(each)]
-        self._bad = [one for each in planted for one in credentials.bad(each)]
-        self._bad += [one for each in idle for one in credentials.suspended(each)]
+        self._good = [credential for one in planted for credential in credentials.good(one)]
+        self._bad = [credential for one in planted for credential in credentials.bad(one)]
+        self._bad += [credential for one in idle for credential in credentials.suspended(one)]
         self.report = IsolationReport()
 
     def run(self, routes: Sequence[Route]) -> IsolationReport:
-        """Call all; what is remembered of one caller meets the next."""
+        """Call everything in an order that lets one caller's cached answer meet the next caller."""
         known = [route for route in routes if not self._is_unknown(route)]
         for route in known:
             self._with_good(route)
@@ -90,12 +94,12 @@ class Verification:
     # --- Endpoints ------------------------------------------------------------------------------
 
     def _with_good(self, route: Route) -> None:
-        """Of each name its owner first, then the others at once, while it is remembered."""
-        for one in self._planted:
-            for name in {route.shared(one), *route.values(one)}:
-                for credential in self._callers(route, one):
+        """Call each name as its owner first, then as the others while the answer is cached."""
+        for owner in self._planted:
+            for name in {route.shared(owner), *route.values(owner)}:
+                for credential in self._callers(route, owner):
                     for method in self._methods(route):
-                        if route.changes_keys and credential.of is one and method not in SAFE:
+                        if route.changes_keys and credential.of is owner and method not in SAFE:
                             continue
                         answer = self._call(route, method, name, credential)
                         self._judge(route, method, credential, answer, name)
@@ -103,10 +107,14 @@ class Verification:
     def _callers(self, route: Route, owner: Planted) -> list[Credential]:
         if route.name in PUBLIC:
             return self._good[:1]
-        return sorted(self._good, key=lambda one: (one.of is not owner, not one.whole))
+        return sorted(self._good, key=lambda key: (key.of is not owner, not key.whole))
 
     def _methods(self, route: Route) -> list[str]:
-        """What changes a tenant as a whole is called only with credentials that open nothing."""
+        """The methods to call with valid credentials.
+
+        An unsafe method without a parameter changes the tenant as a whole, so only invalid
+        credentials call it.
+        """
         safe = [method for method in route.methods if method in SAFE]
         return list(route.methods) if route.parameters else safe
 
@@ -119,7 +127,7 @@ class Verification:
                 if answer.status not in _REFUSALS and route.name not in PUBLIC:
                     self.report.fail(
                         f"{method} {route.pattern} answered {answer.status} to "
-                        f"{credential.kind}, and must refuse it."
+                        f"{credential.kind}. It must answer 401 or 403."
                     )
 
     def _call(self, route: Route, method: str, name: str, credential: Credential) -> HttpAnswer:
@@ -130,29 +138,29 @@ class Verification:
         self, route: Route, method: str, by: Credential, answer: HttpAnswer, name: str
     ) -> None:
         at = f"{method} /{route.pattern} with {by.kind}"
-        # What was sent may be sent back.
+        # An answer may repeat the name that the caller sent.
         text = answer.text.replace(name, "?") if name else answer.text
         if answer.status >= 500:
-            self.report.fail(f"{at} ended in an error of ours ({answer.status}).")
+            self.report.fail(f"{at} failed with a server error ({answer.status}).")
         for other in self._everybody:
             if other is by.of:
                 continue
             if any(mark in text for mark in other.marks()):
-                self.report.fail(f"{at} showed what is of {other.tenant.slug}.")
+                self.report.fail(f"{at} showed data of {other.tenant.slug}.")
             if re.search(rf"\b{re.escape(other.tenant.slug)}\b", text):
                 self.report.fail(f"{at} named the tenant {other.tenant.slug}.")
         if by.of is not None and by.of.word in text and route.name == "query":
             self._own_count(at, by.of, answer)
 
     def _own_count(self, at: str, own: Planted, answer: HttpAnswer) -> None:
-        """A result of a query of ours: it must count the tenant's rows, and no more."""
+        """Check a planted query's result: it must count the tenant's own rows and no others."""
         self.report.seen.add(own.tenant.slug)
         (row,) = json.loads(answer.body)["data"]
         if (row["word"], int(row["found"])) != (own.word, own.count):
-            self.report.fail(f"{at} counted rows that are not of {own.tenant.slug} alone.")
+            self.report.fail(f"{at} did not count exactly the rows of {own.tenant.slug}.")
 
     def _unknown_alike(self, route: Route) -> None:
-        """What is another's answers as what does not exist, to the byte."""
+        """Another tenant's object must get the same answer, to the byte, as a name nobody has."""
         for credential in self._good:
             for other in self._planted:
                 if other is credential.of:
@@ -164,12 +172,12 @@ class Verification:
                         nowhere = self._call(route, method, nobodys, credential)
                         if there.without(name) != nowhere.without(nobodys):
                             self.report.fail(
-                                f"{method} /{route.pattern} with {credential.kind} tells that "
-                                "another tenant has something of that name."
+                                f"{method} /{route.pattern} with {credential.kind} reveals that "
+                                "another tenant has an object of that name."
                             )
 
     def _sql(self, route: Route) -> None:
-        """SQL of the caller's own that names another's tables, through the endpoint for it."""
+        """Send SQL that names another tenant's tables to the endpoint for ad-hoc queries."""
         for credential in self._good:
             for other in self._planted:
                 if other is credential.of:
@@ -184,40 +192,44 @@ class Verification:
     # --- Below the endpoints --------------------------------------------------------------------
 
     def _statements(self) -> None:
-        """As each tenant's own ClickHouse user, past the guard; and through the guard."""
-        for one in self._planted:
-            for other in self._planted:
-                if one is not other:
-                    self._between(one, other)
+        """Try to read other tenants' tables as each tenant's ClickHouse user, without the guard.
 
-    def _between(self, one: Planted, other: Planted) -> None:
+        One statement also goes through the guard, which must refuse it.
+        """
+        for reader in self._planted:
+            for other in self._planted:
+                if reader is not other:
+                    self._between(reader, other)
+
+    def _between(self, reader: Planted, other: Planted) -> None:
         table = f"{other.warehouse.database}.{other.shared}"
         for template in _STATEMENTS:
             sql = template.substitute(database=other.warehouse.database, table=table)
             self.report.statements += 1
-            if any(mark in self._asked(one, sql) for mark in other.marks()):
+            if any(mark in self._asked(reader, sql) for mark in other.marks()):
                 slug = other.tenant.slug
-                self.report.fail(f"The engine shows {one.warehouse} what is of {slug}: {sql}")
+                self.report.fail(f"ClickHouse shows {reader.warehouse} data of {slug}: {sql}")
         try:
-            check_query(one.tenant, _STATEMENTS[0].substitute(table=table))
+            check_query(reader.tenant, _STATEMENTS[0].substitute(table=table))
         except QueryRefused:
             return
-        self.report.fail(f"The guard lets {one.tenant.slug} name {table}.")
+        self.report.fail(f"The guard lets {reader.tenant.slug} name {table}.")
 
     @staticmethod
-    def _asked(one: Planted, sql: str) -> str:
-        account = Account(one.warehouse.database, one.warehouse.username, one.warehouse.password)
+    def _asked(reader: Planted, sql: str) -> str:
+        warehouse = reader.warehouse
+        account = Account(warehouse.database, warehouse.username, warehouse.password)
         try:
             answer = ask(account, QueryCall(sql, {}, "TSV"))
         except WarehouseError:
-            return ""  # its text names what was asked for
+            return ""  # the error's text repeats the names in the statement
         return b"".join(answer.parts()).decode("utf-8", "replace")
 
     def _controls(self) -> None:
-        """A check that sees nothing at all proves nothing."""
-        for one in self._planted:
-            if one.tenant.slug not in self.report.seen:
+        """Fail if a tenant did not even see its own rows: then the check proves nothing."""
+        for own in self._planted:
+            if own.tenant.slug not in self.report.seen:
                 self.report.fail(
-                    f"{one.tenant.slug} did not get its own rows either, so nothing is proved. "
-                    "Is the tenant active, and does ClickHouse answer?"
+                    f"{own.tenant.slug} did not see its own rows either, so this check proves "
+                    "nothing. Check that the tenant is active and that ClickHouse answers."
                 )

@@ -1,4 +1,4 @@
-"""What each tenant is given for the time of a check, and how it is taken away again."""
+"""The objects that a check plants in each tenant and removes afterwards."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
-#: The word stands in the text too: a query of another's is seen, though it reads one's own table.
+#: The word is also in the SQL itself: if a tenant runs another tenant's query, the answer shows
+#: that tenant's word even though the query reads the caller's own table.
 _QUERY = Template("SELECT any(word) AS word, count() AS found, '$word' AS text FROM $table")
 
 
 class CannotPlant(Exception):
-    """The check can't begin. The text says why, and what to do."""
+    """The check can't begin. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Planted:
-    """One tenant and what it was given; ``word`` stands in each of its ``count`` rows.
+    """One tenant and the objects planted in it; each of its ``count`` rows contains ``word``.
 
-    ``shared`` is the name of a query, a table and a connection, and ``stream`` that of a source,
-    that every tenant has; ``own_query``, ``own_source``, ``own_table`` and ``own_connection`` are
-    names that it alone has, all of one length.
+    Every tenant has a query, a table and a connection named ``shared``, and a source named
+    ``stream``. ``own_query``, ``own_source``, ``own_table`` and ``own_connection`` are names that
+    only this tenant uses, all of the same length.
     """
 
     tenant: Tenant
@@ -52,7 +53,7 @@ class Planted:
         return self.tenant.warehouse
 
     def marks(self) -> tuple[str, ...]:
-        """Texts that no answer to another tenant may hold."""
+        """Texts that no answer to another tenant may contain."""
         return (
             self.word,
             self.own_query,
@@ -67,12 +68,15 @@ class Planted:
 
 @contextmanager
 def planted(tenants: Sequence[Tenant]) -> Iterator[list[Planted]]:
-    """Plant in each; whatever happens, nothing stays. Raises CannotPlant, WarehouseError."""
+    """Plant objects in each tenant, and remove them at the end in any case.
+
+    Raises CannotPlant and WarehouseError.
+    """
     run = secrets.token_hex(4)
-    made: list[Planted] = []
+    all_planted: list[Planted] = []
     try:
         for number, tenant in enumerate(tenants, start=1):
-            one = Planted(
+            target = Planted(
                 tenant=tenant,
                 word=f"canary{secrets.token_hex(8)}",
                 count=100 + 7 * number,
@@ -83,78 +87,83 @@ def planted(tenants: Sequence[Tenant]) -> Iterator[list[Planted]]:
                 own_table=f"isolation_{run}_t{number}",
                 own_connection=f"isolation_{run}_c{number}",
             )
-            made.append(one)
-            _plant(one)
-        yield made
+            # Before planting, so that a tenant whose planting fails half-way is cleaned up too.
+            all_planted.append(target)
+            _plant(target)
+        yield all_planted
     finally:
-        for one in made:
-            _take_away(one)
+        for target in all_planted:
+            _take_away(target)
 
 
-def _plant(one: Planted) -> None:
-    table = _table(one, one.shared)
-    _table(one, one.own_table)
-    for name in (one.shared, one.own_connection):
-        # Nothing is read from it, so that nobody ever goes there.
+def _plant(target: Planted) -> None:
+    table = _table(target, target.shared)
+    _table(target, target.own_table)
+    for name in (target.shared, target.own_connection):
+        # No source reads from it, so Millrace never connects to this address.
         Connection.objects.create(
-            tenant=one.tenant, name=name, kind="kafka", addresses="isolation.invalid:9092"
+            tenant=target.tenant, name=name, kind="kafka", addresses="isolation.invalid:9092"
         )
     with translated():
         client.admin().insert(
-            one.shared,
-            [[one.word]] * one.count,
+            target.shared,
+            [[target.word]] * target.count,
             column_names=["word"],
-            database=one.warehouse.database,
+            database=target.warehouse.database,
         )
-    for name in (one.stream, one.own_source):
-        # Paused, so that no worker takes it up; it answers and takes events all the same.
-        Source.objects.create(tenant=one.tenant, name=name, table=table, active=False)
-    sql = _QUERY.substitute(table=one.shared, word=one.word)
-    for name in (one.shared, one.own_query):
-        query = SavedQuery(tenant=one.tenant, name=name, sql=sql, description=one.word)
+    for name in (target.stream, target.own_source):
+        # Paused, so that no worker consumes it; its endpoints still answer and accept events.
+        Source.objects.create(tenant=target.tenant, name=name, table=table, active=False)
+    sql = _QUERY.substitute(table=target.shared, word=target.word)
+    for name in (target.shared, target.own_query):
+        query = SavedQuery(tenant=target.tenant, name=name, sql=sql, description=target.word)
         query.save()
         publish(query)
 
 
-def _table(one: Planted, name: str) -> Table:
-    table = Table.objects.create(tenant=one.tenant, name=name)
+def _table(target: Planted, name: str) -> Table:
+    table = Table.objects.create(tenant=target.tenant, name=name)
     Column.objects.create(table=table, name="word", type="String")
     provision_table(table)
     table.refresh_from_db()
     if not table.applied:
-        msg = f"The table of the check could not be made in {one.warehouse}: {table.error}"
+        msg = f"The check's table could not be created in {target.warehouse}: {table.error}"
         raise CannotPlant(msg)
     return table
 
 
-def _take_away(one: Planted) -> None:
-    APIKey.objects.filter(tenant=one.tenant, pk__in=[key.pk for key in one.keys]).delete()
-    names = [one.shared, one.own_query]
-    SavedQuery.objects.filter(tenant=one.tenant, name__in=names).delete()
-    Source.objects.filter(tenant=one.tenant, name__in=[one.stream, one.own_source]).delete()
-    connections = [one.shared, one.own_connection]
-    Connection.objects.filter(tenant=one.tenant, name__in=connections).delete()
-    for table in Table.objects.filter(tenant=one.tenant, name__in=[one.shared, one.own_table]):
+def _take_away(target: Planted) -> None:
+    APIKey.objects.filter(tenant=target.tenant, pk__in=[key.pk for key in target.keys]).delete()
+    names = [target.shared, target.own_query]
+    SavedQuery.objects.filter(tenant=target.tenant, name__in=names).delete()
+    Source.objects.filter(
+        tenant=target.tenant, name__in=[target.stream, target.own_source]
+    ).delete()
+    connections = [target.shared, target.own_connection]
+    Connection.objects.filter(tenant=target.tenant, name__in=connections).delete()
+    for table in Table.objects.filter(
+        tenant=target.tenant, name__in=[target.shared, target.own_table]
+    ):
         delete_table(table)
 
 
 @contextmanager
 def throw_away(count: int, *, status: TenantStatus = TenantStatus.ACTIVE) -> Iterator[list[Tenant]]:
-    """Tenants for the time of a check, with their warehouses; raises CannotPlant."""
-    made: list[Tenant] = []
+    """Create temporary tenants with warehouses for one check; raises CannotPlant."""
+    tenants: list[Tenant] = []
     try:
         for _ in range(count):
             slug = f"isolation_{secrets.token_hex(4)}"
-            tenant = Tenant.objects.create(slug=slug, name="Check of the isolation", status=status)
-            made.append(tenant)
+            tenant = Tenant.objects.create(slug=slug, name="Isolation check", status=status)
+            tenants.append(tenant)
             warehouse = create_warehouse(tenant)
             provision(warehouse)
             if not warehouse.applied:
-                msg = f"The warehouse of a throw-away tenant was not made: {warehouse.error}"
+                msg = f"The warehouse of a temporary tenant was not created: {warehouse.error}"
                 raise CannotPlant(msg)
-        yield made
+        yield tenants
     finally:
-        for tenant in made:
+        for tenant in tenants:
             _throw_away(tenant)
 
 

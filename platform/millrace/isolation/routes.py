@@ -1,4 +1,4 @@
-"""Every endpoint of the API, from Django's own list, and how each is called."""
+"""Every endpoint of the API, from Django's own URL patterns, and how to call each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tenants.rest.endpoint import Nowhere
 PREFIX = "api/"
 #: Methods that change nothing.
 SAFE = ("GET", "HEAD", "OPTIONS")
-#: Addresses that are open to everybody, and say the same to all.
+#: Addresses that need no key and answer everyone alike.
 PUBLIC = frozenset({"api-docs", "openapi"})
 
 
@@ -35,66 +35,66 @@ class Route:
         return f"/{before}{value}{rest.partition('>')[2]}"
 
     def unknown(self) -> str:
-        """Why this check does not know how to call it, '' where it does."""
+        """Why the check does not know how to call this route; '' if it does."""
         if self.parameters not in {(), ("name",), ("prefix",), ("slug",)}:
-            return f"nobody has said what {', '.join(self.parameters)} may be"
+            return f"the check has no values for {', '.join(self.parameters)}"
         return ""
 
-    def values(self, one: Planted) -> tuple[str, ...]:
-        """Names that the tenant alone has, and that may stand in the address."""
+    def values(self, planted: Planted) -> tuple[str, ...]:
+        """Names that only this tenant has and that fit the parameter of the address."""
         if self.parameters == ("prefix",):
-            return (one.keys[0].prefix,)
+            return (planted.keys[0].prefix,)
         if self.parameters == ("slug",):
-            return (one.tenant.slug,)
+            return (planted.tenant.slug,)
         if self.pattern.startswith("api/v1/tables/"):
-            return (one.own_table,)
+            return (planted.own_table,)
         if self.pattern.startswith("api/v1/connections/"):
-            return (one.own_connection,)
-        return (one.own_query, one.own_source) if self.parameters else ()
+            return (planted.own_connection,)
+        return (planted.own_query, planted.own_source) if self.parameters else ()
 
-    def shared(self, one: Planted) -> str:
-        """A name that every tenant has something of its own by."""
+    def shared(self, planted: Planted) -> str:
+        """A name that every tenant uses for an object of its own."""
         if self.parameters == ("prefix",):
-            return one.keys[0].prefix
+            return planted.keys[0].prefix
         if self.parameters == ("slug",):
-            return one.tenant.slug
-        return one.shared if self.parameters else ""
+            return planted.tenant.slug
+        return planted.shared if self.parameters else ""
 
     def nobodys(self) -> str:
-        """A name of the same length that stands for nothing."""
+        """A name of the same length that no object has."""
         return "0" * 10 if self.parameters == ("prefix",) else "isolation_00000000_x0"
 
     @property
     def changes_keys(self) -> bool:
-        """Whether it would end a key that the check still needs."""
+        """Whether a call could revoke a key that the check still needs."""
         return self.parameters == ("prefix",)
 
 
 def routes() -> list[Route]:
-    """All addresses below ``/api/`` that lead somewhere."""
+    """All addresses below ``/api/`` that have a view."""
     return list(_walk(get_resolver().url_patterns, ""))
 
 
 def _walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[Route]:
-    for one in patterns:
-        text = before + str(one.pattern)
-        if isinstance(one, URLResolver):
-            yield from _walk(one.url_patterns, text)
-        elif text.startswith(PREFIX) and _view(one) is not Nowhere:
+    for entry in patterns:
+        address = before + str(entry.pattern)
+        if isinstance(entry, URLResolver):
+            yield from _walk(entry.url_patterns, address)
+        elif address.startswith(PREFIX) and _view(entry) is not Nowhere:
             yield Route(
-                name=one.name or "",
-                pattern=text,
-                parameters=tuple(one.pattern.converters),
-                methods=_methods(one),
+                name=entry.name or "",
+                pattern=address,
+                parameters=tuple(entry.pattern.converters),
+                methods=_methods(entry),
             )
 
 
-def _view(one: URLPattern) -> type | None:
-    return getattr(one.callback, "view_class", getattr(one.callback, "cls", None))
+def _view(pattern: URLPattern) -> type | None:
+    return getattr(pattern.callback, "view_class", getattr(pattern.callback, "cls", None))
 
 
-def _methods(one: URLPattern) -> tuple[str, ...]:
-    view = _view(one)
+def _methods(pattern: URLPattern) -> tuple[str, ...]:
+    view = _view(pattern)
     if view is None or not issubclass(view, APIView):
         return SAFE
     names = ("get", "post", "put", "patch", "delete")

@@ -1,4 +1,4 @@
-"""All metrics: each name with its kind and meaning, as docs/reference/metrics.md lists them."""
+"""All metrics: the name, kind and meaning of each, as docs/reference/metrics.md lists them."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Literal
 
 from ingestion.monitoring.source_status import SourceState, SourceStatus
 
-#: Of every source's metrics; some have one more.
+#: Labels of every metric; some metrics have one more.
 LABELS = ("tenant", "source", "kind")
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """``label`` is a further label; ``samples`` gives a value for each of its values.
+    """One metric. ``label`` is an additional label; ``samples`` maps its values to samples.
 
-    Without a further label the one key is ''. A value that nobody knows (None) is left out.
+    Without an additional label the only key is ''. A sample of None (unknown) is left out.
     """
 
     name: str
@@ -42,20 +42,20 @@ METRICS = (
     Metric(
         "millrace_source_state",
         "gauge",
-        "1 for the state that the source is in, 0 for the others",
+        "1 for the source's current state, 0 for the other states",
         _states,
         label="state",
     ),
     Metric(
         "millrace_source_lag_messages",
         "gauge",
-        "messages that wait at the broker, as measured every 10 seconds",
+        "messages waiting at the broker, measured every 10 seconds",
         _one(lambda one: one.lag),
     ),
     Metric(
         "millrace_source_lag_seconds",
         "gauge",
-        "for how long at the most the oldest of them has waited; absent before anything landed",
+        "upper bound of the oldest waiting message's age; absent until a first message has landed",
         _one(lambda one: one.lag_seconds),
     ),
     Metric(
@@ -67,7 +67,7 @@ METRICS = (
     Metric(
         "millrace_source_freshness_seconds",
         "gauge",
-        "how old events of the last five minutes were when they could be queried, by quantile",
+        "age of events when they became queryable, over the last five minutes, by quantile",
         _freshness,
         label="quantile",
     ),
@@ -80,31 +80,31 @@ METRICS = (
     Metric(
         "millrace_source_quarantined_rows_total",
         "counter",
-        "messages that did not fit",
+        "messages sent to quarantine because they did not fit the table",
         _one(lambda one: one.quarantined),
     ),
     Metric(
         "millrace_source_read_bytes_total",
         "counter",
-        "bytes of the messages that landed or did not fit",
+        "bytes of the messages that landed or were quarantined",
         _one(lambda one: one.bytes),
     ),
     Metric(
         "millrace_source_lost_messages_total",
         "counter",
-        "messages that the broker deleted before it was their turn",
+        "messages that the broker deleted before they were read",
         _one(lambda one: one.lost),
     ),
     Metric(
         "millrace_source_unidentified_messages_total",
         "counter",
-        "messages of a RabbitMQ queue without a message_id, which can be doubled if redelivered",
+        "RabbitMQ messages without a message_id, which may be inserted twice if redelivered",
         _one(lambda one: one.unidentified),
     ),
     Metric(
         "millrace_source_failures_in_a_row",
         "gauge",
-        "failed attempts since something landed last",
+        "failed attempts since the last successful insert",
         _one(lambda one: one.attempts),
     ),
 )

@@ -1,4 +1,4 @@
-"""The metrics' values. Postgres has them all, so whoever answers speaks for all processes."""
+"""Collects the metrics' values from Postgres, so that any process can answer for all of them."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ _FAMILIES = {"gauge": GaugeMetricFamily, "counter": CounterMetricFamily}
 
 
 class SourceCollector(Collector):
-    """Reads every source's status at each scrape: two queries, however many there are."""
+    """Reads the status of every source at each scrape, in two queries for any number of sources."""
 
     def collect(self) -> Iterator[Metric]:
-        found = source_status()
+        statuses = source_status()
         for metric in catalogue.METRICS:
-            yield _family(metric, found)
+            yield _family(metric, statuses)
 
     def describe(self) -> Iterator[Metric]:
-        """To register it asks the database nothing."""
+        """Return the families without samples, so that registering does not query the database."""
         for metric in catalogue.METRICS:
             yield _family(metric, [])
 
 
-def _family(metric: catalogue.Metric, found: list[SourceStatus]) -> Metric:
+def _family(metric: catalogue.Metric, statuses: list[SourceStatus]) -> Metric:
     labels = [*catalogue.LABELS, metric.label] if metric.label else catalogue.LABELS
     family: GaugeMetricFamily | CounterMetricFamily = _FAMILIES[metric.kind](
         metric.name, metric.meaning, labels=labels
     )
-    for one in found:
-        for value_of_label, value in metric.samples(one).items():
-            if value is not None:
-                further = [value_of_label] if metric.label else []
-                family.add_metric([one.tenant, one.source, one.kind, *further], value)
+    for status in statuses:
+        for label_value, sample in metric.samples(status).items():
+            if sample is not None:
+                extra = [label_value] if metric.label else []
+                family.add_metric([status.tenant, status.source, status.kind, *extra], sample)
     return family
 
 
-#: Ours alone: what prometheus_client counts of one process says nothing of the installation.
+#: A registry of our own: prometheus_client's default metrics describe one process, and say nothing
+#: about the installation.
 REGISTRY = CollectorRegistry()
 REGISTRY.register(SourceCollector())

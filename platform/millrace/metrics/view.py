@@ -12,7 +12,7 @@ from millrace.metrics.collector import REGISTRY
 
 @require_GET
 def metrics(request: HttpRequest) -> HttpResponse:
-    """``GET /metrics`` for who has MILLRACE_METRICS_TOKEN; without that setting it is not there."""
+    """``GET /metrics``, with MILLRACE_METRICS_TOKEN as a bearer token; 404 if that is not set."""
     expected = settings.MILLRACE_METRICS_TOKEN
     if not expected:
         raise Http404

@@ -1,1 +1,1 @@
-"""What stands between browsers and the pages: headers, and a limit on tries to log in."""
+"""Protection of the pages: security headers, the login limit, session age, error reports."""

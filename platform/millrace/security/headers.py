@@ -1,17 +1,19 @@
-"""Headers of every answer (owasp.org/www-project-secure-headers), beside those that Django sets.
+"""Security headers of every answer (owasp.org/www-project-secure-headers).
 
-The policy is ``'none'`` and names what each kind of page needs beyond that:
+They come in addition to the headers that Django sets. The Content-Security-Policy starts from
+``'none'`` and allows what each kind of page needs:
 
-- API and the rest: nothing, they are no pages.
-- Swagger's page: scripts of our own, and styles that its components write into elements.
-- Admin: the same, and ``'unsafe-eval'``: Unfold's templates carry Alpine.js expressions, which it
-  compiles by ``new Function``. No inline script is allowed anywhere, so an injected element or
-  handler still does nothing; what is injected as an Alpine attribute would. Django's autoescaping
-  stands before that.
-django-csp 4.0 was looked at: the policies and the paths that they are for would still be ours, it
-writes a policy anew for each answer (38 µs against 1, of some 240 for a call of the API), with its
-directives in any order, and with DEBUG it leaves pages of errors without. Django 6.0 has a policy
-of its own (SECURE_CSP).
+- API and everything else: nothing, because these are not pages.
+- Swagger's page: our own scripts, and styles that its components write into elements.
+- Admin: the same, and ``'unsafe-eval'``, because Unfold's templates contain Alpine.js expressions,
+  which Alpine compiles with ``new Function``. No page allows inline scripts, so an injected element
+  or handler does nothing. An injected Alpine attribute would run; Django's autoescaping prevents
+  that.
+
+We measured django-csp 4.0 and don't use it. The policies and their paths would still be ours. It
+builds the policy for each answer (38 µs instead of 1, of about 240 for an API call), with the
+directives in any order, and with DEBUG it sends error pages without a policy. Django 6.0 has its
+own setting for this, SECURE_CSP.
 """
 
 from __future__ import annotations
@@ -44,7 +46,7 @@ def _policy(directives: dict[str, str]) -> str:
 
 
 _NO_PAGE = _policy(_NOTHING | {"form-action": "'none'"})
-#: By the beginning of a path, the first that fits.
+#: Pairs of path prefix and policy; the first matching prefix applies.
 POLICIES = (
     ("/api/v1/", _NO_PAGE),
     ("/admin/", _policy(_ADMIN)),
@@ -54,7 +56,7 @@ POLICIES = (
 
 
 class SecurityHeaders:
-    """Middleware; a view that sets one of the headers itself is let be."""
+    """Middleware that adds the headers; a header that a view has set is kept."""
 
     sync_capable = True
     async_capable = False
@@ -67,10 +69,10 @@ class SecurityHeaders:
         headers = response.headers
         headers.setdefault("Content-Security-Policy", policy_of(request.path))
         headers.setdefault("Permissions-Policy", PERMISSIONS)
-        headers.setdefault("X-Frame-Options", "DENY")  # the API goes past Django's middleware
+        headers.setdefault("X-Frame-Options", "DENY")  # API calls skip Django's middleware
         return response
 
 
 def policy_of(path: str) -> str:
-    """The Content-Security-Policy of what answers at ``path``."""
+    """The Content-Security-Policy of answers at ``path``."""
     return next(policy for beginning, policy in POLICIES if path.startswith(beginning))

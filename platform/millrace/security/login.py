@@ -1,7 +1,8 @@
-"""A limit on tries to log in, counted in the cache: by account and address, and by address.
+"""The login limit: counts attempts in the cache, by account and address, and by address alone.
 
-The first stops guessing one password, the second trying one password on many accounts. Nobody can
-lock another's account from elsewhere, as a count by account alone would let them.
+The first count stops attempts to guess one password, the second attempts to try one password on
+many accounts. There is no count by account alone, because with it anyone could lock another
+person's account from any address.
 """
 
 from __future__ import annotations
@@ -23,31 +24,31 @@ from tenants.client_address import client_address
 
 log = logging.getLogger(__name__)
 
-#: Failures after which it is closed, and for how many seconds it is, from the first of them on.
+#: Failed attempts before an account or an address is locked. The lock ends SECONDS after the first.
 BY_ACCOUNT, BY_ADDRESS = 5, 30
 SECONDS = 15 * 60
 LOCKED = (
-    "Too many tries to log in. Wait 15 minutes, or have an operator run: "
+    "Too many login attempts. Wait 15 minutes, or ask an operator to run: "
     "manage.py unlock_login USERNAME"
 )
 
 
 def begin(name: str, address: str) -> bool:
-    """Count a try before the password is looked at; False: there were too many.
+    """Count an attempt before the password is checked; returns False if there were too many.
 
-    Counted first, so that tries at the same time can't slip through together. Where the cache
-    does not answer nobody is kept out: an outage must not lock operators out of their admin.
+    Counting comes first so that simultaneous attempts can't slip through together. If the cache
+    does not answer, every attempt is allowed: an outage must not lock operators out of the admin.
     """
     try:
         account, place = _count(_account(name, address)), _count(_place(address))
     except RedisError:
-        log.warning("The cache does not answer; tries to log in are not limited.")
+        log.warning("The cache does not answer, so login attempts are not limited.")
         return True
     return account <= BY_ACCOUNT and place <= BY_ADDRESS
 
 
 def succeeded(name: str, address: str) -> None:
-    """Forget the account's failures; this one was no failure of the address."""
+    """Forget the account's failures, and take this attempt off the address's count."""
     try:
         cache.delete(_account(name, address))
         cache.decr(_place(address))
@@ -56,18 +57,21 @@ def succeeded(name: str, address: str) -> None:
 
 
 def unlock(url: str, *, name: str = "", address: str = "") -> int:
-    """Forget the failures of an account, from wherever, or of an address; how many there were."""
+    """Forget the failures of an account (from all addresses) or of an address.
+
+    Returns the number of counters that were deleted.
+    """
     pattern = _account(name, "*") if name else _place(address)
     client: Redis = Redis.from_url(url)
-    found = list(client.scan_iter(match=f"*{pattern}"))
-    return int(client.delete(*found)) if found else 0
+    keys = list(client.scan_iter(match=f"*{pattern}"))
+    return int(client.delete(*keys)) if keys else 0
 
 
 def _count(key: str) -> int:
     cache.add(key, 0, SECONDS)
     try:
         return int(cache.incr(key))
-    except ValueError:  # it ended in between
+    except ValueError:  # the counter expired between add and incr
         return 1
 
 
@@ -81,17 +85,17 @@ def _place(address: str) -> str:
 
 
 def _digest(text: str) -> str:
-    """Names and addresses may hold anything, and are not for the cache to know."""
+    """Hash names and addresses: they may contain any character, and the cache must not see them."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _address(request: HttpRequest | None) -> str:
-    found = client_address(request.META) if request is not None else None
-    return "" if found is None else str(found)
+    address = client_address(request.META) if request is not None else None
+    return "" if address is None else str(address)
 
 
 class LimitedBackend(ModelBackend):
-    """Django's own accounts, while there were not too many tries."""
+    """Django's backend for its own accounts, with the login limit in front."""
 
     def authenticate(
         self,
@@ -100,7 +104,7 @@ class LimitedBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """The user; PermissionDenied ends the search of backends."""
+        """Return the user. Raises PermissionDenied, so that Django tries no other backend."""
         name = username or str(kwargs.get("username", ""))
         address = _address(request)
         if request is not None and not begin(name, address):
@@ -113,7 +117,7 @@ class LimitedBackend(ModelBackend):
 
 
 class LoginForm(AuthenticationForm):  # type: ignore[misc]
-    """Says so where it was not the password."""
+    """The admin's login form; it says so if an account is locked."""
 
     def get_invalid_login_error(self) -> ValidationError:
         if getattr(self.request, "login_is_locked", False):

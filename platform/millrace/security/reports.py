@@ -9,10 +9,10 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class NoValues(SafeExceptionReporterFilter):
-    """Reports of errors, mailed or shown, name variables and fields of forms, and no value.
+    """Error reports, mailed or shown, that name variables and form fields but hide all values.
 
-    Django's own hides what looks like a secret by its name; a decrypted password in a variable
-    called ``row`` does not. It holds under DEBUG too.
+    Django's own filter hides values by the names of variables, and would show a decrypted password
+    in a variable called ``row``. This filter is active with DEBUG, too.
     """
 
     def is_active(self, request: HttpRequest | None) -> bool:

@@ -11,9 +11,9 @@ _BEGAN = "began_at"
 
 
 class AbsoluteAge:
-    """Middleware: a session ends SESSION_ABSOLUTE_SECONDS after its first request, used or not.
+    """Middleware that ends a session SESSION_ABSOLUTE_SECONDS after its first request, used or not.
 
-    ``SESSION_COOKIE_AGE`` alone is how long one may be idle.
+    ``SESSION_COOKIE_AGE`` limits only how long a session may be idle.
     """
 
     sync_capable = True
@@ -34,7 +34,7 @@ class AbsoluteAge:
 
     def _check(self, request: HttpRequest) -> None:
         session = getattr(request, "session", None)
-        if session is None or session.is_empty():  # calls of the API have none
+        if session is None or session.is_empty():  # API calls have no session
             return
         began = session.setdefault(_BEGAN, int(self.clock()))
         if self.clock() - began > settings.SESSION_ABSOLUTE_SECONDS:

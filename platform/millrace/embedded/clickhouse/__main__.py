@@ -25,28 +25,34 @@ from millrace.embedded.clickhouse.users import User, Users
 
 log = logging.getLogger("millrace.embedded.clickhouse")
 
-#: Seconds that running queries get after SIGTERM, and after they were told to stop.
+#: Seconds that running queries get to finish after SIGTERM, and then to stop after they are killed.
 GRACE, LAST = 8.0, 2.0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="millrace.embedded.clickhouse", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="folder of all data")
-    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 for any")
-    parser.add_argument("--host", default="127.0.0.1", help="an address of loopback")
+    parser.add_argument("--data", type=Path, required=True, help="the data folder")
+    parser.add_argument(
+        "--port", type=int, required=True, help="the port to listen on; 0 for any free port"
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="the loopback address to listen on")
     parser.add_argument("--user", default="millrace", help="the administrator's name")
-    parser.add_argument("--password-file", type=Path, required=True, help="holds their password")
-    parser.add_argument("--users", type=Path, help="file of other users; DATA/users.json")
+    parser.add_argument(
+        "--password-file", type=Path, required=True, help="a file with the administrator's password"
+    )
+    parser.add_argument(
+        "--users", type=Path, help="the file of other users (default: DATA/users.json)"
+    )
     arguments = parser.parse_args()
     if not ipaddress.ip_address(arguments.host).is_loopback:
-        parser.error(f"--host {arguments.host}: this server listens on loopback alone.")
+        parser.error(f"--host {arguments.host}: this server listens only on loopback.")
     return arguments
 
 
 def _admin(arguments: argparse.Namespace) -> User:
     password = arguments.password_file.read_text().strip()
     if not password:
-        sys.exit(f"{arguments.password_file} holds no password; write one line into it.")
+        sys.exit(f"{arguments.password_file} contains no password. Write one line into it.")
     digest = hashlib.sha256(password.encode()).hexdigest()
     return User(name=arguments.user, digest=digest, admin=True)
 
@@ -82,7 +88,9 @@ def main() -> None:
     users_file = (arguments.users or data / "users.json").resolve()
     users = Users(users_file, _admin(arguments))
     if not confine((data, users_file.parent)):
-        log.warning("No Landlock in this kernel: the engine can open every file of this account")
+        log.warning(
+            "This kernel has no Landlock, so the engine can open every file of this account"
+        )
     identities = Identities(users)
     began = time.monotonic()
     tokens.forget_lost(data / "store")
@@ -101,7 +109,7 @@ def main() -> None:
     lock.release()
     log.info("Stopped")
     logging.shutdown()
-    # Threads that wait for a client would hold up the interpreter's own way out.
+    # A normal exit would wait for threads that are waiting for a client.
     os._exit(0)
 
 

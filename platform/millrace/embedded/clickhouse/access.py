@@ -1,6 +1,6 @@
-"""The statements about users and grants that this server carries out by itself.
+"""The statements about users and grants, which this server executes itself.
 
-Only these forms are known; anything else of their kind is refused, and never guessed at.
+It knows only the forms below, and refuses every other statement about users and grants.
 """
 
 from __future__ import annotations
@@ -67,9 +67,9 @@ def concerns(sql: str) -> bool:
 
 
 def carry_out(sql: str, users: Users) -> str:
-    """Do what such a statement says and return its result (TabSeparated).
+    """Execute a statement about users and return its result (TabSeparated).
 
-    Raises EngineError: 48 for a form that is not known, 192 and 493 about the user.
+    Raises EngineError: 48 for an unknown form, 192 for an unknown user, 493 for an existing user.
     """
     for pattern, action in _ACTIONS:
         match = pattern.match(sql)
@@ -77,9 +77,9 @@ def carry_out(sql: str, users: Users) -> str:
             return action(match, users)
     raise refuse(
         48,
-        "The embedded engine knows CREATE USER … IDENTIFIED WITH sha256_hash BY, ALTER USER, "
-        "DROP USER, SHOW USERS, CREATE and DROP SETTINGS PROFILE, and GRANT and REVOKE SELECT ON "
-        "database.*; not this statement.",
+        "The embedded ClickHouse does not know this statement. It knows CREATE USER … IDENTIFIED "
+        "WITH sha256_hash BY, ALTER USER, DROP USER, SHOW USERS, CREATE and DROP SETTINGS PROFILE, "
+        "and GRANT and REVOKE SELECT ON database.*.",
     )
 
 
@@ -95,13 +95,13 @@ def _plain(text: str | None) -> str | None:
 
 def settings_of(text: str | None) -> dict[str, Setting]:
     """Read ``name = value [MIN x] [MAX y] [READONLY|CONST], …``; raises EngineError 48."""
-    found: dict[str, Setting] = {}
+    settings: dict[str, Setting] = {}
     at = 0
     while text and at < len(text):
         match = _ONE_SETTING.match(text, at)
         if match is None:
             raise refuse(48, f"This part of SETTINGS is not understood: {text[at : at + 60]!r}.")
-        found[match["name"]] = Setting(
+        settings[match["name"]] = Setting(
             value=_plain(match["value"]),
             least=_plain(match["least"]),
             most=_plain(match["most"]),
@@ -109,7 +109,7 @@ def settings_of(text: str | None) -> dict[str, Setting]:
             free=(match["kind"] or "").upper() == "CHANGEABLE_IN_READONLY",
         )
         at = match.end()
-    return found
+    return settings
 
 
 def _create(match: re.Match[str], users: Users) -> str:
@@ -149,7 +149,7 @@ def _alter(match: re.Match[str], users: Users) -> str:
 
 
 def _set(text: str | None, users: Users, user: User) -> tuple[dict[str, Setting], str]:
-    """Settings and profile after ``SETTINGS text``, which takes the place of both."""
+    """The user's settings and profile after ``SETTINGS text``, which replaces both."""
     if not text:
         return user.settings, user.profile
     match = _BY_PROFILE.match(text)
@@ -210,9 +210,9 @@ _ACTIONS: tuple[tuple[re.Pattern[str], Callable[[re.Match[str], Users], str]], .
 )
 
 
-def check_settings(user: User, wanted: dict[str, str]) -> None:
-    """Refuse what a user may not set for one request, with ClickHouse's codes 164 and 452."""
-    for name, value in wanted.items():
+def check_settings(user: User, settings: dict[str, str]) -> None:
+    """Refuse settings that the user may not change for a request; raises EngineError 164, 452."""
+    for name, value in settings.items():
         rule = user.settings.get(name, Setting())
         if value == rule.value:
             continue

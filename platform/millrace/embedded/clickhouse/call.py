@@ -1,4 +1,4 @@
-"""From a request to a call: parameters, the statement's text, the data that comes with it."""
+"""Reads a call from a request: its parameters, the statement, and the data that comes with it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from millrace.embedded.clickhouse.users import User
 
 #: The largest query or form, in bytes. Data of inserts is not part of it.
 MAX_QUERY = 256 << 20
-#: Bytes in which an INSERT must come to its data.
+#: The data of an INSERT must begin within this many bytes.
 MAX_INSERT_HEAD = 1 << 16
 
 
 @dataclass
 class Call:
-    """One request on its way through."""
+    """One request, with what was read from it so far."""
 
     request: Request
     response: Response
@@ -36,27 +36,27 @@ class Call:
 
     @property
     def sql(self) -> str:
-        """The statement; bytes that are no UTF-8 become lone surrogates."""
+        """The statement; bytes that are not UTF-8 become lone surrogates."""
         return self.text.decode("utf-8", "surrogateescape")
 
     @property
     def session(self) -> str:
-        """The id of the session that the request names, or nothing."""
+        """The id of the session that the request names, or ''."""
         return self.parameters.transport.get("session_id", "")
 
     @property
     def lasting(self) -> bool:
-        """Whether the statement changes its connection for those that come after it."""
+        """Whether the statement changes its connection for later statements."""
         return statement.is_lasting(self.words)
 
     @property
     def most_at_once(self) -> int:
-        """How many statements its user may run at once, 0 where nothing is said."""
+        """How many statements the user may run at once; 0 if no limit is set."""
         own = self.user.value(MOST_AT_ONCE) or "0"
         return self.parameters.number(MOST_AT_ONCE, int(own) if own.isdecimal() else 0)
 
     def read(self, spool: Spool) -> None:
-        """Take in the statement, and of an insert its data into ``spool``; raises EngineError."""
+        """Read the statement, and an insert's data into ``spool``; raises EngineError."""
         data = self._data()
         if forms.is_form(self.request.header("content-type")):
             form = forms.multipart(self.request.header("content-type"), _all(data))
@@ -73,22 +73,22 @@ class Call:
         if self.insertion is not None:
             spool.fill(self.text[self.insertion.data_at :], data)
         elif rest := _all(data):
-            # The address and the body are one text; a body that is all of it has no line before.
+            # The statement is the query parameter and the body, joined by a newline if both exist.
             between = b"\n" if self.parameters.transport.get("query") else b""
             self.text += between + rest
 
     @property
     def default_format(self) -> str:
-        """The format where the statement names none, as the request wants it; may be empty."""
-        wanted = self.parameters.transport.get("default_format")
-        return wanted or self.request.header("x-clickhouse-format")
+        """The request's format for a statement that names none; may be empty."""
+        name = self.parameters.transport.get("default_format")
+        return name or self.request.header("x-clickhouse-format")
 
     def _data(self) -> Iterator[bytes]:
         if self.parameters.flag("decompress") or self.parameters.flag("compress"):
             raise refuse(
                 48,
-                "The parameters compress and decompress (ClickHouse's own blocks) are not known "
-                "here; use Content-Encoding and Accept-Encoding.",
+                "This server does not know the parameters compress and decompress (ClickHouse's "
+                "own blocks). Use Content-Encoding and Accept-Encoding.",
             )
         if not self.request.has_body:
             return iter(())
@@ -100,7 +100,7 @@ class Call:
         self.files = form.files
 
     def _text(self, data: Iterator[bytes]) -> Iterator[bytes]:
-        """Read the statement's own part of the body; gives the rest of it."""
+        """Read the start of the body as the statement; returns the rest of the body."""
         for piece in data:
             self.text += piece
             if len(self.text) >= MAX_INSERT_HEAD:

@@ -1,7 +1,7 @@
-"""Content codings of bodies, both ways.
+"""Compresses and decompresses bodies (Content-Encoding).
 
-clickhouse-connect sends each block as a frame of its own, so a body holds several, one after the
-other. A decoder that stops after the first would drop the rest of the rows without an error.
+clickhouse-connect sends each block as a separate frame, so a body contains several frames. A
+decoder that stops after the first would silently drop the remaining rows.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ import zstandard
 
 from millrace.embedded.clickhouse.errors import refuse
 
-#: Codings of a result, best first: on loopback the processor is scarce, the wire is not.
+#: Codings for results, best first: on loopback, CPU time is scarce and bandwidth is not.
 _OFFERED = ("lz4", "zstd", "gzip", "deflate", "br")
 
 
 class _Frame(Protocol):
-    """A decoder of one frame, as the standard library shapes it."""
+    """A decoder of one frame, with the interface of the standard library's decompressors."""
 
     @property
     def eof(self) -> bool: ...
@@ -43,10 +43,11 @@ _FRAMES: dict[str, Callable[[], Any]] = {
 
 
 def decode(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
-    """The bytes of a body whose Content-Encoding is ``coding``; every frame of it."""
+    """Decode every frame of a body whose Content-Encoding is ``coding``; raises EngineError."""
     coding = coding.strip().lower()
     if coding in ("", "identity"):
-        # Not "yield from": closing this must leave the body open, for the rest to be drained.
+        # Not "yield from", because closing this generator must not close ``data``: the rest of the
+        # body is drained later.
         for piece in data:  # noqa: UP028
             yield piece
     elif coding == "br":
@@ -84,7 +85,7 @@ def _decoded(coding: str, data: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _unbrotlied(data: Iterable[bytes]) -> Iterator[bytes]:
-    """A body of brotli, which is one stream: it has no frames that could follow each other."""
+    """Decode a brotli body, which is a single stream without frames."""
     decoder, began = brotli.Decompressor(), False
     try:
         for piece in filter(None, data):
@@ -132,7 +133,7 @@ class _Brotli:
 
 
 def choose(accepted: str) -> str:
-    """The coding to answer with for an Accept-Encoding header; empty for none."""
+    """The best coding that an Accept-Encoding header allows; '' for none."""
     names = {part.split(";")[0].strip().lower() for part in accepted.split(",")}
     for coding in _OFFERED:
         if coding in names:
@@ -141,7 +142,7 @@ def choose(accepted: str) -> str:
 
 
 def encoder(coding: str, level: int) -> Encoder:
-    """A compressor for a coding that `choose` named; ``level`` is for gzip, deflate and zstd."""
+    """A compressor for a coding from `choose`; ``level`` applies to gzip, deflate and zstd."""
     if coding == "lz4":
         return _Lz4()
     if coding == "zstd":

@@ -1,4 +1,4 @@
-"""The engine's configuration files: what it logs, its defaults, and the roles it enforces."""
+"""Writes the engine's configuration files: logging, defaults, and the roles it enforces."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from xml.sax.saxutils import escape
 
 from tenants.warehouse.quoting import identifier
 
-#: The role of the administrator of the command line.
+#: The role of the administrator, who is named on the command line.
 ADMIN_ROLE = "millrace_admin"
-#: The role of users that were made after the engine read its roles.
+#: The role of users that were created after the engine read its roles.
 LATECOMER_ROLE = "millrace_reader"
-#: The role of users that were granted nothing.
+#: The role of users without grants.
 NOBODY_ROLE = "millrace_nobody"
 
-#: Bytes of the disk that inserts and merges leave alone. A merge that meets a disk without any
-#: room left ends as if it had been written, and its rows are gone when the engine starts anew.
+#: Bytes of disk space that inserts and merges leave free. On a full disk a merge reports success
+#: without being stored, and its rows are gone after the engine's next start.
 KEPT_FREE = 100_000_000
 
-#: Parts that a merge takes at the least. By itself the engine merges a few small parts, time and
-#: again, which is a third of what it spends where each of many tables gets some rows now and then.
+#: The fewest parts of a merge. By default the engine merges a few small parts again and again,
+#: which is a third of its CPU time if each of many tables gets some rows now and then.
 MERGED_PARTS = 10
-#: Seconds after which a partition is merged that nothing was inserted into, however few its parts.
+#: Seconds without an insert after which a partition is merged, however few parts it has.
 MERGED_AFTER = 120
-#: Seconds between two looks at a table for something to merge, to move, or to stream. An insert has
-#: its table looked at anyway. By itself the engine begins with a tenth of a second for each table,
-#: and with a thousand tenants that is a fifth of a core while nothing happens at all.
+#: Seconds between two checks of a table for something to merge, move or stream. Each insert checks
+#: its table anyway. By default the engine starts with 0.1 s for each table, and with a thousand
+#: tenants that takes a fifth of a core while nothing happens.
 LOOK = 10
 _LOOKING = ("", "move_", "streaming_")
 
@@ -44,8 +44,8 @@ _CONFIG = """<clickhouse>
 </clickhouse>
 """
 
-# async_insert is on by default in new servers, and would acknowledge a batch outside of the
-# deduplication that the batch's token asks for.
+# async_insert is on by default in new servers. It would acknowledge a batch without the
+# deduplication that the batch's token requests.
 _USERS = """<clickhouse>
   <profiles><default>
     <async_insert>0</async_insert>
@@ -84,7 +84,10 @@ def _reads(databases: Iterable[str]) -> list[str]:
 
 
 def write(folder: Path, grants: Mapping[str, frozenset[str]]) -> Path:
-    """Write both files into ``folder``; ``grants`` are the databases of each user. The config."""
+    """Write both files into ``folder``; returns the path of the main one.
+
+    ``grants`` has the databases of each user.
+    """
     roles = {
         ADMIN_ROLE: ["GRANT ALL ON *.* WITH GRANT OPTION"],
         LATECOMER_ROLE: ["GRANT SELECT ON *.*"],

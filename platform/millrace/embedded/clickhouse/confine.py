@@ -1,10 +1,10 @@
-"""Landlock: the kernel lets this process see its own data and the installed programs, no more.
+"""Confines this process with Landlock to its own data and the installed programs.
 
-The engine can read files by functions that its own checks let pass. What it cannot open, no query
-can show. Needs Linux 5.13 or later; elsewhere the other walls stand alone.
+The engine has functions that read files and that its own checks allow. No query can show a file
+that the process cannot open. Needs Linux 5.13 or later; elsewhere only the other walls hold.
 
-Source: docs.kernel.org/userspace-api/landlock.html. Threads inherit the confinement only when they
-start after it, so it must come before the engine is loaded.
+Source: docs.kernel.org/userspace-api/landlock.html. Only threads that start after the confinement
+inherit it, so it must come before the engine is loaded.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _CREATE, _ADD, _RESTRICT = 444, 445, 446  # The same on every architecture.
 _NO_NEW_PRIVILEGES = 38
 _EXECUTE, _WRITE, _READ, _LIST = 1, 2, 4, 8
 _LOOK = _READ | _LIST
-#: What each version of Landlock can forbid: the rights known since then, as a mask.
+#: The rights that each version of Landlock can restrict, as a bit mask.
 _KNOWN = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-#: Rights that make sense for a file that is no folder.
+#: Rights that apply to files; the kernel refuses rules with other rights on them.
 _OF_FILES = _EXECUTE | _WRITE | _READ | 1 << 14 | 1 << 15
 
 _READABLE = (
@@ -32,7 +32,7 @@ _READABLE = (
     "/proc/meminfo", "/proc/cpuinfo", "/proc/stat", "/proc/loadavg", "/proc/uptime", "/proc/mounts",
     "/proc/filesystems", "/proc/version", "/proc/sys", "/proc/vmstat", "/proc/diskstats",
 )  # fmt: skip
-#: Of /proc/self, all that tells nothing of the environment or the memory.
+#: Files in /proc/self, without those that show the environment or the memory.
 _OF_SELF = (
     "fd", "fdinfo", "maps", "smaps", "smaps_rollup", "stat", "statm", "status", "cgroup", "mounts",
     "mountinfo", "limits", "exe", "io", "schedstat", "net", "cmdline", "auxv",
@@ -41,7 +41,7 @@ _WRITABLE = ("/dev/null", "/dev/urandom", "/dev/random", "/dev/zero")
 
 
 def _programs() -> list[str]:
-    """The interpreter, what is installed for it, and this package; not the working directory."""
+    """Folders of the interpreter, its packages and this package; not the working directory."""
     here = str(Path(__file__).resolve().parents[2])
     return [sys.prefix, sys.base_prefix, here, *sysconfig.get_paths().values()]
 
@@ -61,7 +61,7 @@ class _Ruleset:
         return result
 
     def allow(self, path: str, rights: int) -> None:
-        """Let the process do ``rights`` below a path that exists."""
+        """Allow ``rights`` on a path and below it; does nothing if the path does not exist."""
         try:
             handle = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
@@ -74,11 +74,11 @@ class _Ruleset:
             os.close(handle)
 
     def allow_all(self, path: str) -> None:
-        """Let the process do anything below a path."""
+        """Allow everything on a path and below it."""
         self.allow(path, self._all)
 
     def enforce(self) -> None:
-        """Give up everything else, for good."""
+        """Give up all other access, irrevocably."""
         if self._libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0):
             raise OSError(ctypes.get_errno(), "no_new_privs")
         self._call(_RESTRICT, self._handle, 0)
@@ -86,7 +86,7 @@ class _Ruleset:
 
 
 def version() -> int:
-    """The kernel's version of Landlock, 0 where it has none."""
+    """The kernel's version of Landlock; 0 if it has none."""
     if sys.platform != "linux":
         return 0
     libc = ctypes.CDLL(None, use_errno=True)
@@ -94,7 +94,10 @@ def version() -> int:
 
 
 def confine(folders: Iterable[Path]) -> bool:
-    """Give up all files but ``folders`` and the installed programs; False where that can't be."""
+    """Give up all files except ``folders`` and the installed programs.
+
+    Returns False, and changes nothing, if the kernel has no Landlock.
+    """
     known = version()
     if not known:
         return False

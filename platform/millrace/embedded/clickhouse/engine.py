@@ -1,6 +1,6 @@
-"""chDB, as far as this server uses it: connections, results, streams and inserts.
+"""The part of chDB that this server uses: connections, results, streams and inserts.
 
-One connection serves one statement at a time. Every call that runs in the engine releases the GIL.
+A connection runs one statement at a time. Every call that runs in the engine releases the GIL.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from millrace.embedded.clickhouse.errors import translate
 
 @dataclass(frozen=True)
 class StatementCounts:
-    """What a statement read, wrote and returned, in rows and bytes; seconds it took."""
+    """The rows and bytes that a statement read, wrote and returned, and the seconds it took."""
 
     read_rows: int = 0
     read_bytes: int = 0
@@ -29,9 +29,9 @@ class StatementCounts:
     seconds: float = 0.0
 
     def with_block(self, block: StatementCounts, read: tuple[int, int]) -> StatementCounts:
-        """With the next block of a stream, and ``read`` rows and bytes up to it.
+        """These counts plus the next block of a stream; ``read`` is rows and bytes read so far.
 
-        A block has what was read since the last one, but not what was read between the two.
+        A block's own counts miss what was read between two blocks, so the larger number counts.
         """
         return StatementCounts(
             read_rows=max(read[0], self.read_rows + block.read_rows),
@@ -64,21 +64,21 @@ class Result:
 
 
 class Insert:
-    """An open ``INSERT``: formatted bytes go in as they come, blocks are cut by the engine."""
+    """An open ``INSERT``: accepts formatted bytes in pieces, which the engine turns into blocks."""
 
     def __init__(self, connection: Any, raw: Any) -> None:
         self._connection = connection
         self._raw = raw
 
     def append(self, data: bytes) -> None:
-        """Hand over some bytes; raises EngineError when the engine refuses them."""
+        """Pass some bytes to the engine; raises EngineError if it refuses them."""
         try:
             self._connection.insert_append(self._raw, data)
         except RuntimeError as error:
             raise translate(error) from None
 
     def finish(self) -> StatementCounts:
-        """Write what is left and say what was written."""
+        """Write the rest and return what was written; raises EngineError."""
         try:
             raw = self._connection.insert_done(self._raw)
         except RuntimeError as error:
@@ -95,9 +95,9 @@ def _bytes(sql: str) -> bytes:
 
 
 def _drain(raw: Any) -> None:
-    """Throw away what a statement that failed, or was left, had written of its result.
+    """Discard the partial result of a statement that failed or was abandoned.
 
-    chDB 4 keeps it, and would put it before the result of the next statement, which may be another
+    chDB 4 keeps it and would prepend it to the result of the next statement, which may be another
     caller's.
     """
     with suppress(RuntimeError):
@@ -105,15 +105,15 @@ def _drain(raw: Any) -> None:
 
 
 class Stream:
-    """An iterator over the blocks of a SELECT; ``counts`` of what has been taken so far.
+    """An iterator over the blocks of a SELECT; ``counts`` covers the blocks taken so far.
 
-    ``close`` ends the query. Taking a block raises EngineError.
+    ``close`` ends the query. Taking a block may raise EngineError.
     """
 
     def __init__(self, raw: Any, sql: str, form: str, parameters: Mapping[str, str]) -> None:
         self.counts = StatementCounts()
         self._connection = raw
-        #: Rows and bytes, as the engine tells of its progress: of all that was read until then.
+        #: Rows and bytes read so far, as reported by the engine's progress callback.
         self._read = (0, 0)
         raw.set_progress_callback(self._note)
         try:
@@ -190,9 +190,9 @@ class EngineConnection:
             raise translate(error) from None
 
     def classify(self, sql: str) -> tuple[str, int]:
-        """What the engine's parser makes of ``sql``: its class and the number of statements."""
-        found = self._raw.classify_query(_bytes(sql))
-        return found["query_class"].name, found["statement_count"]
+        """The class of ``sql`` and its number of statements, by the engine's parser."""
+        verdict = self._raw.classify_query(_bytes(sql))
+        return verdict["query_class"].name, verdict["statement_count"]
 
     def close(self) -> None:
         """Give the connection back to the engine."""
@@ -201,11 +201,11 @@ class EngineConnection:
 
 
 class Engine:
-    """The open data folder. Made once a process; it must not fork afterwards."""
+    """The open data folder. Create one per process; the process must not fork afterwards."""
 
     def __init__(self, data: Path, config: Path, scratch: Path) -> None:
-        # While it is imported, chDB opens an engine of its own, which reads a config.xml of the
-        # working directory and makes a folder among the temporary files.
+        # On import, chDB opens an engine of its own, which reads config.xml from the working
+        # directory and creates a folder among the temporary files.
         os.chdir(scratch)
         os.environ["TMPDIR"] = str(scratch)
         library: Any = importlib.import_module("chdb._chdb")
@@ -213,7 +213,7 @@ class Engine:
         library.set_signal_handlers_enabled(0)
         self._connect = library.connect
         self._address = f"{data}?config-file={config}"
-        # Held open for as long as the process lives: the last one to close shuts the engine down.
+        # Stays open while the process lives: closing the last connection shuts the engine down.
         self._anchor = self.connect()
 
     def connect(self) -> EngineConnection:

@@ -1,8 +1,8 @@
-"""Errors with ClickHouse's codes, and the HTTP status that each one travels under.
+"""Errors with ClickHouse's codes, and the HTTP status of each code.
 
-EngineError            what ClickHouse itself would answer: code, name, words
-BadRequest             the HTTP framing is broken; answered with a bare status, then closed
-Disconnected           the client has gone; nobody is left to answer
+EngineError            what ClickHouse itself would answer: code, name, message
+BadRequest             the HTTP framing is broken; answered with a plain status, then closed
+Disconnected           the client has gone, so there is nobody to answer
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _VERSION = re.compile(r" \(version [0-9.]+[^)]*\)\.?")
 _DOUBLED = re.compile(r"\ACode: \d+\. DB::Exception: (?=Code: \d+\. DB::\w*Exception: )")
 _NAMED_TWICE = re.compile(r"(\([A-Z_]+\)) \([A-Z_]+\)\Z")
 
-#: Names of the codes that this server raises by itself.
+#: Names of the codes that this server itself raises.
 NAMES = {
     36: "BAD_ARGUMENTS",
     48: "NOT_IMPLEMENTED",
@@ -79,7 +79,7 @@ class EngineError(Exception):
 
 
 class BadRequest(Exception):
-    """The request cannot be read as HTTP. ``status`` is the answer."""
+    """The request cannot be read as HTTP. ``status`` is the HTTP status of the answer."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(reason)
@@ -87,22 +87,22 @@ class BadRequest(Exception):
 
 
 class Disconnected(Exception):
-    """The client closed the connection, or fell silent for too long."""
+    """The client closed the connection, or sent nothing for too long."""
 
 
 def refuse(code: int, words: str) -> EngineError:
-    """An error of this server's own, worded as ClickHouse words its errors."""
+    """An error raised by this server itself, in ClickHouse's form."""
     return EngineError(code, f"Code: {code}. DB::Exception: {words} ({NAMES[code]})")
 
 
 def translate(error: BaseException) -> EngineError:
-    """Make an EngineError of chDB's exception, without the prefixes and versions it repeats."""
+    """Turn chDB's exception into an EngineError, without repeated prefixes and versions."""
     text = _VERSION.sub("", str(error)).strip()
     start = text.find("Code: ")
     text = text[start:] if start > 0 else text
     if _DOUBLED.match(text):
         text = _NAMED_TWICE.sub(r"\1", _DOUBLED.sub("", text))
-    found = _CODE.match(text)
-    if found is None:
+    code = _CODE.match(text)
+    if code is None:
         return EngineError(1001, f"Code: 1001. DB::Exception: {text} (STD_EXCEPTION)")
-    return EngineError(int(found[1]), text)
+    return EngineError(int(code[1]), text)

@@ -1,4 +1,4 @@
-"""Running one statement on a connection and answering with what comes of it."""
+"""Runs a statement on a connection and sends its result."""
 
 from __future__ import annotations
 
@@ -16,16 +16,20 @@ from millrace.embedded.clickhouse.engine import EngineConnection, Result, Statem
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.response import Response
 
-#: A result that is bounded to this many bytes is made as a whole rather than streamed.
+#: A result limited to at most this many bytes is sent as a whole instead of streamed.
 SMALL = 256 << 20
-#: Bytes of a result that are waited for, so that a small one leaves in one write.
+#: Bytes of a result to wait for before sending, so that a small result needs only one write.
 _FIRST = 1 << 16
 _PIPE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a request asks the engine for."""
+    """A statement to run: its format, bound parameters, and how to send the result.
+
+    ``wait`` means to send nothing before the end; ``bounded``, that the result is at most SMALL;
+    ``mark`` is the comment that finds the query again in system.processes.
+    """
 
     sql: str
     form: str
@@ -53,7 +57,7 @@ def summary(counts: StatementCounts) -> str:
 
 
 def query(connection: EngineConnection, work: Work, response: Response) -> None:
-    """Run a statement that is no insert with data, and send its result."""
+    """Run a statement other than an INSERT with data, and send its result; raises EngineError."""
     words = statement.first_words(work.sql.encode("utf-8", "surrogateescape"))
     stitch = formats.stitch(work.form)
     if work.wait or not statement.is_read(words) or (stitch is None and work.bounded):
@@ -89,12 +93,12 @@ def _streamed(blocks: Stream, stitch: formats.Stitch, ending: bytes, response: R
 
 
 def _piped(connection: EngineConnection, work: Work, response: Response) -> None:
-    """Stream a format that makes one document of the result: the engine writes into a pipe."""
+    """Stream a format that is one document, by letting the engine write into a pipe."""
     name, at = statement.output_format(work.sql)
     source, sink = os.pipe()
     query = work.sql[:at].rstrip().rstrip(";")
     clause = work.sql[at:].rstrip().rstrip(";") if name else f"FORMAT {work.form}"
-    # A line of its own, so that a comment at the query's end does not swallow it.
+    # On a new line, so that a comment at the query's end does not swallow it.
     sql = f"{query}\nINTO OUTFILE '/proc/self/fd/{sink}' TRUNCATE {clause}\n{work.mark}"
     outcome: Queue[Result | EngineError] = Queue()
 
@@ -111,7 +115,7 @@ def _piped(connection: EngineConnection, work: Work, response: Response) -> None
     try:
         _forward(source, response, outcome)
     finally:
-        # A reader that is gone makes the engine's next write fail, which ends the query.
+        # Without a reader the engine's next write fails, which ends the query.
         os.close(source)
         thread.join()
 

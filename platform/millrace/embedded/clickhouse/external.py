@@ -1,4 +1,4 @@
-"""Tables that come along with one query (external data), made as temporary tables."""
+"""External data: tables that a request sends with its query, loaded as temporary tables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _structure(name: str, parameters: Mapping[str, str]) -> str:
 
 
 def _split(types: str) -> list[str]:
-    """Split at the commas that are outside of brackets: Array(Tuple(a Int8, b Int8)), String."""
+    """Split at the commas outside of brackets, as in Array(Tuple(a Int8, b Int8)), String."""
     parts, depth = [""], 0
     for sign in types:
         depth += (sign == "(") - (sign == ")")
@@ -32,29 +32,29 @@ def _split(types: str) -> list[str]:
 
 
 def names(files: Mapping[str, bytes]) -> list[str]:
-    """The tables' names: the fields' names up to a dot."""
+    """The tables' names: the names of the form's files without their extension."""
     return [name.rsplit(".", 1)[0] for name in files]
 
 
 def load(
     connection: EngineConnection, files: Mapping[str, bytes], parameters: Mapping[str, str]
 ) -> list[str]:
-    """Make a temporary table of each file; returns their names. Raises EngineError."""
-    made = []
+    """Load each file into a temporary table; returns the tables' names. Raises EngineError."""
+    tables = []
     for field, data in files.items():
         name = field.rsplit(".", 1)[0]
         table = identifier(name)
         connection.run(f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})")
-        made.append(name)
+        tables.append(name)
         target = connection.insert(
             f"INSERT INTO {table}", parameters.get(f"{name}_format", "TabSeparated")
         )
         target.append(data)
         target.finish()
-    return made
+    return tables
 
 
 def drop(connection: EngineConnection, tables: list[str]) -> None:
-    """Remove the tables from a connection that lives on."""
+    """Drop the tables from a connection that is used again."""
     for name in tables:
         connection.run(f"DROP TEMPORARY TABLE IF EXISTS {identifier(name)}")

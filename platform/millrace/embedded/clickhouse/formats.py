@@ -1,7 +1,8 @@
-"""How a result in each format may be sent: in blocks as they come, or only as a whole.
+"""Says for each format whether a result can be sent block by block, or only as a whole.
 
-The engine formats each block of a stream by itself. Rows of some formats simply follow each other;
-others repeat a header with each block, which is cut; the rest make one document of the result.
+The engine formats each block of a stream separately. In some formats the blocks can simply be
+joined; in others each block repeats a header, which is cut off; the remaining formats make one
+document of the whole result and can't be joined.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 
-#: Formats whose blocks follow each other as they are.
+#: Formats whose blocks can be joined unchanged.
 _PLAIN = frozenset(
     [
         "Native",
@@ -54,7 +55,7 @@ def _after_lines(count: int) -> Stitch:
 
 
 def _end_of_lines(block: bytes | memoryview, count: int) -> int:
-    """Where a header of ``count`` lines ends; in CSV, names in quotes may hold newlines."""
+    """Where a header of ``count`` lines ends; in CSV, quoted names may contain newlines."""
     quoted = False
     for at, byte in enumerate(memoryview(block)):
         quoted ^= byte == ord('"')
@@ -68,7 +69,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 def _arrow_stream(block: bytes | memoryview, first: bool) -> bytes | memoryview:
-    """Cut the schema, which is the first message, and the end of the stream, which comes last."""
+    """Cut off the schema (the first message) of later blocks, and every end-of-stream marker."""
     view = memoryview(block)
     if bytes(view[-8:]) == _END_OF_STREAM:
         view = view[:-8]
@@ -76,7 +77,7 @@ def _arrow_stream(block: bytes | memoryview, first: bool) -> bytes | memoryview:
 
 
 def stitch(form: str) -> Stitch | None:
-    """What makes one result out of the blocks of a format; None where nothing does."""
+    """The function that joins a format's blocks to one result; None if they can't be joined."""
     if form in _PLAIN:
         return _whole
     if form == "ArrowStream":
@@ -86,7 +87,7 @@ def stitch(form: str) -> Stitch | None:
 
 
 def ending(form: str) -> bytes:
-    """What must follow the last block of a stitched result that was not empty."""
+    """The bytes that must follow the last block of a joined, non-empty result."""
     return _END_OF_STREAM if form == "ArrowStream" else b""
 
 
@@ -100,8 +101,8 @@ _CONTENT_TYPES = (
 
 
 def content_type(form: str) -> str:
-    """The Content-Type that ClickHouse gives a format."""
+    """The Content-Type that ClickHouse sends for a format."""
     if form.startswith("CSV"):
         return f"text/csv; charset=UTF-8; header={'present' if 'Names' in form else 'absent'}"
-    found = (kind for names, kind in _CONTENT_TYPES if form.startswith(names))
-    return next(found, "text/plain; charset=UTF-8")
+    types = (kind for names, kind in _CONTENT_TYPES if form.startswith(names))
+    return next(types, "text/plain; charset=UTF-8")

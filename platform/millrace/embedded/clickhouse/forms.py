@@ -1,4 +1,4 @@
-"""Queries sent as HTML forms, and the tables that come along as files (external data)."""
+"""Reads queries sent as HTML forms, and the files in them (external data)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _BOUNDARY = re.compile(r'boundary="?([^";]+)"?', re.IGNORECASE)
 
 @dataclass
 class Form:
-    """The fields of a form, and its files by their names."""
+    """The fields and files of a form, by name."""
 
     fields: dict[str, str] = field(default_factory=dict)
     files: dict[str, bytes] = field(default_factory=dict)
@@ -27,7 +27,7 @@ def is_form(content_type: str) -> bool:
 
 
 def looks_like_one(body: bytes) -> bool:
-    """Whether a body called urlencoded is so: curl -d calls a bare query by that name too."""
+    """Whether a body labelled urlencoded really is: ``curl -d`` labels a plain query so, too."""
     return body.startswith((b"query=", b"param_"))
 
 
@@ -38,12 +38,12 @@ def urlencoded(body: bytes) -> Form:
 
 def multipart(content_type: str, body: bytes) -> Form:
     """Read a multipart form; raises BadRequest."""
-    found = _BOUNDARY.search(content_type)
-    if found is None:
+    boundary = _BOUNDARY.search(content_type)
+    if boundary is None:
         raise BadRequest(400, "The form has no boundary.")
     form = Form()
-    # A boundary starts a line, so the one before the first part is given a line to start.
-    for part in (b"\r\n" + body).split(b"\r\n--" + found[1].encode("latin-1"))[1:]:
+    # Each boundary follows a line break, so the first one gets a line break as well.
+    for part in (b"\r\n" + body).split(b"\r\n--" + boundary[1].encode("latin-1"))[1:]:
         if part.startswith(b"--"):
             break
         head, separator, value = part.partition(b"\r\n\r\n")
@@ -66,5 +66,5 @@ def _add(form: Form, head: bytes, value: bytes) -> None:
         form.files[text] = value
     else:
         read = value.decode("utf-8", "surrogateescape")
-        # A server joins the parts of a statement, and of all else takes one.
+        # Like a server: joins all fields named query, and takes the last of any other name.
         form.fields[text] = form.fields.get(text, "") + read if text == "query" else read

@@ -1,4 +1,4 @@
-"""ClickHouse's HTTP interface: from a call to a statement, from its outcome to a response."""
+"""ClickHouse's HTTP interface: turns a request into a statement, and its result into a response."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ from millrace.embedded.clickhouse.running_queries import Process, Processes, Wat
 from millrace.embedded.clickhouse.sessions import TIMEOUT, Sessions
 from millrace.embedded.clickhouse.users import User
 
-#: Statements that run at once, and seconds that one more waits for its turn.
+#: How many statements run at once, and how many seconds another one waits for its turn.
 SLOTS, PATIENCE = 32, 10.0
-#: Idle connections kept.
+#: How many idle connections are kept.
 IDLE = 64
 
 _PLAIN = {"Content-Type": "text/plain; charset=UTF-8"}
@@ -48,7 +48,7 @@ _CANCEL = "cancel_http_readonly_queries_on_client_close"
 
 
 class Front:
-    """Everything that requests share."""
+    """Answers requests, and has everything they share: connections, slots, sessions, the guard."""
 
     def __init__(self, engine: Engine, identities: Identities) -> None:
         self._identities = identities
@@ -64,16 +64,16 @@ class Front:
         self._version = f"(version {facts[0]} (official build))"
 
     def respond(self, request: Request, response: Response) -> None:
-        """Answer one request, whatever comes of it. Raises Disconnected and BadRequest."""
+        """Answer one request, errors included. Raises Disconnected and BadRequest."""
         response.headers["X-ClickHouse-Server-Display-Name"] = self._host
         if request.path in ("/ping", "/replicas_status") or _is_greeting(request):
             response.whole(200, b"Ok.\n", _PLAIN)
         elif request.path not in ("/", ""):
             response.keep_alive = request.drain() and response.keep_alive
-            response.whole(404, b"There is nothing here. Use / or /ping.\n", _PLAIN)
+            response.whole(404, b"Nothing is at this address. Use / or /ping.\n", _PLAIN)
         elif request.method not in ("GET", "POST", "PUT"):
             response.keep_alive = request.drain() and response.keep_alive
-            response.whole(501, b"This method is not known. Use GET or POST.\n", _PLAIN)
+            response.whole(501, b"This method is not supported. Use GET or POST.\n", _PLAIN)
         else:
             try:
                 self._answer(request, response)
@@ -101,7 +101,8 @@ class Front:
         call = Call(request, response, user, parameters, process)
         spool = Spool(self._budget)
         try:
-            # From its first byte on: what a client has sent may be carried out after it is gone.
+            # Listed before its body is read, because a statement may still run after its client
+            # has gone, and then must be found by its id.
             with self.processes.running(process):
                 call.read(spool)
                 self._carry_out(call, spool)
@@ -168,7 +169,7 @@ class Front:
 
     @contextmanager
     def _of_session(self, call: Call, profile: Profile) -> Iterator[EngineConnection | None]:
-        """The session's connection; None where the session is but a lock."""
+        """The session's connection; None if the session is only a lock."""
         transport = call.parameters.transport
         bare = profile if not call.user.admin else Profile(profile.role, profile.database)
         timeout = call.parameters.number("session_timeout", TIMEOUT)
@@ -234,7 +235,7 @@ class Front:
             raise refuse(358, "INTO OUTFILE is not allowed.")
 
     def close(self) -> None:
-        """Give back every connection that serves no query."""
+        """Close every connection that is not running a query."""
         self.sessions.close()
         self._pool.forget()
         self.processes.close()
@@ -245,7 +246,7 @@ def _is_greeting(request: Request) -> bool:
 
 
 def _must_read(connection: EngineConnection, call: Call) -> None:
-    """Keep a GET from writing: readonly could not be taken back from a session's connection."""
+    """Refuse a GET that writes. Setting readonly could not be undone on a session's connection."""
     if call.words[:1] in (["SET"], ["USE"]) or connection.classify(call.sql)[0] == "READ_ONLY":
         return
     raise refuse(

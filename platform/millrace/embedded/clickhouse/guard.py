@@ -1,7 +1,8 @@
-"""The statement wall: what a user's query may name, judged on the engine's own parse.
+"""The statement wall: checks what a user's query names, on the tree of the engine's own parser.
 
-``EXPLAIN AST`` runs nothing. Its lines are indented by depth and name the kind of each node; names
-are whatever the user wrote, so only those of a plain shape are understood, and the rest refused.
+The tree comes from ``EXPLAIN AST``, which does not run the query. Each line is indented by depth
+and names a node's kind. The names in it are whatever the user wrote, so the guard accepts only
+plain names and refuses all others.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from millrace.embedded.clickhouse.errors import refuse
 from millrace.embedded.clickhouse.pool import Borrowed
 from tenants.warehouse.quoting import tab_separated
 
-#: Gives a connection for as long as its context lasts.
+#: Lends a connection while its context lasts.
 Borrow = Callable[[], AbstractContextManager[Borrowed]]
 
 _LINE = re.compile(r"(?P<depth> *)(?P<kind>[A-Za-z]+)(?: (?P<rest>.*))?\Z")
 _TAIL = re.compile(r"(?: \(alias [^()]*\))?(?: \(children \d+\))?\Z")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)?\Z")
 
-#: Table functions that make rows out of nothing.
+#: Table functions that generate rows and read nothing.
 _TABLE_FUNCTIONS = frozenset(
     [
         "numbers",
@@ -51,10 +52,10 @@ _READING_FUNCTIONS = re.compile(
     r"generateserialid|currentqueryid|getmacro|hostname|fqdn|servername|buildid|tcpport|"
     r"server\w+|zookeeper\w*|logtrace|connectionid|mergetree\w*|evalmlmethod)\Z"
 )
-#: Functions that call the one whose name is their first argument.
+#: Functions that call the function named by their first argument.
 _HIGHER_ORDER = re.compile(r"(?:array|map)[A-Z]")
 _IN = re.compile(r"(?:global)?(?:not)?(?:null)?in(?:ignoreset)?\Z|(?:global)?(?:not)?nullin\w*\Z")
-#: Tables of the system that say nothing about other users.
+#: System tables that show nothing about other users.
 _SYSTEM = frozenset(
     [
         "one",
@@ -70,7 +71,7 @@ _SYSTEM = frozenset(
         "collations",
     ]
 )
-#: SHOW and EXISTS tell of databases that are another's.
+#: The statements that a user may run. SHOW and EXISTS would reveal other users' databases.
 _STATEMENTS = frozenset(
     [
         "SelectWithUnionQuery",
@@ -94,7 +95,11 @@ class Node:
 
 @dataclass(frozen=True)
 class Rules:
-    """What one user may name. ``catalogue``: the engine itself hides what is not granted."""
+    """What one user may name.
+
+    With ``catalogue`` the user may read system.tables and the like, because the engine itself hides
+    rows that are not granted.
+    """
 
     databases: frozenset[str]
     catalogue: bool
@@ -114,7 +119,7 @@ def _denied(what: str) -> Exception:
 
 def _check_table(name: str, rules: Rules) -> None:
     if not _NAME.match(name):
-        raise _denied(f"a table by the name {name!r}; plain names only")
+        raise _denied(f"a table by the name {name!r}; use a plain name")
     database, dot, table = name.partition(".")
     if not dot or database in rules.databases:
         return
@@ -127,7 +132,7 @@ def _check_table(name: str, rules: Rules) -> None:
 
 
 def judge(ast: str, rules: Rules) -> None:
-    """Refuse a parsed query that names what it may not; raises EngineError 497."""
+    """Refuse a parsed query that names something it may not use; raises EngineError 497."""
     nodes = list(_nodes(ast))
     if not nodes or nodes[0].kind not in _STATEMENTS:
         raise _denied("statements other than SELECT, DESCRIBE and EXPLAIN")
@@ -152,7 +157,7 @@ def _check_table_function(name: str) -> None:
 
 
 def _check_handed_on(nodes: list[Node], at: int) -> None:
-    """``arrayMap(file, paths)`` calls ``file``, of which the tree has but an identifier."""
+    """Check the first argument: ``arrayMap(file, …)`` calls ``file``, an identifier in the tree."""
     if not _HIGHER_ORDER.match(nodes[at].name):
         return
     first = next(iter(nodes[at + 2 : at + 3]), nodes[at])
@@ -161,7 +166,7 @@ def _check_handed_on(nodes: list[Node], at: int) -> None:
 
 
 def _check_in(nodes: list[Node], at: int, rules: Rules) -> None:
-    """A name on the right of IN is a table."""
+    """Check a name on the right of IN, which is a table."""
     depth = nodes[at].depth + 2
     arguments = []
     for node in nodes[at + 1 :]:
@@ -174,16 +179,16 @@ def _check_in(nodes: list[Node], at: int, rules: Rules) -> None:
 
 
 class Guard:
-    """The wall, with its verdicts kept: a published query is judged once."""
+    """The statement wall. It caches parsed trees, so a published query is parsed only once."""
 
     def __init__(self) -> None:
         self._parse = lru_cache(maxsize=4096)(self._parsed)
 
     def check(self, borrow: Borrow, sql: str, bound: Mapping[str, str], rules: Rules) -> None:
-        """Let a statement pass or raise EngineError (497, or what the parser says).
+        """Accept a statement or raise EngineError (497, or the parser's own error).
 
-        ``borrow`` gives a connection that is set as the user's is, without limits of the result:
-        a tree has more lines than the statement may have rows.
+        ``borrow`` lends a connection with the user's profile but without limits on the result,
+        because a tree may have more lines than the statement may have rows.
         """
         names = tuple(sorted(bound.items())) if "identifier" in sql.lower() else ()
         text = self._parse(_Source(borrow, sql, dict(bound)), sql, names)
@@ -195,7 +200,7 @@ class Guard:
 
 
 class _Source:
-    """A statement to parse, equal to any other: the cache goes by the arguments beside it."""
+    """A statement to parse. All are equal, so that the cache's key is the other arguments."""
 
     def __init__(self, borrow: Borrow, sql: str, bound: Mapping[str, str]) -> None:
         self._borrow, self._sql, self._bound = borrow, sql, bound
@@ -207,7 +212,7 @@ class _Source:
         return 0
 
     def parse(self) -> str:
-        """Refuse what is no single query, then give the engine's tree."""
+        """Refuse anything but a single query, then return the engine's tree; raises EngineError."""
         with self._borrow() as borrowed:
             return self._parse(borrowed.connection)
 
@@ -222,11 +227,11 @@ class _Source:
         return text + self._applied(connection) if "ColumnsApplyTransformer" in text else text
 
     def _applied(self, connection: EngineConnection) -> str:
-        """What ``APPLY`` calls, in the form of EXPLAIN AST, which leaves it out."""
+        """The functions that ``APPLY`` calls, in EXPLAIN AST's form, which itself omits them."""
         bound = {"sql": tab_separated(self._sql)}
-        found = connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)
-        tree = json.loads(bytes(found.data).decode("utf-8", "replace"))
-        lines = [line for one in _transformers(tree) for line in _lines(one, 0)]
+        result = connection.run("SELECT parseQueryToJSON({sql:String})", "TSVRaw", bound)
+        tree = json.loads(bytes(result.data).decode("utf-8", "replace"))
+        lines = [line for node in _transformers(tree) for line in _lines(node, 0)]
         return "\n" + "\n".join(lines)
 
 
@@ -239,7 +244,7 @@ def _transformers(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _lines(tree: Any, depth: int) -> Iterator[str]:
-    """A tree of ``parseQueryToJSON`` in the form of EXPLAIN AST: kinds, names and depth."""
+    """A tree from ``parseQueryToJSON`` in EXPLAIN AST's form: kinds, names and depth."""
     if isinstance(tree, list):
         for child in tree:
             yield from _lines(child, depth)

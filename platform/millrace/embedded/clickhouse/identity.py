@@ -1,4 +1,4 @@
-"""Who sends a request, and what the engine lets that user do."""
+"""Identifies the user of a request, and says what that user may do in the engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from millrace.embedded.clickhouse.pool import Profile
 from millrace.embedded.clickhouse.request import Request
 from millrace.embedded.clickhouse.users import User, Users
 
-#: Names that the engine's configuration can hold as they are.
+#: Names that can be written in the engine's configuration without escaping.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 
@@ -28,16 +28,18 @@ def _credentials(request: Request, parameters: Parameters) -> tuple[str, str]:
         try:
             text = base64.b64decode(value, validate=True).decode("utf-8", "surrogateescape")
         except (binascii.Error, ValueError):
-            raise refuse(516, "Invalid authentication: the Basic credentials are broken.") from None
+            raise refuse(
+                516, "Invalid authentication: the Basic credentials can't be decoded."
+            ) from None
         user, _, password = text.partition(":")
         return user, password
     if scheme:
-        raise refuse(516, "Invalid authentication: only Basic is known here.")
+        raise refuse(516, "Invalid authentication: this server knows only the scheme Basic.")
     return parameters.transport.get("user", "default"), parameters.transport.get("password", "")
 
 
 class Identities:
-    """Users, and the roles that the engine read when it was started."""
+    """The users, and the roles that the engine read when it started."""
 
     def __init__(self, users: Users) -> None:
         self.users = users
@@ -48,15 +50,15 @@ class Identities:
         }
 
     def grants(self) -> Mapping[str, frozenset[str]]:
-        """The databases of each user that the engine's roles must name."""
+        """The databases of each user that gets a role in the engine's configuration."""
         return self._known
 
     def authenticate(self, request: Request, parameters: Parameters) -> User:
-        """The user that sends a request; raises EngineError 516."""
+        """The user who sends a request; raises EngineError 516."""
         return self.users.authenticate(*_credentials(request, parameters))
 
     def _enforced(self, user: User) -> bool:
-        """Whether the engine itself knows exactly what this user may read."""
+        """Whether the user has a role in the engine that names exactly the user's databases."""
         return bool(user.databases) and self._known.get(user.name) == user.databases
 
     def _role(self, user: User) -> str:
@@ -69,17 +71,17 @@ class Identities:
         return Rules(databases=user.databases, catalogue=self._enforced(user))
 
     def profile(self, user: User, parameters: Parameters, readonly: int) -> Profile:
-        """How a connection for this request is set; raises EngineError (164, 452, 497)."""
-        wanted = dict(parameters.settings)
-        asked = wanted.pop("readonly", "")
+        """The profile of a connection for this request; raises EngineError (164, 452, 497)."""
+        settings = dict(parameters.settings)
+        asked = settings.pop("readonly", "")
         readonly = int(asked) if asked in ("1", "2") else readonly
         database = parameters.transport.get("database") or user.database or "default"
         if user.admin:
-            return Profile(config.ADMIN_ROLE, database, tuple(sorted(wanted.items())), readonly)
-        access.check_settings(user, {**wanted, **parameters.front})
+            return Profile(config.ADMIN_ROLE, database, tuple(sorted(settings.items())), readonly)
+        access.check_settings(user, {**settings, **parameters.front})
         if database not in user.databases and database != "default":
             raise refuse(497, f"Not enough privileges to use the database {database}.")
         own = {name: s.value for name, s in user.settings.items() if s.value is not None}
         own.pop("readonly", None)
         own.pop(MOST_AT_ONCE, None)
-        return Profile(self._role(user), database, tuple(sorted({**own, **wanted}.items())), 1)
+        return Profile(self._role(user), database, tuple(sorted({**own, **settings}.items())), 1)

@@ -1,7 +1,7 @@
-"""Carrying out an INSERT with data: the engine reads it from a pipe, as from a file.
+"""Runs an INSERT with data: the engine reads the data from a pipe, as if from a file.
 
-chDB has calls of its own for inserts, but they report success where storing has failed: on a full
-disk they do, and the rows are lost.
+chDB has its own calls for inserts, but they report success even if storing fails, for example on a
+full disk, and the rows are lost.
 """
 
 from __future__ import annotations
@@ -17,29 +17,32 @@ from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.insert_buffer import Spool
 from millrace.embedded.clickhouse.statement import Insertion
 
-#: Bytes in the pipe at most; the kernel's own default would mean sixteen times the switches.
+#: The pipe's size in bytes. The kernel's default would cause sixteen times the context switches.
 _PIPE = 1 << 20
 
 
 def insert(
     connection: EngineConnection,
-    found: Insertion,
+    insertion: Insertion,
     data: Spool,
     mark: str,
     kill: Callable[[], None],
 ) -> StatementCounts:
-    """Run an insert with data; raises EngineError, or Disconnected when the client vanishes.
+    """Run an insert with data; raises EngineError, or Disconnected if the client goes away.
 
-    ``kill`` ends the statement that has ``mark`` in it; what it has stored by then stays.
+    ``kill`` ends the statement that contains ``mark``. What it has stored by then stays.
     """
     with _filled(data.whole) or _fed(data, kill) as source:
         infile = f"FROM INFILE '/proc/self/fd/{source}'"
-        sql = f"{found.head} {infile} {found.settings} FORMAT {found.form} {mark}"
-        return connection.run(sql).counts
+        clause = f"{insertion.settings} FORMAT {insertion.form}"
+        return connection.run(f"{insertion.head} {infile} {clause} {mark}").counts
 
 
 def _filled(data: bytes | None) -> AbstractContextManager[int] | None:
-    """A pipe that holds all of the data already: a thread costs a tenth of a small insert."""
+    """A pipe that already contains all of the data; None if it does not fit.
+
+    It saves a thread, which costs a tenth of a small insert.
+    """
     if data is None:
         return None
     source, sink = os.pipe()
@@ -61,7 +64,7 @@ def _closing(source: int) -> Iterator[int]:
 
 @contextmanager
 def _fed(data: Iterable[bytes], kill: Callable[[], None]) -> Iterator[int]:
-    """A pipe that is written to while it is read; raises what went wrong with the data."""
+    """A pipe that a thread fills while the engine reads; raises the error of reading the data."""
     source, sink = os.pipe()
     with suppress(OSError):
         fcntl.fcntl(sink, fcntl.F_SETPIPE_SZ, _PIPE)
@@ -74,7 +77,7 @@ def _fed(data: Iterable[bytes], kill: Callable[[], None]) -> Iterator[int]:
             raise
         raise feeder.failure from None
     finally:
-        # A feeder that still writes is refused from here on.
+        # From here on, a feeder that is still writing gets BrokenPipeError and ends.
         os.close(source)
         feeder.join()
         if feeder.failure is not None:
@@ -96,10 +99,10 @@ class _Feeder(threading.Thread):
                 while rest:
                     rest = rest[os.write(self._sink, rest) :]
         except BrokenPipeError:
-            pass  # the engine has ended before the data has, and says why
+            pass  # the engine stopped before the end of the data, and reports why
         except BaseException as error:  # noqa: BLE001 - raised in the thread that waits
             self.failure = error
-            # Before the end of the data: to the engine it would be the end of a whole insert.
+            # Before closing the pipe, which the engine would take for the end of a complete insert.
             self._kill()
         finally:
             os.close(self._sink)

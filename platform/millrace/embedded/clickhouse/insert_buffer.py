@@ -1,4 +1,4 @@
-"""What an insert brings, held in memory until the engine's turn, within one bound for all."""
+"""Buffers the data of inserts in memory before the engine reads it, within a common limit."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-#: Bytes of one insert that are taken in before the engine sees any of it. Up to here a client that
-#: vanishes half-way has sent nothing at all; a larger insert is handed on as it comes.
+#: Bytes of one insert that are read before the engine sees any of it. If the client of a smaller
+#: insert goes away half-way, nothing is inserted; a larger insert is passed on as it arrives.
 EACH = 64 << 20
-#: Bytes up to which data is handed over as one piece: what a pipe holds, as Linux makes it.
+#: Bytes up to which data is passed on in one piece: the default size of a pipe on Linux.
 SMALL = 64 << 10
-#: The bytes of all inserts together.
+#: Bytes of all inserts together.
 ALL = 512 << 20
 
 
 class Budget:
-    """Bytes that may still be held."""
+    """The number of bytes that may still be buffered."""
 
     def __init__(self, size: int = ALL) -> None:
         self._left = size
         self._lock = threading.Lock()
 
     def take(self, size: int) -> bool:
-        """Set ``size`` bytes aside; False when there are not so many left."""
+        """Reserve ``size`` bytes; returns False if fewer are left."""
         with self._lock:
             if self._left < size:
                 return False
@@ -31,13 +31,13 @@ class Budget:
             return True
 
     def give(self, size: int) -> None:
-        """Return what was taken."""
+        """Return ``size`` reserved bytes."""
         with self._lock:
             self._left += size
 
 
 class Spool:
-    """An insert's data: first what is held, then what still comes from the client."""
+    """An insert's data: iterates over the buffered part, then over the rest from the client."""
 
     def __init__(self, budget: Budget) -> None:
         self._budget = budget
@@ -47,7 +47,7 @@ class Spool:
         self._size = 0
 
     def fill(self, head: bytes, data: Iterator[bytes]) -> None:
-        """Take in data up to the bounds."""
+        """Buffer data up to the limits."""
         self._rest, self._comes = data, True
         if head:
             self._held.append(head)
@@ -62,7 +62,7 @@ class Spool:
 
     @property
     def whole(self) -> bytes | None:
-        """All of the data, where it is held and no more than SMALL; it stays here."""
+        """All of the data, if it is buffered and at most SMALL bytes. It stays in the buffer."""
         if self._comes or sum(map(len, self._held)) > SMALL:
             return None
         return b"".join(self._held)
@@ -73,7 +73,7 @@ class Spool:
         yield from self._rest
 
     def release(self) -> None:
-        """Drop what is held."""
+        """Drop the buffered data."""
         self._held.clear()
         self._budget.give(self._size)
         self._size = 0

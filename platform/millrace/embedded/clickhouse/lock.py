@@ -1,4 +1,4 @@
-"""One process a data folder."""
+"""A lock that lets only one process open a data folder."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 
 
 class FolderInUse(Exception):
-    """Another live process holds the folder. The message names it."""
+    """Another live process has opened the folder. The message has its process id."""
 
 
 class FolderLock:
-    """An advisory lock on a folder; the kernel drops it when the process dies, however it dies."""
+    """An advisory lock on a folder. The kernel releases it when the process ends in any way."""
 
     def __init__(self, folder: Path) -> None:
         """Take the lock or raise FolderInUse."""
@@ -24,8 +24,8 @@ class FolderLock:
             owner = os.read(self._file, 32).decode(errors="replace").strip() or "unknown"
             os.close(self._file)
             msg = (
-                f"{folder} is already open in process {owner}; stop that one first, "
-                "or give another --data folder."
+                f"{folder} is already open in process {owner}. Stop that process first, "
+                "or choose another --data folder."
             )
             raise FolderInUse(msg) from None
         os.ftruncate(self._file, 0)

@@ -1,6 +1,6 @@
-"""The parameters of a request, sorted: transport, query parameters, settings.
+"""Sorts the parameters of a request into transport, bound query parameters, and settings.
 
-Whatever is not known to the transport is a setting, and the engine says if it knows it.
+A parameter that this server does not know is a setting, and the engine refuses unknown settings.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from millrace.embedded.clickhouse.errors import refuse
 
-#: Read by the HTTP interface and by nobody else.
+#: Parameters of the HTTP interface itself.
 _TRANSPORT = frozenset(
     [
         "query",
@@ -34,10 +34,10 @@ _TRANSPORT = frozenset(
         "query_cache_tag",
     ]
 )
-#: ClickHouse's limit of a user's statements. The engine would count those of all users, who are one
-#: user to it, so it is never told.
+#: ClickHouse's limit on a user's simultaneous statements. It is never passed to the engine, for
+#: which all users are one user, so that it would count their statements together.
 MOST_AT_ONCE = "max_concurrent_queries_for_user"
-#: Settings of the HTTP interface: real settings, but of no effect in the engine.
+#: Settings of the HTTP interface: real ClickHouse settings that have no effect in the engine.
 _FRONT = frozenset(
     [
         MOST_AT_ONCE,
@@ -67,7 +67,11 @@ _EXTERNAL = ("_format", "_types", "_structure")
 
 @dataclass(frozen=True)
 class Parameters:
-    """One request's parameters; ``front`` are settings that only this server acts upon."""
+    """One request's parameters, sorted.
+
+    ``transport`` are the HTTP interface's own, ``bound`` the query's parameters, ``settings`` those
+    of the engine, and ``front`` the settings that only this server uses.
+    """
 
     transport: Mapping[str, str]
     bound: Mapping[str, str]
@@ -75,14 +79,14 @@ class Parameters:
     front: Mapping[str, str]
 
     def flag(self, name: str) -> bool:
-        """A switch of the transport or the front, off where it is missing."""
+        """A boolean parameter of the transport or the front; False if missing."""
         return (self.front.get(name) or self.transport.get(name) or "0") in (
             "1",
             "true",
         )
 
     def number(self, name: str, default: int) -> int:
-        """A whole number of the transport or the front."""
+        """An integer parameter of the transport or the front; raises EngineError 36."""
         text = self.front.get(name) or self.transport.get(name)
         try:
             return int(text) if text else default
@@ -97,7 +101,7 @@ def _text(name: str, value: str) -> str:
 
 
 def split(pairs: Mapping[str, str], files: Iterable[str] = ()) -> Parameters:
-    """Sort a request's parameters. ``files`` are the names of external tables."""
+    """Sort a request's parameters; ``files`` are the names of external tables."""
     transport: dict[str, str] = {}
     bound: dict[str, str] = {}
     settings: dict[str, str] = {}

@@ -1,11 +1,11 @@
-"""An HTTP/1.1 request, read from a socket.
+"""Reads an HTTP/1.1 request from a socket.
 
-Own code rather than a library. With h11 or http.server the framing alone costs more than what the
-whole front may add to a query, and neither hands over a body without a copy. httptools (0.9) is
-fast, but can't be told to leave upgrades alone: it takes a POST that offers one, as those of
-Java's HttpClient and ``curl --http2`` do, to have no body, so that its body would be read as the
-next request. It also refuses an address with letters beyond ASCII, which ClickHouse takes, and has
-neither a limit for heads nor a stop between two requests, so as much code would stand around it.
+This is our own code because no library fits. With h11 or http.server, the framing alone costs more
+than the whole front may add to a query, and both copy the body. httptools (0.9) is fast, but can't
+be told to ignore upgrades. It assumes that a POST offering an upgrade has no body, and would read
+its body as the next request; Java's HttpClient and ``curl --http2`` send such requests. It also
+refuses addresses with letters beyond ASCII, which ClickHouse accepts. It has neither a limit on the
+size of heads nor a stop between two requests, so we would need as much code around it.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from millrace.embedded.clickhouse.errors import BadRequest, Disconnected
 
-#: Largest head of a request, in bytes. clickhouse-connect puts parameters into the address.
+#: The largest head of a request, in bytes. clickhouse-connect puts parameters into the address.
 MAX_HEAD = 1 << 20
-#: Bytes asked of the socket at once.
+#: Bytes to read from the socket at once.
 READ = 1 << 20
-#: Seconds that a request may take to send its head, and a body to send its next bytes.
+#: Seconds that a client may take to send a request's head, or the next bytes of its body.
 PATIENCE = 30.0
-#: A body slower than this many bytes a second is given up, once it was waited for PATIENCE.
+#: The slowest body in bytes per second, checked after PATIENCE seconds of waiting for it.
 SLOWEST = 1000
-#: Most bytes of the lines behind a chunked body (its trailers), which nobody reads.
+#: The largest trailers (the lines after a chunked body) in bytes. They are ignored.
 MAX_TRAILERS = 64 << 10
-#: Bytes of an unwanted body that are read and dropped, so that the connection can be kept.
+#: Bytes of an unneeded body to read and drop, so that the connection can be kept.
 DRAIN = 16 << 20
 _LENGTH = re.compile(r"[0-9]{1,18}")
-#: A chunk's size; what may follow it is an extension.
+#: A chunk's size, and the extension that may follow it.
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|$)")
-#: Headers that say where a body ends.
+#: Headers that determine where a body ends. Each may occur only once.
 _FRAMING = ("content-length", "transfer-encoding")
 
 
 class SocketReader:
-    """A socket with what was read ahead."""
+    """A socket, with the bytes that were read ahead."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
@@ -47,14 +47,14 @@ class SocketReader:
         self._received, self._waited = 0, 0.0
 
     def body_begins(self) -> None:
-        """What is received from now on must not come too slowly."""
+        """Start to measure the speed of a body."""
         self._received, self._waited = len(self._ahead), 0.0
 
     def _receive_body(self) -> bytes:
-        """The next bytes of a body; raises Disconnected where they come too slowly.
+        """The next bytes of a body; raises Disconnected if they arrive too slowly.
 
-        Looked at are all bytes, also those of chunks' sizes and trailers, and only the time in
-        which they were waited for: a statement may take its time between two of them.
+        All bytes count, including chunk sizes and trailers, but only the time spent waiting for
+        them: a statement may take its time between two reads.
         """
         began = time.monotonic()
         data = self._receive()
@@ -74,7 +74,10 @@ class SocketReader:
         return data
 
     def head(self, idle: float) -> bytes:
-        """The next request's head, without its empty line. ``idle``: seconds to wait for it."""
+        """The next request's head without its empty line; waits ``idle`` seconds for it to begin.
+
+        Raises BadRequest and Disconnected.
+        """
         self.sock.settimeout(idle)
         data = self._ahead.lstrip(b"\r\n") or self._receive().lstrip(b"\r\n")
         self.sock.settimeout(PATIENCE)
@@ -95,7 +98,7 @@ class SocketReader:
         return data if len(data) <= most else data[:most]
 
     def line(self) -> bytes:
-        """The next line of a chunked body, without its end."""
+        """The next line of a chunked body, without its line break; raises BadRequest."""
         data = self._ahead
         while (end := data.find(b"\r\n")) < 0:
             if len(data) > 8192:
@@ -107,7 +110,7 @@ class SocketReader:
 
 @dataclass
 class Request:
-    """The head of a request. Names of headers are in lower case."""
+    """The head of a request, and access to its body. Header names are in lower case."""
 
     method: str
     path: str
@@ -119,12 +122,12 @@ class Request:
     _body: Iterator[bytes] | None = field(default=None, init=False)
 
     def header(self, name: str) -> str:
-        """A header's value, empty where it is missing."""
+        """A header's value; '' if it is missing."""
         return self.headers.get(name, "")
 
     @property
     def keep_alive(self) -> bool:
-        """Whether the client wants to send more over this connection."""
+        """Whether the client wants to keep the connection for more requests."""
         wish = self.header("connection").lower()
         return "keep-alive" in wish if self.version == "HTTP/1.0" else "close" not in wish
 
@@ -139,7 +142,7 @@ class Request:
         return "chunked" in self.header("transfer-encoding").lower()
 
     def body(self) -> Iterator[bytes]:
-        """The body as it comes from the socket, still encoded; the same iterator at every call."""
+        """The body as it arrives, still encoded; each call returns the same iterator."""
         if self._body is None:
             self._body = self._stream()
         return self._body
@@ -159,7 +162,7 @@ class Request:
             yield data
 
     def drain(self) -> bool:
-        """Read what is left of the body and drop it; False where that is too much to ask."""
+        """Read the rest of the body and drop it; returns False if it is too large for that."""
         if self.body_read or not self.has_body:
             return True
         if self.header("expect") and self._body is None:
@@ -199,7 +202,7 @@ class Request:
 
 
 def parse(head: bytes, reader: SocketReader) -> Request:
-    """Read a request's head; raises BadRequest for what is not HTTP/1."""
+    """Parse a request's head; raises BadRequest if it is not valid HTTP/1."""
     lines = head.decode("latin-1").split("\r\n")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
@@ -208,10 +211,10 @@ def parse(head: bytes, reader: SocketReader) -> Request:
     for line in lines[1:]:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
-            raise BadRequest(400, "A header has no colon.")
+            raise BadRequest(400, "A header line has no colon, or spaces around its name.")
         name = name.lower()
         if name in _FRAMING and name in headers:
-            raise BadRequest(400, f"{name.title()} is given twice.")
+            raise BadRequest(400, f"The header {name.title()} is given twice.")
         headers[name] = value.strip()
     if "transfer-encoding" in headers and "content-length" in headers:
         raise BadRequest(400, "Both Transfer-Encoding and Content-Length are given.")

@@ -1,4 +1,4 @@
-"""Writing an HTTP response: whole in one write, or in chunks as the result comes."""
+"""Writes an HTTP response: as a whole in one write, or in chunks as the result arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ _REASONS = {
     431: "Request Header Fields Too Large", 500: "Internal Server Error",
     501: "Not Implemented", 503: "Service Unavailable",
 }  # fmt: skip
-#: What was read and written. ClickHouse's server has it before the body alone, as it stands then.
+#: The header with rows and bytes read and written. A chunked response has it as a trailer, with the
+#: final numbers; ClickHouse's server only sends it before the body.
 SUMMARY = "X-ClickHouse-Summary"
 #: Seconds that a client may leave a result unread.
 PATIENCE = 60.0
@@ -39,7 +40,7 @@ def _send(sock: socket.socket, *parts: bytes | memoryview) -> None:
 
 @dataclass
 class Response:
-    """One response. ``tag`` marks an exception that comes after the head has left."""
+    """One response. ``tag`` marks an exception that occurs after the head was sent."""
 
     sock: socket.socket
     version: str
@@ -68,7 +69,7 @@ class Response:
         _send(self.sock, head, data)
 
     def begin(self, extra: Mapping[str, str]) -> None:
-        """Send the head of a response whose length is not known."""
+        """Send the head of a response of unknown length."""
         if self.version == "HTTP/1.0":
             self.keep_alive = False
             head = self._head(200, extra)
@@ -93,7 +94,7 @@ class Response:
             _send(self.sock, b"%x\r\n" % len(data), data, b"\r\n")
 
     def end(self, summary: str = "") -> None:
-        """Finish a response that was begun. ``summary`` follows it, as it stands at the end."""
+        """Finish a response that was begun; ``summary`` is sent as a trailer."""
         if self.encoder is not None:
             self._chunk(self.encoder.flush())
         if self.version != "HTTP/1.0":
@@ -101,10 +102,10 @@ class Response:
             _send(self.sock, f"0\r\n{trailer}\r\n".encode("ascii"))
 
     def broken(self, text: bytes) -> None:
-        """Report an error after the head has left, as ClickHouse 25.11 does.
+        """Report an error after the head was sent, as ClickHouse 25.11 does.
 
-        The message stands between tags that the head announced, and the body is left without its
-        end, so that every client sees that something is missing.
+        The message is enclosed in tags that the head announced. The body is left without its end,
+        so that every client notices that something is missing.
         """
         self.keep_alive = False
         tag = self.tag.encode()

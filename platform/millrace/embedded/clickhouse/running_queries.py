@@ -1,8 +1,8 @@
-"""Running queries by the ids that clients gave them, and how to stop them.
+"""Lists running queries by the ids that clients gave them, and stops them.
 
-chDB gives every query an id of its own and takes none. A query's text in ``system.processes`` keeps
-its comments, so inserts carry their id in one; a SELECT runs in the thread that asked for it, whose
-number stands in ``thread_ids``.
+chDB gives every query an id of its own and does not accept one. To find a query again in
+``system.processes``, inserts carry their id in a comment, which the query's text keeps there. A
+SELECT runs in the thread that requested it, whose number is in ``thread_ids``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tenants.warehouse.quoting import string, unquoted
 
 _LITERAL = re.compile(r"'(?:[^'\\]|\\.)*'", re.DOTALL)
 
-#: What a comment must not hold, and what a bound parameter would have to escape.
+#: Characters that must not be in a comment, or that a bound parameter would have to escape.
 _ODD = re.compile(r"[*\\\s]")
 _FIND = """
 SELECT query_id FROM system.processes
@@ -32,7 +32,7 @@ WHERE query NOT LIKE '%system.processes%'
 
 @dataclass
 class Process:
-    """A running query: its id, who runs it, in which thread."""
+    """A running query: its id, its user, and the native id of its thread."""
 
     query_id: str
     user: str
@@ -45,7 +45,7 @@ class Process:
 
 
 class Processes:
-    """The queries that run now. ``connection`` is for this object alone."""
+    """The queries that are running. Only this object uses ``connection``."""
 
     def __init__(self, connection: EngineConnection) -> None:
         self._connection = connection
@@ -55,7 +55,7 @@ class Processes:
 
     @contextmanager
     def running(self, process: Process) -> Iterator[None]:
-        """Keep a query in the list while it runs; raises EngineError 216 when its id is taken."""
+        """Keep a query in the list while it runs; raises EngineError 216 if its id is in use."""
         with self._lock:
             if process.query_id in self._running:
                 raise refuse(216, f"Query with id = {process.query_id} is already running.")
@@ -67,18 +67,18 @@ class Processes:
                 del self._running[process.query_id]
 
     def ask(self, sql: str, parameters: Mapping[str, str] | None = None) -> str:
-        """A small result of this object's own connection, as text."""
+        """Run a query on this object's own connection; returns its small result as text."""
         with self._engine:
             return self._connection.text(sql, parameters)
 
     def close(self) -> None:
-        """Give back the connection."""
+        """Close the connection."""
         with self._engine:
             self._connection.close()
 
     def translate(self, statement: str) -> str:
         """A KILL QUERY statement with clients' ids replaced by the engine's."""
-        return _LITERAL.sub(lambda found: string(self._engine_id(unquoted(found[0]))), statement)
+        return _LITERAL.sub(lambda text: string(self._engine_id(unquoted(text[0]))), statement)
 
     def _engine_id(self, query_id: str) -> str:
         process = self._running.get(query_id)
@@ -87,19 +87,20 @@ class Processes:
         return self._find(process) or query_id
 
     def _find(self, process: Process) -> str:
-        found = self.ask(_FIND, {"thread": str(process.thread), "mark": process.mark})
-        return found.split("\n")[0]
+        ids = self.ask(_FIND, {"thread": str(process.thread), "mark": process.mark})
+        return ids.split("\n")[0]
 
     def kill(self, process: Process) -> None:
-        """Ask the engine to stop a query; it is no error if it has already ended."""
+        """Ask the engine to stop a query. It is not an error if the query has already ended."""
         with suppress(EngineError):
-            found = self._find(process)
-            if found and self._running.get(process.query_id) is process:
+            engine_id = self._find(process)
+            # Looked up again: meanwhile the query may have ended, and its thread serve another.
+            if engine_id and self._running.get(process.query_id) is process:
                 with self._engine:
-                    self._connection.run(f"KILL QUERY WHERE query_id = {string(found)} ASYNC")
+                    self._connection.run(f"KILL QUERY WHERE query_id = {string(engine_id)} ASYNC")
 
     def kill_all(self) -> None:
-        """Stop everything, before the process ends."""
+        """Stop all queries, before the process ends."""
         for process in list(self._running.values()):
             self.kill(process)
 
@@ -114,12 +115,12 @@ class Watcher:
         threading.Thread(target=self._run, name="watcher", daemon=True).start()
 
     def watch(self, sock: socket.socket, process: Process) -> None:
-        """Begin to look after a query."""
+        """Kill the query if its client hangs up."""
         self._watched[sock.fileno()] = process
         self._epoll.register(sock.fileno(), select.EPOLLRDHUP | select.EPOLLONESHOT)
 
     def forget(self, sock: socket.socket) -> None:
-        """The query is over."""
+        """Stop watching, because the query has ended."""
         with suppress(OSError, ValueError):
             self._epoll.unregister(sock.fileno())
         self._watched.pop(sock.fileno(), None)

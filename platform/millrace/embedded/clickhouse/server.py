@@ -1,4 +1,4 @@
-"""The listening socket and a thread for each connection."""
+"""The server: listens on a socket and runs a thread for each connection."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from millrace.embedded.clickhouse.response import Response
 
 log = logging.getLogger(__name__)
 
-#: Connections served at once; one more is refused.
+#: The most connections at once; more are refused.
 MOST = 512
-#: Seconds that an idle connection is kept.
+#: Seconds before an idle connection is closed.
 IDLE = 300.0
 
 
@@ -34,7 +34,7 @@ class Server:
         self._stopping = threading.Event()
 
     def serve(self) -> None:
-        """Accept until `stop`. Runs in a thread of its own."""
+        """Accept connections until `stop`. Runs in its own thread."""
         while not self._stopping.is_set():
             try:
                 sock, _ = self._socket.accept()
@@ -59,14 +59,14 @@ class Server:
         except Disconnected:
             pass
         except Exception:
-            log.exception("A connection ended by an error of the server")
+            log.exception("A server error ended a connection")
         finally:
             with self._lock:
                 self._open.discard(sock)
             _linger(sock)
 
     def _exchange(self, sock: socket.socket, reader: SocketReader) -> bool:
-        """One request and its response; whether another may follow."""
+        """Handle one request; returns whether another may follow on this connection."""
         response = Response(sock, "HTTP/1.1", keep_alive=False)
         try:
             request = parse(reader.head(IDLE), reader)
@@ -88,7 +88,10 @@ class Server:
         return response.keep_alive and (request.body_read or not request.has_body)
 
     def stop(self, patience: float) -> bool:
-        """Accept nothing more and wait for running requests, seconds; whether all have ended."""
+        """Stop accepting, and wait up to ``patience`` seconds for running requests.
+
+        Returns whether all of them have ended.
+        """
         self._stopping.set()
         self._socket.close()
         deadline = time.monotonic() + patience
@@ -98,7 +101,7 @@ class Server:
 
     @property
     def busy(self) -> int:
-        """Requests that run now."""
+        """The number of running requests."""
         return self._busy
 
 
@@ -111,7 +114,10 @@ def _turn_away(sock: socket.socket) -> None:
 
 
 def _linger(sock: socket.socket) -> None:
-    """Close so that the last response arrives, though the client may still be sending."""
+    """Close so that the last response still arrives, even if the client is sending.
+
+    Closing with unread data would reset the connection, and the client could lose the response.
+    """
     with suppress(OSError):
         sock.shutdown(socket.SHUT_WR)
         sock.settimeout(0.5)

@@ -1,4 +1,4 @@
-"""HTTP sessions: a connection that keeps its settings and temporary tables between requests."""
+"""HTTP sessions: connections that keep their settings and temporary tables between requests."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tenants.warehouse.quoting import identifier, string
 
 #: Seconds that a session lives after its last query, unless the request says otherwise.
 TIMEOUT = 60
-#: The longest that a request may ask for, in seconds (ClickHouse's max_session_timeout).
+#: The longest timeout that a request may set, in seconds (ClickHouse's max_session_timeout).
 MAX_TIMEOUT = 3600
-#: Seconds that a request waits for its session. A client that has read its answer may send the next
-#: query before the session, whose settings are being taken back, is free.
+#: Seconds that a request waits for its session. A client that has read an answer may send the next
+#: query while the session's settings are still being restored.
 PATIENCE = 0.25
-#: Sessions kept at once.
+#: The most sessions at once.
 MOST = 512
 
 _CHANGED = """
@@ -29,9 +29,9 @@ SELECT name, value FROM system.settings WHERE changed AND has({names:Array(Strin
 
 @dataclass
 class Session:
-    """One session. ``home`` is its own database, ``now`` the one that its connection is in.
+    """One session. ``home`` is its database, ``now`` the current database of its connection.
 
-    Users who may only read have nothing to keep: theirs is a lock without a ``connection``.
+    Users who may only read have nothing to keep, so their session is a lock without ``connection``.
     """
 
     home: str
@@ -40,7 +40,7 @@ class Session:
     expires: float = 0.0
     busy: bool = True
     broken: bool = False
-    #: The session's own values of settings that requests gave for themselves.
+    #: The session's own values of settings that single requests have overridden.
     own: dict[str, str | None] = field(default_factory=dict)
 
     @contextmanager
@@ -52,9 +52,9 @@ class Session:
         *,
         lasting: bool,
     ) -> Iterator[None]:
-        """Apply what one request asks for, and take it back after it.
+        """Apply the database and settings of one request, and restore the session's afterwards.
 
-        ``lasting``: the statement is a SET or a USE, so that its settings are the session's.
+        With ``lasting`` the statement is a SET or a USE, so its effect is the session's to keep.
         """
         settings = {} if lasting else settings
         self.broken = True
@@ -80,7 +80,7 @@ class Session:
                 sets = (f"{n} = {'DEFAULT' if v is None else string(v)}" for n, v in values)
                 connection.run("SET " + ", ".join(sets))
         except EngineError:
-            # The statement's own outcome stands; the session begins anew.
+            # The statement's result stands. The session is dropped; the next request opens another.
             self.broken = True
 
     def _use(self, connection: EngineConnection, database: str) -> None:
@@ -95,12 +95,12 @@ class Session:
         names = "[" + ", ".join(string(name) for name in unknown) + "]"
         result = connection.run(_CHANGED, "TSVRaw", {"names": names})
         rows = bytes(result.data).decode().splitlines()
-        found = dict(row.split("\t", 1) for row in rows)
-        self.own.update({name: found.get(name) for name in unknown})
+        values = dict(row.split("\t", 1) for row in rows)
+        self.own.update({name: values.get(name) for name in unknown})
 
 
 class Sessions:
-    """All sessions, by user and id. A session serves one query at a time."""
+    """All sessions, by user and id. A session runs one query at a time."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -117,9 +117,10 @@ class Sessions:
         *,
         check: bool,
     ) -> Iterator[Session]:
-        """Lock the session of a user and id, made now if need be.
+        """Lock the session of a user and id, and create it if needed.
 
-        Raises EngineError: 372 (``check`` and there is none), 373 (it serves another query), 374.
+        ``timeout`` is in seconds. Raises EngineError: 202 (too many sessions), 372 (``check`` is
+        set and the session does not exist), 373 (it is running another query), 374 (timeout).
         """
         if not 0 < timeout <= MAX_TIMEOUT:
             raise refuse(374, f"Session timeout {timeout} is not between 1 and {MAX_TIMEOUT}.")
@@ -143,7 +144,7 @@ class Sessions:
             if check:
                 raise refuse(372, f"Session {key[1]} not found.")
             if len(self._all) >= MOST:
-                raise refuse(202, "Too many sessions; close some, or wait until they expire.")
+                raise refuse(202, "Too many sessions. Close some, or wait until they expire.")
             session = Session(profile.database, now=profile.database)
             self._all[key] = session
         try:
@@ -155,7 +156,7 @@ class Sessions:
         return session
 
     def _free(self, key: tuple[str, str]) -> Session | None:
-        """The session that serves no query, None where there is none; raises EngineError 373."""
+        """The session, once it is idle; None if it does not exist. Raises EngineError 373."""
 
         def is_free() -> bool:
             session = self._all.get(key)
@@ -172,12 +173,12 @@ class Sessions:
             session.connection.close()
 
     def expire(self, now: float) -> None:
-        """Close the sessions whose time is over."""
+        """Close the sessions that have timed out."""
         with self._lock:
             gone = [k for k, s in self._all.items() if not s.busy and s.expires < now]
         for key in gone:
             self._drop(key)
 
     def close(self) -> None:
-        """Close all that serve no query."""
+        """Close all idle sessions."""
         self.expire(float("inf"))

@@ -1,4 +1,4 @@
-"""What this server must know of a statement: its first word, its format, where data begins.
+"""Finds what this server needs to know about a statement: first word, format, where data begins.
 
 The engine's parser decides everything else. The scan skips strings, quoted names and comments.
 """
@@ -18,7 +18,7 @@ _TOKEN = re.compile(
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
 )
-# A column or table may be called format, too: then one of these words, and no format, comes last.
+# A column or table may be named format, too. Then one of these words follows, which is no format.
 _FORMAT_TAIL = re.compile(
     r"""(?<![.`"])\bFORMAT\s+(?!(?:ASC|DESC|END|FINAL)\b)(?P<name>[A-Za-z][A-Za-z0-9]*)
     (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
@@ -27,13 +27,13 @@ _FORMAT_TAIL = re.compile(
 _SETTINGS_TAIL = re.compile(rb"\s*SETTINGS\s+([^\n]*)", re.IGNORECASE)
 #: Statements whose result can be streamed.
 _READS = frozenset({"SELECT", "WITH", "FROM", "("})
-#: Statements that leave something on the connection that ran them.
+#: Statements that change the state of their connection.
 _LASTING = frozenset({"SET", "USE", "BEGIN", "COMMIT", "ROLLBACK", "EXECUTE", "DETACH", "ATTACH"})
 
 
 @dataclass(frozen=True)
 class StatementToken:
-    """A word, quoted name or sign; ``start`` and ``end`` are offsets in bytes."""
+    """A word, quoted text or other character; ``start`` and ``end`` are offsets in bytes."""
 
     kind: str
     text: str
@@ -51,20 +51,20 @@ def tokens(sql: bytes) -> Iterator[StatementToken]:
 
 
 def first_words(sql: bytes, count: int = 2) -> list[str]:
-    """The first words of a statement in capitals, opening brackets included."""
-    found: list[str] = []
+    """The first tokens of a statement, words in capitals; looks at the first 4096 bytes."""
+    words: list[str] = []
     for token in tokens(sql[:4096]):
-        found.append(token.text)
-        if len(found) == count:
+        words.append(token.text)
+        if len(words) == count:
             break
-    return found
+    return words
 
 
 @dataclass(frozen=True)
 class Insertion:
-    """An INSERT with data: ``head`` ends before SETTINGS and FORMAT; data starts at ``data_at``.
+    """An INSERT with data. ``head`` ends before SETTINGS and FORMAT.
 
-    ``settings`` is the clause of that name, or empty.
+    ``data_at`` is the offset of the data in bytes; ``settings`` the SETTINGS clause, or ''.
     """
 
     head: str
@@ -73,7 +73,7 @@ class Insertion:
     settings: str = ""
 
     def given(self, more: Iterable[tuple[str, str]]) -> Insertion:
-        """With ``more`` settings, names and values; what the statement says itself comes last."""
+        """A copy with ``more`` settings; the statement's own settings come last, so they win."""
         pairs = [f"{name} = {string(value)}" for name, value in more]
         if not pairs:
             return self
@@ -84,7 +84,7 @@ class Insertion:
 def insertion(sql: bytes, default_form: str) -> Insertion | None:
     """Split an INSERT from its data; None for INSERT … SELECT and FROM INFILE.
 
-    ``sql`` may go on with binary data, of which nothing is read.
+    ``sql`` may end with binary data, which is not read.
     """
     depth = 0
     seen = 0
@@ -129,23 +129,23 @@ def _with_format(
     blank = re.compile(rb"[ \t\f\v]*;?[ \t\f\v]*\r?\n?").match(sql, end)
     data_at = blank.end() if blank else end
     parts = _parts(sql, settings, keyword.start, name[1].decode(), data_at)
-    found = Insertion(*parts)
+    insert = Insertion(*parts)
     if tail is None:
-        return found
-    return replace(found, settings=f"SETTINGS {tail[1].decode('utf-8', 'replace')}")
+        return insert
+    return replace(insert, settings=f"SETTINGS {tail[1].decode('utf-8', 'replace')}")
 
 
 def is_read(words: list[str]) -> bool:
-    """Whether a statement that starts so is a SELECT."""
+    """Whether a statement with these first words is a SELECT."""
     return bool(words) and words[0] in _READS
 
 
 def is_lasting(words: list[str]) -> bool:
-    """Whether a statement that starts so changes its connection for those that come after."""
+    """Whether a statement with these first words changes its connection for later statements."""
     return bool(words) and (words[0] in _LASTING or "TEMPORARY" in words)
 
 
 def output_format(sql: str) -> tuple[str, int]:
-    """The format that a query's end names, and where the clause starts; ("", length) for none."""
-    found = _FORMAT_TAIL.search(sql)
-    return (found["name"], found.start()) if found else ("", len(sql))
+    """The format named at a query's end, and where the clause starts; ("", length) for none."""
+    clause = _FORMAT_TAIL.search(sql)
+    return (clause["name"], clause.start()) if clause else ("", len(sql))

@@ -1,7 +1,7 @@
-"""The users made by CREATE USER: who they are, what they may read, what is set for them.
+"""The users created with CREATE USER: their passwords, the databases they may read, their settings.
 
-Settings stand at the user or in a profile that several may have. Kept in one JSON file, replaced
-as a whole so that a crash leaves the old or the new one.
+A user has settings of its own or a profile, which several users may share. All of them are in one
+JSON file, which is replaced as a whole, so that a crash leaves either the old or the new file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from millrace.embedded.clickhouse.errors import refuse
 
 @dataclass(frozen=True)
 class Setting:
-    """A user's setting: its value, its bounds, and whether a request may give another.
+    """A user's setting: its value, its bounds, and whether a request may change it.
 
     ``fixed`` is ClickHouse's READONLY, ``free`` its CHANGEABLE_IN_READONLY.
     """
@@ -36,7 +36,8 @@ class Setting:
 class User:
     """A user. ``digest`` is the SHA-256 of the password in hex; ``databases`` may be read.
 
-    ``also`` are digests of further passwords; ``profile`` names what is set besides ``settings``.
+    ``also`` has digests of additional passwords. ``profile`` names a settings profile that applies
+    in addition to ``settings``.
     """
 
     name: str
@@ -49,21 +50,22 @@ class User:
     profile: str = ""
 
     def accepts(self, password: str) -> bool:
-        """Whether this is the user's password; takes the same time for any wrong one."""
-        given = hashlib.sha256(password.encode("utf-8", "surrogateescape")).hexdigest()
-        found = False
+        """Whether this is one of the user's passwords; takes the same time for any wrong one."""
+        sent = hashlib.sha256(password.encode("utf-8", "surrogateescape")).hexdigest()
+        is_right = False
+        # All digests are compared, without stopping early, so that the time says nothing.
         for digest in (self.digest, *self.also):
-            found |= hmac.compare_digest(given, digest.lower())
-        return found
+            is_right |= hmac.compare_digest(sent, digest.lower())
+        return is_right
 
     def value(self, setting: str) -> str | None:
-        """A setting's value for this user, None where nothing is set."""
-        found = self.settings.get(setting)
-        return found.value if found else None
+        """A setting's value for this user; None if it is not set."""
+        own = self.settings.get(setting)
+        return own.value if own else None
 
 
 Profile = dict[str, Setting]
-#: Of what kind, and its name.
+#: The type of an entry (user or profile), and its name.
 _Key = tuple[type, str]
 
 
@@ -92,17 +94,17 @@ def _load(path: Path) -> tuple[dict[str, User], dict[str, Profile]]:
     return users, profiles
 
 
-def _entry(name: str, one: User | Profile) -> str:
-    if isinstance(one, User):
-        plain = asdict(replace(one, databases=frozenset(), also=frozenset()))
-        lists = {"databases": sorted(one.databases), "also": sorted(one.also)}
+def _entry(name: str, entity: User | Profile) -> str:
+    if isinstance(entity, User):
+        plain = asdict(replace(entity, databases=frozenset(), also=frozenset()))
+        lists = {"databases": sorted(entity.databases), "also": sorted(entity.also)}
         return json.dumps(plain | lists)
-    stored = {key: asdict(setting) for key, setting in one.items()}
+    stored = {key: asdict(setting) for key, setting in entity.items()}
     return json.dumps({"name": name, "settings": stored})
 
 
 class Users:
-    """The file of users and profiles, and the administrator, who is not in it."""
+    """The users and profiles in the file, and the administrator, who is not in the file."""
 
     def __init__(self, path: Path, admin: User) -> None:
         self._path = path
@@ -112,7 +114,7 @@ class Users:
         self._texts: dict[_Key, tuple[User | Profile, str]] = {}
 
     def find(self, name: str) -> User | None:
-        """The user of that name with all that is set for it, the administrator included."""
+        """The user of that name, or the administrator, with the profile's settings included."""
         if name == self._admin.name:
             return self._admin
         user = self._users.get(name)
@@ -121,11 +123,11 @@ class Users:
         return replace(user, settings={**self._profiles.get(user.profile, {}), **user.settings})
 
     def all(self) -> list[User]:
-        """All users but the administrator, by name."""
+        """All users except the administrator, sorted by name."""
         return sorted(self._users.values(), key=lambda user: user.name)
 
     def authenticate(self, name: str, password: str) -> User:
-        """The user of that name and password; raises EngineError 516, alike for both."""
+        """The user with that name and password; raises EngineError 516, whichever is wrong."""
         user = self.find(name)
         if user is None or not user.accepts(password):
             raise refuse(
@@ -136,7 +138,7 @@ class Users:
         return user
 
     def create(self, user: User, *, if_not_exists: bool, or_replace: bool) -> None:
-        """Add a user; raises EngineError 493 when there is one of that name."""
+        """Add a user; raises EngineError 493 if the name is taken."""
         with self._lock:
             if self.find(user.name) is not None and not (or_replace and user.name in self._users):
                 if if_not_exists:
@@ -145,7 +147,7 @@ class Users:
             self._store({**self._users, user.name: user})
 
     def alter(self, name: str, change: Callable[[User], User], *, if_exists: bool = False) -> None:
-        """Change a user; raises EngineError 192 when there is none of that name."""
+        """Change a user; raises EngineError 192 if no user has that name."""
         with self._lock:
             user = self._users.get(name)
             if user is None:
@@ -155,7 +157,7 @@ class Users:
             self._store({**self._users, name: change(user)})
 
     def drop(self, name: str, *, if_exists: bool) -> None:
-        """Remove a user; raises EngineError 192 when there is none of that name."""
+        """Remove a user; raises EngineError 192 if no user has that name."""
         with self._lock:
             if name not in self._users:
                 if if_exists:
@@ -166,7 +168,7 @@ class Users:
     def set_profile(
         self, name: str, settings: Profile, *, if_not_exists: bool, or_replace: bool
     ) -> None:
-        """Add a profile; raises EngineError 493 when there is one of that name."""
+        """Add a profile; raises EngineError 493 if the name is taken."""
         with self._lock:
             if name in self._profiles and not or_replace:
                 if if_not_exists:
@@ -175,24 +177,24 @@ class Users:
             self._store(self._users, {**self._profiles, name: settings})
 
     def has_profile(self, name: str) -> bool:
-        """Whether there is a profile of that name."""
+        """Whether a profile has that name."""
         return name in self._profiles
 
     def drop_profile(self, name: str, *, if_exists: bool) -> None:
-        """Remove a profile; raises EngineError 180 when there is none of that name."""
+        """Remove a profile; raises EngineError 180 if no profile has that name."""
         with self._lock:
             if name not in self._profiles:
                 if if_exists:
                     return
                 raise refuse(180, f"There is no settings profile `{name}` in user directories.")
-            kept = {key: one for key, one in self._profiles.items() if key != name}
+            kept = {key: profile for key, profile in self._profiles.items() if key != name}
             self._store(self._users, kept)
 
     def _store(self, users: dict[str, User], profiles: dict[str, Profile] | None = None) -> None:
         profiles = self._profiles if profiles is None else profiles
-        named: dict[_Key, User | Profile] = {(User, name): one for name, one in users.items()}
-        named |= {(dict, name): one for name, one in profiles.items()}
-        texts = {key: self._text(key, one) for key, one in named.items()}
+        named: dict[_Key, User | Profile] = {(User, name): user for name, user in users.items()}
+        named |= {(dict, name): profile for name, profile in profiles.items()}
+        texts = {key: self._text(key, entity) for key, entity in named.items()}
         new = self._path.with_suffix(".new")
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(handle, "w") as file:
@@ -202,7 +204,7 @@ class Users:
         new.replace(self._path)
         self._users, self._profiles, self._texts = users, profiles, texts
 
-    def _text(self, key: _Key, one: User | Profile) -> tuple[User | Profile, str]:
-        """Only what has changed since is written out anew: there may be thousands of them."""
+    def _text(self, key: _Key, entity: User | Profile) -> tuple[User | Profile, str]:
+        """The entry with its JSON, from the cache if unchanged: there may be thousands of users."""
         kept = self._texts.get(key)
-        return kept if kept and kept[0] is one else (one, _entry(key[1], one))
+        return kept if kept and kept[0] is entity else (entity, _entry(key[1], entity))

@@ -13,25 +13,26 @@ from tenants.audit.command import ChangingCommand
 
 
 class Command(ChangingCommand):
-    help = "Bring tenants, connections, tables, sources and queries to what YAML files say."
+    help = "Create or change tenants, connections, tables, sources and queries to match YAML files."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "files", nargs="+", type=Path, metavar="FILE", help="a YAML file of configuration"
+            "files", nargs="+", type=Path, metavar="FILE", help="a YAML configuration file"
         )
         parser.add_argument(
-            "--dry-run", action="store_true", help="show what would change, and change nothing"
+            "--dry-run", action="store_true", help="show what would change without changing it"
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
             count = apply(options["files"], self._tell, dry_run=options["dry_run"])
         except NotYetMade as error:
-            raise CommandError(f"All is saved, but not all is made yet:\n{error}") from error
+            msg = f"Everything is saved, but ClickHouse does not have all of it yet:\n{error}"
+            raise CommandError(msg) from error
         except ConfigurationError as error:
             raise CommandError(f"{error}\nNothing was changed.") from error
         if not count:
-            self.stdout.write("Nothing to do: all of it is as the files say.")
+            self.stdout.write("Nothing to do: everything already matches the files.")
         elif options["dry_run"]:
             self.stdout.write(f"{_changes(count)} would be made. Nothing was changed.")
         else:

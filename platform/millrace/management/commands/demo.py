@@ -21,14 +21,15 @@ from millrace.embedded.stack import Stack
 
 
 class Command(BaseCommand):
-    help = "Stream real flights and weather through embedded services, and stay up."
+    help = "Stream real flights and weather data through embedded services, then keep running."
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--check",
             action="store_true",
-            help="compare all with the files, call every line, and stop; fails if anything is off",
+            help="compare the tables with the files, run every printed line, then stop; "
+            "fails if anything differs",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -47,15 +48,15 @@ class Command(BaseCommand):
                 signal.signal(number, signal.SIG_IGN)
             console.print("Stopping ...")
             stack.stop()
-            console.print("Stopped. The data stays: a second `make demo` goes on from here.")
+            console.print("Stopped. The data is kept: the next `make demo` continues from here.")
 
     def _run(self, stack: Stack, console: Console, *, check: bool) -> None:
         began, known = time.monotonic(), service_urls.urls()
         console.print(f"Starting {', '.join(stack.names)} ...")
         bring_up(stack, migrate=True)
         if service_urls.urls() != known:
-            # A port was taken, so what settings have read of the addresses is no longer true.
-            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - this very program
+            # A port was taken, so the addresses that the settings have read are out of date.
+            os.execv(sys.executable, [sys.executable, *sys.argv])  # noqa: S606 - this same program
         console.print(f"Up after {time.monotonic() - began:.1f} s.")
         demo = Demo(stack, console)
         demo.prepare()
@@ -64,7 +65,7 @@ class Command(BaseCommand):
         if check:
             self._check(demo, console)
             return
-        console.print("\nCtrl-C stops all of it.")
+        console.print("\nPress Ctrl-C to stop everything.")
         while stack.supervisor_pid is not None:
             time.sleep(1)
 
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         wrong = [*demo.leftovers(), *demo.check()]
         if wrong:
             raise CommandError("The check failed:\n" + "\n".join(wrong))
-        console.print("\nThe check passed: every row, sum and line is as the files say.")
+        console.print("\nThe check passed: every row, sum and printed line matches the files.")
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:

@@ -10,7 +10,7 @@ from tenants.models import Tenant
 
 
 class Command(BaseCommand):
-    help = "Write a tenant as the YAML file that apply reads. Secrets are left out."
+    help = "Write a tenant as a YAML file that apply can read. Secrets are left out."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("tenant", help="the tenant's slug")

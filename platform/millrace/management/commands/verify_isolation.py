@@ -20,17 +20,18 @@ from tenants.warehouse.errors import WarehouseError
 class Command(ChangingCommand):
     help = (
         "Prove that tenants can't see each other: plant rows, call every endpoint with every kind "
-        "of key, and fail on anything of another's. What was planted is removed again."
+        "of key, and fail if an answer shows another tenant's data. Planted objects are removed "
+        "afterwards."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "tenant",
             nargs="*",
-            help="slugs of two or more active tenants; without any, two are made and thrown away",
+            help="slugs of two or more active tenants; by default, two temporary ones are created",
         )
         parser.add_argument(
-            "--url", help="call the server at this address, in place of this process's own code"
+            "--url", help="call the server at this address instead of the code in this process"
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -45,14 +46,14 @@ class Command(ChangingCommand):
     def _tell(self, report: IsolationReport) -> None:
         for endpoint, count in sorted(report.calls.items()):
             self.stdout.write(f"{count:>6}  {endpoint}")
-        self.stdout.write(f"{report.statements:>6}  statements past the endpoints")
+        self.stdout.write(f"{report.statements:>6}  statements run directly in ClickHouse")
         for failure in report.failures:
             self.stderr.write(f"FAILED  {failure}")
         total = sum(report.calls.values())
         if report.failures:
             msg = f"{len(report.failures)} failures in {total:,} calls: see above."
             raise CommandError(msg)
-        self.stdout.write(f"{total:,} calls: nobody saw anything of another's.")
+        self.stdout.write(f"{total:,} calls: no tenant saw another tenant's data.")
 
 
 def _verified(calls: Calls, tenants: Sequence[Tenant]) -> IsolationReport:
@@ -61,14 +62,14 @@ def _verified(calls: Calls, tenants: Sequence[Tenant]) -> IsolationReport:
         throw_away(1) as idle,
         planted([*tenants, *idle]) as all_planted,
     ):
-        # It had to be active to be given anything.
+        # A tenant must be active while objects are planted in it.
         Tenant.objects.filter(pk=idle[0].pk).update(status=TenantStatus.SUSPENDED)
         return Verification(calls, all_planted[:-1], all_planted[-1:]).run(routes())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Refusals are what is wanted here, and no news for the log."""
+    """Keep refused requests out of the log: here they are expected."""
     log = logging.getLogger("django.request")
     level = log.level
     log.setLevel(logging.ERROR)
@@ -81,18 +82,22 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _tenants(slugs: Sequence[str]) -> Iterator[list[Tenant]]:
     if not slugs:
-        with throw_away(2) as made:
-            yield made
+        with throw_away(2) as temporary:
+            yield temporary
         return
-    found = list(Tenant.objects.filter(slug__in=slugs).select_related("warehouse"))
-    missing = set(slugs) - {one.slug for one in found}
+    tenants = list(Tenant.objects.filter(slug__in=slugs).select_related("warehouse"))
+    missing = set(slugs) - {tenant.slug for tenant in tenants}
     if missing:
         msg = f"There is no tenant {', '.join(sorted(missing))}."
         raise CannotPlant(msg)
-    if len(found) < 2:
-        raise CannotPlant("Name two or more tenants, or none: then two are made for it.")
-    idle = [one.slug for one in found if not one.is_active or not hasattr(one, "warehouse")]
+    if len(tenants) < 2:
+        raise CannotPlant("Name two or more tenants, or none to use two temporary ones.")
+    idle = [
+        tenant.slug
+        for tenant in tenants
+        if not tenant.is_active or not hasattr(tenant, "warehouse")
+    ]
     if idle:
-        msg = f"{', '.join(idle)}: suspended, or without a warehouse. Choose active ones."
+        msg = f"{', '.join(idle)}: suspended, or without a warehouse. Choose active tenants."
         raise CannotPlant(msg)
-    yield found
+    yield tenants

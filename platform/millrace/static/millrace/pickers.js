@@ -1,5 +1,5 @@
-// Pickers offer what is of the tenant that the form is for. Django's autocomplete sends the field
-// alone, so the tenant is added to each of its requests; the server narrows by it.
+// Pickers offer only objects of the form's tenant. Django's autocomplete requests name only the
+// field, so this adds the tenant to each request, and the server filters by it.
 "use strict";
 {
   const $ = django.jQuery;
@@ -16,7 +16,7 @@
     options.data = options.data ? `${options.data}&${more}` : more;
   });
 
-  // What was picked of another tenant is no choice any more.
+  // Clear the other pickers when the tenant changes: their values belong to the previous tenant.
   $(document).on("change", "#id_tenant", () => {
     $("select.admin-autocomplete").not("#id_tenant").val(null).trigger("change");
   });
