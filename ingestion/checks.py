@@ -1,4 +1,4 @@
-"""System checks of what is stored: what a former version took, and this one would refuse."""
+"""System checks of stored data: settings that an earlier version accepted and this one refuses."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from ingestion.models import Column, Table
 
 @register(Tags.database)
 def paths_that_read_nothing(**_: Any) -> list[CheckMessage]:
-    """Millrace.W004: a column whose path can't be read has its default in every row."""
+    """millrace.W004: a column with an unreadable path has its default in every row."""
     columns = Column.across_tenants.exclude(path="").select_related("table__tenant")
     try:
-        found = [(one, reason) for one in columns if (reason := unreadable(one.path))]
+        wrong = [(column, reason) for column in columns if (reason := unreadable(column.path))]
     except DatabaseError:
         return []  # before the first migration
     return [
         CheckWarning(
-            f"Column {one.name} of {one.table} reads nothing: its path is {one.path!r}.",
-            hint=f"{reason} The column goes on as it is until its table is saved the next time.",
+            f"Column {column.name} of {column.table} reads nothing: its path is {column.path!r}.",
+            hint=f"{reason} Correct the path; nothing changes until the table is saved again.",
             id="millrace.W004",
         )
-        for one, reason in found
+        for column, reason in wrong
     ]
 
 
 def remarks(table: Table) -> list[str]:
-    """The same of one table, for its page."""
+    """The same warnings for one table, for its page in the admin."""
     return [
-        f"Column {one.name} reads nothing, as its path is {one.path!r}. {reason}"
-        for one in table.columns.all()
-        if (reason := unreadable(one.path))
+        f"Column {column.name} reads nothing: its path is {column.path!r}. {reason}"
+        for column in table.columns.all()
+        if (reason := unreadable(column.path))
     ]

@@ -1,47 +1,47 @@
 """What can go wrong between a broker and a table.
 
 IngestionError
-├── LeaseLost              nobody: another owner has the partition now, and goes on
-├── TableNotReady          later: ClickHouse has not made the table yet
+├── LeaseLost              no action: another owner has the partition now and continues
+├── TableNotReady          later: ClickHouse has not created the table yet
 ├── NotConfirmed           the caller must act: type the name of what is to be deleted
-├── Shortfall              bug, or lost rows: an insert was acknowledged and is not all there
-└── ConnectorError         shown at the source, which is tried again later
+├── Shortfall              bug, or lost rows: an insert was acknowledged but rows are missing
+└── ConnectorError         shown on the source, which is tried again later
     ├── BrokerUnreachable  later: the broker did not answer
-    ├── Refused            somebody must act: credentials, permissions, settings
-    ├── StreamMissing      somebody must act: the topic or queue does not exist
-    ├── OffsetsGone        the broker has deleted what is asked for (``low`` is its oldest)
-    └── CannotRepeat       the stream has no offsets: what was delivered comes by redelivery
+    ├── Refused            the owner must act: credentials, permissions, settings
+    ├── StreamMissing      the owner must act: the topic or queue does not exist
+    ├── OffsetsGone        the broker has deleted the requested offsets (``low`` is its oldest)
+    └── CannotRepeat       the stream has no offsets: the broker redelivers instead
 """
 
 from __future__ import annotations
 
 
 class IngestionError(Exception):
-    """Something of a stream's way into its table failed."""
+    """The base class: something failed between a stream and its table."""
 
 
 class LeaseLost(IngestionError):
-    """The lease ran out and another owner has taken the partition."""
+    """The lease expired and another owner has taken the partition."""
 
 
 class TableNotReady(IngestionError):
-    """ClickHouse has applied no version of the table, so that nothing says how to type messages."""
+    """ClickHouse has applied no version of the table yet, so messages can't be typed."""
 
 
 class NotConfirmed(IngestionError):
-    """What deletes asks for the object's name, and another was typed."""
+    """A deletion needs the object's name as a confirmation, and another name was given."""
 
 
 class Shortfall(IngestionError):
-    """After a repeated insert the table holds another number of rows than were sent."""
+    """After a repeated insert, the number of rows in the table differs from the number sent."""
 
 
 class ConnectorError(IngestionError):
-    """A broker could not do as asked; the text is shown at the source."""
+    """A broker failed or refused a request; the message is shown on the source."""
 
 
 class BrokerUnreachable(ConnectorError):
-    """The broker did not answer; the same call may go through later."""
+    """The broker did not answer; the same call may succeed later."""
 
 
 class Refused(ConnectorError):
@@ -53,7 +53,7 @@ class StreamMissing(ConnectorError):
 
 
 class OffsetsGone(ConnectorError):
-    """Offsets below ``low`` are no longer at the broker, or those above it not yet."""
+    """Offsets below ``low`` are no longer at the broker, or offsets above it not yet."""
 
     def __init__(self, message: str, low: int) -> None:
         super().__init__(message)
@@ -61,4 +61,4 @@ class OffsetsGone(ConnectorError):
 
 
 class CannotRepeat(ConnectorError):
-    """The stream has no offsets, so that a range of it can't be read again."""
+    """The stream has no offsets, so a range of it can't be read again."""

@@ -1,10 +1,10 @@
-"""Where connections may lead: to brokers, and never to what the platform itself runs on.
+"""Which hosts connections may reach: brokers, but never the platform's own services.
 
-Public addresses are open. All else is by ``settings.MILLRACE_CONNECTION_NETWORKS``: ``private``
+Public addresses are open. ``settings.MILLRACE_CONNECTION_NETWORKS`` opens others: ``private``
 (10/8, 172.16/12, 192.168/16, 100.64/10, fc00::/7), ``loopback``, ``link-local``, a network, an
-address, or ``host:port``. Only the last opens a service of the platform's own, and link-local
-addresses, where clouds keep their credentials, need to be named too. Names are resolved, and what
-they resolve to is judged, when a connection is saved and again whenever it is used.
+address, or ``host:port``. Only ``host:port`` opens one of the platform's own services. Link-local
+addresses, where clouds serve credentials, must be named as well. Names are resolved and the
+resulting addresses checked when a connection is saved, and again each time it is used.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from ingestion.waiting import within
 
 Address = IPv4Address | IPv6Address
 
-#: Where clouds tell machines their credentials, outside of the link-local networks.
+#: Addresses outside the link-local networks where clouds serve credentials to machines.
 _METADATA = frozenset(
     map(ip_address, ("fd00:ec2::254", "100.100.100.200", "168.63.129.16", "192.0.0.192"))
 )
-#: Seconds in which a name must be answered for.
+#: Seconds that resolving a name may take.
 PATIENCE = 2.0
 _SHARED = ip_network("100.64.0.0/10")
 _NAT64 = ip_network("64:ff9b::/96")
 _WRITTEN = re.compile(
     r"(?:(?P<scheme>[A-Za-z_]+)://)?(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::(?P<port>[0-9]{1,5}))?\Z"
 )
-#: What librdkafka lets stand before an address.
+#: The schemes that librdkafka accepts before an address.
 _SCHEMES = frozenset({"PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"})
-#: Ports of ClickHouse beside the one that its address names.
+#: ClickHouse's default ports, closed in addition to the one in its URL.
 _CLICKHOUSE = (8123, 8443, 9000, 9004, 9005, 9009, 9440)
 
 
@@ -53,39 +53,46 @@ class HostPort:
 
 
 def written(text: str, default_port: int) -> HostPort:
-    """The place that ``host:port`` names; raises Refused for anything else."""
-    found = _WRITTEN.match(text.strip())
-    if found is not None and (found["scheme"] or "PLAINTEXT").upper() not in _SCHEMES:
-        msg = f"{text.strip()!r} is no broker's address. Write host:port, without {found['scheme']}://."
+    """Parse ``host:port``; raises Refused for anything else."""
+    match = _WRITTEN.match(text.strip())
+    if match is not None and (match["scheme"] or "PLAINTEXT").upper() not in _SCHEMES:
+        msg = (
+            f"{text.strip()!r} is not a broker's address. Write host:port, without "
+            f"{match['scheme']}://."
+        )
         raise Refused(msg)
-    port = int(found["port"] or default_port) if found else 0
-    if found is None or not 0 < port < 65_536:
-        msg = f"{text.strip()!r} is no address. Write host:port, several separated by commas."
+    port = int(match["port"] or default_port) if match else 0
+    if match is None or not 0 < port < 65_536:
+        msg = (
+            f"{text.strip()!r} is not an address. Write host:port; separate several addresses "
+            "by commas."
+        )
         raise Refused(msg)
-    return HostPort(found["host"].strip("[]"), port)
+    return HostPort(match["host"].strip("[]"), port)
 
 
 def check(place: HostPort) -> list[str]:
-    """The addresses to which ``place`` leads, to connect to them and to no other.
+    """The addresses that ``place`` resolves to. Connect only to these.
 
-    Raises Refused where one is off limits, OSError where the name is not known.
+    A name may resolve to something else the next time, so connecting by name would skip the check.
+    Raises Refused if one of the addresses is off limits, OSError if the name can't be resolved.
     """
-    found = resolved(place)
+    addresses = resolved(place)
     named = str(place).lower()
     if named not in _allowed():
-        for address in found:
+        for address in addresses:
             _judge(place, address)
-    return [str(one) for one in found]
+    return [str(address) for address in addresses]
 
 
 def check_all(places: Iterable[HostPort]) -> None:
-    """``check`` for each; one whose name is not known leads nowhere, and is passed over."""
+    """``check`` each place; skips a name that can't be resolved, because it leads nowhere."""
     for place in places:
         known(place)
 
 
 def known(place: HostPort) -> list[str]:
-    """As ``check``, and nothing where the name is not known, or not answered for in time."""
+    """Like ``check``, but an empty list if the name can't be resolved within PATIENCE."""
     try:
         return within(PATIENCE, lambda: check(place))
     except (OSError, UnicodeError):
@@ -93,7 +100,7 @@ def known(place: HostPort) -> list[str]:
 
 
 def resolved(place: HostPort) -> list[Address]:
-    """What the name stands for now, as the resolver says that connects; raises OSError."""
+    """The addresses of the name now, from the resolver that connecting uses; raises OSError."""
     entries = socket.getaddrinfo(place.host, place.port, type=socket.SOCK_STREAM)
     texts = dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in entries)
     return [ip_address(text) for text in texts]
@@ -101,25 +108,25 @@ def resolved(place: HostPort) -> list[Address]:
 
 def _judge(place: HostPort, address: Address) -> None:
     shown = "" if place.host == str(address) else f" ({address})"
-    for one in _inside(address):
-        own = _own_service(one, place.port)
+    for target in _inside(address):
+        own = _own_service(target, place.port)
         if own:
             msg = (
                 f"{place}{shown} is the platform's own {own}. Connections may not lead there, "
                 f"unless MILLRACE_CONNECTION_NETWORKS names {place}."
             )
             raise Refused(msg)
-        kind = kind_of(one)
-        if kind != "public" and not _is_open(one, kind):
+        kind = kind_of(target)
+        if kind != "public" and not _is_open(target, kind):
             msg = (
-                f"{place}{shown} is a {kind} address, to which connections may not lead here. "
-                "MILLRACE_CONNECTION_NETWORKS opens it."
+                f"{place}{shown} is a {kind} address, and connections may not lead there. The "
+                "operator can open it with MILLRACE_CONNECTION_NETWORKS."
             )
             raise Refused(msg)
 
 
 def _inside(address: Address) -> Iterator[Address]:
-    """The address, and those that it stands for behind a translation."""
+    """The address and the IPv4 ones that it is translated to (mapped, 6to4, Teredo, NAT64)."""
     yield address
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped or address.sixtofour:
@@ -131,10 +138,10 @@ def _inside(address: Address) -> Iterator[Address]:
 
 
 def kind_of(address: Address) -> str:
-    """``public``, ``private``, ``loopback``, ``link-local``, or ``special`` for no host at all."""
+    """``public``, ``private``, ``loopback``, ``link-local``, or ``special`` if it is no host."""
     if address in _METADATA or address.is_link_local:
         return "link-local"
-    # Linux takes 0.0.0.0 and :: for itself.
+    # Linux treats 0.0.0.0 and :: as the machine itself.
     if address.is_loopback or address.is_unspecified:
         return "loopback"
     if isinstance(address, IPv6Address) and address.ipv4_mapped:
@@ -147,11 +154,11 @@ def kind_of(address: Address) -> str:
 
 
 def _allowed() -> frozenset[str]:
-    return frozenset(one.strip().lower() for one in settings.MILLRACE_CONNECTION_NETWORKS)
+    return frozenset(entry.strip().lower() for entry in settings.MILLRACE_CONNECTION_NETWORKS)
 
 
 def _is_open(address: Address, kind: str) -> bool:
-    return any(one == kind or _holds(one, address) for one in _allowed())
+    return any(entry == kind or _holds(entry, address) for entry in _allowed())
 
 
 def _holds(network: str, address: Address) -> bool:
@@ -165,16 +172,16 @@ def _holds(network: str, address: Address) -> bool:
 
 
 def _own_service(address: Address, port: int) -> str:
-    """What of the platform's own listens there, '' for nothing."""
+    """The name of the platform's own service that listens there; '' if none does."""
     for name, place in own_services():
         if place.port != port:
             continue
         try:
-            found = resolved(place)
+            addresses = resolved(place)
         except (OSError, UnicodeError):
             continue
-        ours = address in found or (
-            kind_of(address) == "loopback" and any(kind_of(one) == "loopback" for one in found)
+        ours = address in addresses or (
+            kind_of(address) == "loopback" and any(kind_of(own) == "loopback" for own in addresses)
         )
         if ours:
             return name
@@ -182,7 +189,7 @@ def _own_service(address: Address, port: int) -> str:
 
 
 def own_services() -> Iterator[tuple[str, HostPort]]:
-    """Names of the platform's services, and each place where one listens."""
+    """The platform's own services: (name, host and port) for each port that one listens on."""
     database = settings.DATABASES["default"]
     if host := str(database.get("HOST") or ""):
         yield "Postgres", HostPort(host, int(database.get("PORT") or 5432))
@@ -207,41 +214,44 @@ def _by_url(name: str, urls: Any, default_port: int) -> Iterator[tuple[str, Host
 
 
 def brokers(addresses: str, kind: str) -> list[HostPort]:
-    """The places in a connection's addresses; raises Refused for what is none."""
+    """The hosts and ports in a connection's addresses; raises Refused if one can't be parsed."""
     is_kafka = kind == "kafka"
-    named = (one.strip() for one in addresses.split(","))
+    texts = (text.strip() for text in addresses.split(","))
     return [
-        written(one if is_kafka else _without_vhost(one), 9092 if is_kafka else 5672)
-        for one in named
-        if one
+        written(text if is_kafka else _without_vhost(text), 9092 if is_kafka else 5672)
+        for text in texts
+        if text
     ]
 
 
 def _without_vhost(address: str) -> str:
     server, _, vhost = address.partition("/")
-    if ";" in vhost:  # kombu reads another address behind it
-        msg = f"{address!r}: a virtual host here has no semicolon. Separate addresses by commas."
+    if ";" in vhost:  # kombu would read what follows it as another, unchecked address
+        msg = (
+            f"{address!r}: the virtual host may not contain a semicolon. Separate addresses by "
+            "commas."
+        )
         raise Refused(msg)
     return server
 
 
 def token_endpoint(url: str) -> HostPort:
-    """Where a token URL leads. Raises Refused for plain http to a name.
+    """The host and port of a token URL. Raises Refused for plain http to a host name.
 
-    What a name resolves to may change between our look and the client's. Over https the
-    certificate shows it; over http nothing would.
+    A name may resolve to another address between our check and the client's connection. Over https
+    the certificate would reveal that; over http nothing would.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""
     if parts.username is not None or "\\" in url:
-        raise Refused("The token URL holds a login, or a backslash. Leave it out.")
+        raise Refused("The token URL contains a login or a backslash. Remove it.")
     if parts.scheme != "https" and not _is_literal(host):
-        msg = "Over http anyone on the way reads the client secret. Write https://…"
+        msg = "Over http, the client secret can be read in transit. Use https://…"
         raise Refused(msg)
     try:
         port = parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError as error:
-        raise Refused("The token URL's port is no number from 1 to 65535.") from error
+        raise Refused("The token URL's port is not a number from 1 to 65535.") from error
     shown = f"[{host}]" if ":" in host else host
     return written(f"{shown}:{port}", port)
 

@@ -1,4 +1,4 @@
-"""Bringing tables in ClickHouse to what their rows ask for."""
+"""Creates and alters tables in ClickHouse to match their description in Postgres."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tenants.warehouse.statements import MOST_DAYS
 
 log = logging.getLogger(__name__)
 
-_NO_WAREHOUSE = "The tenant's warehouse is not ready yet; the table is made after it."
+_NO_WAREHOUSE = "The tenant's warehouse is not ready yet. The table is created after it."
 
 
 _POLL = 0.1
 
 
 class TableBusy(IngestionError):
-    """Another process makes or alters the table; nothing was changed."""
+    """Another process is creating or altering the table; nothing was changed."""
 
 
 def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> ddl.TableSpec:
-    """The description that DDL is made from; ``columns`` stand for those that are not saved yet."""
+    """The description that DDL is generated from; ``columns`` replaces the saved columns."""
     warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
     return ddl.TableSpec(
         database=warehouse.database if warehouse else "",
@@ -47,23 +47,31 @@ def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> 
 
 
 def retention_of(table: Table) -> int:
-    """Days after which the plan of its tenant deletes rows; 0: it does not."""
+    """Days after which the tenant's plan deletes rows; 0: never."""
     plan = Plan.objects.filter(tenants=table.tenant_id).first()
     return min((plan.retention_days if plan else None) or 0, MOST_DAYS)
 
 
 def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
-    """Its columns as they are saved, whether ClickHouse has applied them or not."""
+    """The table's saved columns, whether ClickHouse has applied them or not."""
     return tuple(
-        ddl.ColumnSpec(one.name, one.type, one.path, one.required, one.default, one.quoted_numbers)
-        for one in table.columns.all()
+        ddl.ColumnSpec(
+            column.name,
+            column.type,
+            column.path,
+            column.required,
+            column.default,
+            column.quoted_numbers,
+        )
+        for column in table.columns.all()
     )
 
 
 def provision_table(table: Table) -> None:
-    """Make or alter the table and all beside it; the outcome stands in the row. Safe to repeat.
+    """Create or alter the table, its quarantine and its views. Safe to repeat.
 
-    Where another process is at it, nothing is done: it sees this wish, or the reconciler does.
+    The outcome is saved in the table's row. If another process is working on the table, this does
+    nothing: that process, or the reconciler, applies the change.
     """
     with _alone(table) as alone:
         if not alone:
@@ -82,7 +90,7 @@ def provision_table(table: Table) -> None:
 
 
 def tidy_table(table: Table) -> None:
-    """Drop the pipelines of versions that no batch needs any more."""
+    """Drop the pipelines of superseded versions that no batch needs any more."""
     with _alone(table) as alone:
         if alone:
             table.refresh_from_db()
@@ -93,12 +101,15 @@ def _tidy(table: Table) -> None:
     try:
         versions.drop_superseded(table, spec_of(table))
     except WarehouseError as error:
-        log.info("Table %s: former views stay for now (%s)", table, error)
+        log.info("Table %s: superseded views stay for now: %s", table, error)
 
 
 @contextmanager
 def _alone(table: Table) -> Iterator[bool]:
-    """Whether no other process works on the table; if so, it is held until the end."""
+    """Try to lock the table, until the end of the block; yields whether that succeeded.
+
+    An advisory lock of Postgres: it is released even if the process dies.
+    """
     key = f"table {table.pk}"
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
@@ -112,7 +123,10 @@ def _alone(table: Table) -> Iterator[bool]:
 
 @contextmanager
 def held(table: Table, patience: float = 30.0) -> Iterator[None]:
-    """Hold the table against those who make or alter it; raises TableBusy after some seconds."""
+    """Lock the table against being created or altered.
+
+    Waits for the lock up to ``patience`` seconds, then raises TableBusy.
+    """
     deadline = time.monotonic() + patience
     while True:
         with _alone(table) as alone:
@@ -120,7 +134,7 @@ def held(table: Table, patience: float = 30.0) -> Iterator[None]:
                 yield
                 return
         if time.monotonic() > deadline:
-            msg = f"{table} is being made or altered by another process. Try again in a moment."
+            msg = f"Another process is creating or altering {table}. Try again in a moment."
             raise TableBusy(msg)
         time.sleep(_POLL)
 
@@ -139,26 +153,26 @@ def _bring(table: Table) -> None:
 
 
 def existing(spec: ddl.TableSpec) -> ddl.Existing | None:
-    """What stands of a table in ClickHouse, or None; raises WarehouseError."""
+    """The table as it is in ClickHouse, None if it is not there; raises WarehouseError."""
     columns_sql, table_sql = ddl.read_existing(spec)
-    found = client.rows(table_sql)
-    if not found:
+    tables = client.rows(table_sql)
+    if not tables:
         return None
     columns = client.rows(columns_sql)
     return ddl.Existing(
         columns={row["name"]: row["type"] for row in columns},
-        sorting_key=found[0]["sorting_key"],
-        partition_key=found[0]["partition_key"],
-        has_ttl=bool(found[0]["has_ttl"]),
+        sorting_key=tables[0]["sorting_key"],
+        partition_key=tables[0]["partition_key"],
+        has_ttl=bool(tables[0]["has_ttl"]),
         key_columns=frozenset(row["name"] for row in columns if row["is_in_key"]),
     )
 
 
 def remove_table(spec: ddl.TableSpec, numbers: Collection[int]) -> None:
-    """Drop the table with its rows, and all beside it of the versions of these numbers.
+    """Drop the table with its rows, its quarantine, and the pipelines of the given versions.
 
-    So is what a failed attempt has left of the next one. Call it with the table ``held``. Raises
-    WarehouseError. Safe to repeat.
+    Also drops what a failed attempt may have left of the next version. Call it with the table
+    ``held``. Raises WarehouseError. Safe to repeat.
     """
     for number in {1, *numbers, max(numbers, default=1) + 1}:
         client.execute(ddl.drop_pipeline(ddl.at_version(spec, number, spec.columns)))

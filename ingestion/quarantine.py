@@ -1,4 +1,4 @@
-"""What is in a table's quarantine: why, how much, since when, and the newest messages."""
+"""Reads a table's quarantine: reasons, counts, first and last time, and the newest messages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from ingestion.landing.addresses import place_of
 from ingestion.models import Source, Table
 from tenants.warehouse import client
 
-#: Bytes of a message that are fetched; the quarantine keeps it whole.
+#: How many bytes of a message are fetched; the quarantine itself keeps it whole.
 SHOWN_BYTES = 2_000
-#: Groups that are told at most, the largest first.
+#: How many groups are returned at most, the largest first.
 GROUPS = 200
 
 
@@ -20,7 +20,7 @@ GROUPS = 200
 class MisfitGroup:
     """Messages that did not fit for the same reason, in the same column.
 
-    ``value``, ``raw``, ``source``, ``partition``, ``offset``: the newest of them, as an example.
+    ``value``, ``raw``, ``source``, ``partition``, ``offset`` describe the newest, as an example.
     """
 
     reason: str
@@ -51,7 +51,8 @@ class QuarantinedMessage:
     raw: str
 
 
-#: Rows stand in the order of their place, so that only those of the examples are read whole.
+#: The table is sorted by (_ingested_at, _source, _partition, _offset), so the join reads whole rows
+#: only for the examples.
 _GROUPS = """
 WITH chosen AS (
     SELECT reason, `column`, count() AS messages, min(_ingested_at) AS first_seen,
@@ -84,10 +85,10 @@ ORDER BY messages DESC, reason, `column`
 def groups(
     table: Table, *, source: Source | None = None, since: timedelta | None = None
 ) -> list[MisfitGroup]:
-    """By reason and column, the largest first; raises WarehouseError.
+    """Misfits grouped by reason and column, the largest group first; raises WarehouseError.
 
-    Of one source where one is given, and of the time ``since`` before now. A table that was never
-    made has none.
+    ``source`` limits them to one source, ``since`` to those received within that time before now.
+    The list is empty if ClickHouse has never created the table.
     """
     if not table.applied:
         return []
@@ -108,7 +109,7 @@ def newest(
     column: str | None = None,
     source: Source | None = None,
 ) -> list[QuarantinedMessage]:
-    """The newest messages, all or those of a reason, a column, a source; raises WarehouseError."""
+    """The newest messages, optionally of one reason, column or source; raises WarehouseError."""
     if not table.applied:
         return []
     sql = (
@@ -133,7 +134,7 @@ def newest(
 
 @dataclass(frozen=True, slots=True)
 class RefusedRange:
-    """Of a range of offsets: how many are in quarantine, and the first of them."""
+    """How many messages of a range of offsets are in quarantine, and the first of them."""
 
     messages: int
     first: tuple[RefusedMessage, ...]
@@ -153,7 +154,10 @@ class RefusedMessage:
 def within(
     source: Source, partition: int, offsets: range, since: timedelta, limit: int = 100
 ) -> RefusedRange:
-    """What of ``offsets`` is in quarantine, where all came in ``since``; raises WarehouseError."""
+    """Which of ``offsets`` are in quarantine; raises WarehouseError.
+
+    All of them must have been received within ``since`` before now.
+    """
     sql = (
         "SELECT _offset AS offset, reason, `column`, expected, shown AS value, "
         "count() OVER () AS messages FROM ("
@@ -171,11 +175,11 @@ def within(
         "last": offsets[-1],
         "limit": limit,
     }
-    found = client.rows(sql, parameters)
-    messages = found[0]["messages"] if found else 0
-    for row in found:
+    rows = client.rows(sql, parameters)
+    messages = rows[0]["messages"] if rows else 0
+    for row in rows:
         del row["messages"]
-    return RefusedRange(messages, tuple(RefusedMessage(**row) for row in found))
+    return RefusedRange(messages, tuple(RefusedMessage(**row) for row in rows))
 
 
 def _cut(column: str) -> str:
@@ -183,7 +187,7 @@ def _cut(column: str) -> str:
 
 
 def _aware(row: dict[str, Any]) -> dict[str, Any]:
-    """The row with its times in UTC: the client leaves out that they are."""
+    """The row with aware times: the client returns UTC times without a time zone."""
     times = {
         name: value.replace(tzinfo=UTC)
         for name, value in row.items()

@@ -1,8 +1,8 @@
-"""Rehearsals: a change is made to an empty twin of a table first, by the same statements.
+"""Rehearses a change on an empty copy of a table, with the same statements.
 
-What ClickHouse refuses, it refuses there: types that it does not know, keys that it can't sort by,
-a column of a key that can't change. The twin stands in a database of its own, which tenants can't
-see, for as long as the rehearsal takes.
+ClickHouse refuses there what it would refuse later: unknown types, keys that it can't sort by, a
+key column that can't change. The copy is in a database of its own, which tenants can't see and
+which is dropped after the rehearsal.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PREFIX = "millrace_rehearsal_"
 _ENGINE = (
     "SELECT engine FROM system.tables WHERE database = {database:String} AND name = {name:String}"
 )
-#: Seconds after which a rehearsal's database was left by a process that died.
+#: Seconds after which a rehearsal's database must be the leftover of a process that died.
 _LEFT_AFTER = 3600
 
 
 @contextmanager
 def stage() -> Iterator[str]:
-    """The name of an empty database, which is dropped after it; raises WarehouseError."""
+    """Yields the name of an empty database and drops it afterwards; raises WarehouseError."""
     name = f"{PREFIX}{int(time.time())}_{secrets.token_hex(6)}"
     client.execute([f"CREATE DATABASE {identifier(name)}"])
     try:
@@ -38,9 +38,9 @@ def stage() -> Iterator[str]:
 
 
 def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) -> None:
-    """Make, or alter, an empty twin of the table in ``database``.
+    """Create or alter an empty copy of the table in ``database``.
 
-    Raises SpecError with what ClickHouse refuses, and WarehouseUnreachable.
+    Raises SpecError with ClickHouse's reason if it refuses, and WarehouseUnreachable.
     """
     twin = replace(spec, database=database, cluster="", version=1)
     try:
@@ -49,31 +49,31 @@ def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) 
         client.execute(ddl.alter(twin, existing))
     except StatementFailed as error:
         said = error.message.replace(f"{database}.", "").replace(f"`{database}`.", "")
-        problem = ddl.SpecProblem(None, "columns", f"ClickHouse refuses it: {said}")
+        problem = ddl.SpecProblem(None, "columns", f"ClickHouse refuses this table: {said}")
         raise ddl.SpecError([problem]) from error
 
 
 def copy(database: str, name: str, to: str) -> None:
-    """Make a table of the same columns and keys, without its rows; raises WarehouseError.
+    """Create a table with the same columns and keys, without rows; raises WarehouseError.
 
-    What is no table of the MergeTree family, such as a view, becomes one without keys.
+    The copy of anything outside the MergeTree family, such as a view, is a table without keys.
     """
     made, like = (
         f"{identifier(to)}.{identifier(name)}",
         f"{identifier(database)}.{identifier(name)}",
     )
-    found = client.rows(_ENGINE, {"database": database, "name": name})
-    is_plain = bool(found) and found[0]["engine"].endswith("MergeTree")
+    rows = client.rows(_ENGINE, {"database": database, "name": name})
+    is_plain = bool(rows) and rows[0]["engine"].endswith("MergeTree")
     client.execute([f"CREATE TABLE {made} AS {like}{'' if is_plain else ' ENGINE = Memory'}"])
 
 
 def drop_left() -> None:
-    """Drop what rehearsals have left whose process died; raises WarehouseError."""
-    found = client.rows(
+    """Drop the databases of rehearsals whose process died; raises WarehouseError."""
+    databases = client.rows(
         "SELECT name FROM system.databases WHERE startsWith(name, {prefix:String})",
         {"prefix": PREFIX},
     )
-    for row in found:
+    for row in databases:
         began = row["name"].removeprefix(PREFIX).split("_")[0]
         if began.isdecimal() and time.time() - int(began) > _LEFT_AFTER:
             client.execute([_drop(row["name"])])

@@ -1,4 +1,4 @@
-"""Addresses of ingestion, below ``/api/v1/``."""
+"""URLs of ingestion's API, below ``/api/v1/``."""
 
 from __future__ import annotations
 

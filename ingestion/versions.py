@@ -1,8 +1,8 @@
-"""Versions of tables: what ClickHouse has applied, by which messages are typed.
+"""Versions of tables: the columns that ClickHouse has applied, by which messages are typed.
 
-A table's columns in Postgres are a wish. When ClickHouse has carried it out, the wish becomes a
-version, and the version before is superseded. Batches that were announced for that one are still
-typed by it, so its pipeline stays until none of them is open.
+A table's columns in Postgres are what its owner wants. Once ClickHouse has applied them, they
+become a version, which supersedes the one before. Batches announced for the superseded version are
+still typed by it, so its pipeline stays until none of them is open.
 """
 
 from __future__ import annotations
@@ -22,49 +22,51 @@ from ingestion.models import BackfillChunk, Batch, BatchState, Table, TableVersi
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
-#: A pipeline that is superseded stays for so long at the least: an announcement that began before
-#: its successor was applied may end after it.
+#: How long a superseded pipeline stays at least: the announcement of a batch that began before the
+#: successor was applied may end after it.
 STAYS = timedelta(minutes=2)
 
 
 def columns_of(table: Table, number: int | None = None) -> tuple[ddl.ColumnSpec, ...]:
-    """The columns of a version, of the applied one by default.
+    """The columns of a version, by default of the applied one.
 
-    Raises TableNotReady where ClickHouse has applied none yet. A number of which nothing is known,
-    from before there were versions, is taken for the applied one.
+    An unknown number stands for the applied version: it comes from a batch that is older than
+    table versions. Raises TableNotReady if ClickHouse has applied none yet.
     """
-    wanted = {table.version, table.version if number is None else number}
-    found = {one.number: one for one in table.versions.filter(number__in=wanted)}
-    version = found.get(table.version if number is None else number) or found.get(table.version)
+    numbers = {table.version, table.version if number is None else number}
+    by_number = {row.number: row for row in table.versions.filter(number__in=numbers)}
+    version = by_number.get(table.version if number is None else number)
+    version = version or by_number.get(table.version)
     if version is None:
         why = f" ClickHouse says: {table.error}" if table.error else ""
         msg = (
             f"ClickHouse has not applied the columns of table {table.name} yet, so nothing is read "
-            f"for it.{why} Its page says how it stands; reading goes on by itself afterwards."
+            f"into it.{why} See the table's page for its state. Reading resumes by itself once the "
+            "columns are applied."
         )
         raise TableNotReady(msg)
     return read(version)
 
 
 def read(version: TableVersion) -> tuple[ddl.ColumnSpec, ...]:
-    """Its columns as a specification has them."""
-    return tuple(ddl.ColumnSpec(**one) for one in version.columns)
+    """The columns of a version as column specifications."""
+    return tuple(ddl.ColumnSpec(**column) for column in version.columns)
 
 
 def next_number(table: Table, columns: tuple[ddl.ColumnSpec, ...]) -> tuple[int, bool]:
-    """The number of the version that these columns are, and whether that is a new one."""
+    """The number of the version with these columns, and whether it is a new version."""
     current = table.versions.filter(number=table.version).first()
     if current and current.form == PIPELINE_FORM and read(current) == columns:
         return current.number, False
     last = table.versions.aggregate(last=Max("number"))["last"]
-    # From before there were versions, a table that stands has the pipeline of the first one.
+    # A table created before versions existed has the pipeline of version 1.
     return (last or (1 if table.applied else 0)) + 1, True
 
 
 def note_applied(table: Table, number: int, columns: tuple[ddl.ColumnSpec, ...]) -> None:
-    """From now on batches are announced for this version, and for no other."""
+    """Record that ClickHouse has applied the version: new batches are announced for it alone."""
     with transaction.atomic():
-        described = [asdict(one) for one in columns]
+        described = [asdict(column) for column in columns]
         TableVersion.across_tenants.get_or_create(
             table=table, number=number, defaults={"columns": described, "form": PIPELINE_FORM}
         )
@@ -74,7 +76,7 @@ def note_applied(table: Table, number: int, columns: tuple[ddl.ColumnSpec, ...])
 
 
 def outdated() -> Iterator[Table]:
-    """Tables whose applied version has a pipeline of an earlier form."""
+    """Tables whose applied version has a pipeline of an older PIPELINE_FORM."""
     standing = TableVersion.across_tenants.filter(number=F("table__version"))
     old = standing.exclude(form=PIPELINE_FORM).filter(table__applied=F("table__generation"))
     yield from Table.across_tenants.filter(pk__in=old.values("table"))
@@ -84,12 +86,12 @@ def outdated() -> Iterator[Table]:
 
 
 def superseded(table: Table) -> list[TableVersion]:
-    """Versions with a pipeline that no batch needs any more."""
+    """Superseded versions whose pipeline still exists and that no batch needs any more."""
     long_since = table.versions.filter(number=table.version, applied_at__lt=Now() - STAYS)
     if not long_since.exists():
         return []
     standing = table.versions.filter(dropped_at=None, number__lt=table.version)
-    return [one for one in standing if not _is_needed(one)]
+    return [version for version in standing if not _is_needed(version)]
 
 
 def _is_needed(version: TableVersion) -> bool:
@@ -105,20 +107,25 @@ def _is_needed(version: TableVersion) -> bool:
 
 
 def may_type_into(table: Table, column: str) -> bool:
-    """Whether a batch is open, or may yet be announced, for a version that has the column.
+    """Whether a batch is open, or may still be announced, for a version with the column.
 
-    Of a version whose pipeline was dropped nothing can be announced any more (``superseded``); a
-    batch that names it all the same would be inserted past the views.
+    Nothing can be announced for a version whose pipeline was dropped (``superseded``). A batch
+    that names such a version all the same would be inserted past the views.
     """
-    having = (one for one in table.versions.all() if column in {each.name for each in read(one)})
-    return any(one.dropped_at is None or _is_needed(one) for one in having)
+    having = (
+        version
+        for version in table.versions.all()
+        if column in {spec.name for spec in read(version)}
+    )
+    return any(version.dropped_at is None or _is_needed(version) for version in having)
 
 
 def drop_superseded(table: Table, spec: ddl.TableSpec) -> None:
     """Drop the pipelines that no batch needs any more; raises WarehouseError. Safe to repeat.
 
-    None is ever made again: views that are made anew don't know the tokens of those before them. A
-    batch that names a version without a pipeline is inserted past the views (``inbox.insert``).
+    A dropped pipeline is never created again: new views would not know the deduplication tokens of
+    the old ones. A batch that names a version without a pipeline is inserted past the views
+    (``inbox.insert``).
     """
     for version in superseded(table):
         rows = TableVersion.across_tenants.filter(pk=version.pk)

@@ -1,3 +1,5 @@
+"""Calls a function with a time limit."""
+
 from __future__ import annotations
 
 import threading
@@ -9,20 +11,23 @@ T = TypeVar("T")
 
 
 def within(seconds: float, act: Callable[[], T]) -> T:
-    """``act`` in a thread that is left behind where it takes longer; then raises TimeoutError."""
+    """The result of ``act``; raises TimeoutError if it takes longer than ``seconds``.
+
+    ``act`` runs in a thread, which can't be stopped: after a timeout it keeps running on its own.
+    """
     outcome: SimpleQueue[tuple[T | None, Exception | None]] = SimpleQueue()
 
     def work() -> None:
         try:
             outcome.put((act(), None))
-        except Exception as error:  # noqa: BLE001 - raised again where it is waited for
+        except Exception as error:  # noqa: BLE001 - raised again by the waiting thread
             outcome.put((None, error))
 
     threading.Thread(target=work, daemon=True).start()
     try:
-        found, error = outcome.get(timeout=seconds)
+        result, error = outcome.get(timeout=seconds)
     except Empty as empty:
         raise TimeoutError from empty
     if error is not None:
         raise error
-    return found  # type: ignore[return-value]
+    return result  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""Admin pages of connections, tables, sources, and of what was read and landed."""
+"""Admin pages for connections, tables and sources, and for what they have read and landed."""
 
 from ingestion.admin import backfill, batch, connection, ledger, partition, source, table
 

@@ -12,32 +12,33 @@ from ingestion.monitoring.throughput import Minute
 from tenants.admin import display
 from tenants.admin.chart import Chart, Series
 
-#: How far back one may look, in hours, and the minutes that one column then stands for.
+#: The time spans on offer, in hours, and how many minutes one column of the chart covers in each.
 SPANS = {1: 1, 3: 1, 12: 4, 48: 16}
 DEFAULT = 3
 
 
 def chosen(text: str) -> int:
-    """The hours asked for, where they are among SPANS."""
+    """The hours in the query string if they are among SPANS, else DEFAULT."""
     return int(text) if text.isascii() and text.isdigit() and int(text) in SPANS else DEFAULT
 
 
 def spans(hours: int) -> list[tuple[str, str, bool]]:
-    """(label, address, whether it is the one shown) of each."""
+    """One (label, address, whether it is selected) for each span."""
     return [
-        (f"{one} hours" if one > 1 else "1 hour", f"?hours={one}", one == hours) for one in SPANS
+        (f"{span} hours" if span > 1 else "1 hour", f"?hours={span}", span == hours)
+        for span in SPANS
     ]
 
 
 def charts(source: Source, status: SourceStatus, hours: int, now: datetime) -> list[Chart]:
-    """Of a source whose ``status`` was taken at ``now``."""
+    """The charts of a source whose ``status`` was measured at ``now``."""
     minutes = throughput.minutes(source, timedelta(hours=hours), now)
     width = SPANS[hours]
     columns = [
         throughput.together(minutes[first : first + width])
         for first in range(0, len(minutes), width)
     ]
-    # The last minute is not over.
+    # The last minute is still running: its rate is over the seconds that have passed so far.
     running = (width - 1) * 60.0 + (now - minutes[-1].began_at).total_seconds()
     seconds = [width * 60.0] * (len(columns) - 1) + [max(1.0, running)]
     return [
@@ -48,7 +49,7 @@ def charts(source: Source, status: SourceStatus, hours: int, now: datetime) -> l
 
 
 def _starts(columns: Sequence[Minute]) -> list[datetime]:
-    return [one.began_at for one in columns]
+    return [column.began_at for column in columns]
 
 
 def _throughput(columns: Sequence[Minute], seconds: list[float], status: SourceStatus) -> Chart:
@@ -58,8 +59,10 @@ def _throughput(columns: Sequence[Minute], seconds: list[float], status: SourceS
         now=f"{rate(status.events_per_second)} · {display.size(int(status.bytes_per_second))}/s",
         starts=_starts(columns),
         series=[
-            Series("events", "main", [one.rows / passed for one, passed in pairs], filled=True),
-            Series("quarantined", "bad", [one.quarantined / passed for one, passed in pairs]),
+            Series(
+                "events", "main", [minute.rows / passed for minute, passed in pairs], filled=True
+            ),
+            Series("quarantined", "bad", [minute.quarantined / passed for minute, passed in pairs]),
         ],
         told=lambda value: f"{rate(value)}/s",
     )
@@ -70,7 +73,7 @@ def _lag(columns: Sequence[Minute], status: SourceStatus) -> Chart:
         title="Lag, in messages",
         now=lag(status),
         starts=_starts(columns),
-        series=[Series("waiting", "warn", [float(one.lag) for one in columns], filled=True)],
+        series=[Series("waiting", "warn", [float(minute.lag) for minute in columns], filled=True)],
         told=lambda value: f"{value:,.0f}",
     )
 
@@ -81,20 +84,20 @@ def _freshness(columns: Sequence[Minute], status: SourceStatus) -> Chart:
         now=freshness_text(status),
         starts=_starts(columns),
         series=[
-            Series("95 of 100", "side", [freshness.quantile(one.ages, 0.95) for one in columns]),
-            Series("half", "main", [freshness.quantile(one.ages, 0.5) for one in columns]),
+            Series("p95", "side", [freshness.quantile(column.ages, 0.95) for column in columns]),
+            Series("p50", "main", [freshness.quantile(column.ages, 0.5) for column in columns]),
         ],
         told=age,
     )
 
 
 def rate(value: float) -> str:
-    """A figure a second, with a digit behind the point where it is small."""
+    """A rate per second, with one decimal if it is below 100."""
     return f"{value:,.1f}" if 0 < value < 100 else f"{value:,.0f}"
 
 
 def lag(status: SourceStatus) -> str:
-    """``1,204 (12 s)``: how many messages wait, and for how long."""
+    """``1,204 (12 s)``: how many messages are waiting, and for how long."""
     if not status.lag or status.lag_seconds is None:
         return f"{status.lag:,}"
     return f"{status.lag:,} ({display.duration(status.lag_seconds)})"
@@ -108,5 +111,5 @@ def freshness_text(status: SourceStatus) -> str:
 
 
 def age(seconds: float) -> str:
-    """An age of which hundredths of a second matter while it is small."""
+    """An age, to a hundredth of a second below 10 s."""
     return f"{seconds:.2f} s" if seconds < 10 else display.duration(seconds)

@@ -13,8 +13,8 @@ from tenants.admin.base import ReadOnlyAdmin
 @admin.register(Backfill)
 class BackfillAdmin(ReadOnlyAdmin):
     intro = (
-        "Files of history, loaded by `manage.py backfill TENANT.TABLE FILE`. One that failed goes "
-        "on where it stopped when the same command is run again."
+        "Files of history, loaded with `manage.py backfill TENANT.TABLE FILE`. To continue a "
+        "failed backfill where it stopped, run the same command again."
     )
     tenant_path = "table__tenant"
     list_display = ("name", "table", "state_badge", "count", "misfits", "started", "error_line")

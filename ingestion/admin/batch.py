@@ -14,7 +14,7 @@ from tenants.admin.base import ReadOnlyAdmin
 class BatchAdmin(ReadOnlyAdmin):
     intro = (
         "Every insert: the messages [from, to) of one partition. Intent: about to be inserted, or "
-        "inserted and not noted yet. Done: in the table. Settled: the broker knows it, too."
+        "inserted but not recorded yet. Done: in the table. Settled: acknowledged to the broker."
     )
     tenant_path = "partition__source__tenant"
     list_display = ("partition", "offsets", "state_badge", "count", "misfits", "bytes_of", "took")

@@ -1,4 +1,4 @@
-"""The columns of a table, edited on its page and held against the rules before they are saved."""
+"""The columns of a table, edited on its page and validated before they are saved."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ingestion.services.tables import check_columns, check_table
 from tenants.admin.typed import InlineFormSet, TabularInline
 from tenants.warehouse.errors import WarehouseUnreachable
 
-#: Fields of a table that its page does not ask for.
+#: Fields of a table that are not on its form.
 _NOT_OF_THE_FORM = ("state", "generation", "applied", "attempts", "error", "retry_at")
 _NOT_CHECKED = (
-    "ClickHouse does not answer, so that nobody can say whether the table can be made like this. "
-    "Nothing was saved. Try again when it answers."
+    "ClickHouse does not answer, so Millrace can't check whether it accepts this table. "
+    "Nothing was saved. Try again when ClickHouse answers."
 )
 
 
 class ColumnFormSet(InlineFormSet):
     def clean(self) -> None:
-        """Show each problem at the field that it is about."""
+        """Show each problem next to the field that it concerns."""
         super().clean()
         kept = [form for form in self.forms if self._is_kept(form)]
         if not kept:
@@ -44,7 +44,8 @@ class ColumnFormSet(InlineFormSet):
         if is_whole:
             check_table(self.instance, columns)
         else:
-            # What is wrong elsewhere is said there; all that is wrong shows at once.
+            # Other fields show their own errors. Check the columns all the same, so that the
+            # user sees every problem at once.
             check_columns(columns)
 
     def _is_kept(self, form: Any) -> bool:
@@ -53,7 +54,10 @@ class ColumnFormSet(InlineFormSet):
 
     @staticmethod
     def _show(error: ddl.SpecError, kept: list[Any], *, is_whole: bool) -> None:
-        """``is_whole``: no column was left out, so that what is said of the table holds."""
+        """Show the problems; those of the table as a whole only if ``is_whole``.
+
+        ``is_whole`` says that no column was left out, so that problems of the whole are real.
+        """
         forms_of = {form.cleaned_data.get("name"): form for form in kept}
         others = []
         for problem in error.problems:
@@ -82,8 +86,8 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Column
         fields = ("name", "type", "path", "required", "default", "quoted_numbers")
         help_texts: ClassVar[dict[str, str]] = {
-            "path": "Where in the JSON the value stands: keys joined by dots, such as "
-            "user.country; nothing within an array. Empty: the name."
+            "path": "Where the value is in the JSON: keys joined by dots, such as user.country. "
+            "A path can't lead into an array. Leave it empty to use the name."
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -97,45 +101,45 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
         return self.cleaned_data["default"] or None
 
     def clean(self) -> dict[str, Any]:
-        """A default makes a column optional; a renamed column is read from where it was."""
-        found = super().clean() or {}
-        if found.get("default") is not None:
-            found["required"] = False
+        """A default makes a column optional; a renamed column is still read from its old path."""
+        cleaned = super().clean() or {}
+        if cleaned.get("default") is not None:
+            cleaned["required"] = False
         before = self.initial.get("name")
-        is_moved = "path" in self.changed_data or found.get("path")
+        is_moved = "path" in self.changed_data or cleaned.get("path")
         if self.instance.pk and "name" in self.changed_data and not is_moved:
-            found["path"] = before
-        return found
+            cleaned["path"] = before
+        return cleaned
 
 
 def consequences(table: Any, data: Any) -> list[str]:
-    """What a form as it was sent does to columns that stand, where that is not just what it says.
+    """Warnings about existing columns that the form removes or renames.
 
-    ``data`` is the POST: the columns' forms are not cleaned yet when this is to be known.
+    ``data`` is the POST data: the columns' forms are not cleaned yet when this is called.
     """
-    told = []
-    stand = {str(one.pk): one for one in table.columns.all()} if table.pk else {}
+    warnings = []
+    existing = {str(column.pk): column for column in table.columns.all()} if table.pk else {}
     for number in range(_number(data.get("columns-TOTAL_FORMS"))):
-        column = stand.get(data.get(f"columns-{number}-id", ""))
+        column = existing.get(data.get(f"columns-{number}-id", ""))
         if column is None:
             continue
         name = data.get(f"columns-{number}-name", "").strip()
         if data.get(f"columns-{number}-DELETE"):
-            told.append(_REMOVED.format(name=column.name))
+            warnings.append(_REMOVED.format(name=column.name))
         elif name and name != column.name:
             path = data.get(f"columns-{number}-path", "").strip() or column.path or column.name
-            told.append(_RENAMED.format(old=column.name, new=name, path=path))
-    return told
+            warnings.append(_RENAMED.format(old=column.name, new=name, path=path))
+    return warnings
 
 
 _REMOVED = (
-    "Column {name} is not filled any more. In ClickHouse it stays, with the values that it has, "
-    "and SELECT * still shows it; new rows have its type's default there."
+    "Column {name} is no longer filled. It stays in ClickHouse with its values, and SELECT * still "
+    "shows it; in new rows it has its type's default."
 )
 _RENAMED = (
-    "Column {old} becomes {new}: a new column, read from “{path}” in the message. Rows that are "
-    "there have no value in it but its default. Column {old} stays in ClickHouse, with the values "
-    "that it has, and SELECT * still shows it; new rows have its type's default there."
+    "Column {old} becomes {new}: a new column, read from “{path}” in the message. In existing rows "
+    "it has its default. Column {old} stays in ClickHouse with its values, and SELECT * still "
+    "shows it; in new rows it has its type's default."
 )
 
 

@@ -27,21 +27,23 @@ _BROKER = ("tenant", "name", "kind", "addresses")
 _LOGIN = ("sasl_mechanism", "username", "password", "token_url", "token_scope")
 _TLS = ("tls", "ca_certificate", "client_certificate", "client_key")
 _TEST = "ingestion_connection_test"
-_KEPT = "Encrypted at rest and never shown again. Leave it empty to keep what is stored."
+_KEPT = "Encrypted at rest and never shown again. Leave this empty to keep the stored value."
 _PEM = "-----BEGIN CERTIFICATE-----"
 _MONO = "font-mono text-xs"
 
 
 class ConnectionForm(WholeForm):
-    """Secrets are written, never shown: an empty field keeps what is stored."""
+    """Never shows secrets: a field left empty keeps the stored value."""
 
     password = forms.CharField(
         required=False,
         widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "new-password"}),
-        help_text=f"For OAUTHBEARER the client secret. {_KEPT}",
+        help_text=f"With OAUTHBEARER, the client secret. {_KEPT}",
     )
     forget_password = forms.BooleanField(
-        required=False, label="Forget the password", help_text="For a broker that asks for none."
+        required=False,
+        label="Forget the password",
+        help_text="Delete the stored password, for a broker that needs none.",
     )
     client_key = forms.CharField(
         required=False,
@@ -51,7 +53,9 @@ class ConnectionForm(WholeForm):
         help_text=f"The client certificate's key (PEM). {_KEPT}",
     )
     forget_client_key = forms.BooleanField(
-        required=False, label="Forget the client key", help_text="Empty the client certificate too."
+        required=False,
+        label="Forget the client key",
+        help_text="Delete the stored key. Clear the client certificate too.",
     )
 
     class Meta:
@@ -74,20 +78,20 @@ class ConnectionForm(WholeForm):
                 self.fields.pop(f"forget_{name}", None)
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
+        cleaned = super().clean() or {}
         for name, stored in self._stored.items():
-            if found.get(f"forget_{name}"):
-                found[name] = ""
-            elif name in found:
-                found[name] = found[name] or stored
-        return found
+            if cleaned.get(f"forget_{name}"):
+                cleaned[name] = ""
+            elif name in cleaned:
+                cleaned[name] = cleaned[name] or stored
+        return cleaned
 
 
 @admin.register(Connection)
 class ConnectionAdmin(RemovableAdmin):
     intro = (
-        "How to reach a broker. A tenant's own, or shared by all where no tenant is given. "
-        "Sources read topics and queues of it."
+        "How to reach a broker. A connection belongs to one tenant, or, without a tenant, to all "
+        "of them. Sources read its topics and queues."
     )
     form = ConnectionForm
     fixed_fields = ("tenant", "kind")
@@ -105,7 +109,7 @@ class ConnectionAdmin(RemovableAdmin):
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if field is not None and not is_operator(request.user):
-            field.help_text = ""  # which says how to share it, and only the operator may
+            field.help_text = ""  # It explains sharing, which only the operator may do.
         return field
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -117,23 +121,24 @@ class ConnectionAdmin(RemovableAdmin):
         )
 
     def _visible(self, request: HttpRequest, obj: Any, names: tuple[str, ...]) -> list[str]:
-        """Who may only look sees a field's value, so secrets have none for them."""
+        """Leave secrets out for users with read-only access: Django would show them the value."""
         may_write = self.has_change_permission(request, obj) if obj else True
-        found = []
+        visible = []
         for name in names:
             if name not in SECRETS:
-                found.append(name)
+                visible.append(name)
             elif may_write:
                 stored = obj is not None and getattr(obj, name)
-                found += [name, f"forget_{name}"] if stored else [name]
-        return found
+                visible += [name, f"forget_{name}"] if stored else [name]
+        return visible
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         places = hosts.brokers(obj.addresses, obj.kind)
-        if unknown := [str(one) for one in places if not hosts.known(one)]:
-            told = f"From here no machine is known by the name in {', '.join(unknown)}."
-            messages.warning(request, f"{told} Correct it, or test the connection once it is.")
+        if unknown := [str(place) for place in places if not hosts.known(place)]:
+            problem = f"This machine can't resolve the host name in {', '.join(unknown)}."
+            advice = "Correct it, or test the connection once the name exists."
+            messages.warning(request, f"{problem} {advice}")
 
     # --- Testing it -----------------------------------------------------------------------------
 
@@ -142,7 +147,7 @@ class ConnectionAdmin(RemovableAdmin):
         return [path("<path:object_id>/test/", view, name=_TEST), *super().get_urls()]
 
     def test_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """By POST the connection is tried, and the page says what was found."""
+        """Show the test page; a POST runs the test and shows its findings."""
         connection = self.get_object(request, unquote(object_id))
         if connection is None:
             raise Http404

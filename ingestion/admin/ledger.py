@@ -13,15 +13,15 @@ _LABEL = ("partition__source__tenant__slug", "partition__source__name")
 _SEARCHED = (*_LABEL, "partition__source__tenant__name")
 
 
-def _offsets(one: FoldedBatches | Gap) -> SafeString:
-    return display.code(f"[{one.from_offset:,}, {one.to_offset:,})")
+def _offsets(entry: FoldedBatches | Gap) -> SafeString:
+    return display.code(f"[{entry.from_offset:,}, {entry.to_offset:,})")
 
 
 @admin.register(FoldedBatches)
 class FoldedBatchesAdmin(ReadOnlyAdmin):
     intro = (
-        "Batches that were settled more than an hour ago, as ranges: what was received, inserted, "
-        "deduplicated and quarantined. manage.py ledger proves them against table and broker."
+        "Batches settled more than an hour ago, merged into ranges: what was received, inserted, "
+        "deduplicated and quarantined. manage.py ledger checks them against table and broker."
     )
     tenant_path = "partition__source__tenant"
     list_display = ("partition", "offsets", "batches", "count", "misfits", "bytes_of", "done")
@@ -59,8 +59,8 @@ class FoldedBatchesAdmin(ReadOnlyAdmin):
 @admin.register(Gap)
 class GapAdmin(ReadOnlyAdmin):
     intro = (
-        "Offsets that were passed over for good: the broker had deleted them before they were "
-        "read, or a reset skipped them."
+        "Offsets that will never be read: the broker deleted them before Millrace could read "
+        "them, or a reset skipped them."
     )
     tenant_path = "partition__source__tenant"
     list_display = ("partition", "offsets", "reason", "noted")

@@ -1,4 +1,4 @@
-"""What a table's quarantine page shows: groups of misfits, and the newest of those chosen."""
+"""What a table's quarantine page shows: groups of misfits, and the newest of the selected group."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ingestion.models import Source, Table
 from ingestion.quarantine import MisfitGroup
 from tenants.warehouse.errors import WarehouseError
 
-#: Bars are as wide as their share, but never too thin to be seen.
+#: A bar is as wide as its group's share of all misfits, but at least this wide, to be visible.
 LEAST_PERCENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which misfits are asked for; '' and None: whichever."""
+    """Which misfits to show; '' and None stand for all."""
 
     reason: str = ""
     column: str | None = None
@@ -29,9 +29,9 @@ class Wanted:
         return cls(query.get("reason", ""), query.get("column"), query.get("source", ""))
 
     def address(self, **changes: str | None) -> str:
-        """The page's query string with these changed."""
+        """The page's query string with ``changes`` applied."""
         parts = {"reason": self.reason, "column": self.column, "source": self.source} | changes
-        # An empty column is one: messages that are no JSON at all have none.
+        # An empty column is a selection too: messages that are not JSON have no column.
         kept = {
             key: value for key, value in parts.items() if value or (key, value) == ("column", "")
         }
@@ -40,7 +40,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A group with the address that shows its messages, and its share of all in per cent."""
+    """A group, the address that shows its messages, and its share of all misfits in per cent."""
 
     group: MisfitGroup
     address: str
@@ -49,16 +49,16 @@ class Row:
 
 
 def context(table: Table, wanted: Wanted) -> dict[str, Any]:
-    """For ``millrace/quarantine.html``; an engine that fails is told as ``trouble``."""
+    """The context of ``millrace/quarantine.html``; if ClickHouse fails, ``trouble`` says why."""
     source = _source(table, wanted.source)
     try:
         groups = quarantine.groups(table, source=source)
         newest = quarantine.newest(table, reason=wanted.reason, column=wanted.column, source=source)
     except WarehouseError as error:
         return {"trouble": str(error)}
-    total = sum(one.messages for one in groups)
+    total = sum(group.messages for group in groups)
     return {
-        "rows": [_row(one, wanted, total) for one in groups],
+        "rows": [_row(group, wanted, total) for group in groups],
         "total": total,
         "misfits": newest,
         "chosen": wanted.reason,
@@ -70,17 +70,17 @@ def context(table: Table, wanted: Wanted) -> dict[str, Any]:
 
 
 def _source(table: Table, text: str) -> Source | None:
-    """The table's source of that key; another table's is none."""
+    """The source with this primary key, or None unless it feeds the table."""
     is_key = text.isascii() and text.isdigit() and len(text) < 19
     return table.sources.filter(pk=text).first() if is_key else None
 
 
 def _sources(table: Table, wanted: Wanted, chosen: Source | None) -> list[tuple[str, str, bool]]:
-    """(name, address, whether it is the one shown) of each source that feeds the table."""
-    found = [("All sources", wanted.address(source=None), chosen is None)]
-    return found + [
-        (one.name, wanted.address(source=str(one.pk)), one == chosen)
-        for one in table.sources.order_by("name")
+    """One (name, address, whether it is selected) for each source that feeds the table."""
+    everything = [("All sources", wanted.address(source=None), chosen is None)]
+    return everything + [
+        (source.name, wanted.address(source=str(source.pk)), source == chosen)
+        for source in table.sources.order_by("name")
     ]
 
 

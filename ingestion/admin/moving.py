@@ -1,4 +1,4 @@
-"""The pages of a source that move its position, and that find one of its messages."""
+"""The pages of a source that reset its position, and that find one of its messages."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ingestion.services.resets import ResetTarget, Where, preview, reset
 from tenants.warehouse.errors import WarehouseError
 
 _WHERE = (
-    (Where.START, "The oldest message there is"),
-    (Where.END, "Messages from now on"),
-    (Where.TIME, "The first message of a time"),
+    (Where.START, "The oldest message at the broker"),
+    (Where.END, "New messages only"),
+    (Where.TIME, "The first message at or after a time"),
     (Where.OFFSET, "An offset of one partition"),
 )
-#: Of the table that a preview is.
+#: Headings of the table that shows a preview.
 HEADINGS = ("Partition", "At the broker", "Position", "New position", "Read again", "Skipped")
 _CLASS = (
     "border border-base-200 bg-white rounded-default px-3 py-2 w-full "
@@ -32,29 +32,32 @@ def _styled(kind: type[forms.Widget], **attributes: str) -> forms.Widget:
 
 
 class ResetForm(forms.Form):
-    """Where to."""
+    """Where the source continues to read."""
 
-    to = forms.ChoiceField(choices=_WHERE, widget=_styled(forms.Select), label="Go on at")
+    to = forms.ChoiceField(choices=_WHERE, widget=_styled(forms.Select), label="Continue at")
     time = forms.DateTimeField(
         required=False,
         widget=_styled(forms.DateTimeInput, placeholder="2026-01-31 18:00:00"),
         help_text="In UTC.",
     )
     partition = forms.IntegerField(
-        required=False, min_value=0, widget=_styled(forms.NumberInput), help_text="Empty: all."
+        required=False,
+        min_value=0,
+        widget=_styled(forms.NumberInput),
+        help_text="Leave empty to reset all partitions.",
     )
     offset = forms.IntegerField(required=False, min_value=0, widget=_styled(forms.NumberInput))
     doubles = forms.BooleanField(
         required=False,
-        label="Insert again also what is in the table, so that it is there twice",
+        label="Insert again what is already in the table, so that it is there twice",
     )
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
+        cleaned = super().clean() or {}
         for name in ("time", "offset"):
-            if found.get("to") == name and found.get(name) is None and name not in self.errors:
-                self.add_error(name, "Say which.")
-        return found
+            if cleaned.get("to") == name and cleaned.get(name) is None and name not in self.errors:
+                self.add_error(name, f"Enter the {name} to continue at.")
+        return cleaned
 
     @property
     def target(self) -> ResetTarget:
@@ -63,7 +66,7 @@ class ResetForm(forms.Form):
 
 
 class FindForm(forms.Form):
-    """Which message."""
+    """Which message to find."""
 
     partition = forms.IntegerField(
         required=False, min_value=0, initial=0, widget=_styled(forms.NumberInput)
@@ -73,12 +76,12 @@ class FindForm(forms.Form):
         required=False,
         label="Or message id",
         widget=_styled(forms.TextInput),
-        help_text="The one that its sender gave (RabbitMQ).",
+        help_text="The message_id that its sender set (RabbitMQ).",
     )
 
 
 def previewed(source: Source, query: QueryDict) -> dict[str, Any]:
-    """For ``millrace/reset.html``: the form and, once it is filled in, what it would do."""
+    """The context of ``millrace/reset.html``: the form, and a preview once it is filled in."""
     if "to" not in query:
         return {"form": ResetForm()}
     form = ResetForm(query)
@@ -91,20 +94,20 @@ def previewed(source: Source, query: QueryDict) -> dict[str, Any]:
 
 
 def done(source: Source, data: QueryDict) -> tuple[str, str]:
-    """Do it; returns what to tell the operator, and what went wrong, one of them empty."""
+    """Reset the source; returns (success message, error), one of them empty."""
     form = ResetForm(data)
     if not form.is_valid():
-        return "", "This is no place to go on at: fill in the form again."
+        return "", "The form does not say where to continue. Fill it in again."
     try:
         moves = reset(source, form.target, doubles=form.cleaned_data["doubles"])
     except (IngestionError, WarehouseError) as error:
         return "", str(error)
     again, skipped = (sum(getattr(m, name) for m in moves) for name in ("read_again", "skipped"))
-    return f"{source} was reset: {again:,} offsets are read again, {skipped:,} skipped.", ""
+    return f"{source} was reset: {again:,} offsets are read again, {skipped:,} are skipped.", ""
 
 
 def found(source: Source, query: QueryDict) -> dict[str, Any]:
-    """For ``millrace/find.html``: the form and, once it is filled in, where the message is."""
+    """The context of ``millrace/find.html``: the form, and where the message is once it is sent."""
     if not query:
         return {"form": FindForm()}
     form = FindForm(query)
@@ -118,7 +121,7 @@ def found(source: Source, query: QueryDict) -> dict[str, Any]:
             return _shown(form, by_offset(source, data["partition"] or 0, data["offset"]))
     except WarehouseError as error:
         return {"form": form, "trouble": str(error)}
-    return {"form": form, "trouble": "Give an offset, or a message id."}
+    return {"form": form, "trouble": "Enter an offset or a message id."}
 
 
 def _shown(form: FindForm, location: Location) -> dict[str, Any]:

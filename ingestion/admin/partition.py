@@ -14,8 +14,8 @@ from tenants.admin.base import ReadOnlyAdmin
 @admin.register(StreamPartition)
 class StreamPartitionAdmin(ReadOnlyAdmin):
     intro = (
-        "The units of parallel reading: a Kafka topic has several, a queue is one. Each has the "
-        "position up to which all is in the table, and the lease of the worker that reads it."
+        "The units of parallel consumption: a Kafka topic has several, a queue has one. Each holds "
+        "the position up to which everything has landed, and the lease of the worker that reads it."
     )
     tenant_path = "source__tenant"
     list_display = ("source", "number", "position", "lag_of", "lease", "landed_count", "misfits")
@@ -43,7 +43,7 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
             "facts": [
                 ("Lag", display.number(obj.lag)),
                 ("Lease", self.lease(obj)),
-                ("Batches", display.listing(Batch, "See them", partition__id__exact=obj.pk)),
+                ("Batches", display.listing(Batch, "Show batches", partition__id__exact=obj.pk)),
             ]
         }
 

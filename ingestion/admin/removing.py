@@ -1,4 +1,4 @@
-"""The page that deletes a source, table or connection, and the buttons of the archive."""
+"""The page that deletes a source, table or connection, and the Archive button."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _CLASS = (
 
 
 class RemoveForm(forms.Form):
-    """What happens to the rows, and the name, typed by hand."""
+    """What happens to the rows, and the name as a confirmation."""
 
     rows = forms.ChoiceField(
         choices=[
-            ("keep", "Keep the rows that it landed: they can be queried as before"),
+            ("keep", "Keep the rows that it landed, so that queries still find them"),
             ("delete", "Delete its rows too, from the table and the quarantine"),
         ],
         initial="keep",
@@ -44,20 +44,20 @@ class RemoveForm(forms.Form):
     def __init__(self, obj: Removable, data: QueryDict | None = None) -> None:
         super().__init__(data)
         self.fields["confirmation"].label = f"Type its name to confirm: {obj.name}"
-        if isinstance(obj, Table):  # which goes with its rows in any case
+        if isinstance(obj, Table):  # A table is always deleted with its rows.
             del self.fields["rows"]
 
 
 class RemovableAdmin(Admin):
-    """Has a page of its own in place of Django's, which knows only of rows in Postgres."""
+    """Replaces Django's delete page, which knows only about rows in Postgres."""
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Say what goes and what stays, and, once its name is typed, delete it."""
+        """Show what goes and what stays; delete the object once its name is typed."""
         obj = self.get_object(request, unquote(object_id))
         if obj is None:
-            return super().delete_view(request, object_id, extra_context)  # which says so
+            return super().delete_view(request, object_id, extra_context)  # Says "doesn't exist".
         if not self.has_delete_permission(request, obj):
             raise PermissionDenied
         form = RemoveForm(obj, request.POST if "confirmation" in request.POST else None)
@@ -66,7 +66,7 @@ class RemovableAdmin(Admin):
             done, trouble = self._deleted(request, obj, form.cleaned_data)
             if done is not None:
                 return done
-        found = removal.preview(obj)
+        preview = removal.preview(obj)
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
             "title": f"Delete {obj}",
@@ -74,15 +74,15 @@ class RemovableAdmin(Admin):
             "page": self.page_of(obj),
             "form": form,
             "trouble": trouble,
-            "found": found,
-            "queries": removal.some_of(found.queries),
+            "preview": preview,
+            "queries": removal.some_of(preview.queries),
         }
         return TemplateResponse(request, "millrace/remove.html", context)
 
     def _deleted(
         self, request: HttpRequest, obj: Removable, data: dict[str, Any]
     ) -> tuple[HttpResponse | None, str]:
-        """Where to go on, or why it was not deleted."""
+        """Delete it; returns the response, or None and why it was not deleted."""
         try:
             left = removal.delete(
                 obj, data["confirmation"].strip(), with_rows=data.get("rows") == "delete"
@@ -90,18 +90,18 @@ class RemovableAdmin(Admin):
         except removal.StoppedHalfWay as error:
             return None, str(error)
         except (IngestionError, WarehouseError) as error:
-            return None, f"It was not deleted: {error}"
+            return None, f"{obj} was not deleted: {error}"
         self.log_deletions(request, [obj])
-        messages.success(request, f"{obj} is deleted.")
+        messages.success(request, f"{obj} was deleted.")
         for line in left:
             messages.warning(request, line)
         return redirect(f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"), ""
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """Each is deleted on a page of its own, which says what goes with it."""
-        found = super().get_actions(request)
-        found.pop("delete_selected", None)
-        return found
+        """Leave out the bulk delete: an object's own delete page says what goes with it."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
 
 # --- The archive --------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def _ask(obj: Removable) -> Question:
 
 def _archive(obj: Removable) -> str:
     count = len(removal.archive(obj).sources)
-    return f"{count} {'source is' if count == 1 else 'sources are'} archived: all rows stay."
+    return f"{count} {'source was' if count == 1 else 'sources were'} archived. All rows stay."
 
 
 def _is_read(obj: Removable) -> bool:

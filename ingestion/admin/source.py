@@ -25,7 +25,7 @@ from tenants.admin.scope import is_operator
 
 def _pause(source: Source) -> str:
     sources.pause(source)
-    return f"{source} is paused: what is under way lands, and nothing more is read."
+    return f"{source} is paused. Messages already read will land; no more are read."
 
 
 def _resume(source: Source) -> str:
@@ -33,12 +33,12 @@ def _resume(source: Source) -> str:
         sources.resume(source)
     except sources.Archived as error:
         raise ActRefused(str(error)) from error
-    return f"{source} goes on where it was paused."
+    return f"{source} continues where it was paused."
 
 
 def _restore(source: Source) -> str:
     sources.restore(source)
-    return f"{source} is out of the archive, and paused: resume it to read on where it was."
+    return f"{source} is restored and paused. Resume it to continue where it stopped."
 
 
 def _retry(source: Source) -> str:
@@ -46,11 +46,11 @@ def _retry(source: Source) -> str:
     return f"{source} is tried again now."
 
 
-#: How a queue's messages are told apart (connectors.redelivery).
+#: Why a message_id matters: connectors.redelivery recognises a redelivered message by it.
 _DOUBLES = (
-    "Messages without a message_id come from this queue. If RabbitMQ delivers one of them again, "
-    "as after a crash, it can't always be told from a new one, and may be there twice. Have the "
-    "sender set message_id."
+    "This queue delivers messages without a message_id. If RabbitMQ delivers one of them again, "
+    "for example after a crash, Millrace can't always recognise it and may insert it twice. Have "
+    "the sender set message_id."
 )
 
 
@@ -69,8 +69,9 @@ def _page(name: str) -> str:
 @admin.register(Source)
 class SourceAdmin(RemovableAdmin):
     intro = (
-        "A topic, a queue, or the events endpoint, feeding one table. The list says whether each "
-        "is running, how far behind, how fresh, and what broke."
+        "A source reads a topic, a queue or the events endpoint into one table. The list shows "
+        "whether each source is running, how far behind it is, how fresh its data are, and its "
+        "last error."
     )
     fixed_fields = ("tenant",)
     buttons = (
@@ -108,7 +109,10 @@ class SourceAdmin(RemovableAdmin):
     actions = ("pause", "resume")
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[Any, ...]:
-        """On a shared connection only the operator says which stream: others' are there, too."""
+        """Lock the stream of a shared connection: it has other tenants' streams as well.
+
+        Only the operator may choose it.
+        """
         fields = super().get_readonly_fields(request, obj)
         if obj is not None and obj.is_archived:
             fields = (*fields, "active")
@@ -125,17 +129,17 @@ class SourceAdmin(RemovableAdmin):
             (sources.resume if obj.active else sources.pause)(obj)
 
     def get_changelist_instance(self, request: HttpRequest) -> Any:
-        """One further query says of all rows of the page how they are."""
-        found = super().get_changelist_instance(request)
-        rows = list(found.result_list)
-        known = source_status(Source.objects.filter(pk__in=[row.pk for row in rows]))
-        by_id = {one.source_id: one for one in known}
+        """Fetch the status of all rows on the page with one more query."""
+        changelist = super().get_changelist_instance(request)
+        rows = list(changelist.result_list)
+        statuses = source_status(Source.objects.filter(pk__in=[row.pk for row in rows]))
+        by_id = {status.source_id: status for status in statuses}
         for row in rows:
             row.status = by_id[row.pk]
-        found.result_list = rows
-        return found
+        changelist.result_list = rows
+        return changelist
 
-    # --- Where it goes on, and where its messages went ------------------------------------------
+    # --- Resetting it, and finding its messages -------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
         pages = {"reset": self.reset_view, "find": self.find_view}
@@ -146,15 +150,15 @@ class SourceAdmin(RemovableAdmin):
         return [*routes, *super().get_urls()]
 
     def reset_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """A form, what it would do, and, by POST, doing it."""
+        """Show the form and a preview; a POST resets the source."""
         source = self._seen(request, object_id)
         if not self.has_change_permission(request, source):
             raise PermissionDenied
         if request.method == "POST":
-            told, trouble = moving.done(source, request.POST)
-            if told:
-                messages.success(request, told)
-                self.log_act(request, source, "reset", told)
+            message, trouble = moving.done(source, request.POST)
+            if message:
+                messages.success(request, message)
+                self.log_act(request, source, "reset", message)
             else:
                 messages.error(request, trouble)
             return redirect(self.page_of(source))
@@ -162,7 +166,7 @@ class SourceAdmin(RemovableAdmin):
         return self._page(request, "reset", f"Reset {source}", source, context)
 
     def find_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """A message's row, or its entry in the quarantine."""
+        """Show a message's row, or its entry in the quarantine."""
         source = self._seen(request, object_id)
         context = moving.found(source, request.GET)
         return self._page(request, "find", f"Find a message of {source}", source, context)
@@ -222,13 +226,15 @@ class SourceAdmin(RemovableAdmin):
 
     @admin.display(description="Lag")
     def lag(self, source: Any) -> SafeString:
-        return display.figures(activity.lag(source.status), "Messages that wait, and for how long")
+        return display.figures(
+            activity.lag(source.status), "Messages waiting at the broker, and for how long"
+        )
 
     @admin.display(description="Freshness")
     def freshness(self, source: Any) -> SafeString:
         return display.figures(
             activity.freshness_text(source.status),
-            "Age of events when they landed: of half, and of 95 of 100. "
+            "Age of events when they landed: median and 95th percentile. "
             f"Newest event: {_age(source.status)}",
         )
 
@@ -236,7 +242,7 @@ class SourceAdmin(RemovableAdmin):
     def throughput(self, source: Any) -> SafeString:
         status = source.status
         size = display.size(int(status.bytes_per_second))
-        return display.figures(activity.rate(status.events_per_second), f"{size} a second")
+        return display.figures(activity.rate(status.events_per_second), f"{size} per second")
 
     @admin.display(description="Landed")
     def landed(self, source: Any) -> SafeString:
@@ -246,7 +252,7 @@ class SourceAdmin(RemovableAdmin):
     def quarantined(self, source: Any) -> SafeString:
         return display.number(source.status.quarantined, alarm=True)
 
-    @admin.display(description="What broke last")
+    @admin.display(description="Last error")
     def last_error(self, source: Any) -> SafeString:
         status = source.status
         if status.state is SourceState.FAILING:
@@ -267,7 +273,9 @@ class SourceAdmin(RemovableAdmin):
             sources.resume(source)
         messages.success(request, f"Resumed {len(resumed)} sources.")
         if archived:
-            messages.warning(request, f"{archived} are archived, and were left as they are.")
+            messages.warning(
+                request, f"{archived} archived sources were not resumed. Restore them first."
+            )
 
 
 def _badge(source: Source, status: SourceStatus) -> SafeString:
@@ -278,7 +286,7 @@ def _badge(source: Source, status: SourceStatus) -> SafeString:
 
 
 def _misfits(source: Source, status: SourceStatus) -> SafeString:
-    """How many, leading to what they are."""
+    """How many messages are in quarantine, as a link to them."""
     number = display.number(status.quarantined, alarm=True)
     if not status.quarantined:
         return number

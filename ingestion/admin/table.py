@@ -27,7 +27,7 @@ from tenants.warehouse.errors import WarehouseError
 
 
 class Confirmation(forms.CharField):
-    """What was shown before it was confirmed; it is no change of the table's."""
+    """The warnings that the user has seen. It is not a field of the table, so it never changes."""
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return False
@@ -38,11 +38,12 @@ class TableForm(WholeForm):
         forms.CharField(),
         required=False,
         widget=UnfoldAdminTextInputWidget,
-        help_text="Columns that rows are sorted by, comma-separated: those that queries filter by "
-        "first. It can't be changed later.",
+        help_text="Columns that rows are sorted by, separated by commas. Put the columns that "
+        "queries filter by first. You can't change this later.",
     )
 
-    #: What was shown of renamed and removed columns: saved again as it is, that is confirmed.
+    #: The warnings about renamed and removed columns that were shown: saving the same form again
+    #: confirms them.
     confirmed = Confirmation(required=False, widget=forms.HiddenInput)
 
     class Meta:
@@ -50,19 +51,19 @@ class TableForm(WholeForm):
         fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
-        wanted = consequences(self.instance, self.data)
-        if wanted and self.data.get("confirmed") != " ".join(wanted):
+        cleaned = super().clean() or {}
+        warnings = consequences(self.instance, self.data)
+        if warnings and self.data.get("confirmed") != " ".join(warnings):
             again: Any = self.data.copy()  # type: ignore[attr-defined]
-            again["confirmed"] = " ".join(wanted)
+            again["confirmed"] = " ".join(warnings)
             self.data = again
-            self.add_error(None, [*wanted, "Nothing was saved yet. Save again to do this."])
-        return found
+            self.add_error(None, [*warnings, "Nothing was saved yet. Save again to confirm."])
+        return cleaned
 
 
 def _retry(table: Table) -> str:
     tables.retry_table(table)
-    return f"Asked again for {table}. Its state shows what comes of it."
+    return f"{table} is being applied again. Its state shows the outcome."
 
 
 def _take_back(table: Table) -> str:
@@ -71,24 +72,24 @@ def _take_back(table: Table) -> str:
     except WarehouseError as error:
         msg = f"Nothing was changed: {error}"
         raise ActRefused(msg) from error
-    return f"The columns of {table} are those again that its messages are typed by."
+    return f"The columns of {table} are again those that ClickHouse has applied."
 
 
 @admin.register(Table)
 class TableAdmin(RemovableAdmin):
     intro = (
-        "What a stream's messages become: typed columns in ClickHouse. Saving a table makes or "
-        "alters it; what does not fit goes to its quarantine, with the reason."
+        "A table has typed columns, which messages are read into. Saving it here creates or alters "
+        "it in ClickHouse. Messages that do not fit go to its quarantine, with the reason."
     )
     form = TableForm
     fixed_fields = ("tenant", "name", "sorting_key", "partition_key")
     fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
     inlines = (ColumnInline,)
     buttons = (
-        Button("retry", "Make it again now", "refresh", _retry, lambda table: bool(table.error)),
+        Button("retry", "Apply again now", "refresh", _retry, lambda table: bool(table.error)),
         Button(
             "take_back",
-            "Take back to what ClickHouse has",
+            "Revert to what ClickHouse has",
             "undo",
             _take_back,
             lambda table: bool(table.error and table.version),
@@ -117,9 +118,9 @@ class TableAdmin(RemovableAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         _number(form.instance)
-        if not change or form.has_changed() or any(one.has_changed() for one in formsets):
+        if not change or form.has_changed() or any(formset.has_changed() for formset in formsets):
             tables.request_table(form.instance)
-            messages.info(request, f"{form.instance} is being brought to this in ClickHouse.")
+            messages.info(request, f"{form.instance} is being created or altered in ClickHouse.")
 
     # --- The quarantine -------------------------------------------------------------------------
 
@@ -136,22 +137,22 @@ class TableAdmin(RemovableAdmin):
         return [*routes, *super().get_urls()]
 
     def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The messages that did not fit, by reason and column, of one source or all."""
+        """Show the messages that did not fit, by reason and column, of one source or of all."""
         table = self.get_object(request, unquote(object_id))
         if table is None or not self.has_view_permission(request, table):
             raise Http404
-        wanted = misfits.Wanted.of(request.GET)
+        selection = misfits.Wanted.of(request.GET)
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": f"Quarantine of {table}",
             "table": table,
-            **misfits.context(table, wanted),
+            **misfits.context(table, selection),
         }
         return TemplateResponse(request, "millrace/quarantine.html", context)
 
     def kept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """The columns that are not described any more; one of them is dropped after a question."""
+        """Show the kept columns; a POST drops one of them after a confirmation."""
         table = self.get_object(request, unquote(object_id))
         if table is None or not self.has_view_permission(request, table):
             raise Http404
@@ -160,14 +161,14 @@ class TableAdmin(RemovableAdmin):
         if request.method == "POST":
             if not may_drop:
                 raise PermissionDenied
-            told, trouble = keeping.done(table, request.POST.get("column", ""))
-            if told:
-                messages.success(request, told)
-                self.log_act(request, table, "drop_column", told)
+            message, trouble = keeping.done(table, request.POST.get("column", ""))
+            if message:
+                messages.success(request, message)
+                self.log_act(request, table, "drop_column", message)
                 return redirect(here)
         context = self.admin_site.each_context(request) | {
             "opts": self.opts,
-            "title": f"Columns that {table} keeps",
+            "title": f"Kept columns of {table}",
             "table": table,
             "page": self.page_of(table),
             "here": here,
@@ -187,8 +188,8 @@ class TableAdmin(RemovableAdmin):
                     "Fed by",
                     display.listing(Source, _count(obj.source_total), table__id__exact=obj.pk),
                 ),
-                ("Did not fit", display.linked(address, "See the quarantine")),
-                ("Kept there for", f"{obj.quarantine_days} days"),
+                ("Did not fit", display.linked(address, "Show the quarantine")),
+                ("Kept in quarantine for", f"{obj.quarantine_days} days"),
                 *_kept(obj),
             ],
             "trouble": obj.error,
@@ -213,7 +214,7 @@ class TableAdmin(RemovableAdmin):
 
 
 def _kept(table: Table) -> list[tuple[str, Any]]:
-    """Columns that stand in ClickHouse and are not described any more, where there are some."""
+    """A link to the columns that are in ClickHouse and no longer described, if there are any."""
     if not (names := keeping.names(table)):
         return []
     address = reverse("admin:ingestion_table_kept", args=[table.pk])
@@ -222,9 +223,9 @@ def _kept(table: Table) -> list[tuple[str, Any]]:
 
 def _version(table: Table) -> str:
     if not table.version:
-        return "nothing yet: ClickHouse has not made the table"
-    waits = "" if table.applied == table.generation else "; the columns below are not applied yet"
-    return f"version {table.version}{waits}"
+        return "nothing yet: ClickHouse has not created the table"
+    pending = "" if table.applied == table.generation else "; the columns below are not applied yet"
+    return f"version {table.version}{pending}"
 
 
 def _count(sources: int) -> str:
@@ -232,7 +233,7 @@ def _count(sources: int) -> str:
 
 
 def _number(table: Table) -> None:
-    """Columns stand in the order in which they were added."""
+    """Number the columns in the order in which they were added."""
     for place, column in enumerate(table.columns.order_by("pk")):
         if column.position != place:
             column.position = place

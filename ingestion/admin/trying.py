@@ -1,4 +1,4 @@
-"""The page that tests a connection: what works, what fails, and how to mend it."""
+"""The page that tests a connection: what works, what fails, and how to fix it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ingestion.connectors.connection_trial import ConnectionTrial, Outcome, Step
 from ingestion.models import Connection
 from ingestion.services.trials import STREAMS, TrialReport, try_connection
 
-#: Of each outcome the icon (Material Symbols) and its colour's class.
+#: The icon (Material Symbols) and the CSS class of each outcome.
 _LOOKS = {
     Outcome.GOOD: ("check_circle", "mr-good"),
     Outcome.DOUBTFUL: ("warning", "mr-warn"),
@@ -29,7 +29,7 @@ _LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class TrialLine:
-    """A step of a trial."""
+    """One step of a trial, as the page shows it."""
 
     label: str
     finding: StepFinding
@@ -39,7 +39,7 @@ class TrialLine:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A trial; ``kind`` says of what."""
+    """One trial; ``kind`` says what was tried: an address, a topic or a queue."""
 
     kind: str
     trial: ConnectionTrial
@@ -47,25 +47,25 @@ class Card:
 
 
 def context(connection: Connection, request: HttpRequest) -> dict[str, Any]:
-    """For ``millrace/test_connection.html``."""
-    asked = request.POST.get("stream", "").strip()
+    """The context of ``millrace/test_connection.html``; a POST runs the test."""
+    stream = request.POST.get("stream", "").strip()
     word = "queue" if connection.kind == "rabbitmq" else "topic"
-    found: dict[str, Any] = {"word": word, "asked": asked, "most": STREAMS}
+    form: dict[str, Any] = {"word": word, "asked": stream, "most": STREAMS}
     if request.method != "POST":
-        return found
-    report = try_connection(connection, [asked] if asked else [])
-    cards = [_card("Address", one, word) for one in report.addresses]
-    cards += [_card(word.capitalize(), one, word) for one in report.streams]
-    return found | {"report": report, "cards": cards, "failures": _failures(report)}
+        return form
+    report = try_connection(connection, [stream] if stream else [])
+    cards = [_card("Address", trial, word) for trial in report.addresses]
+    cards += [_card(word.capitalize(), trial, word) for trial in report.streams]
+    return form | {"report": report, "cards": cards, "failures": _failures(report)}
 
 
-def _card(kind: str, one: ConnectionTrial, word: str) -> Card:
+def _card(kind: str, trial: ConnectionTrial, word: str) -> Card:
     lines = [
-        TrialLine(_LABELS.get(each.step, word.capitalize()), each, *_LOOKS[each.outcome])
-        for each in one.findings
+        TrialLine(_LABELS.get(finding.step, word.capitalize()), finding, *_LOOKS[finding.outcome])
+        for finding in trial.findings
     ]
-    return Card(kind, one, lines)
+    return Card(kind, trial, lines)
 
 
 def _failures(report: TrialReport) -> int:
-    return sum(not one.is_good for one in (*report.addresses, *report.streams))
+    return sum(not trial.is_good for trial in (*report.addresses, *report.streams))

@@ -1,1 +1,1 @@
-"""The events endpoint: what a tenant's own programs send, taken safely and landed soon after."""
+"""The REST API of ingestion: the events endpoint, and managing sources, tables and connections."""

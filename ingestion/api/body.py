@@ -1,4 +1,4 @@
-"""The bytes of a request: read and decompressed up to a limit."""
+"""Reads the body of a request and decompresses it, up to a limit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODECS = {"gzip": "gzip", "x-gzip": "gzip", "zstd": "zstd"}
 
 
 class _Packed(io.RawIOBase):
-    """The request's stream as pyarrow reads files; closing it leaves the request open."""
+    """The request's stream as a file for pyarrow; closing it leaves the request open."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -31,9 +31,10 @@ class _Packed(io.RawIOBase):
 
 
 def decoded(stream: BinaryIO, encoding: str, limit: int) -> bytes:
-    """The body behind ``Content-Encoding``; raises Problem 400, 413 or 415.
+    """The body, decoded by its ``Content-Encoding``; raises Problem 400, 413 or 415.
 
-    ``limit`` holds for the decompressed bytes, and no more than that is ever in memory.
+    ``limit`` counts decompressed bytes. No more than that is ever in memory, so a small body that
+    decompresses to gigabytes does no harm.
     """
     name = encoding.strip().lower() or "identity"
     if name == "identity":
@@ -42,11 +43,12 @@ def decoded(stream: BinaryIO, encoding: str, limit: int) -> bytes:
         raise Problem(
             415,
             "encoding_unknown",
-            f"Content-Encoding {name!r} is not known. Send the body plain, or as {_ENCODINGS}.",
+            f"Content-Encoding {name!r} is not supported. Send the body uncompressed, or "
+            f"compressed as one of: {_ENCODINGS}.",
             headers={"Accept-Encoding": _ENCODINGS},
         )
     try:
-        # The zstandard package takes the end of the bytes for the end of a frame; pyarrow does not.
+        # The zstandard package mistakes a truncated body for a complete frame; pyarrow does not.
         with pa.CompressedInputStream(pa.PythonFile(_Packed(stream)), _CODECS[name]) as plain:
             return _read(plain, limit)
     except UnreadablePostError:
@@ -57,8 +59,8 @@ def decoded(stream: BinaryIO, encoding: str, limit: int) -> bytes:
 
 def _unreadable(name: str, error: str) -> str:
     if "Truncated" in error:
-        return f"The body is cut short: it ends within its {name}. Nothing was stored: send it all."
-    return f"The body is not {name}: {error}."
+        return f"The body is truncated: its {name} data is incomplete. Nothing was stored: resend."
+    return f"The body is not valid {name}: {error}."
 
 
 def _read(stream: Any, limit: int) -> bytes:
@@ -72,5 +74,5 @@ def _read(stream: Any, limit: int) -> bytes:
 
 def too_large(limit: int) -> Problem:
     """The answer to a body of more than ``limit`` bytes."""
-    detail = f"The body is larger than {limit} bytes, decompressed. Send fewer events at once."
+    detail = f"The body is larger than {limit} bytes when decompressed. Send fewer events at once."
     return Problem(413, "body_too_large", detail, limit=limit)

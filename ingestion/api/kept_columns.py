@@ -1,4 +1,4 @@
-"""``/api/v1/tables/<name>/kept-columns``: columns without a description, and dropping them."""
+"""``/api/v1/tables/<name>/kept-columns``: list and drop columns that are no longer described."""
 
 from __future__ import annotations
 
@@ -30,60 +30,64 @@ log = logging.getLogger(__name__)
 _AWAY = {
     (503, PROBLEM): OpenApiResponse(
         OpenApiTypes.OBJECT,
-        "The table is being altered, or the engine does not answer; see Retry-After.",
+        "The table is being altered, or ClickHouse does not answer; see Retry-After.",
     )
 }
 
 
 class KeptColumnsView(Endpoint):
-    """``GET``: which there are. ``POST``: drop one of them with its data."""
+    """``GET`` lists the kept columns; ``POST`` drops one of them with its data."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="list_kept_columns",
-        summary="List the columns that a table keeps without their being described",
+        summary="List the columns that a table keeps after they were removed from its description",
         responses={200: KeptColumnsSerializer, **PROBLEMS, **_AWAY},
     )
     def get(self, request: Request, name: str) -> HttpResponse:
-        """Tell of each what hinders that it is dropped, and which saved queries name it."""
+        """Show why each column can't be dropped, if so, and which saved queries name it."""
         caller = self.caller(request)
-        return _told(own(Table, caller, name), caller)
+        return _response(own(Table, caller, name), caller)
 
     @extend_schema(
         operation_id="drop_kept_column",
-        summary="Drop a column that is not described any more, with its data on all parts",
+        summary="Drop a kept column with its data on all parts",
         request=DropColumnSerializer,
         responses={
             200: KeptColumnsSerializer,
             **PROBLEMS,
             (409, PROBLEM): OpenApiResponse(
-                OpenApiTypes.OBJECT, "`confirm` is not its name, or it can't be dropped."
+                OpenApiTypes.OBJECT,
+                "`confirm` is not the column's name, or the column can't be dropped.",
             ),
             **_AWAY,
         },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Drop it; tell which are left."""
+        """Drop the column, and list those that are left."""
         caller = self.caller(request)
-        table, asked = own(Table, caller, name), read(DropColumnSerializer, request)
+        table, body = own(Table, caller, name), read(DropColumnSerializer, request)
         if caller.filters:
-            detail = "Your key has row filters. What is dropped goes beyond the rows it may see."
+            detail = (
+                "Your key has row filters, and a column has data of rows that it may not see. Use "
+                "a key without row filters."
+            )
             raise Problem(403, "row_filter", detail)
         with _translated():
-            kept_columns.drop_column(table, asked["column"], asked["confirm"])
-        return _told(table, caller)
+            kept_columns.drop_column(table, body["column"], body["confirm"])
+        return _response(table, caller)
 
 
-def _told(table: Table, caller: Caller) -> HttpResponse:
+def _response(table: Table, caller: Caller) -> HttpResponse:
     with _translated():
         columns = kept_columns.kept_columns(table)
-    found: list[dict[str, Any]] = [
-        {"name": one.name, "type": one.type, "hindrance": one.hindrance}
-        | failing(kept_columns.failing_queries(table, one.name), caller)
-        for one in columns
+    described: list[dict[str, Any]] = [
+        {"name": column.name, "type": column.type, "hindrance": column.hindrance}
+        | failing(kept_columns.failing_queries(table, column.name), caller)
+        for column in columns
     ]
-    return JsonResponse(KeptColumnsSerializer({"columns": found}).data)
+    return JsonResponse(KeptColumnsSerializer({"columns": described}).data)
 
 
 @contextmanager
@@ -98,9 +102,10 @@ def _translated() -> Iterator[None]:
         raise later("busy", str(error)) from error
     except StatementFailed as error:
         log.warning("Kept columns: %s", error)
-        detail = "ClickHouse refuses it, as something that was added by hand depends on it."
+        # ClickHouse's own message goes to the log, not to the caller.
+        detail = "ClickHouse refused, because something that was added by hand uses the column."
         raise Problem(409, "cannot_drop", detail) from error
     except WarehouseError as error:
         log.warning("Kept columns: %s", error)
-        detail = "The engine does not answer. It is safe to repeat this."
+        detail = "ClickHouse does not answer. It is safe to repeat this request."
         raise later("unavailable", detail) from error

@@ -1,9 +1,9 @@
-"""Events out of a body: NDJSON, a JSON array, or one object.
+"""Splits a body into events: NDJSON, a JSON array, or one object.
 
-Each event stays the bytes that were sent: numbers keep all their digits, keys their order. Parsing
-only finds where an event ends and whether it is an object. Line breaks between the tokens of an
-event, as pretty-printers make them, become blanks, since the spool holds one event a line; within
-strings JSON has none.
+Each event keeps the bytes that were sent: numbers keep all their digits, keys their order. Parsing
+only finds where an event ends and whether it is an object. Line breaks between the tokens of a
+pretty-printed event become blanks, because the spool holds one event per line. That is safe: JSON
+allows no line break within a string.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import islice
 
 from tenants.rest.problem import Problem
 
-#: Errors that one answer names.
+#: How many errors one response lists.
 SHOWN = 100
 _BLANK = re.compile(r"[ \t\r\n]*")
 _KINDS = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
@@ -25,17 +25,17 @@ _decoder = json.JSONDecoder()
 
 @dataclass(frozen=True, slots=True)
 class LineError:
-    """``line``: the line in NDJSON, the place in an array; both count from 1."""
+    """``line``: the line number in NDJSON, or the element's number in an array; both from 1."""
 
     line: int
     message: str
 
 
 def events(body: bytes) -> list[bytes]:
-    """The events of a body, at least one; raises Problem 400 that names the lines at fault."""
+    """The events of a body, at least one; raises Problem 400, which lists the invalid lines."""
     text = body.lstrip(b" \t\r\n")
     if not text:
-        raise Problem(400, "no_events", "The body is empty. Send one JSON object a line.")
+        raise Problem(400, "no_events", "The body is empty. Send one JSON object per line.")
     if text.startswith(b"["):
         return _array(body)
     found, errors = _lines(body)
@@ -47,7 +47,7 @@ def events(body: bytes) -> list[bytes]:
 
 
 def places(body: bytes, count: int) -> Sequence[int]:
-    """Where each of the ``count`` events of a body stands, as ``LineError`` counts."""
+    """The position of each of the ``count`` events in the body, counted as in ``LineError``."""
     if body.lstrip(b" \t\r\n").startswith(b"["):
         return range(1, count + 1)
     filled = (n for n, line in enumerate(body.split(b"\n"), 1) if line.strip(b" \t\r"))
@@ -55,9 +55,11 @@ def places(body: bytes, count: int) -> Sequence[int]:
 
 
 def _refused(errors: list[LineError], unit: str = "line") -> Problem:
-    shown = [{"line": one.line, "message": one.message} for one in errors[:SHOWN]]
-    count = f"1 {unit} is" if len(errors) == 1 else f"{len(errors)} {unit}s are"
-    detail = f"{count} not a JSON object. Nothing was stored: mend them and send all again."
+    shown = [{"line": error.line, "message": error.message} for error in errors[:SHOWN]]
+    what = f"1 {unit} is not a JSON object"
+    if len(errors) > 1:
+        what = f"{len(errors)} {unit}s are not JSON objects"
+    detail = f"{what}. Nothing was stored: correct this and send the whole body again."
     return Problem(400, "events_invalid", detail, errors=shown, error_count=len(errors))
 
 
@@ -76,7 +78,7 @@ def _lines(body: bytes) -> tuple[list[bytes], list[LineError]]:
 
 
 def _fault(event: bytes) -> str:
-    """Why ``event`` is not one JSON object; empty where it is."""
+    """Why ``event`` is not one JSON object; empty if it is one."""
     try:
         return _not_object(_decoder.decode(event.decode()))
     except json.JSONDecodeError as error:
@@ -94,7 +96,7 @@ def _not_object(value: object) -> str:
 
 
 def _one(body: bytes) -> bytes | None:
-    """The whole body as one event, as when it was pretty-printed."""
+    """The whole body as one pretty-printed event, or None if it is not one."""
     event = body.strip(b" \t\r\n")
     return None if _fault(event) else _on_one_line(event)
 
@@ -118,7 +120,10 @@ def _array(body: bytes) -> list[bytes]:
                 errors.append(LineError(number, message))
             found.append(_on_one_line(text[start:end].encode()))
     except json.JSONDecodeError as error:
-        detail = f"The array is not JSON: {error.msg} at line {error.lineno}, column {error.colno}."
+        detail = (
+            f"The array is not valid JSON: {error.msg} at line {error.lineno}, column "
+            f"{error.colno}."
+        )
         raise Problem(400, "body_unreadable", detail, line=error.lineno) from error
     except RecursionError as error:
         raise Problem(400, "body_unreadable", "The array is nested too deeply.") from error
@@ -130,7 +135,7 @@ def _array(body: bytes) -> list[bytes]:
 
 
 def _elements(text: str) -> Iterator[tuple[object, int, int]]:
-    """The elements of the array in ``text``, and where each begins and ends."""
+    """Each element of the array in ``text``, with the offsets where it begins and ends."""
     at = _skip(text, _skip(text, 0) + 1)
     if text[at : at + 1] == "]":
         return _finished(text, at)

@@ -1,8 +1,8 @@
-"""Deleting and archiving by the API, with a preview: of sources, of tables, of connections.
+"""API endpoints that delete and archive sources, tables and connections, with a preview.
 
-A key may do what its scope ``manage`` allows, to what is its tenant's own. One that is held to some
-sources sees no table and no connection, since others hang on these; one with row filters deletes
-nothing, since rows and counts go beyond what it may see.
+A key with the scope ``manage`` may do this to its own tenant's objects. A key that is restricted to
+some sources sees no table and no connection, because other sources depend on them. A key with row
+filters can't delete anything, because rows and counts go beyond what it may see.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _ARCHIVES: dict[Any, Any] = {200: ArchiveSerializer, **PROBLEMS}
 _DELETES: dict[Any, Any] = {
     200: RemovalSerializer,
     **PROBLEMS,
-    (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "`confirm` is not its name."),
+    (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "`confirm` is not the object's name."),
     (503, PROBLEM): OpenApiResponse(
         OpenApiTypes.OBJECT,
-        "It is in use at this moment, or the engine does not answer; see Retry-After. With the "
-        "code `stopped_half_way` some of it may be gone: delete it again.",
+        "The object is in use, or ClickHouse does not answer; see Retry-After. With the code "
+        "`stopped_half_way`, part of the data may be deleted already: delete the object again.",
     ),
 }
 
@@ -57,42 +57,43 @@ class _Archive(Endpoint):
     scope = Scope.MANAGE
 
     def archived(self, request: Request, obj: Removable) -> HttpResponse:
-        """Preview it, or do it."""
-        asked = read(ArchiveRequestSerializer, request)
-        done = removal.archive_preview(obj) if asked["preview"] else removal.archive(obj)
-        found = {
-            "done": not asked["preview"],
-            "sources": [one.name for one in done.sources],
-            "consequences": done.consequences,
+        """Archive the object, or only preview it."""
+        body = read(ArchiveRequestSerializer, request)
+        outcome = removal.archive_preview(obj) if body["preview"] else removal.archive(obj)
+        answer = {
+            "done": not body["preview"],
+            "sources": [source.name for source in outcome.sources],
+            "consequences": outcome.consequences,
         }
-        return JsonResponse(ArchiveSerializer(found).data)
+        return JsonResponse(ArchiveSerializer(answer).data)
 
 
 class _Delete(Endpoint):
     scope = Scope.MANAGE
 
-    def deleted(self, request: Request, obj: Removable, asked: dict[str, Any]) -> HttpResponse:
-        """Preview it, or do it."""
+    def deleted(self, request: Request, obj: Removable, body: dict[str, Any]) -> HttpResponse:
+        """Delete the object, or only preview it."""
         caller = self.caller(request)
         if caller.filters:
-            detail = "Your key has row filters. What is deleted goes beyond the rows it may see."
+            detail = (
+                "Your key has row filters, and a deletion affects rows that it may not see. Use a "
+                "key without row filters."
+            )
             raise Problem(403, "row_filter", detail)
-        found, left = removal.preview(obj), list[str]()
-        if not asked["preview"]:
+        preview, left = removal.preview(obj), list[str]()
+        if not body["preview"]:
             with _translated():
-                left = removal.delete(
-                    obj, asked["confirm"], with_rows=asked.get("rows") == "delete"
-                )
+                left = removal.delete(obj, body["confirm"], with_rows=body.get("rows") == "delete")
         return JsonResponse(
             RemovalSerializer(
                 {
-                    "done": not asked["preview"],
-                    "sources": [one.name for one in found.sources],
-                    "goes": found.goes,
-                    "rows": found.rows,
-                    "books": found.books,
-                    "stays": found.stays,
-                    **failing(found.queries, caller),
+                    "done": not body["preview"],
+                    "sources": [source.name for source in preview.sources],
+                    "goes": preview.goes,
+                    "rows": preview.rows,
+                    "books": preview.books,
+                    "stays": preview.stays,
+                    **failing(preview.queries, caller),
                     "left": left,
                 }
             ).data
@@ -100,7 +101,7 @@ class _Delete(Endpoint):
 
 
 def failing(queries: Sequence[str], caller: Caller) -> dict[str, Any]:
-    """By name those that the key may run; the others are counted."""
+    """The saved queries that will fail: by name if the key may run them, the others as a count."""
     shown = [name for name in queries if caller.may_run(name)][: removal.SHOWN_QUERIES]
     return {"failing_queries": shown, "further_failing_queries": len(queries) - len(shown)}
 
@@ -113,18 +114,24 @@ def _translated() -> Iterator[None]:
         raise Problem(409, "not_confirmed", str(error)) from error
     except removal.StoppedHalfWay as error:
         log.warning("%s", error)
-        detail = "It stopped half-way: some of it may be gone, and its sources stay paused. "
-        raise later("stopped_half_way", f"{detail}Delete it again.") from error
+        detail = (
+            "The deletion stopped half-way: part of the data may be gone, and the sources stay "
+            "paused. Delete it again."
+        )
+        raise later("stopped_half_way", detail) from error
     except (IngestionError, RunningAlready) as error:
         raise later("busy", str(error)) from error
     except WarehouseError as error:
         log.warning("Deletion: %s", error)
-        detail = "The engine does not answer, or has refused. Nothing was deleted. Try again later."
+        detail = (
+            "ClickHouse does not answer or refused the deletion. Nothing was deleted. Try again "
+            "later."
+        )
         raise later("unavailable", detail) from error
 
 
 def later(code: str, detail: str) -> Problem:
-    """What may be tried again in a moment."""
+    """A Problem 503 for a request that the caller may repeat after 5 seconds."""
     return Problem(503, code, detail, headers={"Retry-After": "5"})
 
 
@@ -132,27 +139,27 @@ def later(code: str, detail: str) -> Problem:
 
 
 class ArchiveSourceView(_Archive):
-    """``POST``: the source is read no more, and all that it landed stays."""
+    """``POST`` archives a source: Millrace stops reading it and keeps everything it landed."""
 
     @extend_schema(
         operation_id="archive_source",
-        summary="Archive a source: nothing more is read, and all of it stays",
+        summary="Archive a source: stop reading it and keep everything it landed",
         request=ArchiveRequestSerializer,
         responses=_ARCHIVES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Archive the source, or only preview it."""
         return self.archived(request, own_source(self.caller(request), name))
 
 
 class RestoreSourceView(Endpoint):
-    """``POST``: the source is out of the archive, and paused. To repeat it changes nothing."""
+    """``POST`` takes a source out of the archive; it stays paused. Repeating it changes nothing."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="restore_source",
-        summary="Take a source out of the archive; it stays paused where it was",
+        summary="Take a source out of the archive; it stays paused at its position",
         request=None,
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
@@ -166,16 +173,16 @@ class RestoreSourceView(Endpoint):
 
 
 class DeleteSourceView(_Delete):
-    """``POST``: the source goes with its position and books, and with its rows if told so."""
+    """``POST`` deletes a source with its position and books, and on request with its rows."""
 
     @extend_schema(
         operation_id="delete_source",
-        summary="Delete a source, and the rows that it landed if told so",
+        summary="Delete a source, and on request the rows that it landed",
         request=RemovalRequestSerializer,
         responses=_DELETES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Delete the source, or only preview it."""
         source = own_source(self.caller(request), name)
         return self.deleted(request, source, read(RemovalRequestSerializer, request))
 
@@ -184,7 +191,7 @@ class DeleteSourceView(_Delete):
 
 
 class ArchiveTableView(_Archive):
-    """``POST``: all sources that feed the table are archived."""
+    """``POST`` archives all sources that feed the table."""
 
     @extend_schema(
         operation_id="archive_table",
@@ -193,12 +200,12 @@ class ArchiveTableView(_Archive):
         responses=_ARCHIVES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Archive the sources, or only preview it."""
         return self.archived(request, own(Table, self.caller(request), name))
 
 
 class DeleteTableView(_Delete):
-    """``POST``: the table goes with its rows, its quarantine and the sources that feed it."""
+    """``POST`` deletes a table with its rows, its quarantine and the sources that feed it."""
 
     @extend_schema(
         operation_id="delete_table",
@@ -207,13 +214,13 @@ class DeleteTableView(_Delete):
         responses=_DELETES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Delete the table, or only preview it."""
         table = own(Table, self.caller(request), name)
         return self.deleted(request, table, read(TableRemovalRequestSerializer, request))
 
 
 class ArchiveConnectionView(_Archive):
-    """``POST``: all sources on the connection are archived."""
+    """``POST`` archives all sources on the connection."""
 
     @extend_schema(
         operation_id="archive_connection",
@@ -222,29 +229,32 @@ class ArchiveConnectionView(_Archive):
         responses=_ARCHIVES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Archive the sources, or only preview it."""
         return self.archived(request, own(Connection, self.caller(request), name))
 
 
 class DeleteConnectionView(_Delete):
-    """``POST``: the connection goes with the sources on it, and with their rows if told so."""
+    """``POST`` deletes a connection with its sources, and on request with their rows."""
 
     @extend_schema(
         operation_id="delete_connection",
-        summary="Delete a connection with the sources on it, and their rows if told so",
+        summary="Delete a connection with its sources, and on request their rows",
         request=RemovalRequestSerializer,
         responses=_DELETES,
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, or do it."""
+        """Delete the connection, or only preview it."""
         connection = own(Connection, self.caller(request), name)
         return self.deleted(request, connection, read(RemovalRequestSerializer, request))
 
 
 def own(model: type[Table | Connection], caller: Caller, name: str) -> Any:
-    """The tenant's own of that name: a shared connection is the operator's to delete."""
+    """The tenant's own object of that name; raises Problem 404.
+
+    Only the operator may delete a shared connection, so it counts as not found.
+    """
     rows = model.across_tenants.filter(tenant=caller.tenant_id, name=name)
-    found = rows.select_related("tenant__warehouse").first() if caller.sources is None else None
-    if found is None:
+    obj = rows.select_related("tenant__warehouse").first() if caller.sources is None else None
+    if obj is None:
         raise not_found(f"There is no {model._meta.verbose_name} of that name.")
-    return found
+    return obj

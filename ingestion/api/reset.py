@@ -1,4 +1,4 @@
-"""``POST /api/v1/sources/<name>/reset``: where a source goes on; a preview unless confirmed."""
+"""``POST /api/v1/sources/<name>/reset``: moves a source's position; a preview unless confirmed."""
 
 from __future__ import annotations
 
@@ -28,41 +28,46 @@ log = logging.getLogger(__name__)
 
 
 class ResetView(Endpoint):
-    """``POST``: show what going on from elsewhere means, or do it with ``"confirm": true``.
+    """``POST`` previews a reset, or does it with ``"confirm": true``.
 
-    What is in the table already is not doubled.
+    Rows that are already in the table are not inserted twice, unless ``doubles`` is sent.
     """
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="reset_source",
-        summary="Preview a reset of a source to its start, its end, an offset or a time, or do it",
+        summary="Preview or do a reset of a source to its start, its end, an offset or a time",
         description='Nothing changes without `"confirm": true`.',
         request=ResetRequestSerializer,
         responses={
             200: ResetSerializer,
             **PROBLEMS,
-            (400, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "Where to, is not clear."),
-            (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The source can't be reset so."),
+            (400, PROBLEM): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The body does not say where the source is to continue."
+            ),
+            (409, PROBLEM): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The source can't be reset to this position."
+            ),
             (503, PROBLEM): OpenApiResponse(
                 OpenApiTypes.OBJECT,
-                "Broker or engine do not answer, or are at work on it; see Retry-After.",
+                "The broker or ClickHouse does not answer or is busy with the source; see "
+                "Retry-After.",
             ),
         },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Preview it, unless it is confirmed."""
+        """Reset the source if it is confirmed, else preview the reset."""
         source = own_source(self.caller(request), name)
-        asked = read(ResetRequestSerializer, request)
+        body = read(ResetRequestSerializer, request)
         target = ResetTarget(
-            Where(asked["to"]), asked.get("offset"), asked.get("time"), asked.get("partition")
+            Where(body["to"]), body.get("offset"), body.get("time"), body.get("partition")
         )
-        is_confirmed, is_preview = asked.pop("confirm"), asked.pop("preview")
+        is_confirmed, is_preview = body.pop("confirm"), body.pop("preview")
         with _translated(source):
             if is_done := is_confirmed and not is_preview:
-                moves = reset(source, target, doubles=asked["doubles"])
-                record("source.reset", source, tenant=source.tenant, detail=dict(asked))
+                moves = reset(source, target, doubles=body["doubles"])
+                record("source.reset", source, tenant=source.tenant, detail=dict(body))
             else:
                 moves = preview(source, target)
         return JsonResponse(ResetSerializer({"done": is_done, "partitions": moves}).data)
@@ -75,9 +80,10 @@ def _translated(source: Source) -> Iterator[None]:
     except CannotReset as error:
         raise Problem(409, "cannot_reset", str(error)) from error
     except RunningAlready as error:
-        # Its words say what to do if it lasts; those of other errors may name a broker's address.
+        # Its message says what to do if it lasts. Those of other errors may name a broker's
+        # address, so the caller does not see them.
         raise later("busy", str(error)) from error
     except (IngestionError, WarehouseError) as error:
         log.warning("Reset of %s: %s", source, error)
-        detail = "The source's broker, or the engine, does not answer. Try again later."
+        detail = "The source's broker or ClickHouse does not answer. Try again later."
         raise later("unavailable", detail) from error

@@ -1,6 +1,6 @@
-"""How sources look in the API: the fields of ``SourceStatus``, partitions and quarantine groups.
+"""Serializers of the API: source status, partitions, quarantine, resets, deleting and archiving.
 
-What each means stands at the values themselves, in ``monitoring.source_status`` and ``quarantine``.
+``monitoring.source_status`` and ``quarantine`` define what each value means.
 """
 
 from __future__ import annotations
@@ -17,83 +17,106 @@ from tenants.rest.fields import Flag, Text, Whole
 
 
 class SourceSerializer(serializers.Serializer[Any]):
-    """Of a ``SourceStatus``. Times are in seconds, rates a second, over the last five minutes."""
+    """A ``SourceStatus``: times in seconds, rates per second over the last five minutes."""
 
     name = serializers.CharField(source="source")
     kind = serializers.ChoiceField(["kafka", "rabbitmq", "http"])
     table = serializers.CharField()
-    state = serializers.ChoiceField([str(one) for one in SourceState])
-    paused_reason = serializers.CharField(help_text="Why Millrace itself paused it, if it did.")
-    lag = serializers.IntegerField(help_text="Messages that wait at the broker.")
+    state = serializers.ChoiceField([str(state) for state in SourceState])
+    paused_reason = serializers.CharField(
+        help_text="Why Millrace paused the source; empty if it did not."
+    )
+    lag = serializers.IntegerField(help_text="Messages waiting at the broker.")
     lag_seconds = serializers.FloatField(
-        allow_null=True, help_text="For how long at the most the oldest of them has waited."
+        allow_null=True, help_text="Upper limit of how long the oldest waiting message has waited."
     )
     freshness_seconds = serializers.FloatField(
         allow_null=True, help_text="Age of the newest event in the table."
     )
     freshness_p50 = serializers.FloatField(
-        allow_null=True, help_text="How old half of the events were at most when they landed."
+        allow_null=True, help_text="Median age of the events when they landed."
     )
-    freshness_p95 = serializers.FloatField(allow_null=True, help_text="The same of 95 of 100.")
+    freshness_p95 = serializers.FloatField(
+        allow_null=True, help_text="95th percentile of the age of the events when they landed."
+    )
     events_per_second = serializers.FloatField()
     bytes_per_second = serializers.FloatField()
-    landed = serializers.IntegerField(help_text="Rows in the table, since the beginning.")
+    landed = serializers.IntegerField(help_text="Rows landed in the table since the beginning.")
     quarantined = serializers.IntegerField()
     lost = serializers.IntegerField(
-        help_text="Messages that the broker deleted before it was their turn."
+        help_text="Messages that the broker deleted before Millrace could read them."
     )
     unidentified = serializers.IntegerField(
-        help_text="Messages of a RabbitMQ queue without a message_id: a redelivered one of them "
-        "can be doubled."
+        help_text="Messages of a RabbitMQ queue without a message_id. If RabbitMQ redelivers one, "
+        "it may be inserted twice."
     )
     last_landed_at = serializers.DateTimeField(allow_null=True)
-    last_error = serializers.CharField(help_text="What broke last, also when it was overcome.")
+    last_error = serializers.CharField(
+        help_text="The last error, kept even after the source has recovered."
+    )
     error_at = serializers.DateTimeField(allow_null=True)
-    retry_at = serializers.DateTimeField(allow_null=True, help_text="Set while it is failing.")
+    retry_at = serializers.DateTimeField(
+        allow_null=True, help_text="When a failing source is tried again."
+    )
 
 
 class TakenSerializer(serializers.Serializer[Any]):
-    """Events that are safe."""
+    """Events that are stored durably."""
 
     accepted = serializers.IntegerField()
     first_offset = serializers.IntegerField()
     last_offset = serializers.IntegerField()
-    queryable = serializers.BooleanField(help_text="All of them are known to be in the table.")
+    queryable = serializers.BooleanField(
+        help_text="Whether all of the events are known to be in the table."
+    )
 
 
 class RefusedSerializer(serializers.Serializer[Any]):
-    """Of a ``quarantine.Place``."""
+    """A ``quarantine.RefusedMessage``."""
 
-    line = serializers.IntegerField(help_text="In NDJSON; in an array the element. From 1.")
+    line = serializers.IntegerField(
+        help_text="Line number in NDJSON, or number of the element in an array. From 1."
+    )
     offset = serializers.IntegerField()
     reason = serializers.CharField()
     column = serializers.CharField(allow_blank=True)
     expected = serializers.CharField(allow_blank=True)
-    value = serializers.CharField(allow_blank=True, help_text="Its first 2,000 bytes.")
+    value = serializers.CharField(allow_blank=True, help_text="The first 2,000 bytes of the value.")
 
 
 class SettledSerializer(TakenSerializer):
-    """Events of which each is in the table or in quarantine."""
+    """Events that are each in the table or in quarantine."""
 
-    landed = serializers.IntegerField(help_text="In the table: they can be queried.")
-    quarantined = serializers.IntegerField(help_text="They did not fit the table.")
-    quarantine = RefusedSerializer(many=True, help_text="The first hundred of those.")
+    landed = serializers.IntegerField(help_text="Events in the table, ready to be queried.")
+    quarantined = serializers.IntegerField(help_text="Events that did not fit the table.")
+    quarantine = RefusedSerializer(many=True, help_text="The first 100 quarantined events.")
 
 
 class ResetRequestSerializer(BodySerializer):
-    """Where a source is to go on."""
+    """Where a source is to continue."""
 
-    to = serializers.ChoiceField([str(one) for one in Where])
-    offset = Whole(required=False, min_value=0, help_text="With to=offset.")
-    time = serializers.DateTimeField(required=False, help_text="With to=time.")
+    to = serializers.ChoiceField([str(where) for where in Where])
+    offset = Whole(
+        required=False, min_value=0, help_text="The offset to continue at; needed with to=offset."
+    )
+    time = serializers.DateTimeField(
+        required=False,
+        help_text="Continue at the first message of this time or later; needed with to=time.",
+    )
     partition = Whole(
-        required=False, min_value=0, help_text="Only this one; needed with to=offset."
+        required=False,
+        min_value=0,
+        help_text="Reset only this partition; needed with to=offset. Default: all.",
     )
-    doubles = Flag(default=False, help_text="Insert again also what is in the table.")
+    doubles = Flag(
+        default=False,
+        help_text="Insert again what is already in the table, so that it is there twice.",
+    )
     confirm = Flag(
-        default=False, help_text="Do it. Otherwise only show what would be read again or skipped."
+        default=False,
+        help_text="Do the reset. Without it, only show what would be read again or skipped.",
     )
-    preview = Flag(default=False, help_text="Only show it, whatever `confirm` says.")
+    preview = Flag(default=False, help_text="Only show it, even if `confirm` is true.")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         for name in ("offset", "time"):
@@ -103,7 +126,7 @@ class ResetRequestSerializer(BodySerializer):
 
 
 class _ResetRequestDescribed(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
-    """What ``validate`` asks for, as a schema says it."""
+    """Describes in the schema what ``validate`` checks."""
 
     target_class = ResetRequestSerializer
 
@@ -114,7 +137,7 @@ class _ResetRequestDescribed(OpenApiSerializerExtension):  # type: ignore[no-unt
         return schema | {
             "additionalProperties": False,
             "anyOf": [
-                # Patterns, as drf-spectacular puts the whole list of values for any enum of it.
+                # Patterns, because drf-spectacular replaces an enum of one with the full list.
                 {"properties": {"to": {"pattern": "^(start|end)$"}}},
                 {"properties": {"to": {"pattern": "^offset$"}}, "required": ["offset"]},
                 {"properties": {"to": {"pattern": "^time$"}}, "required": ["time"]},
@@ -123,7 +146,7 @@ class _ResetRequestDescribed(OpenApiSerializerExtension):  # type: ignore[no-unt
 
 
 class MoveSerializer(serializers.Serializer[Any]):
-    """Of a ``Move``: offsets, of which not every one need hold a message."""
+    """A ``Move``. It counts offsets, and not every offset holds a message."""
 
     partition = serializers.IntegerField(source="number")
     position = serializers.IntegerField(allow_null=True)
@@ -135,7 +158,7 @@ class MoveSerializer(serializers.Serializer[Any]):
 
 
 class ResetSerializer(serializers.Serializer[Any]):
-    done = serializers.BooleanField(help_text="False: it was a preview.")
+    done = serializers.BooleanField(help_text="False for a preview.")
     partitions = MoveSerializer(many=True)
 
 
@@ -144,13 +167,13 @@ class SourcesSerializer(serializers.Serializer[Any]):
 
 
 class PartitionSerializer(serializers.Serializer[Any]):
-    """Of a ``StreamPartition``."""
+    """A ``StreamPartition``."""
 
     number = serializers.IntegerField()
     position = serializers.IntegerField(
         allow_null=True, help_text="Offset of the next message to land."
     )
-    low_watermark = serializers.IntegerField(help_text="Oldest offset that the broker has.")
+    low_watermark = serializers.IntegerField(help_text="Oldest offset at the broker.")
     high_watermark = serializers.IntegerField(help_text="Offset of the next new message.")
     measured_at = serializers.DateTimeField(allow_null=True)
     lag = serializers.IntegerField()
@@ -164,7 +187,7 @@ class PartitionSerializer(serializers.Serializer[Any]):
 
 class SourceDetailSerializer(SourceSerializer):
     quarantine_limit = serializers.IntegerField(
-        help_text="Per cent of misfits beyond which it is paused; 0: never."
+        help_text="Percentage of misfits above which the source is paused; 0: never."
     )
     partitions = PartitionSerializer(many=True)
 
@@ -179,7 +202,7 @@ class ExampleSerializer(serializers.Serializer[Any]):
 
 
 class GroupSerializer(serializers.Serializer[Any]):
-    """Of a ``quarantine.Group``."""
+    """A ``quarantine.MisfitGroup``."""
 
     reason = serializers.CharField()
     column = serializers.CharField()
@@ -193,7 +216,7 @@ class GroupSerializer(serializers.Serializer[Any]):
 class QuarantineSerializer(serializers.Serializer[Any]):
     table = serializers.CharField()
     quarantine_days = serializers.IntegerField(
-        help_text="Days for which messages that did not fit are kept."
+        help_text="For how many days messages that did not fit are kept."
     )
     groups = GroupSerializer(many=True)
 
@@ -202,89 +225,105 @@ class QuarantineSerializer(serializers.Serializer[Any]):
 
 
 class ArchiveRequestSerializer(BodySerializer):
-    preview = Flag(default=False, help_text="Only tell what would be archived.")
+    preview = Flag(default=False, help_text="Only show what would be archived.")
 
 
 class ArchiveSerializer(serializers.Serializer[Any]):
-    """Of a ``removal.ArchivePreview``."""
+    """A ``removal.ArchivePreview``."""
 
-    done = serializers.BooleanField(help_text="False: it was a preview.")
+    done = serializers.BooleanField(help_text="False for a preview.")
     sources = serializers.ListField(
-        child=serializers.CharField(), help_text="Those that are archived now, by name."
+        child=serializers.CharField(), help_text="Names of the sources that are archived by this."
     )
     consequences = serializers.ListField(child=serializers.CharField())
 
 
 class TableRemovalRequestSerializer(BodySerializer):
-    """A table goes with its rows in any case."""
+    """A table is always deleted with its rows."""
 
     confirm = Text(
-        max_length=100, allow_blank=True, default="", help_text="Its name, unless it is a preview."
+        max_length=100,
+        allow_blank=True,
+        default="",
+        help_text="The object's name, as a confirmation; not needed for a preview.",
     )
-    preview = Flag(default=False, help_text="Only tell what would go, and what stays.")
+    preview = Flag(default=False, help_text="Only show what would be deleted and what stays.")
 
 
 class RemovalRequestSerializer(TableRemovalRequestSerializer):
     rows = serializers.ChoiceField(
         ["keep", "delete"],
         default="keep",
-        help_text="Whether the rows that its sources landed go too, also from the quarantine.",
+        help_text="Whether to delete the rows that the sources landed, including those in the "
+        "quarantine.",
     )
 
 
 class RowsSerializer(serializers.Serializer[Any]):
-    """Of ``removal.Rows``."""
+    """A ``removal.LandedRows``."""
 
     what = serializers.CharField()
     count = serializers.IntegerField(
-        allow_null=True, help_text="null: the engine does not answer, so that nobody can say."
+        allow_null=True, help_text="null if ClickHouse does not answer."
     )
 
 
 class RemovalSerializer(serializers.Serializer[Any]):
-    """Of a ``removal.Preview``, as it was before anything went."""
+    """A ``removal.Preview``, taken before anything was deleted."""
 
-    done = serializers.BooleanField(help_text="False: it was a preview.")
+    done = serializers.BooleanField(help_text="False for a preview.")
     sources = serializers.ListField(
-        child=serializers.CharField(), help_text="Those that go, by name: itself, or with it."
+        child=serializers.CharField(), help_text="Names of the sources that are deleted by this."
     )
     goes = serializers.ListField(child=serializers.CharField())
-    rows = RowsSerializer(many=True, help_text="What its sources have landed; of a table, all.")
+    rows = RowsSerializer(
+        many=True, help_text="Rows that the sources landed; for a table, all of its rows."
+    )
     books = serializers.DictField(
-        child=serializers.IntegerField(), help_text="What is kept of it in Postgres, by what it is."
+        child=serializers.IntegerField(), help_text="Number of its records in Postgres, by kind."
     )
     stays = serializers.ListField(child=serializers.CharField())
     failing_queries = serializers.ListField(
         child=serializers.CharField(),
-        help_text="Saved queries that read the table and answer with an error then; 20 at most.",
+        help_text="Saved queries that read the table and will fail; 20 at most.",
     )
-    further_failing_queries = serializers.IntegerField(help_text="How many more.")
+    further_failing_queries = serializers.IntegerField(
+        help_text="How many more saved queries will fail."
+    )
     left = serializers.ListField(
-        child=serializers.CharField(), help_text="What had to be left, and what to do about it."
+        child=serializers.CharField(),
+        help_text="What could not be deleted, and what to do about it.",
     )
 
 
-# --- Columns that are not described -------------------------------------------------------------
+# --- Kept columns -------------------------------------------------------------------------------
 
 
 class DropColumnSerializer(BodySerializer):
     column = Text(min_length=1, max_length=100)
-    confirm = Text(max_length=100, allow_blank=True, default="", help_text="Its name, again.")
+    confirm = Text(
+        max_length=100,
+        allow_blank=True,
+        default="",
+        help_text="The column's name again, as a confirmation.",
+    )
 
 
 class KeptColumnSerializer(serializers.Serializer[Any]):
-    """Of a ``KeptColumn``."""
+    """A ``KeptColumn``."""
 
     name = serializers.CharField()
     type = serializers.CharField()
     hindrance = serializers.CharField(
-        allow_blank=True, help_text="Why it can't be dropped now; empty: it can."
+        allow_blank=True, help_text="Why it can't be dropped now; empty if it can."
     )
     failing_queries = serializers.ListField(
         child=serializers.CharField(),
         help_text="Saved queries that read the table and name the column; 20 at most.",
     )
-    further_failing_queries = serializers.IntegerField(help_text="How many more.")
+    further_failing_queries = serializers.IntegerField(
+        help_text="How many more saved queries name it."
+    )
 
 
 class KeptColumnsSerializer(serializers.Serializer[Any]):

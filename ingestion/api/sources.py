@@ -1,4 +1,4 @@
-"""``/api/v1/sources``: how a tenant's sources are, and pausing and resuming them."""
+"""``/api/v1/sources``: the status of a tenant's sources, and pausing and resuming them."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ class SourcesView(Endpoint):
         responses={200: SourcesSerializer, **_REFUSED},
     )
     def get(self, request: Request) -> HttpResponse:
-        """Tell how each of them is."""
+        """List the status of each source that the key may use."""
         caller = self.caller(request)
         rows = Source.objects.filter(tenant=caller.tenant_id)
-        found = source_status(
+        statuses = source_status(
             rows if caller.sources is None else rows.filter(name__in=caller.sources)
         )
-        return JsonResponse(SourcesSerializer({"sources": found}).data)
+        return JsonResponse(SourcesSerializer({"sources": statuses}).data)
 
 
 class SourceView(Endpoint):
@@ -77,13 +77,13 @@ class SourceView(Endpoint):
 
 
 class PauseView(Endpoint):
-    """``POST``: the source is consumed no more. To repeat it changes nothing."""
+    """``POST`` pauses a source. Repeating it changes nothing."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="pause_source",
-        summary="Pause a source: what is not read stays at the broker",
+        summary="Pause a source; unread messages stay at the broker",
         request=None,
         responses={200: SourceDetailSerializer, **PROBLEMS},
     )
@@ -97,7 +97,7 @@ class PauseView(Endpoint):
 
 
 class ResumeView(Endpoint):
-    """``POST``: the source goes on where it was paused; misfits are counted anew."""
+    """``POST`` resumes a source where it was paused; misfits are counted from zero again."""
 
     scope = Scope.MANAGE
 
@@ -124,18 +124,18 @@ class ResumeView(Endpoint):
 
 
 class QuarantineView(Endpoint):
-    """What of a source did not fit its table."""
+    """The messages of a source that did not fit its table, in groups."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="get_quarantine",
-        summary="List what did not fit, by reason and column, with an example each",
+        summary="List messages that did not fit, by reason and column, with an example of each",
         responses={
             200: QuarantineSerializer,
             **PROBLEMS,
             (503, PROBLEM): OpenApiResponse(
-                OpenApiTypes.OBJECT, "The engine does not answer; see Retry-After."
+                OpenApiTypes.OBJECT, "ClickHouse does not answer; see Retry-After."
             ),
         },
     )
@@ -143,37 +143,43 @@ class QuarantineView(Endpoint):
         caller = self.caller(request)
         source = own_source(caller, name)
         if caller.filters:
-            detail = "Your key has row filters, which can't hold for what did not fit the table."
+            detail = (
+                "Your key has row filters, which can't be applied to messages that did not fit "
+                "the table. Use a key without row filters."
+            )
             raise Problem(403, "row_filter", detail)
         try:
             groups = quarantine.groups(source.table, source=source)
         except WarehouseError as error:
             log.warning("Quarantine of %s: %s", source, error)
-            detail = "The quarantine can't be read at this moment. Try again later."
+            detail = "The quarantine can't be read at the moment. Try again later."
             raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
-        found = {
+        answer = {
             "table": source.table.name,
             "quarantine_days": source.table.quarantine_days,
             "groups": groups,
         }
-        return JsonResponse(QuarantineSerializer(found).data)
+        return JsonResponse(QuarantineSerializer(answer).data)
 
 
 def own_source(caller: Caller, name: str) -> Source:
-    """A source that the caller may use; of any other it is not known whether it exists."""
+    """A source that the caller may use; raises Problem 404.
+
+    The same 404 for a source that the caller may not use does not reveal whether it exists.
+    """
     rows = Source.objects.select_related("tenant__warehouse", "table__tenant__warehouse")
-    found = rows.filter(tenant=caller.tenant_id, name=name)
-    source = found.first() if caller.may_use(name) else None
+    named = rows.filter(tenant=caller.tenant_id, name=name)
+    source = named.first() if caller.may_use(name) else None
     if source is None:
         raise not_found("There is no source of that name.")
     return source
 
 
 def told_of_source(source: Source) -> HttpResponse:
-    """How it is, with its partitions."""
+    """A response with the source's status and its partitions."""
     (status,) = source_status(Source.objects.filter(tenant=source.tenant_id, pk=source.pk))
-    found: dict[str, Any] = asdict(status) | {
+    answer: dict[str, Any] = asdict(status) | {
         "quarantine_limit": source.quarantine_limit,
         "partitions": source.partitions.order_by("number"),
     }
-    return JsonResponse(SourceDetailSerializer(found).data)
+    return JsonResponse(SourceDetailSerializer(answer).data)

@@ -26,18 +26,18 @@ from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
 
-#: Seconds that ``?wait=true`` waits before it answers 202 after all.
+#: Seconds that ``?wait=true`` waits at most; after that the answer is 202.
 WAIT = 10.0
 KEY_LENGTH = 200
 _TRUE, _FALSE = {"true", "1", "yes", ""}, {"false", "0", "no"}
 
 
 class EventsView(Endpoint):
-    """``POST /api/v1/events/<source>``: take events for a source of the caller's tenant.
+    """``POST /api/v1/events/<source>``: accept events for a source of the caller's tenant.
 
-    202: they are safe, and will be in the table soon. 200 (``?wait=true``): each of them is in the
-    table or in quarantine, and the answer says how many are where, and why.
-    A paused source takes events too, and lands them when it is resumed.
+    202: the events are stored durably and will soon be in the table. 200 (``?wait=true``): each
+    event is in the table or in quarantine, and the answer gives both counts and the reasons.
+    A paused source accepts events too, and lands them when it is resumed.
     """
 
     scope = Scope.EVENTS_WRITE
@@ -47,47 +47,51 @@ class EventsView(Endpoint):
         operation_id="send_events",
         summary="Send events",
         description=(
-            "The body is NDJSON (one object a line), a JSON array of objects, or one object; "
-            "plain, or compressed by gzip or zstd (Content-Encoding). All is taken or nothing."
+            "The body is NDJSON (one object per line), a JSON array of objects, or one object; "
+            "uncompressed, or compressed with gzip or zstd (Content-Encoding). Either all events "
+            "are accepted or none."
         ),
         request={"application/x-ndjson": OpenApiTypes.STR, "application/json": OpenApiTypes.OBJECT},
         parameters=[
             OpenApiParameter(
                 "wait",
                 OpenApiTypes.BOOL,
-                description="Answer when it is known what landed: up to 10 s.",
+                description="Wait until all events have landed or are in quarantine, up to 10 s.",
             ),
             OpenApiParameter(
                 "Idempotency-Key",
                 OpenApiTypes.STR,
                 OpenApiParameter.HEADER,
-                description="A request repeated under the same key within a day counts once.",
+                description="A request repeated with the same key within a day is accepted once.",
             ),
         ],
         responses={
             200: OpenApiResponse(
-                SettledSerializer, "Each event can be queried, or is in quarantine with a reason."
+                SettledSerializer, "Each event is in the table, or in quarantine with a reason."
             ),
-            202: OpenApiResponse(TakenSerializer, "The events are safe."),
+            202: OpenApiResponse(TakenSerializer, "The events are stored durably."),
             (400, "application/problem+json"): OpenApiResponse(
-                OpenApiTypes.OBJECT, "Lines that are not JSON objects, by number."
+                OpenApiTypes.OBJECT, "Some lines are not JSON objects; `errors` has their numbers."
             ),
             (409, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT,
-                "The source reads from a broker: send events there; or it is archived.",
+                "The source reads from a broker, so send the events there; or it is archived.",
             ),
-            (413, "application/problem+json"): OpenApiResponse(OpenApiTypes.OBJECT, "Too large."),
+            (413, "application/problem+json"): OpenApiResponse(
+                OpenApiTypes.OBJECT, "The body is too large."
+            ),
             (422, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT, "The Idempotency-Key was used for other events."
             ),
             (429, "application/problem+json"): OpenApiResponse(
                 OpenApiTypes.OBJECT,
-                "Too much is waiting, or a limit of the tenant's plan is reached; see Retry-After.",
+                "Too many events are waiting, or a limit of the tenant's plan is reached; see "
+                "Retry-After.",
             ),
         },
     )
     def post(self, request: Request, name: str) -> HttpResponse:
-        """Take the events of the body."""
+        """Accept the events in the body."""
         source = _source(self.caller(request), name)
         should_wait = _flag(request.query_params.get("wait", "false"))
         key = _idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
@@ -109,7 +113,7 @@ class EventsView(Endpoint):
         )
 
     def _take(self, source: Source, lines: list[bytes], key: str) -> Accepted:
-        """Count the events towards the tenant's day, unless they are not taken after all."""
+        """Accept the events; they count towards the tenant's daily limit only if accepted."""
         size = sum(map(len, lines)) + max(0, len(lines) - 1)
         try:
             counted = take_in(self.allowance, len(lines), size)
@@ -128,7 +132,7 @@ class EventsView(Endpoint):
 
 
 def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] | None:
-    """How many landed, and which did not fit; None where that is not known in time."""
+    """How many landed and which did not fit; None if that is not known in time."""
     if not wait(accepted, WAIT):
         return None
     try:
@@ -149,7 +153,10 @@ def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] 
 
 
 def _source(caller: Caller, name: str) -> Source:
-    """A source that the caller may use; of any other it is not known whether it exists."""
+    """An HTTP source that the caller may use; raises Problem 404 or 409.
+
+    The same 404 for a source that the caller may not use does not reveal whether it exists.
+    """
     rows = Source.objects.filter(tenant=caller.tenant_id, name=name).select_related("connection")
     source = rows.first() if caller.may_use(name) else None
     if source is None:
@@ -158,25 +165,25 @@ def _source(caller: Caller, name: str) -> Source:
         raise Problem(
             409,
             "source_has_broker",
-            f"The source {name!r} reads {source.stream!r} from {source.kind}. Send events there, "
-            "or make a source without a connection.",
+            f"The source {name!r} reads {source.stream!r} from {source.kind}. Send the events "
+            "there, or create a source without a connection.",
         )
     if source.is_archived:
-        detail = f"The source {name!r} is archived: it takes no events any more."
+        detail = f"The source {name!r} is archived and accepts no events. Restore it first."
         raise Problem(409, "source_archived", detail)
     return source
 
 
 def _idempotency_key(text: str) -> str:
-    """The key, with or without the quotes of a structured field; '' where there is none.
+    """The key without the quotes of a structured field, which are optional; '' for no header.
 
-    draft-ietf-httpapi-idempotency-key-header.
+    See draft-ietf-httpapi-idempotency-key-header. Raises Problem 400.
     """
     key = text.strip()
     if len(key) > 1 and key.startswith('"') and key.endswith('"'):
         key = key[1:-1]
     if len(key) > KEY_LENGTH or not (key.isascii() and key.isprintable()) or (text and not key):
-        detail = f"An Idempotency-Key has 1 to {KEY_LENGTH} printable ASCII characters."
+        detail = f"An Idempotency-Key must be 1 to {KEY_LENGTH} printable ASCII characters."
         raise Problem(400, "idempotency_key_invalid", detail)
     return key
 

@@ -1,6 +1,6 @@
-"""Connectors: one folder for each kind of broker, all behind the interface in ``base``.
+"""Connectors: one folder per kind of broker, all behind the interface in ``base``.
 
-A new kind: a folder with a ``connector.py`` and a ``reader.py``, one line in ``registry``, its name
-in ``ConnectionKind``, and its stream in ``tests/ingestion/connectors/streams.py``, which puts it
-under the behaviour suite that every connector passes on its real broker.
+To add a kind: write a folder with ``connector.py`` and ``reader.py``, add a line to ``registry``,
+its name to ``ConnectionKind``, and its stream to ``tests/ingestion/connectors/streams.py``. The
+last runs the behaviour suite, which every connector passes on its real broker.
 """

@@ -1,8 +1,8 @@
-"""The interface that every connector has.
+"""The interface of all connectors.
 
-A connector speaks to one broker for one slice. It tells where streams begin and end, opens readers,
-and reads a range again. A reader delivers one source's messages in order, and is told what is
-safely in the table: acknowledging is always last.
+A connector talks to one broker for one slice. It measures where streams begin and end, opens
+readers, and reads a range again. A reader delivers one source's messages in order. Messages are
+acknowledged last, once they are safely in the table.
 """
 
 from __future__ import annotations
@@ -18,15 +18,16 @@ from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import ConnectorError
 from ingestion.models import Source
 
-#: Seconds between two looks, where a connector can't wait for messages.
+#: Seconds between two polls, for connectors that can't wait for messages.
 LOOK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Watermarks:
-    """``low``: the oldest offset the broker has; ``high``: the offset of the next new message.
+    """``low``: the oldest offset at the broker; ``high``: the offset of the next new message.
 
-    ``stream_id``: which stream of that name it is; empty where the broker gives none.
+    ``stream_id``: the broker's id of the stream, which changes if a stream of the same name is
+    created again; empty if the broker has no such ids.
     """
 
     low: int
@@ -34,58 +35,58 @@ class Watermarks:
     stream_id: str = field(default="", compare=False)
 
 
-#: Of each source by its key: the watermarks of its partitions, or why there are none.
+#: By the source's primary key: the watermarks by partition number, or the error of that source.
 Measured = dict[int, Mapping[int, Watermarks] | ConnectorError]
 
 
 class Reader(ABC):
-    """The messages of one source's partitions, from their positions on. Used by one thread.
+    """Reads one source's partitions from their positions on. Used by one thread.
 
-    ``holds``: messages that the broker sends before it waits for the first to be acknowledged; None
-    where it waits for nothing.
+    ``holds``: how many messages the broker sends before it waits for an acknowledgement; None if
+    it never waits.
     """
 
     holds: int | None = None
 
     @abstractmethod
     def poll(self, limit: int) -> list[Chunk]:
-        """What has arrived, about ``limit`` messages at most, without waiting.
+        """Return what has arrived, about ``limit`` messages at most, without waiting.
 
-        Raises ConnectorError; what was delivered before stays good.
+        Raises ConnectorError; messages that were delivered before stay valid.
         """
 
     def has_arrived(self) -> bool:
-        """Whether ``poll`` may return or raise something. Cheaper than to poll; may be a guess."""
+        """Whether ``poll`` may return or raise something. Cheaper than polling; may be a guess."""
         return True
 
-    def keep_alive(self) -> None:  # noqa: B027 - where the link needs none
-        """Tell the broker that this end lives, and raise ConnectorError if the other does not.
+    def keep_alive(self) -> None:  # noqa: B027 - not every link needs heartbeats
+        """Send the broker a heartbeat; raises ConnectorError if the broker sends none.
 
-        Called every few seconds, whatever else the slice is busy with.
+        Called every few seconds, whatever else the slice is doing.
         """
 
     @abstractmethod
     def acknowledge(self, positions: Mapping[int, int]) -> None:
-        """All before ``positions`` (by partition) is in the table; the broker may forget it."""
+        """Acknowledge all messages before ``positions`` (by partition): they are in the table."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Return once the broker has seen all acknowledgements; raises ConnectorError."""
+        """Wait until the broker has received all acknowledgements; raises ConnectorError."""
 
     @abstractmethod
     def has_caught_up(self) -> bool:
-        """Whether all that was delivered to an earlier reader, and not acknowledged, has come."""
+        """Whether all messages that an earlier reader left unacknowledged have been redelivered."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the stream. What was delivered and not acknowledged will come again."""
+        """Release the stream. Messages that were not acknowledged will be delivered again."""
 
 
 class Connector(ABC):
-    """One broker, for one slice. Used by one thread.
+    """Talks to one broker, for one slice. Used by one thread.
 
-    ``PARTITIONS``: so many a slice leases at most; the rest is for other slices, at once.
-    ``GIVES_OFFSETS``: the broker, and not Millrace, says where streams begin and end.
+    ``PARTITIONS``: how many partitions a slice leases at most; it leaves the rest to other slices.
+    ``GIVES_OFFSETS``: whether the broker, not Millrace, decides where streams begin and end.
     """
 
     PARTITIONS = 16
@@ -93,50 +94,52 @@ class Connector(ABC):
 
     @abstractmethod
     def measure(self, sources: Collection[Source]) -> Measured:
-        """Where the sources' partitions begin and end.
+        """Measure where the sources' partitions begin and end.
 
-        Raises ConnectorError where the broker as a whole fails; of one source it is the value.
+        Raises ConnectorError if the broker as a whole fails. The error of a single source is its
+        value in the result.
         """
 
     @abstractmethod
     def open(self, source: Source, positions: Mapping[int, int], redelivery: Redelivery) -> Reader:
         """Read the source's partitions from ``positions`` on; raises ConnectorError."""
 
-    def receive(self, limit: int) -> None:  # noqa: B027 - where readers have links of their own
-        """Take in what has arrived for all readers, up to ``limit`` messages, without waiting.
+    def receive(self, limit: int) -> None:  # noqa: B027 - readers may have links of their own
+        """Receive what has arrived for all readers, up to ``limit`` messages, without waiting.
 
-        Readers then have it to poll. Raises ConnectorError where the broker as a whole fails.
+        The readers then return it from ``poll``. Raises ConnectorError if the broker fails.
         """
 
-    def commit(self) -> None:  # noqa: B027 - where readers have told the broker already
-        """Tell the broker what readers were told to acknowledge, where it is told for all at once.
+    def commit(self) -> None:  # noqa: B027 - readers may have acknowledged already
+        """Send the acknowledgements of all readers, for brokers that take them together.
 
-        Raises ConnectorError where the broker as a whole fails.
+        Raises ConnectorError if the broker as a whole fails.
         """
 
     def wait(self, seconds: float) -> bool:
-        """Wait until something may have arrived for a reader: up to ``seconds``, or less.
+        """Wait up to ``seconds``, or less, until something may have arrived for a reader.
 
-        Returns whether something may have. What became of a lost link is for the readers to raise;
-        it ends the wait. Raises ConnectorError where the broker as a whole fails.
+        Returns whether something may have. A lost link ends the wait; its reader raises the error.
+        Raises ConnectorError if the broker as a whole fails.
         """
         time.sleep(min(seconds, LOOK))
         return True
 
     @abstractmethod
     def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
-        """The messages with offsets in ``[start, end)`` of one partition, once more.
+        """Read the messages with offsets in ``[start, end)`` of one partition again.
 
-        Raises CannotRepeat where the stream has no offsets, OffsetsGone where they were deleted.
+        Raises CannotRepeat if the stream has no offsets, OffsetsGone if they were deleted.
         """
 
     @abstractmethod
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
-        """Of each partition the offset of its first message of ``at`` or later.
+        """The offset of the first message of time ``at`` or later, for each partition.
 
-        The end, where there is none. Raises CannotRepeat where the stream has no offsets.
+        It is the end of the partition if there is no such message. Raises CannotRepeat if the
+        stream has no offsets.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the broker."""
+        """Close the connection to the broker."""

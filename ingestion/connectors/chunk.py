@@ -24,17 +24,17 @@ SCHEMA = pa.schema(
 class Chunk:
     """Consecutive messages of one partition.
 
-    ``to_offset`` is where reading goes on: beyond the last message, and beyond offsets that hold
-    none (transaction markers, compaction). ``newest`` is the latest timestamp, in ms since 1970.
-    ``deduplicated`` deliveries before it were passed over, as the table has them. ``unidentified``
-    of the messages came from a queue without an id of their sender's.
+    ``to_offset`` is where reading continues: after the last message, and after offsets that hold
+    no message (transaction markers, compaction). ``newest`` is the latest timestamp, in ms since
+    1970. ``deduplicated`` is the number of deliveries before it that were skipped because the table
+    has them. ``unidentified`` counts messages of a queue whose sender set no id.
     """
 
     number: int
     to_offset: int
     newest: int
     rows: pa.RecordBatch
-    #: Of the rows, in memory.
+    #: Size of the rows in memory.
     bytes: int
     deduplicated: int = 0
     unidentified: int = 0
@@ -43,7 +43,7 @@ class Chunk:
         """The first ``rows`` messages, and the others; there must be more than ``rows``."""
         first, rest = self.rows.slice(0, rows), self.rows.slice(rows)
         begins = rest["_offset"][0].as_py()
-        # Nobody knows which they were; both parts together have as many.
+        # Which messages they were is not known; the two parts together keep the number.
         of_first = min(self.unidentified, rows)
         of_rest = self.unidentified - of_first
         return (
@@ -61,7 +61,7 @@ def chunk(
     keys: Sequence[bytes | None] | None = None,
     ids: Sequence[str] | None = None,
 ) -> Chunk:
-    """A chunk of at least one message. A message without a value (None) is one of no bytes."""
+    """A chunk of at least one message. A message without a value (None) becomes an empty one."""
     columns = [
         pa.array(offsets, pa.int64()),
         pa.array(timestamps, SCHEMA.field("_timestamp").type),
@@ -70,12 +70,12 @@ def chunk(
         _filled(raw),
     ]
     rows = pa.record_batch(columns, schema=SCHEMA)
-    # A few bytes more than nbytes, for rows that share no buffer with others, and much faster.
+    # A few bytes more than nbytes, as these rows share no buffer with others, and much faster.
     return Chunk(number, offsets[-1] + 1, max(timestamps), rows, rows.get_total_buffer_size())
 
 
 def hole(number: int, to_offset: int) -> Chunk:
-    """No messages: what lies before ``to_offset`` holds none."""
+    """A chunk without messages, for offsets before ``to_offset`` that hold none."""
     return Chunk(number, to_offset, 0, pa.RecordBatch.from_pylist([], SCHEMA), bytes=0)
 
 

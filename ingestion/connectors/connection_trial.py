@@ -1,6 +1,6 @@
-"""Trying a connection step by step, so that what fails is named, and how to mend it.
+"""Tests a connection step by step, and says which step fails and how to fix it.
 
-A trial goes through the steps of one address, or of one stream, and ends at the first that fails.
+A trial runs the steps of one address, or of one stream, and ends at the first that fails.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StepFinding:
-    """What a step has shown. ``mend``: what to do about it, where it is not good."""
+    """The result of a step. ``said``: what was found; ``mend``: how to fix it if it is not good."""
 
     step: TrialStep
     outcome: Outcome
@@ -45,7 +45,7 @@ class StepFinding:
 
 
 class StepFailed(Exception):
-    """A step can't go through; whoever runs the trial is told ``said`` and ``mend``."""
+    """A step failed. ``said`` is what was found, ``mend`` how to fix it; both are shown."""
 
     outcome = Outcome.FAILED
 
@@ -55,14 +55,14 @@ class StepFailed(Exception):
 
 
 class StepDoubtful(StepFailed):
-    """A step went through, and yet something of it wants mending."""
+    """A step succeeded, but something should be fixed."""
 
     outcome = Outcome.DOUBTFUL
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTrial:
-    """Of ``subject``, an address or a stream; ``note`` says where that comes from."""
+    """The trial of ``subject``, an address or a stream; ``note`` says where that comes from."""
 
     subject: str
     findings: tuple[StepFinding, ...]
@@ -71,32 +71,33 @@ class ConnectionTrial:
     @property
     def is_good(self) -> bool:
         good = {Outcome.GOOD, Outcome.DOUBTFUL}
-        return all(one.outcome in good for one in self.findings)
+        return all(finding.outcome in good for finding in self.findings)
 
     @property
     def failure(self) -> StepFinding | None:
-        """The step at which it ended."""
-        return next((one for one in self.findings if one.outcome is Outcome.FAILED), None)
+        """The step that failed, if one did."""
+        failures = (finding for finding in self.findings if finding.outcome is Outcome.FAILED)
+        return next(failures, None)
 
 
 Act = Callable[[], str]
 
 
 def run(subject: str, steps: Iterable[tuple[TrialStep, Act]], note: str = "") -> ConnectionTrial:
-    """Do the steps in turn; each returns what it found, or raises StepFailed."""
+    """Run the steps in turn; each returns what it found, or raises StepFailed."""
     findings: list[StepFinding] = []
     failed = False
     for step, act in steps:
-        one = StepFinding(step, Outcome.NOT_REACHED) if failed else _done(step, act)
-        failed = failed or one.outcome is Outcome.FAILED
-        findings.append(one)
+        finding = StepFinding(step, Outcome.NOT_REACHED) if failed else _done(step, act)
+        failed = failed or finding.outcome is Outcome.FAILED
+        findings.append(finding)
     return ConnectionTrial(subject, tuple(findings), note)
 
 
 def failed(
     subject: str, steps: Iterable[TrialStep], error: StepFailed, note: str = ""
 ) -> ConnectionTrial:
-    """A trial that ends at the first of ``steps``."""
+    """A trial that fails at the first of ``steps``."""
 
     def act() -> str:
         raise error
@@ -114,9 +115,9 @@ def _done(step: TrialStep, act: Act) -> StepFinding:
 
 
 class Probe(ABC):
-    """Tries one connection. Used by one thread; raises Refused for settings that can't be."""
+    """Tests one connection. Used by one thread. Raises Refused for settings that aren't allowed."""
 
-    #: What a stream is called on brokers of the kind.
+    #: What brokers of the kind call a stream: "topic" or "queue".
     stream_word: str
 
     def __init__(self, connection: Connection) -> None:
@@ -124,19 +125,19 @@ class Probe(ABC):
 
     @abstractmethod
     def addresses(self) -> list[ConnectionTrial]:
-        """Name, route, TLS and login of each address."""
+        """Test name, route, TLS and login of each address."""
 
     @property
     @abstractmethod
     def is_in(self) -> bool:
-        """Whether ``addresses`` has found a way to ask for streams."""
+        """Whether ``addresses`` has found an address where the login succeeds."""
 
     @abstractmethod
     def stream(self, name: str, sources: Collection[Source]) -> ConnectionTrial:
-        """Permission and existence of a topic or queue, as ``sources`` would read it.
+        """Test permission and existence of a topic or queue, as ``sources`` would read it.
 
-        Called while ``is_in``.
+        Call it only if ``is_in``.
         """
 
     def close(self) -> None:  # noqa: B027 - some hold nothing
-        """Let go of the broker."""
+        """Close the connection to the broker."""

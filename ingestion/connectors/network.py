@@ -1,4 +1,4 @@
-"""The steps from a name to a broker that greets us: the same for every kind of broker."""
+"""The trial's steps from a name to a broker that answers, the same for every kind of broker."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ingestion.connectors.connection_trial import TIMEOUT, Act, StepFailed, Tria
 from ingestion.errors import Refused
 from ingestion.waiting import within
 
-#: The record that a TLS server answers with when it did not understand: an alert.
+#: How a TLS server's answer to plain text begins: an alert record.
 _TLS_ALERT = b"\x15\x03"
 
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """What a client of the kind says first, and how to know the broker's answer."""
+    """The first bytes that a client of the kind sends, and how to recognise the broker's answer."""
 
     broker: str
     said: bytes
@@ -28,8 +28,9 @@ class Greeting:
 
 
 class Approach:
-    """The way to one address. ``context`` is None where TLS is off; ``has_certificate``: it shows
-    one of ours.
+    """The steps to reach one address.
+
+    ``context`` is None if TLS is off; ``has_certificate``: whether it has a client certificate.
     """
 
     def __init__(
@@ -69,29 +70,35 @@ class Approach:
         try:
             self._found = within(TIMEOUT, lambda: _resolved(self.host, self.port))
         except TimeoutError as error:
-            said = f"The name {self.host!r} was not answered for within {TIMEOUT:.0f} s."
-            raise StepFailed(said, "See that this machine's name server (DNS) answers.") from error
+            said = f"Resolving the name {self.host!r} took more than {TIMEOUT:.0f} s."
+            mend = "Make sure that this machine's name server (DNS) answers."
+            raise StepFailed(said, mend) from error
         except (OSError, UnicodeError) as error:
-            said = f"No machine is known by the name {self.host!r}."
+            said = f"The name {self.host!r} can't be resolved."
             mend = (
-                "Correct the name, or make it known to the DNS that the machines with Millrace's "
-                "workers ask."
+                "Correct the name, or add it to the DNS that the machines of Millrace's workers "
+                "use."
             )
             raise StepFailed(said, mend) from error
         self._look_where_it_leads()
-        known = sorted({str(one[4][0]) for one in self._found})
+        known = sorted({str(entry[4][0]) for entry in self._found})
         return (
-            f"{self.host} is an address." if known == [self.host] else f"It is {', '.join(known)}."
+            f"{self.host} is an IP address."
+            if known == [self.host]
+            else f"It resolves to {', '.join(known)}."
         )
 
     def _look_where_it_leads(self) -> None:
         try:
             allowed = set(hosts.check(hosts.HostPort(self.host, self.port)))
         except Refused as error:
-            mend = "Give the address of a broker, or ask who runs this installation to open it."
+            mend = "Enter the address of a broker, or ask the operator to open this address."
             raise StepFailed(str(error), mend) from error
-        # The name may have changed its mind meanwhile: what was looked at is what is called.
-        self._found = [one for one in self._found if str(one[4][0]).partition("%")[0] in allowed]
+        # The name may resolve to something else by now: connect only to addresses that were
+        # checked.
+        self._found = [
+            entry for entry in self._found if str(entry[4][0]).partition("%")[0] in allowed
+        ]
 
     # --- Route ----------------------------------------------------------------------------------
 
@@ -118,11 +125,12 @@ class Approach:
         if isinstance(error, TimeoutError):
             said = f"{self._where} did not answer within {TIMEOUT:.0f} s."
             mend = (
-                "Let this machine through to that port (firewall, security group), or correct it."
+                "Allow this machine to reach that port (firewall, security group), or correct the "
+                "address."
             )
             return StepFailed(said, mend)
-        reason = (error and error.strerror) or "no way there"
-        mend = "See to the network between this machine and the broker, or correct the address."
+        reason = (error and error.strerror) or "no route"
+        mend = "Check the network between this machine and the broker, or correct the address."
         return StepFailed(f"{self._where} can't be reached: {reason}.", mend)
 
     # --- TLS, and who is there ------------------------------------------------------------------
@@ -130,7 +138,7 @@ class Approach:
     def _tls(self) -> str:
         if self._context is None:
             self._greet_plainly()
-            return "Off: all that is sent can be read on the way."
+            return "Off: everything that is sent can be read in transit."
         secured = self._handshaken(self._context)
         try:
             answer = self._answer(secured)
@@ -139,7 +147,7 @@ class Approach:
         if not self._greeting.is_answer(answer):
             raise self._somebody_else()
         handshake.see_that_it_lasts(secured, self._where)
-        checked = "verified" if self._context.verify_mode else "NOT verified, as the options say"
+        checked = "verified" if self._context.verify_mode else "NOT verified: the options say so"
         return f"{secured.version()}; the broker's certificate is {checked}."
 
     def _handshaken(self, context: ssl.SSLContext) -> ssl.SSLSocket:
@@ -156,8 +164,8 @@ class Approach:
         try:
             answer = self._answer(plain)
         except TimeoutError as error:
-            said = f"{self._where} accepts connections and says nothing for {TIMEOUT:.0f} s."
-            mend = "See that the broker there is alive, and that the port is its own."
+            said = f"{self._where} accepts connections but sends nothing for {TIMEOUT:.0f} s."
+            mend = "Make sure that the broker is running and that this is its port."
             raise StepFailed(said, mend) from error
         except OSError:
             answer = b""
@@ -165,13 +173,15 @@ class Approach:
             return
         if answer and not answer.startswith(_TLS_ALERT):
             raise self._somebody_else()
-        sure = "speaks TLS" if answer else "hangs up on us, as one does that expects TLS"
+        said = f"{self._where} speaks TLS, and TLS is off."
+        if not answer:
+            said = f"{self._where} hangs up. Most likely it expects TLS, and TLS is off."
         mend = "Turn TLS on for this connection, or use the port of the broker's plain listener."
-        raise StepFailed(f"{self._where} {sure}, and TLS is off.", mend)
+        raise StepFailed(said, mend)
 
     def _somebody_else(self) -> StepFailed:
         broker = self._greeting.broker
-        mend = f"Correct the port: give that of a {broker} listener."
+        mend = f"Correct the port: enter that of a {broker} listener."
         return StepFailed(f"Something answers at {self._where}, but it is not {broker}.", mend)
 
     def _answer(self, sock: socket.socket) -> bytes:

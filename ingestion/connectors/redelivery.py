@@ -1,4 +1,4 @@
-"""Which delivered messages are in the table already: for queues, which have no offsets."""
+"""Recognises delivered messages that are already in the table, for queues without offsets."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Protocol
 
 
 class Identified(Protocol):
-    """A message as it is recognised.
+    """A message with the id by which it is recognised.
 
-    ``given``: the sender named the id; otherwise it is a hash, and equal bodies share it.
+    ``given``: the sender set the id; otherwise it is a hash of the body, and equal bodies share it.
     """
 
     @property
@@ -30,21 +30,21 @@ def _nothing(_: Collection[str]) -> set[str]:
 
 @dataclass(slots=True)
 class Redelivery:
-    """What landed and may come again.
+    """Messages that have landed and may be delivered again.
 
     ``unsettled`` counts, by id, the rows of batches whose acknowledgement the broker may not have
-    seen: so many deliveries of each are passed over. An id that its sender gave is known by
-    itself. A hash is passed over only when the broker says that it delivers again, since an equal
-    message may be a new one. ``landed`` looks ids up in the table, for messages that are delivered
-    again though their batch was settled (a broker that lost acknowledgements in a crash); ids that
-    senders gave are looked up, hashes are not.
+    received: that many deliveries of each id are skipped. An id that the sender set is enough. A
+    hash is skipped only if the broker marks the message as redelivered, because an equal message
+    may be a new one. ``landed`` looks ids up in the table, for messages that are redelivered
+    although their batch was settled (a broker that lost acknowledgements in a crash). Only ids that
+    senders set are looked up, not hashes.
     """
 
     unsettled: Counter[str] = field(default_factory=Counter)
     landed: Callable[[Collection[str]], set[str]] = _nothing
 
     def known(self, messages: Sequence[Identified]) -> list[bool]:
-        """Of each message whether it is in the table already."""
+        """For each message, whether it is already in the table."""
         if not self.unsettled and not any(m.redelivered for m in messages):
             return [False] * len(messages)
         known = [self._take(m) for m in messages]
@@ -53,9 +53,9 @@ class Redelivery:
             for m, is_known in zip(messages, known, strict=True)
             if m.redelivered and m.given and not is_known
         }
-        found = self.landed(doubtful) if doubtful else set()
+        landed = self.landed(doubtful) if doubtful else set()
         return [
-            is_known or (m.redelivered and m.given and m.message_id in found)
+            is_known or (m.redelivered and m.given and m.message_id in landed)
             for m, is_known in zip(messages, known, strict=True)
         ]
 

@@ -1,4 +1,4 @@
-"""Which connector serves which kind of connection."""
+"""Maps each kind of connection to its connector and its probe."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ingestion.models import Connection, ConnectionKind
 
 
 def connect(connection: Connection | None) -> Connector:
-    """The connector of a connection; without one, that of the events endpoint."""
+    """The connector for a connection; for None, the connector of the events endpoint."""
     if connection is None:
         return HttpConnector()
     if connection.kind == ConnectionKind.KAFKA:
@@ -22,7 +22,7 @@ def connect(connection: Connection | None) -> Connector:
 
 
 def probe(connection: Connection) -> Probe:
-    """What tries a connection step by step; raises Refused for settings that can't be."""
+    """The probe that tests a connection; raises Refused for settings that are not allowed."""
     if connection.kind == ConnectionKind.KAFKA:
         return KafkaProbe(connection)
     return RabbitProbe(connection)

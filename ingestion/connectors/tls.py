@@ -1,4 +1,4 @@
-"""What TLS means for a connection, as Python's ssl module has it."""
+"""Builds the SSLContext of a connection."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from ingestion.models import Connection
 
 
 def context(connection: Connection) -> ssl.SSLContext:
-    """Verifies the broker's certificate and name; raises Refused for certificates that are none."""
+    """A context that verifies the broker's certificate and name.
+
+    Raises Refused if the connection's certificates are not valid.
+    """
     try:
         made = ssl.create_default_context(cadata=connection.ca_certificate or None)
         if connection.client_certificate:
@@ -24,7 +27,8 @@ def context(connection: Connection) -> ssl.SSLContext:
 
 
 def _load(made: ssl.SSLContext, certificate: str, key: str) -> None:
-    # The ssl module reads a key from a file alone: ours is readable by us alone, for that moment.
+    # The ssl module reads a key only from a file. mkstemp's file is readable by this user only, and
+    # is deleted at once.
     descriptor, name = tempfile.mkstemp(prefix="millrace-", suffix=".pem")
     try:
         with os.fdopen(descriptor, "w") as file:
@@ -35,5 +39,5 @@ def _load(made: ssl.SSLContext, certificate: str, key: str) -> None:
 
 
 def _no_passphrase() -> str:
-    # Without it, OpenSSL would ask at the terminal.
+    # Without this, OpenSSL would ask for a passphrase on the terminal.
     return ""

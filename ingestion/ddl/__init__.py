@@ -8,10 +8,9 @@
 
 Each version of a table has a pipeline of its own (<table>__inbox_2 and so on).
 
-A query types the others, and what fits of them goes to the table, what doesn't to
-<table>__quarantine.
+A query types the leftovers: those that fit go to the table, the others to <table>__quarantine.
 
-Pure functions from a TableSpec to statements; nothing here talks to the engine.
+Pure functions from a TableSpec to statements; nothing here talks to ClickHouse.
 """
 
 from ingestion.ddl.alter import Existing, alter, is_wider, read_existing, refusals

@@ -1,9 +1,9 @@
-"""From what stands in ClickHouse to what is described, or why not.
+"""Statements that alter a table in ClickHouse to match its description, or the reasons why not.
 
-Columns can be added, widened and dropped from the description (the data of a dropped one stays).
-What would rewrite or lose rows is refused, with what to do instead. What can fail comes before the
-pipeline, and a version's pipeline beside that of the version before: a change that ClickHouse
-refuses leaves a table that works as it did.
+Columns can be added, widened and dropped from the description (a dropped column keeps its data).
+Changes that would rewrite or lose rows are refused, with what to do instead. Statements that can
+fail come before the pipeline, and a version's pipeline is created beside that of the version
+before: a change that ClickHouse refuses leaves a working table.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from tenants.warehouse.quoting import string
 
 @dataclass(frozen=True)
 class Existing:
-    """What stands: ``columns`` by name with their types; keys as ClickHouse writes them.
+    """A table in ClickHouse: ``columns`` maps names to types; keys are as ClickHouse writes them.
 
-    ``key_columns``: names of the columns that a key of the table is made of.
+    ``key_columns``: names of the columns that a key of the table uses.
     """
 
     columns: Mapping[str, str]
@@ -44,8 +44,10 @@ class Existing:
 
 
 def read_existing(spec: TableSpec) -> tuple[str, str]:
-    """Two queries: columns (name, type, is_in_key), and the table (sorting_key, partition_key,
-    has_ttl).
+    """Two queries that read an existing table.
+
+    The first returns its columns (name, type, is_in_key), the second the table (sorting_key,
+    partition_key, has_ttl).
     """
     where = f"database = {string(spec.database)}"
     return (
@@ -61,10 +63,11 @@ def read_existing(spec: TableSpec) -> tuple[str, str]:
 
 
 def alter(spec: TableSpec, existing: Existing | None, *, is_new: bool = True) -> list[str]:
-    """Statements that lead there; safe to repeat where they stopped. Raises CannotAlter.
+    """Statements that create or alter the table; safe to repeat after a failure.
 
-    ``existing`` is None where there is no such table: then it is made. ``is_new``: nothing was ever
-    inserted by this version, so that what a failed attempt has left of its pipeline is removed.
+    ``existing`` is None if the table does not exist. ``is_new``: this version has never inserted
+    anything, so leftovers of a failed attempt at its pipeline are removed first. Raises
+    CannotAlter.
     """
     changes: list[str] = []
     if existing is not None:
@@ -76,7 +79,7 @@ def alter(spec: TableSpec, existing: Existing | None, *, is_new: bool = True) ->
 
 
 def refusals(spec: TableSpec, existing: Existing) -> list[SpecProblem]:
-    """What of the description the table in ClickHouse can't become."""
+    """Problems for which the table in ClickHouse can't be altered to match the description."""
     return [*_key_problems(spec, existing), *_column_problems(spec, existing)]
 
 
@@ -89,8 +92,8 @@ def _key_problems(spec: TableSpec, existing: Existing) -> Iterator[SpecProblem]:
         if _normal(wanted) != _normal(stands):
             message = (
                 f"The {field.replace('_', ' ')} of {spec.name} is {stands or 'empty'} and can't "
-                f"become {wanted or 'empty'}: ClickHouse keeps the rows in its order. Make a new "
-                "table with that key, and backfill it."
+                f"become {wanted or 'empty'}: ClickHouse stores the rows by it. Create a new table "
+                "with that key, and backfill it."
             )
             yield SpecProblem(None, field, message)
 
@@ -102,15 +105,15 @@ def _column_problems(spec: TableSpec, existing: Existing) -> Iterator[SpecProble
             continue
         if not widens(parse(stands), one.kind):
             message = (
-                f"Column {name} is {stands} and can't become {one.spec.type}, as rows that are "
-                "there might not fit it. Add a column of another name with that type, on the same "
+                f"Column {name} is {stands} and can't become {one.spec.type}, because existing "
+                "values might not fit. Add a column of another name with that type, on the same "
                 "path."
             )
             yield SpecProblem(name, "type", message)
         elif name in existing.key_columns and one.kind.bare.name not in _SAFE_IN_KEYS:
             message = (
-                f"Column {name} is {stands} and part of the table's keys, which ClickHouse does "
-                "not let change. Make a new table with the wider type, and backfill it."
+                f"Column {name} is {stands} and part of the table's keys, so ClickHouse does not "
+                "allow this change. Create a new table with the wider type, and backfill it."
             )
             yield SpecProblem(name, "type", message)
 

@@ -1,4 +1,4 @@
-"""What can be told of a description without the engine."""
+"""Checks a table's description without asking ClickHouse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ingestion.ddl.types import ColumnType, UnknownType, parse
 from tenants.warehouse.statements import MOST_DAYS
 
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
-#: Names within an expression that no bracket follows, so that they are no functions.
+#: Names within an expression that are not followed by a bracket, so they are not functions.
 _NAME = re.compile(r"(?<![\w.'`])([A-Za-z_]\w*)(?!\s*\()(?!\w)")
 _TEXT = re.compile(r"'(?:[^'\\]|\\.)*'")
 _WORDS = frozenset(
@@ -24,15 +24,15 @@ _WORDS = frozenset(
         *("DELETE", "WHERE", "TO", "DISK", "VOLUME", "RECOMPRESS"),
     }
 )
-#: Expressions are put into DDL as they are, so nothing may end one there.
+#: Expressions go into DDL unchanged, so nothing that could end one is allowed.
 _REFUSED = re.compile(r"[;\0]|--|/\*|\b(?:SELECT|SETTINGS|ENGINE)\b", re.IGNORECASE)
 
 
 def check(spec: TableSpec, *, stands: bool = False) -> None:
-    """Raise SpecError with all that is wrong with the description.
+    """Raise SpecError with all problems of the description.
 
-    ``stands``: it was saved before, perhaps when paths that can't be read were taken still. The
-    table goes on as it was; ``ingestion.checks`` and its page say so.
+    ``stands``: it was saved before, perhaps by a version that accepted unreadable paths. Such a
+    table keeps working; ``ingestion.checks`` and the table's page warn about it.
     """
     problems = [*_columns(spec), *_keys(spec)]
     if not stands:
@@ -47,10 +47,10 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
     seen: set[str] = set()
     for one in spec.columns:
         if not _COLUMN.match(one.name):
-            message = "Use up to 63 letters, digits and underscores, beginning with a letter."
+            message = "Use up to 63 letters, digits and underscores. Start with a letter."
             yield SpecProblem(one.name, "name", message)
         if one.name in seen:
-            yield SpecProblem(one.name, "name", "There is another column of that name.")
+            yield SpecProblem(one.name, "name", "Another column has this name. Choose another.")
         seen.add(one.name)
         yield from _column(one)
     yield from _paths(spec)
@@ -68,7 +68,8 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
     if one.default is not None:
         wrong = problem_of(kind, one.default)
         if one.required:
-            yield SpecProblem(one.name, "default", "A required column has no default.")
+            message = "A required column can't have a default. Make it optional, or remove this."
+            yield SpecProblem(one.name, "default", message)
         elif wrong:
             yield SpecProblem(one.name, "default", wrong)
     elif not one.required and not kind.is_nullable:
@@ -94,14 +95,15 @@ def _nullable(kind: ColumnType) -> str:
 
 
 def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
-    """A scalar is read at its path, so no other column can stand below it."""
+    """Problems with paths that lead below a scalar: its value is at its path, not an object."""
     scalars = {one.keys: one.name for one in spec.columns if not _is_container(one)}
     for one in spec.columns:
         for length in range(1, len(one.keys)):
             above = scalars.get(one.keys[:length])
             if above is not None:
-                message = f"Column {above} has a value at {'.'.join(one.keys[:length])}, so that "
-                yield SpecProblem(one.name, "path", message + "no object can stand there.")
+                place = ".".join(one.keys[:length])
+                message = f"Column {above} reads a value at {place}, so it can't be an object."
+                yield SpecProblem(one.name, "path", message)
 
 
 def _is_container(one: ColumnSpec) -> bool:
@@ -116,13 +118,13 @@ def _keys(spec: TableSpec) -> Iterator[SpecProblem]:
     for part in spec.sorting_key:
         yield from _expression(spec, "sorting_key", part)
         if part in nullable:
-            message = f"{part} can be null, and rows are not sorted by such a column."
+            message = f"{part} can be null. Choose columns that can't be null."
             yield SpecProblem(None, "sorting_key", message)
     for field, expression in (("partition_key", spec.partition_key), ("ttl", spec.ttl)):
         if expression:
             yield from _expression(spec, field, expression)
     if not 1 <= spec.quarantine_days <= MOST_DAYS:
-        message = f"Keep misfits for at least one day, and for {MOST_DAYS} at the most."
+        message = f"Enter a number of days from 1 to {MOST_DAYS}."
         yield SpecProblem(None, "quarantine_days", message)
 
 
@@ -136,14 +138,15 @@ def _is_nullable(one: ColumnSpec) -> bool:
 def _expression(spec: TableSpec, field: str, expression: str) -> Iterator[SpecProblem]:
     bare = _TEXT.sub("''", expression)
     if _REFUSED.search(bare) or not _is_balanced(bare):
-        yield SpecProblem(None, field, f"{expression!r} is not one expression over the columns.")
+        message = f"{expression!r} is not a single expression over the table's columns."
+        yield SpecProblem(None, field, message)
         return
     known = {one.name for one in spec.columns} | {"_timestamp", "_ingested_at", "_offset"}
     used = [name for name in _NAME.findall(bare) if name.upper() not in _WORDS]
     for name in used:
         if name not in known:
             columns = ", ".join(one.name for one in spec.columns)
-            yield SpecProblem(None, field, f"There is no column {name!r}. There are: {columns}.")
+            yield SpecProblem(None, field, f"There is no column {name!r}. Columns: {columns}.")
 
 
 def _is_balanced(expression: str) -> bool:

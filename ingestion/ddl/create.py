@@ -1,11 +1,11 @@
-"""Statements that make, and remove, a table and all that stands beside it.
+"""Statements that create and drop a table, its quarantine and its pipeline.
 
-An insert into an inbox whose view is missing would vanish. So the inbox goes first, since an insert
-without it fails and is repeated later; and it is made with a gate, a column whose default raises,
-which is opened when all behind it stands.
+An insert into an inbox whose view is missing would vanish. So the inbox is dropped first: an insert
+without it fails and is repeated later. It is created with a gate, a column whose default raises,
+which is opened once everything behind it exists.
 
-The *pipeline*, from the inbox to the tables, is made anew for each version of the table, under
-names of its own. So whoever has announced a batch for one version can't have it typed by another.
+The *pipeline*, from the inbox to the tables, is created anew for each version of the table, under
+its own names. So a batch that was announced for one version can't be typed by another.
 """
 
 from __future__ import annotations

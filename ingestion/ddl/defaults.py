@@ -50,12 +50,12 @@ def _loaded(default: str) -> Any:
 
 
 def problem_of(kind: ColumnType, default: str) -> str:
-    """What is wrong with a default; empty where it fits."""
+    """What is wrong with a default; empty if it fits the type."""
     try:
         value = _loaded(default)
     except ValueError:
-        return f"{default!r} is not JSON. Write a text in double quotes, a number without."
-    return "" if _fits(kind, value) else f"{default} is no value of {kind}."
+        return f"{default!r} is not JSON. Write text in double quotes, and numbers without quotes."
+    return "" if _fits(kind, value) else f"{default} is not a value of the type {kind}."
 
 
 def _refuse(constant: str) -> Any:

@@ -1,8 +1,8 @@
-"""What can be wrong with a table's description.
+"""Errors of a table's description.
 
 IngestionError
-└── SpecError         somebody must mend the description; it has all its problems
-    └── CannotAlter   the table in ClickHouse can't become what is described
+└── SpecError         the caller must correct the description; lists all its problems
+    └── CannotAlter   the table in ClickHouse can't be altered to match the description
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ from ingestion.errors import IngestionError
 
 @dataclass(frozen=True, slots=True)
 class SpecProblem:
-    """``column``: its name, or None for the table; ``field``: of the two, such as ``type``."""
+    """One problem of a description.
+
+    ``column``: the column's name, or None for the table itself; ``field``: which field of it is
+    wrong, such as ``type``.
+    """
 
     column: str | None
     field: str
@@ -27,7 +31,7 @@ class SpecProblem:
 
 
 class SpecError(IngestionError):
-    """A table can't be made as described."""
+    """A table can't be created as described; ``problems`` has all reasons."""
 
     def __init__(self, problems: Sequence[SpecProblem]) -> None:
         super().__init__(" ".join(map(str, problems)))
@@ -35,4 +39,4 @@ class SpecError(IngestionError):
 
 
 class CannotAlter(SpecError):
-    """What stands in ClickHouse can't be altered to what is described."""
+    """The table in ClickHouse can't be altered to match the description."""

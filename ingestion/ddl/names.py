@@ -1,4 +1,4 @@
-"""Names of what stands beside a table."""
+"""Names of the tables and views that Millrace creates beside a table."""
 
 from __future__ import annotations
 
@@ -42,5 +42,5 @@ def views(table: str, version: int = 1) -> tuple[str, str, str]:
 
 
 def former_views(table: str) -> tuple[str, ...]:
-    """Views that tables had, and have no more."""
+    """Views that tables had in earlier versions of Millrace."""
     return (f"{table}__misfit",)

@@ -21,7 +21,7 @@ from tenants.warehouse.quoting import string
 
 
 def typed(kind: ColumnType, value: Value) -> str:
-    """The value as Nullable(``kind``); NULL for a misfit, and where there is none."""
+    """The value as Nullable(``kind``); NULL for a misfit or a missing value."""
     return _rule(kind).typed(kind, value)
 
 

@@ -56,7 +56,7 @@ class ColumnSpec:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Where in the message the value stands."""
+        """The keys that lead to the value in the message."""
         return tuple((self.path or self.name).split("."))
 
 

@@ -1,4 +1,4 @@
-"""ClickHouse types that a column may have, read from their text.
+"""Parses the ClickHouse types that a column may have.
 
 Sources: clickhouse.com/docs/sql-reference/data-types and the pages below it.
 """
@@ -33,12 +33,12 @@ KNOWN = (
 
 
 class UnknownType(ValueError):
-    """A text is no type that a column may have; the message says why, and what would be one."""
+    """The text is not a type that a column may have; the message says why and what to write."""
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
-    """``name`` without arguments; ``args`` as the type has them: types, numbers, texts."""
+    """A type: ``name`` without arguments, ``args`` as types, numbers and texts."""
 
     name: str
     args: tuple[ColumnType | int | str, ...] = ()
@@ -53,7 +53,7 @@ class ColumnType:
 
     @property
     def inner(self) -> ColumnType:
-        """The type that the last argument is, as in Array(T) and Map(K, T)."""
+        """The type in the last argument, as in Array(T) and Map(K, T)."""
         last = self.args[-1]
         if not isinstance(last, ColumnType):
             raise TypeError(self)
@@ -80,13 +80,13 @@ class ColumnType:
 
 
 def parse(text: str) -> ColumnType:
-    """The type in ``text``; raises UnknownType."""
+    """Parse a type; raises UnknownType."""
     tokens = _tokens(text)
-    found = _type(tokens, text)
+    kind = _type(tokens, text)
     if tokens:
-        raise UnknownType(f"{text!r} goes on after {found}, with {tokens[0]!r}.")
-    _refuse_nesting(found, text)
-    return found
+        raise UnknownType(f"{text!r} has {tokens[0]!r} after {kind}. Remove it.")
+    _refuse_nesting(kind, text)
+    return kind
 
 
 def _tokens(text: str) -> list[str]:
@@ -112,8 +112,8 @@ def _type(tokens: list[str], text: str) -> ColumnType:
     if name in _PLAIN and not args:
         return ColumnType(name)
     if name in _PLAIN:
-        raise UnknownType(f"{name} takes no arguments: write {name}.")
-    raise UnknownType(f"{name or text!r} is not a type that a column may have. These are: {KNOWN}.")
+        raise UnknownType(f"{name} takes no arguments. Write {name}.")
+    raise UnknownType(f"{name or text!r} is not a type that a column may have. Types: {KNOWN}.")
 
 
 def _arguments(tokens: list[str], text: str) -> list[ColumnType | int | str]:
@@ -163,13 +163,13 @@ def _decimal(name: str, args: Args) -> ColumnType:
         raise UnknownType("A decimal has precision and scale, as in Decimal(18, 4).")
     precision, scale = numbers
     if not 1 <= precision <= 76 or not 0 <= scale <= precision:
-        raise UnknownType("A Decimal has 1 to 76 digits, and no more of them behind the point.")
+        raise UnknownType("A Decimal has 1 to 76 digits. Its scale can't exceed its precision.")
     return ColumnType("Decimal", (precision, scale))
 
 
 def _fixed(name: str, args: Args) -> ColumnType:
     if len(args) != 1 or not isinstance(args[0], int) or not 1 <= args[0] <= 65_536:
-        raise UnknownType("FixedString has a number of bytes, as in FixedString(16).")
+        raise UnknownType("FixedString needs a number of bytes, as in FixedString(16).")
     return ColumnType(name, (args[0],))
 
 
@@ -183,7 +183,7 @@ def _datetime64(name: str, args: Args) -> ColumnType:
     good = 1 <= len(args) <= 2 and isinstance(args[0], int) and 0 <= args[0] <= 9
     if not good or not all(isinstance(one, str) for one in args[1:]):
         raise UnknownType(
-            "DateTime64 has 0 to 9 digits of a second, and may have a time zone, as in "
+            "DateTime64 needs a precision from 0 to 9, and may have a time zone, as in "
             "DateTime64(3, 'UTC')."
         )
     return ColumnType(name, (int(str(args[0])), *(_zone(str(one)) for one in args[1:])))
@@ -191,7 +191,7 @@ def _datetime64(name: str, args: Args) -> ColumnType:
 
 @lru_cache(maxsize=1)
 def _zones() -> frozenset[str]:
-    """Each time zone is a file that is looked for: some 20 ms for all."""
+    """All time zones. Cached, because listing their files takes some 20 ms."""
     return frozenset(available_timezones())
 
 
@@ -203,7 +203,7 @@ def _zone(name: str) -> str:
 
 def _enum(name: str, args: Args) -> ColumnType:
     if not args or not isinstance(args[0], str):
-        raise UnknownType(f"{name} names its values, as in {name}('open' = 1, 'closed' = 2).")
+        raise UnknownType(f"{name} needs its values, as in {name}('open' = 1, 'closed' = 2).")
     full: list[ColumnType | int | str] = []
     for index, one in enumerate(args):
         if isinstance(one, str):
@@ -211,13 +211,13 @@ def _enum(name: str, args: Args) -> ColumnType:
             number = following if isinstance(following, int) else len(full) // 2 + 1
             full += [one, number]
         elif not isinstance(one, int):
-            raise UnknownType(f"{name} has texts and numbers alone.")
+            raise UnknownType(f"{name} may contain only texts and numbers.")
     names, numbers = full[::2], [int(str(one)) for one in full[1::2]]
     limit = 1 << (7 if name == "Enum8" else 15)
     if len(set(names)) < len(names) or len(set(numbers)) < len(numbers):
-        raise UnknownType(f"{name} has a name or a number twice.")
+        raise UnknownType(f"{name} has a name or a number twice. Each must be unique.")
     if not all(-limit <= number < limit for number in numbers):
-        raise UnknownType(f"{name} has numbers from {-limit} to {limit - 1}.")
+        raise UnknownType(f"The numbers of {name} must be from {-limit} to {limit - 1}.")
     return ColumnType(name, tuple(full))
 
 
@@ -247,7 +247,7 @@ def _refuse_nesting(found: ColumnType, text: str) -> None:
     }:
         raise UnknownType(f"{text!r}: Nullable can't be around {found.inner.name}.")
     if found.name == "LowCardinality" and found.bare.name not in {"String", "FixedString"}:
-        raise UnknownType(f"{text!r}: LowCardinality is for String and FixedString.")
+        raise UnknownType(f"{text!r}: LowCardinality works only with String and FixedString.")
     for one in found.args:
         if isinstance(one, ColumnType):
             _refuse_nesting(one, text)
@@ -258,7 +258,7 @@ def _shown(value: ColumnType | int | str) -> str:
 
 
 def canonical(kind: ColumnType) -> ColumnType:
-    """As ClickHouse writes it: the values of an Enum in the order of their numbers."""
+    """The type as ClickHouse writes it: the values of an Enum in the order of their numbers."""
     if kind.name in {"Enum8", "Enum16"}:
         pairs = sorted(
             zip(kind.args[::2], kind.args[1::2], strict=True), key=lambda one: int(str(one[1]))

@@ -1,4 +1,4 @@
-"""SQL that tells what kind of JSON value there is, and what exactly was written."""
+"""SQL that finds the kind of a JSON value, and exactly what was written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands are told by name."""
+"""Finds the objects that commands take by name."""
 
 from __future__ import annotations
 
@@ -15,47 +15,50 @@ from ingestion.models import Connection, Source, Table
 def named_source(text: str) -> Source:
     """The source that ``TENANT.SOURCE`` names; raises CommandError."""
     tenant, _, name = text.partition(".")
-    found = (
+    source = (
         Source.objects.filter(tenant__slug=tenant, name=name)
         .select_related("tenant__warehouse", "table__tenant__warehouse", "connection__tenant")
         .first()
     )
-    if found is None:
+    if source is None:
         msg = f"There is no source {text}. Write TENANT.SOURCE; `manage.py status` lists them all."
         raise CommandError(msg)
-    return found
+    return source
 
 
 def named_table(text: str) -> Table:
     """The table that ``TENANT.TABLE`` names; raises CommandError."""
     tenant, _, name = text.partition(".")
     tables = Table.across_tenants.select_related("tenant__warehouse")
-    found = tables.filter(tenant__slug=tenant, name=name).first()
-    if found is None:
+    table = tables.filter(tenant__slug=tenant, name=name).first()
+    if table is None:
         known = ", ".join(map(str, tables.order_by("tenant__slug", "name")[:20])) or "none yet"
-        msg = f"There is no table {text!r}. Give TENANT.TABLE. There are: {known}."
+        msg = f"There is no table {text!r}. Write TENANT.TABLE. Tables: {known}."
         raise CommandError(msg)
-    return found
+    return table
 
 
 def named_connection(text: str) -> Connection:
-    """The connection that ``TENANT.NAME``, or ``NAME`` of a shared one, names."""
+    """The connection that ``TENANT.NAME`` names, or ``NAME`` if it is shared.
+
+    Raises CommandError.
+    """
     tenant, _, name = text.rpartition(".")
     rows = Connection.across_tenants.select_related("tenant").order_by("tenant__slug", "name")
-    one = rows.filter(name=name, tenant__slug=tenant).first()
-    if one is None and tenant in {"", "shared"}:
-        one = rows.filter(name=name, tenant=None).first()
-    if one is None:
+    connection = rows.filter(name=name, tenant__slug=tenant).first()
+    if connection is None and tenant in {"", "shared"}:
+        connection = rows.filter(name=name, tenant=None).first()
+    if connection is None:
         known = ", ".join(map(str, rows[:20])) or "none yet"
         msg = (
-            f"There is no connection {text!r}. Give TENANT.NAME, or of one that all tenants share "
-            f"its NAME. There are: {known}."
+            f"There is no connection {text!r}. Write TENANT.NAME, or NAME for a shared connection. "
+            f"Connections: {known}."
         )
         raise CommandError(msg)
-    return one
+    return connection
 
 
-#: What can be deleted and archived, and who finds it by its name.
+#: The kinds of object that can be deleted and archived, and what finds one by its name.
 _FINDERS: dict[str, Callable[[str], Source | Table | Connection]] = {
     "source": named_source,
     "table": named_table,
@@ -65,18 +68,20 @@ KINDS = tuple(_FINDERS)
 
 
 def named(kind: str, text: str) -> Source | Table | Connection:
-    """What ``text`` names among the objects of one of the ``KINDS``; raises CommandError."""
+    """The object of one of the ``KINDS`` that ``text`` names; raises CommandError."""
     return _FINDERS[kind](text)
 
 
 def time_of(text: str) -> datetime | None:
-    """A time in ISO 8601, in UTC without a zone; None for no text. Raises CommandError."""
+    """Parse an ISO 8601 time, in UTC if it has no zone; None if empty. Raises CommandError."""
     if not text:
         return None
     try:
-        found = parse_datetime(text)
+        time = parse_datetime(text)
     except ValueError as error:
         raise CommandError(f"{text}: {error}.") from error
-    if found is None:
-        raise CommandError(f"{text!r} is no time. Write 2026-01-31T18:00:00+00:00.")
-    return found if timezone.is_aware(found) else timezone.make_aware(found)
+    if time is None:
+        raise CommandError(
+            f"{text!r} is not a time. Write, for example, 2026-01-31T18:00:00+00:00."
+        )
+    return time if timezone.is_aware(time) else timezone.make_aware(time)

@@ -1,4 +1,4 @@
-"""In: how brokers are reached, what is read from them, where it lands, and how far it got."""
+"""Models of ingestion: connections, sources, tables, positions, batches and the ledger."""
 
 from ingestion.models.backfill import Backfill, BackfillChunk, BackfillState
 from ingestion.models.batch import Batch, BatchState

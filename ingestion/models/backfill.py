@@ -19,7 +19,9 @@ class Backfill(models.Model):
 
     table = models.ForeignKey(Table, models.CASCADE, related_name="backfills")
     name = models.CharField(max_length=500, help_text="The file's name when it was first loaded.")
-    sha256 = models.CharField(max_length=64, help_text="Of the file's bytes as they are.")
+    sha256 = models.CharField(
+        max_length=64, help_text="SHA-256 of the file's bytes, without decompressing them."
+    )
     format = models.CharField(max_length=20)
     chunk_rows = models.PositiveIntegerField()
     state = models.CharField(
@@ -52,7 +54,7 @@ class BackfillChunk(models.Model):
     from_row = models.BigIntegerField()
     to_row = models.BigIntegerField()
     table_version = models.PositiveIntegerField(
-        default=1, db_default=1, help_text="Number of the table's version that it is typed by."
+        default=1, db_default=1, help_text="Number of the table version that types the chunk."
     )
     quarantined = models.BigIntegerField(default=0)
     opened_at = models.DateTimeField(auto_now_add=True)

@@ -18,9 +18,9 @@ class BatchState(models.TextChoices):
 class Batch(models.Model):
     """One insert of ``[from_offset, to_offset)`` of one partition.
 
-    ``intent``: about to be inserted, or inserted and not yet noted. ``done``: in the table, or in
-    the quarantine, and the position is behind it; the broker may not know yet. ``settled``: the
-    broker knows too (acknowledged), so that nothing of it can come again.
+    ``intent``: about to be inserted, or inserted but not recorded yet. ``done``: in the table or
+    the quarantine, and the position is past it; the broker may not know yet. ``settled``:
+    acknowledged to the broker too, so none of it can be delivered again.
     """
 
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -29,30 +29,36 @@ class Batch(models.Model):
     to_offset = models.BigIntegerField()
     epoch = models.BigIntegerField()
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.INTENT)
-    rows = models.BigIntegerField(default=0, help_text="Messages in table or quarantine.")
+    rows = models.BigIntegerField(default=0, help_text="Messages in the table or the quarantine.")
     deduplicated = models.BigIntegerField(
-        default=0, db_default=0, help_text="Deliveries passed over: in the table already."
+        default=0,
+        db_default=0,
+        help_text="Deliveries skipped because they were already in the table.",
     )
     is_reread = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Read again after a reset: only what was missing was inserted.",
+        help_text="Read again after a reset: only missing messages were inserted.",
     )
     incarnation = models.PositiveIntegerField(
-        default=0, db_default=0, help_text="Of the partition, when it was read."
+        default=0,
+        db_default=0,
+        help_text="Incarnation of the partition when the batch was read.",
     )
     past_views = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Typed together with others, and inserted past the views.",
+        help_text="Typed together with other batches and inserted past the views.",
     )
     table_version = models.PositiveIntegerField(
-        default=1, db_default=1, help_text="Number of the table's version that it is typed by."
+        default=1, db_default=1, help_text="Number of the table version that types the batch."
     )
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     unidentified = models.BigIntegerField(
-        default=0, db_default=0, help_text="From a queue, without a message_id of their sender's."
+        default=0,
+        db_default=0,
+        help_text="Messages of a queue whose sender set no message_id.",
     )
     opened_at = models.DateTimeField(auto_now_add=True)
     done_at = models.DateTimeField(null=True, blank=True)

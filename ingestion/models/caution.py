@@ -7,19 +7,21 @@ from tenants.scoping import ScopedManager
 
 
 class Caution(models.Model):
-    """A partition that owners died of is read in small pieces, until one message is to blame.
+    """Reads a partition in small batches after owners died on it, to find the poison message.
 
-    ``suspect`` names the message that was tried alone last: its id, or its offset where it has
-    none. ``crashes``: owners that died while it was.
+    ``suspect`` is the message that was last tried alone: its id, or its offset if it has no id.
+    ``crashes`` counts the owners that died while trying it.
     """
 
     partition = models.OneToOneField(
         StreamPartition, models.CASCADE, primary_key=True, related_name="caution"
     )
-    until = models.BigIntegerField(help_text="Offset at which the care ends.")
-    rows = models.PositiveIntegerField(help_text="Messages that one insert has at most.")
+    until = models.BigIntegerField(help_text="Offset at which reading in small batches ends.")
+    rows = models.PositiveIntegerField(help_text="Maximum number of messages per insert.")
     outer = models.JSONField(
-        default=list, blank=True, help_text="``until`` and ``rows`` of the pieces around this one."
+        default=list,
+        blank=True,
+        help_text="``until`` and ``rows`` of the ranges around this one, the innermost last.",
     )
     suspect = models.TextField(blank=True)
     crashes = models.PositiveIntegerField(default=0)
@@ -32,13 +34,13 @@ class Caution(models.Model):
         verbose_name_plural = "cautions"
 
     def narrow(self, until: int, rows: int) -> None:
-        """Go on in smaller pieces up to ``until``, and after it as now."""
+        """Read in smaller batches up to ``until``, and after it as before."""
         if self.rows and self.until > until and rows < self.rows:
             self.outer.append([self.until, self.rows])
         self.until, self.rows = until, rows
 
     def widen(self) -> bool:
-        """Go on as before the last ``narrow``; False says that there was none."""
+        """Undo the last ``narrow``; returns False if there is none to undo."""
         if not self.outer:
             return False
         self.until, self.rows = self.outer.pop()

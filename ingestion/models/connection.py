@@ -25,7 +25,7 @@ class SaslMechanism(models.TextChoices):
 
 
 class Connection(models.Model):
-    """How to reach one broker; a tenant's own, or shared by the platform (no tenant)."""
+    """How to reach one broker. Belongs to a tenant, or is shared by all (no tenant)."""
 
     tenant = models.ForeignKey(
         Tenant,
@@ -39,7 +39,8 @@ class Connection(models.Model):
     kind = models.CharField(max_length=10, choices=ConnectionKind.choices)
     addresses = models.CharField(
         max_length=1000,
-        help_text="host:port, several separated by commas. For RabbitMQ host:port/virtual-host.",
+        help_text="host:port; separate several addresses by commas. For RabbitMQ: "
+        "host:port/virtual-host.",
     )
     sasl_mechanism = models.CharField(
         "SASL mechanism",
@@ -48,16 +49,16 @@ class Connection(models.Model):
         default="",
         db_default="",
         choices=[
-            ("", "PLAIN where there is a username, otherwise no login"),
+            ("", "PLAIN if a username is set, otherwise no login"),
             *SaslMechanism.choices,
         ],
     )
     username = models.CharField(
-        max_length=200, blank=True, help_text="For OAUTHBEARER the client id."
+        max_length=200, blank=True, help_text="With OAUTHBEARER, the client id."
     )
     password = EncryptedTextField(
         blank=True,
-        help_text="For OAUTHBEARER the client secret. Encrypted at rest, and never shown again.",
+        help_text="With OAUTHBEARER, the client secret. Encrypted at rest and never shown again.",
     )
     token_url = models.CharField(
         "token URL",
@@ -66,7 +67,7 @@ class Connection(models.Model):
         default="",
         db_default="",
         validators=[RegexValidator(r"^https?://[^\s/]+\S*\Z", "Write https://… in full.")],
-        help_text="For OAUTHBEARER: the token endpoint of the OpenID provider, which is asked with "
+        help_text="Only for OAUTHBEARER: the token endpoint of the OpenID provider. It receives "
         "the client credentials.",
     )
     token_scope = models.CharField(
@@ -74,40 +75,44 @@ class Connection(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="For OAUTHBEARER, where it is asked for.",
+        help_text="Only for OAUTHBEARER, if the provider requires a scope.",
     )
     tls = models.BooleanField(
         "TLS",
         null=True,
         blank=True,
         choices=[
-            (None, "Where there is a certificate, or a Kafka login"),
+            (None, "On if there is a certificate or a Kafka login"),
             (True, "On"),
             (False, "Off"),
         ],
-        help_text="The broker's certificate and host name are verified.",
+        help_text="With TLS, the broker's certificate and host name are verified.",
     )
     ca_certificate = models.TextField(
         "CA certificate",
         blank=True,
         default="",
         db_default="",
-        help_text="Who signed the broker's certificate (PEM). Empty: whom this machine trusts.",
+        help_text="The certificate of the CA that signed the broker's certificate (PEM). Leave "
+        "empty to use the CAs that this machine trusts.",
     )
     client_certificate = models.TextField(
-        blank=True, default="", db_default="", help_text="For brokers that ask for one (PEM)."
+        blank=True,
+        default="",
+        db_default="",
+        help_text="For brokers that require a client certificate (PEM).",
     )
     client_key = EncryptedTextField(
         blank=True,
         default="",
         db_default="",
-        help_text="The client certificate's key (PEM). Encrypted at rest, and never shown again.",
+        help_text="The client certificate's key (PEM). Encrypted at rest and never shown again.",
     )
     options = models.JSONField(
         default=dict,
         blank=True,
-        help_text='Further settings of the client, such as {"client.rack": "eu-1"}; '
-        "never a secret: they are stored as they are.",
+        help_text='Further settings of the client, such as {"client.rack": "eu-1"}. Never put a '
+        "secret here: options are not encrypted.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -128,9 +133,9 @@ class Connection(models.Model):
 
     @property
     def uses_tls(self) -> bool:
-        """As said, by the field or by an option of older connections.
+        """Whether to use TLS: as set by the field, or by an option of an older connection.
 
-        Where nothing is said, with a certificate, and for Kafka wherever there is a login.
+        If neither is set, TLS is on with a certificate, and for Kafka with a login.
         """
         if self.tls is not None:
             return self.tls

@@ -8,13 +8,13 @@ from tenants.scoping import ScopedManager
 
 
 class SourceMinute(models.Model):
-    """What landed of one source within one minute, how old it was then, and how far behind it was.
+    """What one source landed within one minute, the age of those events, and the lag.
 
-    A row begins at a full minute, and another one at the moment at which a source was resumed, so
-    that what is counted anew begins there. Minutes in which nothing landed and nothing waited have
-    no row. Batches are counted once, when they are settled, in the minute in which they were done.
+    A row begins at a full minute. Resuming a source begins another row at that moment, so that
+    counting restarts there. Minutes in which nothing landed and nothing waited have no row. A batch
+    is counted once, when it is settled, in the minute in which it was done.
 
-    Of a deleted source rows stay until they are pruned: nothing else refers to them.
+    The rows of a deleted source stay until they are pruned; nothing else refers to them.
     """
 
     source = models.ForeignKey(
@@ -24,12 +24,12 @@ class SourceMinute(models.Model):
     rows = models.BigIntegerField(default=0, help_text="Messages received, misfits included.")
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
-    lag = models.BigIntegerField(default=0, help_text="The largest that was measured.")
+    lag = models.BigIntegerField(default=0, help_text="The largest lag measured in that minute.")
     lag_seconds = models.FloatField(default=0)
     ages = ArrayField(
         models.IntegerField(),
         default=list,
-        help_text="Messages by their age when they landed: one count for each of ages.BUCKETS.",
+        help_text="Number of messages by age when they landed, one count per ages.BUCKETS.",
     )
 
     objects = ScopedManager("source__tenant")

@@ -8,7 +8,7 @@ from tenants.scoping import ScopedManager
 
 
 class FoldedBatches(models.Model):
-    """Settled batches of one hour that follow on each other, as one range of the ledger."""
+    """Consecutive settled batches of one hour, merged into one range of the ledger."""
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="folded")
     from_offset = models.BigIntegerField()
@@ -20,8 +20,8 @@ class FoldedBatches(models.Model):
     deduplicated = models.BigIntegerField()
     quarantined = models.BigIntegerField()
     bytes = models.BigIntegerField()
-    opened_at = models.DateTimeField(help_text="Of the first of them.")
-    done_at = models.DateTimeField(help_text="Of the last of them.")
+    opened_at = models.DateTimeField(help_text="When the first of the batches was opened.")
+    done_at = models.DateTimeField(help_text="When the last of the batches was done.")
 
     objects = ScopedManager("partition__source__tenant")
     across_tenants = models.Manager()
@@ -44,7 +44,7 @@ class GapReason(models.TextChoices):
 
 
 class Gap(models.Model):
-    """Offsets that were passed over for good, and why."""
+    """Offsets that will never be read, and why."""
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="gaps")
     from_offset = models.BigIntegerField()
@@ -69,13 +69,13 @@ class Gap(models.Model):
 
 
 class Reset(models.Model):
-    """A partition's position was moved by an operator."""
+    """A record that a partition's position was reset."""
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="resets")
     from_position = models.BigIntegerField()
     to_position = models.BigIntegerField()
     doubles = models.BooleanField(
-        default=False, help_text="What is in the table was to be inserted again."
+        default=False, help_text="Whether to insert again what was already in the table."
     )
     incarnation = models.PositiveIntegerField(default=0, db_default=0)
     made_at = models.DateTimeField(auto_now_add=True)

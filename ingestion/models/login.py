@@ -1,4 +1,4 @@
-"""What can be wrong with how a connection logs in, field by field, before any broker is asked."""
+"""Validates a connection's login, TLS and option fields, without contacting a broker."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _PASSWORDS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 _MECHANISMS = {"kafka": (*_PASSWORDS, "OAUTHBEARER"), "rabbitmq": ("PLAIN", "EXTERNAL")}
-#: Options of older connections, and the field of each.
+#: Options of older connections, and the field that has replaced each.
 _FIELDS = {
     "security.protocol": "tls",
     "ssl": "tls",
@@ -26,107 +26,108 @@ _FIELDS = {
     "ssl.certificate.pem": "client_certificate",
 }
 KEY_IN_OPTIONS = (
-    "ssl.key.pem is a secret, and options are stored as they are. Put the key into the client key "
-    "(client_key), which is encrypted at rest, and take it out of the options."
+    "ssl.key.pem is a secret, and options are not encrypted. Move the key to the client key "
+    "(client_key), which is encrypted at rest."
 )
 
 
 def check(connection: Connection) -> dict[str, str]:
-    """Of each field that is wrong, what is, and what would be right."""
-    found: dict[str, str] = {}
+    """The first error of each invalid field, by the field's name."""
+    errors: dict[str, str] = {}
     for rule in (_hosts, _mechanism, _login, _token, _tls, _certificates, _options):
         for field, text in rule(connection):
-            found.setdefault(field, text)
-    return found
+            errors.setdefault(field, text)
+    return errors
 
 
-def _hosts(one: Connection) -> Iterator[tuple[str, str]]:
+def _hosts(connection: Connection) -> Iterator[tuple[str, str]]:
     try:
-        hosts.check_all(hosts.brokers(one.addresses, one.kind))
+        hosts.check_all(hosts.brokers(connection.addresses, connection.kind))
     except Refused as error:
         yield "addresses", str(error)
-    if not one.token_url:
+    if not connection.token_url:
         return
     try:
-        hosts.check_all([hosts.token_endpoint(one.token_url)])
+        hosts.check_all([hosts.token_endpoint(connection.token_url)])
     except Refused as error:
         yield "token_url", str(error)
 
 
-def _mechanism(one: Connection) -> Iterator[tuple[str, str]]:
-    mechanism = one.sasl_mechanism
-    if mechanism and mechanism not in _MECHANISMS.get(one.kind, (mechanism,)):
-        allowed = ", ".join(_MECHANISMS[one.kind])
-        yield "sasl_mechanism", f"{one.get_kind_display()} has no {mechanism} here, but {allowed}."
-    if mechanism == "EXTERNAL" and not one.client_certificate:
-        yield "client_certificate", "EXTERNAL logs in by the client certificate: give one."
+def _mechanism(connection: Connection) -> Iterator[tuple[str, str]]:
+    mechanism = connection.sasl_mechanism
+    if mechanism and mechanism not in _MECHANISMS.get(connection.kind, (mechanism,)):
+        allowed = ", ".join(_MECHANISMS[connection.kind])
+        text = f"{connection.get_kind_display()} does not support {mechanism}. Choose {allowed}."
+        yield "sasl_mechanism", text
+    if mechanism == "EXTERNAL" and not connection.client_certificate:
+        yield "client_certificate", "EXTERNAL logs in with a client certificate. Enter one."
 
 
-def _login(one: Connection) -> Iterator[tuple[str, str]]:
-    mechanism = one.sasl_mechanism
+def _login(connection: Connection) -> Iterator[tuple[str, str]]:
+    mechanism = connection.sasl_mechanism
     if not mechanism or mechanism == "EXTERNAL":
         return
     has_token = mechanism == "OAUTHBEARER"
-    if not one.username:
+    if not connection.username:
         yield "username", f"{mechanism} needs {'the client id' if has_token else 'a username'}."
-    if not one.password:
+    if not connection.password:
         yield "password", f"{mechanism} needs {'the client secret' if has_token else 'a password'}."
 
 
-def _token(one: Connection) -> Iterator[tuple[str, str]]:
-    if one.sasl_mechanism == "OAUTHBEARER":
-        if not one.token_url:
+def _token(connection: Connection) -> Iterator[tuple[str, str]]:
+    if connection.sasl_mechanism == "OAUTHBEARER":
+        if not connection.token_url:
             yield "token_url", "OAUTHBEARER needs the token endpoint of the OpenID provider."
         return
     for field in ("token_url", "token_scope"):
-        if getattr(one, field):
-            yield field, "Only OAUTHBEARER has it: choose that mechanism, or leave this empty."
+        if getattr(connection, field):
+            yield field, "Only OAUTHBEARER uses this. Choose that mechanism, or leave it empty."
 
 
-def _tls(one: Connection) -> Iterator[tuple[str, str]]:
-    if one.tls is False and (one.ca_certificate or one.client_certificate):
-        yield "tls", "Certificates are of use with TLS only: turn it on, or leave them empty."
+def _tls(connection: Connection) -> Iterator[tuple[str, str]]:
+    if connection.tls is False and (connection.ca_certificate or connection.client_certificate):
+        yield "tls", "Certificates need TLS. Turn TLS on, or leave the certificates empty."
 
 
-def _certificates(one: Connection) -> Iterator[tuple[str, str]]:
+def _certificates(connection: Connection) -> Iterator[tuple[str, str]]:
     for field in ("ca_certificate", "client_certificate"):
-        if text := getattr(one, field):
+        if text := getattr(connection, field):
             try:
                 pem.certificates(text)
             except pem.BadPem as error:
                 yield field, str(error)
-    if one.client_key:
+    if connection.client_key:
         try:
-            pem.private_key(one.client_key)
+            pem.private_key(connection.client_key)
         except pem.BadPem as error:
             yield "client_key", str(error)
-    yield from _pair(one)
+    yield from _pair(connection)
 
 
-def _pair(one: Connection) -> Iterator[tuple[str, str]]:
-    certificate, key = one.client_certificate, one.client_key
+def _pair(connection: Connection) -> Iterator[tuple[str, str]]:
+    certificate, key = connection.client_certificate, connection.client_key
     if key and not certificate:
-        yield "client_certificate", "The client key is nothing without its certificate: give both."
+        yield "client_certificate", "The client key needs its certificate. Enter both."
     elif certificate and not key:
-        yield "client_key", "The client certificate is nothing without its key: give both."
+        yield "client_key", "The client certificate needs its key. Enter both."
     elif certificate and key:
         try:
             together = pem.belong_together(certificate, key)
         except pem.BadPem:
-            return  # told already
+            return  # _certificates reports it.
         if not together:
-            yield "client_key", "This key is not that of the client certificate."
+            yield "client_key", "This key does not belong to the client certificate."
 
 
-def _options(one: Connection) -> Iterator[tuple[str, str]]:
-    if not isinstance(one.options, dict):
-        yield "options", 'Options are a JSON object, such as {"client.rack": "eu-1"}.'
+def _options(connection: Connection) -> Iterator[tuple[str, str]]:
+    if not isinstance(connection.options, dict):
+        yield "options", 'Options must be a JSON object, such as {"client.rack": "eu-1"}.'
         return
-    if "ssl.key.pem" in one.options:
+    if "ssl.key.pem" in connection.options:
         yield "options", KEY_IN_OPTIONS
-    elif fault := options.fault(one.kind, one.options):
+    elif fault := options.fault(connection.kind, connection.options):
         yield "options", f"It {fault}"
     for option, field in _FIELDS.items():
-        if option in one.options and getattr(one, field) not in {None, ""}:
-            text = f"{option} says the same as the field {field}, which is set: leave it out here."
+        if option in connection.options and getattr(connection, field) not in {None, ""}:
+            text = f"Remove {option}: the field {field} sets the same, and is not empty."
             yield "options", text

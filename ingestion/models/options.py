@@ -1,11 +1,11 @@
-"""Further settings of a connection's client: which there may be, by kind, before one is used."""
+"""Validates a connection's options: which further client settings each kind of broker allows."""
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-#: Of librdkafka's, those that a connection may set: others load libraries and run commands, or are
-#: what exactness stands on.
+#: The settings of librdkafka that a connection may set. Others load libraries or run commands, or
+#: exactly-once delivery depends on them.
 _KAFKA = frozenset(
     {
         "broker.address.family",
@@ -36,12 +36,12 @@ _KAFKA = frozenset(
     }
 )
 ALLOWED: Final = {"kafka": _KAFKA, "rabbitmq": frozenset({"ssl", "prefetch", "login_method"})}
-#: One batch that is being inserted and the next one that is read. With 60,000 the broker spends a
-#: fifth more CPU a message on remembering what waits (bench rabbitmq).
+#: Enough for one batch being inserted and the next one being read. With 60,000 the broker spends a
+#: fifth more CPU per message on tracking unacknowledged messages (bench rabbitmq).
 PREFETCH = 20_000
-#: AMQP counts in 16 bits; 0 would mean that nothing bounds it.
+#: AMQP's field has 16 bits; 0 would mean no limit.
 MOST_PREFETCH = 65_535
-#: What people try to set by options, and where it belongs.
+#: Options that people try to set, and the field that each belongs in.
 _ELSEWHERE = {
     "bootstrap.servers": "the addresses",
     "metadata.broker.list": "the addresses",
@@ -52,27 +52,29 @@ _ELSEWHERE = {
 
 
 def fault(kind: str, options: dict[str, Any]) -> str:
-    """What is wrong with the options, and what would be right; '' where nothing is."""
+    """What is wrong with the options and what is allowed, after "It …"; '' if they are valid."""
     allowed = ALLOWED.get(kind, frozenset())
     if unknown := sorted(set(options) - allowed):
-        where = [f"{one} belongs into {_ELSEWHERE[one]}" for one in unknown if one in _ELSEWHERE]
+        where = [f"{name} belongs in {_ELSEWHERE[name]}" for name in unknown if name in _ELSEWHERE]
         hint = f" ({'; '.join(where)})" if where else ""
         return (
-            f"sets {', '.join(unknown)}, which a connection may not{hint}. "
-            f"Allowed are {', '.join(sorted(allowed))}."
+            f"sets {', '.join(unknown)}, which is not allowed{hint}. "
+            f"Allowed options: {', '.join(sorted(allowed))}."
         )
     if kind == "rabbitmq":
         return _prefetch_fault(options.get("prefetch", PREFETCH))
     nested = sorted(name for name, value in options.items() if isinstance(value, dict | list))
     if nested:
-        return f"sets {', '.join(nested)} to what is neither a text, a number, true nor false."
+        return (
+            f"sets {', '.join(nested)} to a list or an object. Use a text, a number or a boolean."
+        )
     return ""
 
 
-def _prefetch_fault(given: Any) -> str:
-    if type(given) is int and 1 <= given <= MOST_PREFETCH:
+def _prefetch_fault(value: Any) -> str:
+    if type(value) is int and 1 <= value <= MOST_PREFETCH:
         return ""
     return (
-        f"sets prefetch to {given!r}. It is the number of messages that may wait for their "
+        f"sets prefetch to {value!r}. It is the number of messages that may wait for their "
         f"acknowledgement: a whole number from 1 to {MOST_PREFETCH}, {PREFETCH} by default."
     )

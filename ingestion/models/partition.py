@@ -8,37 +8,41 @@ from tenants.scoping import ScopedManager
 
 
 class StreamPartition(models.Model):
-    """The unit of parallel consumption; it holds the position and the lease.
+    """The unit of parallel consumption. It holds the position and the lease.
 
-    Only the owner whose ``epoch`` is current may move the position, and it does so in the
-    transaction that marks a batch done.
+    Only the owner with the current ``epoch`` may move the position, in the transaction that marks
+    a batch done.
     """
 
     source = models.ForeignKey(Source, models.CASCADE, related_name="partitions")
     number = models.PositiveIntegerField(default=0, help_text="Kafka's partition; 0 elsewhere.")
     position = models.BigIntegerField(
-        null=True, blank=True, help_text="Offset of the next message to land; empty: never read."
+        null=True,
+        blank=True,
+        help_text="Offset of the next message to land. Empty if it was never read.",
     )
     reread_until = models.BigIntegerField(
         default=0,
         db_default=0,
-        help_text="Below it offsets may be in the table already, since a reset: what is there is "
-        "not inserted again.",
+        help_text="After a reset, offsets below this may already be in the table. Those that are "
+        "there are not inserted again.",
     )
-    low_watermark = models.BigIntegerField(default=0, help_text="Oldest offset the broker has.")
+    low_watermark = models.BigIntegerField(default=0, help_text="Oldest offset at the broker.")
     high_watermark = models.BigIntegerField(default=0, help_text="Offset of the next new message.")
     measured_at = models.DateTimeField(null=True, blank=True)
     caught_up_at = models.DateTimeField(
-        null=True, blank=True, help_text="When, as far as is known, nothing waited last."
+        null=True,
+        blank=True,
+        help_text="The last time at which no message is known to have waited.",
     )
 
     lease_owner = models.CharField(max_length=200, blank=True)
     lease_expires_at = models.DateTimeField(default=timezone.now)
-    epoch = models.BigIntegerField(default=0, help_text="Grows with every lease.")
+    epoch = models.BigIntegerField(default=0, help_text="Increases with every lease.")
     crashes = models.PositiveIntegerField(
         default=0,
         db_default=0,
-        help_text="Owners in a row that died with a batch under way, and landed nothing.",
+        help_text="How many owners in a row died with a batch under way and landed nothing.",
     )
 
     wanted_by = models.CharField(
@@ -46,7 +50,8 @@ class StreamPartition(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="Owner in a process that has less than its share, or that keeps it for itself.",
+        help_text="An owner in a process that has less than its share and asks for the partition, "
+        "or that reserves it for itself.",
     )
     wanted_at = models.DateTimeField(null=True, blank=True)
 
@@ -54,16 +59,16 @@ class StreamPartition(models.Model):
     quarantined = models.BigIntegerField(default=0)
     bytes = models.BigIntegerField(default=0)
     lost = models.BigIntegerField(
-        default=0, help_text="Offsets that the broker had deleted before it was their turn."
+        default=0, help_text="Offsets that the broker deleted before Millrace could read them."
     )
     unidentified = models.BigIntegerField(
         default=0,
         db_default=0,
-        help_text="Messages of a queue that had no message_id: of these a redelivered one may be "
-        "doubled.",
+        help_text="Messages of a queue without a message_id. If one is redelivered, it may be "
+        "inserted twice.",
     )
     spooled_bytes = models.BigIntegerField(
-        default=0, help_text="Compressed bytes of HTTP events that wait for the table."
+        default=0, help_text="Compressed bytes of HTTP events that have not landed yet."
     )
     last_event_at = models.DateTimeField(null=True, blank=True)
     last_landed_at = models.DateTimeField(null=True, blank=True)
@@ -73,22 +78,25 @@ class StreamPartition(models.Model):
         blank=True,
         default="",
         db_default="",
-        help_text="The broker's own id of the stream that the position belongs to; empty where it "
-        "gives none.",
+        help_text="The broker's own id of the stream that the position belongs to. Empty if the "
+        "broker has no such ids.",
     )
     incarnation = models.PositiveIntegerField(
         default=0,
         db_default=0,
-        help_text="Grows when the stream was deleted and made again, and reading went on with the "
-        "new one: offsets of one incarnation say nothing about those of another.",
+        help_text="Increases when the stream was deleted and created again, and reading continues "
+        "with the new one. Offsets of different incarnations are not comparable.",
     )
     began_at = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="By ClickHouse's clock: rows from before are of an earlier incarnation.",
+        help_text="When this incarnation began, by ClickHouse's clock. Earlier rows belong to an "
+        "earlier incarnation.",
     )
     retired_at = models.DateTimeField(
-        null=True, blank=True, help_text="The stream was made again without this partition."
+        null=True,
+        blank=True,
+        help_text="When the stream was found created again without this partition.",
     )
 
     objects = ScopedManager("source__tenant")
@@ -114,7 +122,7 @@ class StreamPartition(models.Model):
 
     @property
     def lag(self) -> int:
-        """Messages that the broker had, when last measured, and the table has not."""
+        """Messages that were at the broker when last measured and have not landed."""
         if self.position is None:
             return max(0, self.high_watermark - self.low_watermark)
         return max(0, self.high_watermark - max(self.position, self.low_watermark))

@@ -7,17 +7,19 @@ from tenants.scoping import ScopedManager
 
 
 class SpooledEvents(models.Model):
-    """Events taken by the HTTP endpoint, durable from the 202 until they are in the table.
+    """Events accepted by the HTTP endpoint, kept from the 202 until they are in the table.
 
-    One row is one request: ``count`` events with the offsets from ``first_offset`` on. The
-    partition's ``high_watermark`` gives out offsets under a row lock: commits are in their order.
+    One row is one request: ``count`` events with the offsets from ``first_offset`` on. Offsets are
+    taken from the partition's ``high_watermark`` under a row lock, so commits are in their order.
     """
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="spool")
     first_offset = models.BigIntegerField()
     count = models.PositiveIntegerField()
-    body = models.BinaryField(help_text="The events, one a line, compressed by zstd.")
-    size = models.PositiveIntegerField(default=0, help_text="Bytes of the events themselves.")
+    body = models.BinaryField(help_text="The events, one per line, compressed with zstd.")
+    size = models.PositiveIntegerField(
+        default=0, help_text="Size of the events before compression."
+    )
     received_at = models.DateTimeField(auto_now_add=True)
 
     objects = ScopedManager("partition__source__tenant")
@@ -36,8 +38,8 @@ class SpooledEvents(models.Model):
 class EventsReceipt(models.Model):
     """What the events endpoint answered to a request that carried an ``Idempotency-Key``.
 
-    A sender that did not hear the answer repeats the request, and gets the same one; ``sha256`` is
-    that of the events, so that a key used for others is noticed.
+    A sender that missed the answer repeats the request and gets the same answer. ``sha256`` is the
+    hash of the events, which shows whether the key is reused for other events.
     """
 
     partition = models.ForeignKey(StreamPartition, models.CASCADE, related_name="receipts")

@@ -10,7 +10,7 @@ from tenants.scoping import ScopedManager
 
 
 class Table(Provisioned):
-    """What a stream's messages become: typed columns, and how ClickHouse keeps them."""
+    """A table of typed columns that messages are read into, and how ClickHouse stores it."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="tables")
     name = models.CharField(max_length=63, validators=[name_validator])
@@ -18,10 +18,12 @@ class Table(Provisioned):
         models.CharField(max_length=200),
         blank=True,
         default=list,
-        help_text="Columns or expressions, comma-separated, that rows are sorted by.",
+        help_text="Columns or expressions that rows are sorted by, separated by commas.",
     )
     partition_key = models.CharField(
-        max_length=200, blank=True, help_text="An expression, such as toYYYYMM(time)."
+        max_length=200,
+        blank=True,
+        help_text="An expression by which ClickHouse partitions the rows, such as toYYYYMM(time).",
     )
     ttl = models.CharField(
         max_length=200,
@@ -30,20 +32,20 @@ class Table(Provisioned):
         help_text="When rows are deleted, such as time + INTERVAL 1 YEAR.",
     )
     quarantine_days = models.PositiveIntegerField(
-        default=30, help_text="Days for which messages that did not fit are kept."
+        default=30, help_text="For how many days messages that did not fit are kept."
     )
     retention_days = models.PositiveBigIntegerField(
         default=0,
         db_default=0,
         editable=False,
-        help_text="The retention of the tenant's plan, as last applied. 0: none.",
+        help_text="Days of retention in the tenant's plan, as last applied. 0: no limit.",
     )
     version = models.PositiveIntegerField(
         default=0,
         db_default=0,
         editable=False,
-        help_text="Number of the version that ClickHouse has applied last; messages are typed by "
-        "it. 0: none yet.",
+        help_text="Number of the version that ClickHouse applied last. Messages are typed by it. "
+        "0: none yet.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -60,7 +62,7 @@ class Table(Provisioned):
 
 
 class Column(models.Model):
-    """One typed column: where in the message its value stands, and what it must be."""
+    """One typed column: where its value is in the message, and its type."""
 
     table = models.ForeignKey(Table, models.CASCADE, related_name="columns")
     position = models.PositiveIntegerField(default=0)
@@ -69,18 +71,21 @@ class Column(models.Model):
     path = models.CharField(
         max_length=500,
         blank=True,
-        help_text="Where in the JSON the value stands: keys joined by dots. Empty: the name.",
+        help_text="Where the value is in the JSON: keys joined by dots. Leave empty to use the "
+        "name.",
     )
     required = models.BooleanField(
-        default=True, help_text="A message without it goes to quarantine."
+        default=True, help_text="Messages without this value go to quarantine."
     )
     default = models.TextField(  # noqa: DJ001 - an empty text is a default too
         null=True,
         blank=True,
-        help_text="The value where a message has none, written as JSON. For columns not required.",
+        help_text="The value for messages that have none, written as JSON. Only for columns that "
+        "are not required.",
     )
     quoted_numbers = models.BooleanField(
-        default=False, help_text='Take "7" for 7, as producers do that write numbers in quotes.'
+        default=False,
+        help_text='Accept "7" as 7, for producers that write numbers in quotes.',
     )
 
     objects = ScopedManager("table__tenant")
@@ -93,7 +98,8 @@ class Column(models.Model):
             models.CheckConstraint(
                 condition=Q(required=False) | Q(default=None),
                 name="column_required_or_default",
-                violation_error_message="A required column has no default: leave one of the two.",
+                violation_error_message="A required column can't have a default. Make the column "
+                "optional, or remove the default.",
             ),
         )
 
@@ -102,18 +108,18 @@ class Column(models.Model):
 
 
 class TableVersion(models.Model):
-    """Columns of a table as ClickHouse has applied them. It is never changed, only followed.
+    """The columns of a table as ClickHouse has applied them. A version never changes.
 
-    A table's own columns are what somebody wishes; messages are typed by a version. Each has a
-    pipeline of views of its own, which stays as long as a batch is open that names the version.
+    A table's own columns are what its owner wants; messages are typed by a version. Each version
+    has its own pipeline of views, which stays as long as an open batch names the version.
     """
 
     table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     columns = models.JSONField(
-        help_text="[{name, type, path, required, default, quoted_numbers}], in their order."
+        help_text="[{name, type, path, required, default, quoted_numbers}], in column order."
     )
-    form = models.PositiveIntegerField(help_text="Of the pipeline's views.")
+    form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)
     dropped_at = models.DateTimeField(
         null=True, blank=True, help_text="When its pipeline was dropped."

@@ -1,1 +1,1 @@
-"""What can be done with sources and tables. Admin, commands and config-as-code call these."""
+"""Operations on sources, tables and connections, called by admin, API, commands and YAML files."""

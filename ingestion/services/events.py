@@ -1,4 +1,4 @@
-"""Taking events safely: they are in Postgres when this returns, and on their way to the table."""
+"""Accepts events: they are durable in Postgres when ``accept`` returns, and land soon after."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from django.utils import timezone
 from ingestion.models import EventsReceipt, Source, StreamPartition
 from tenants.rest.problem import Problem, not_found
 
-#: What one tenant may have waiting. Beyond it the table does not keep up, and senders must wait.
+#: How many events and bytes of one tenant may be waiting. More means that its tables do not keep
+#: up, so senders must wait.
 WAITING_EVENTS, WAITING_BYTES = 2_000_000, 1024**3
 #: Seconds after which a sender should try again.
 RETRY_AFTER = 5
-#: How long a sender may repeat a request under its Idempotency-Key.
+#: How long a sender may repeat a request with the same Idempotency-Key.
 RECEIPTS_KEPT = timedelta(days=1)
 
 _ACCEPT = """
@@ -43,9 +44,9 @@ RETURNING partition_id, first_offset
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """Events with the offsets from ``first_offset`` on, ``count`` of them, of one partition.
+    """``count`` accepted events of one partition, with the offsets from ``first_offset`` on.
 
-    ``replayed``: they were taken by an earlier request of the same Idempotency-Key.
+    ``replayed``: an earlier request with the same Idempotency-Key had stored them already.
     """
 
     partition_id: int
@@ -63,11 +64,11 @@ class Accepted:
 
 
 def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
-    """Make the events durable, in one commit.
+    """Store the events durably, in one commit.
 
-    With a ``key``, a request that was taken already is not taken again: the answer is the first
-    one's. Raises Problem 429 where too much is waiting, 422 where the key was used for others, 404
-    where the source was deleted meanwhile.
+    With a ``key``, a repeated request is not stored again and gets the answer of the first. Raises
+    Problem 429 if too much is waiting, 422 if the key was used for other events, 404 if the source
+    was deleted meanwhile.
     """
     try:
         return _accept(source, b"\n".join(events), len(events), key)
@@ -100,7 +101,7 @@ def _accept(source: Source, lines: bytes, count: int, key: str) -> Accepted:
 
 
 def forget_receipts() -> int:
-    """Delete receipts that are older than RECEIPTS_KEPT; returns how many."""
+    """Delete receipts older than RECEIPTS_KEPT; returns how many were deleted."""
     old = EventsReceipt.across_tenants.filter(received_at__lt=timezone.now() - RECEIPTS_KEPT)
     return old.delete()[0]
 
@@ -110,8 +111,8 @@ def _replay(receipt: EventsReceipt, digest: bytes) -> Accepted:
         raise Problem(
             422,
             "idempotency_key_reused",
-            "This Idempotency-Key was used for other events. Nothing was stored: give each "
-            "request a key of its own, and repeat a request as it was.",
+            "This Idempotency-Key was used for other events. Nothing was stored. Give each request "
+            "its own key, and repeat a request unchanged.",
         )
     return Accepted(receipt.partition_id, receipt.first_offset, receipt.count, replayed=True)
 
@@ -153,13 +154,16 @@ def _check_room(tenant_id: int) -> None:
         raise Problem(
             429,
             "spool_full",
-            f"{waiting['events']} events of yours wait for their tables. Send these again later.",
+            f"{waiting['events']} of your events are waiting to land. Send these again later.",
             headers={"Retry-After": str(RETRY_AFTER)},
         )
 
 
 def wait(accepted: Accepted, seconds: float, every: float = 0.03) -> bool:
-    """Whether each event is in the table or in quarantine, waiting for it up to ``seconds``."""
+    """Wait up to ``seconds``; returns whether each event is in the table or in quarantine.
+
+    Checks again ``every`` so many seconds.
+    """
     deadline = time.monotonic() + seconds
     landed = StreamPartition.across_tenants.filter(
         pk=accepted.partition_id, position__gt=accepted.last_offset

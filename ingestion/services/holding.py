@@ -1,4 +1,4 @@
-"""Taking a source out of the workers' hands, for what must not happen while it is read."""
+"""Keeps workers away from sources, for operations that must not run while they are read."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ingestion.leases.heartbeat import kept
 from ingestion.models import Source
 from ingestion.services import sources
 
-#: Seconds in which a worker lets go of a source that was paused.
+#: Seconds within which a worker releases a source that was paused.
 PATIENCE = 20.0
 _POLL = 0.2
 
 
 class StillRead(IngestionError):
-    """A worker has not let go of the source in time; nothing was changed."""
+    """A worker did not release the source in time; nothing was changed."""
 
 
 @dataclass(slots=True)
 class Hold:
-    """What is held. ``half_way``: why the sources stay paused where the block fails from now on.
+    """The leases that are held.
 
-    While it is empty, a block that fails has changed nothing, and the sources go on.
+    ``half_way``: once set, the reason for which the sources stay paused if the block fails. While
+    it is empty, a failing block has changed nothing, and the sources are resumed.
     """
 
     leases: list[Lease] = field(default_factory=list)
@@ -38,31 +39,32 @@ class Hold:
 def held(
     wanted: Collection[Source], reason: str, *, patience: float | None = None
 ) -> Iterator[Hold]:
-    """All leases of the sources, which are paused meanwhile, for ``reason``.
+    """Pause the sources for ``reason`` and hold all their leases until the end of the block.
 
-    The leases are renewed for as long as the block takes, so that nobody reads a source that is
-    resumed by hand meanwhile. A worker that reads one lands what it has under way, and lets go at
-    its next heartbeat; the other sources of its slice go on. Afterwards those go on that were not
-    paused before, if they are still there; all stay paused where the block fails half-way
-    (``Hold``). Raises StillRead.
+    The leases are renewed meanwhile, so that no worker reads a source that somebody resumes by
+    hand. A worker that reads one of them lands what it has under way and releases it at its next
+    heartbeat; it continues with the other sources of its slice. Afterwards the sources that were
+    active before are resumed, if they still exist. If the block fails half-way (``Hold``), all stay
+    paused. Raises StillRead.
     """
-    active, owner = [one for one in wanted if one.active], lease.new_owner()
-    reasons = {one.pk: "" if one.active else one.paused_reason for one in wanted}
+    active, owner = [source for source in wanted if source.active], lease.new_owner()
+    reasons = {source.pk: "" if source.active else source.paused_reason for source in wanted}
     hold, taken = Hold(), list[int]()
     deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     try:
-        for one in active:
-            sources.pause(one, reason)
+        for source in active:
+            sources.pause(source, reason)
         with kept(owner, taken, lease.extend):
-            for one in wanted:
-                hold.leases += _taken(one, owner, deadline, reasons[one.pk])
-                taken[:] = [each.partition_id for each in hold.leases]
+            for source in wanted:
+                hold.leases += _taken(source, owner, deadline, reasons[source.pk])
+                # In place: the thread that renews leases reads this list.
+                taken[:] = [held_lease.partition_id for held_lease in hold.leases]
             yield hold
     except BaseException:
         _let_go(owner, hold)
         if hold.half_way:
-            for one in wanted:
-                sources.pause(one, hold.half_way)
+            for source in wanted:
+                sources.pause(source, hold.half_way)
         else:
             _resume(active)
         raise
@@ -71,14 +73,14 @@ def held(
 
 
 def _let_go(owner: str, hold: Hold) -> None:
-    lease.release(owner, [one.partition_id for one in hold.leases])
+    lease.release(owner, [held_lease.partition_id for held_lease in hold.leases])
 
 
 def _resume(active: Collection[Source]) -> None:
-    for one in active:
-        # It was deleted, or has gone to the archive meanwhile.
+    for source in active:
+        # It may have been deleted or archived meanwhile.
         with suppress(Source.DoesNotExist, sources.Archived):
-            sources.resume(one)
+            sources.resume(source)
 
 
 def _taken(source: Source, owner: str, deadline: float, reason: str) -> list[Lease]:
@@ -90,7 +92,7 @@ def _taken(source: Source, owner: str, deadline: float, reason: str) -> list[Lea
 
 
 def _busy(source: Source, reason: str) -> str:
-    """Who has its leases: a worker, or whatever had paused it before for ``reason``."""
+    """Says what holds the leases: a worker, or another operation that had paused the source."""
     if reason:
-        return f"{source} is held by another command. {reason} Try again when that has ended."
-    return f"{source} is still being read by a worker. Try again in a moment."
+        return f"Another command holds {source}. {reason} Try again when it has finished."
+    return f"A worker is still reading {source}. Try again in a moment."

@@ -1,9 +1,9 @@
-"""Columns that were left out of a table's description and stay in ClickHouse, and dropping them.
+"""Lists and drops kept columns: those that ClickHouse still has but the description no longer does.
 
-Nobody fills such a column, but batches that were announced before it was left out may still be
-typed into it: it goes only when no version that has it is needed any more, and nothing can be
-announced for one (``versions``). Only what Millrace itself has made is offered, never a column that
-somebody has added by hand.
+New batches don't fill such a column, but a batch that was announced before the column was removed
+may still be typed into it. So it can be dropped only once no version with the column is needed any
+more and nothing can be announced for one (``versions``). Only columns that Millrace created are
+offered, never one that somebody added by hand.
 """
 
 from __future__ import annotations
@@ -36,17 +36,18 @@ _VIEWS = (
     "SELECT name, as_select FROM system.tables "
     "WHERE database = {database:String} AND as_select != '' ORDER BY name"
 )
-#: ClickHouse answers when every replica has rewritten its parts, however long that takes.
+#: With these settings ClickHouse answers once every replica has rewritten its parts, however long
+#: that takes.
 _WAIT = {"alter_sync": 2, "mutations_sync": 2, "max_execution_time": 0}
 
 
 class CannotDrop(IngestionError):
-    """The column stays; the text says why, and what could be done. Nothing was changed."""
+    """The column can't be dropped; the message says why. Nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptColumn:
-    """``hindrance``: why it can't be dropped now, or empty."""
+    """A kept column. ``hindrance``: why it can't be dropped now; empty if it can."""
 
     name: str
     type: str
@@ -54,59 +55,64 @@ class KeptColumn:
 
 
 def kept_columns(table: Table) -> list[KeptColumn]:
-    """Those that a former version had and nobody describes any more; raises WarehouseError.
+    """Columns in ClickHouse that an earlier version had and the description no longer has.
 
-    ClickHouse is asked only where there may be some.
+    Queries ClickHouse only if there may be some. Raises WarehouseError.
     """
-    described = {one.name for one in table.columns.all()} | _applied(table)
+    described = {column.name for column in table.columns.all()} | _applied(table)
     former = {
-        column.name for one in table.versions.all() for column in versions.read(one)
+        column.name for version in table.versions.all() for column in versions.read(version)
     } - described
     if not former or not table.applied or not hasattr(table.tenant, "warehouse"):
         return []
     bound = _place(table)
-    stands = [one for one in client.rows(_COLUMNS, bound) if one["name"] in former]
-    if not stands:
+    rows = [row for row in client.rows(_COLUMNS, bound) if row["name"] in former]
+    if not rows:
         return []
-    engine = "".join(one["engine_full"] for one in client.rows(_TABLE, bound))
-    views = {one["name"]: one["as_select"] for one in client.rows(_VIEWS, bound)}
+    engine = "".join(row["engine_full"] for row in client.rows(_TABLE, bound))
+    views = {row["name"]: row["as_select"] for row in client.rows(_VIEWS, bound)}
     waits = _waits(table)
     return [
         KeptColumn(
-            one["name"],
-            one["type"],
-            _needed(table, one["name"], engine, views.items(), is_in_key=bool(one["is_in_key"]))
+            row["name"],
+            row["type"],
+            _needed(table, row["name"], engine, views.items(), is_in_key=bool(row["is_in_key"]))
             or waits
-            or _typed_into(table, one["name"]),
+            or _typed_into(table, row["name"]),
         )
-        for one in stands
+        for row in rows
     ]
 
 
 def failing_queries(table: Table, name: str) -> list[str]:
-    """Names of the saved queries that read the table and say the column's name."""
-    found = {one for read in registry.readers for one in read(table.tenant, (table.name,), name)}
-    return sorted(found)
+    """Names of the saved queries that read the table and mention the column's name."""
+    names = {
+        query for read in registry.readers for query in read(table.tenant, (table.name,), name)
+    }
+    return sorted(names)
 
 
 def drop_column(table: Table, name: str, confirmation: str) -> KeptColumn:
     """Drop a kept column with its data, on all parts; ``confirmation`` is its name.
 
-    Returns what it was, once every replica has rewritten its parts, or goes on with that. Raises
-    NotConfirmed, CannotDrop, TableBusy and WarehouseError. Safe to repeat.
+    Returns the column as it was, once every replica has rewritten its parts or is still doing so.
+    Raises NotConfirmed, CannotDrop, TableBusy and WarehouseError. Safe to repeat.
     """
     if confirmation != name:
-        msg = f"To drop column {name} of {table}, give its name: {name}. Nothing was dropped."
+        msg = (
+            f"To drop column {name} of {table}, give its name as the confirmation: {name}. "
+            "Nothing was dropped."
+        )
         raise NotConfirmed(msg)
-    # Nobody alters the table meanwhile, so that no version that has the column can come.
+    # Holding the table prevents a change that would create a new version with the column.
     with provision.held(table):
         table.refresh_from_db()
-        known = {one.name: one for one in kept_columns(table)}
+        known = {column.name: column for column in kept_columns(table)}
         if name not in known:
             listed = ", ".join(known) or "none"
-            raise CannotDrop(f"{table} keeps no column {name!r} that is not described: {listed}.")
+            raise CannotDrop(f"{table} keeps no column {name!r}. Kept columns: {listed}.")
         if known[name].hindrance:
-            raise CannotDrop(f"Column {name} of {table} stays. {known[name].hindrance}")
+            raise CannotDrop(f"Column {name} of {table} can't be dropped. {known[name].hindrance}")
         place = f"{identifier(table.tenant.warehouse.database)}.{identifier(table.name)}"
         cluster = settings.CLICKHOUSE_CLUSTER
         on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
@@ -114,14 +120,15 @@ def drop_column(table: Table, name: str, confirmation: str) -> KeptColumn:
         try:
             client.execute([statement], _WAIT)
         except WarehouseError:
-            # Once it is no column any more, parts are rewritten whether anybody waits or not.
-            if name in {one["name"] for one in client.rows(_COLUMNS, _place(table))}:
+            # Once the column is gone from the metadata, ClickHouse rewrites the parts in the
+            # background, so a failure while waiting for that does not matter.
+            if name in {row["name"] for row in client.rows(_COLUMNS, _place(table))}:
                 raise
     record("table.drop_column", table, tenant=table.tenant, detail={"column": name})
     return known[name]
 
 
-# --- Why it stays -------------------------------------------------------------------------------
+# --- Why a column can't be dropped --------------------------------------------------------------
 
 
 def _place(table: Table) -> dict[str, str]:
@@ -130,39 +137,39 @@ def _place(table: Table) -> dict[str, str]:
 
 def _applied(table: Table) -> set[str]:
     version = table.versions.filter(number=table.version).first()
-    return {one.name for one in versions.read(version)} if version else set()
+    return {column.name for column in versions.read(version)} if version else set()
 
 
 def _waits(table: Table) -> str:
-    """Whether the table itself is about to change."""
+    """The hindrance while a change of the table is not applied yet; else ''."""
     if table.applied == table.generation:
         return ""
     return "A change of the table is not applied yet. Try again when the table is ready."
 
 
 def _typed_into(table: Table, name: str) -> str:
-    """Whether a batch may still be typed by a version that has the column."""
+    """The hindrance while a batch may still be typed by a version with the column; else ''."""
     if not versions.may_type_into(table, name):
         return ""
     return (
-        "Messages that were taken before it was left out may still be typed into it. That is over "
-        "some minutes after the change, when no batch or backfill of then is open any more."
+        "Messages read before the column was removed may still be typed into it. Try again some "
+        "minutes after the change, when no batch or backfill of that time is open any more."
     )
 
 
 def _needed(
     table: Table, name: str, engine: str, views: Iterable[tuple[str, str]], *, is_in_key: bool
 ) -> str:
-    """What of the table's own, or behind it, is made of the column."""
+    """The hindrance if a key, the TTL or a view uses the column; else ''."""
     if name.startswith("_"):
-        return "Millrace needs it."
+        return "Millrace needs this column."
     if is_in_key:
-        return "A key of the table is made of it."
+        return "A key of the table uses this column."
     if _says(engine.partition(" TTL ")[2], name):
-        return "The table's TTL is made of it."
+        return "The table's TTL uses this column."
     reading = [view for view, text in views if _says(text, table.name) and _says(text, name)]
     if reading:
-        return f"It is read by {', '.join(reading)}. Drop that first, if it is not needed any more."
+        return f"Views read this column: {', '.join(reading)}. Drop them first if not needed."
     return ""
 
 

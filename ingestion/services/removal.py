@@ -1,10 +1,11 @@
-"""Deleting and archiving sources, tables and connections: what goes, what stays, and doing it.
+"""Deletes and archives sources, tables and connections, with previews of what goes and stays.
 
-Workers let go of what is deleted before anything of it goes (``holding``). ClickHouse comes first:
-where it does not answer, everything is as it was. Where it fails after it has begun, or Postgres
-does, rows may be gone already: the sources stay paused, and the deletion is to be repeated.
-Postgres' rows follow, in one transaction; Kafka's consumer groups are last, since a broker that is
-away must not hold a deletion up.
+1. Workers release the sources (``holding``).
+2. ClickHouse deletes its part. If it does not answer, nothing has changed. If it, or Postgres,
+   fails later, rows may be gone already: the sources stay paused, and the deletion must be
+   repeated.
+3. Postgres deletes its rows, in one transaction.
+4. Kafka deletes the consumer groups: last, because a broker that is down must not block a deletion.
 """
 
 from __future__ import annotations
@@ -45,35 +46,35 @@ from tenants.warehouse.errors import WarehouseError
 
 Removable = Source | Table | Connection
 
-#: Names of saved queries that a preview shows.
+#: How many names of saved queries a preview shows at most.
 SHOWN_QUERIES = 20
-#: A process that dies meanwhile leaves it so.
-_DELETING = "It is being deleted. If that has stopped half-way, delete it again."
-_HALF_WAY = "Its deletion stopped half-way: delete it again."
-_STAYS_PAUSED = "Some of it may be gone, and its sources stay paused. Delete it again."
+#: Why the sources are paused; a process that dies during a deletion leaves this reason behind.
+_DELETING = "It is being deleted. If the deletion has stopped half-way, delete it again."
+_HALF_WAY = "Its deletion stopped half-way. Delete it again."
+_STAYS_PAUSED = "Part of its data may be gone, and its sources stay paused. Delete it again."
 _ARCHIVED = (
-    "Rows, quarantine, position and books stay, and can be queried as before.",
-    "What was not read stays at the broker; events sent over HTTP are refused.",
-    "It can be taken out of the archive again.",
+    "Rows and quarantine stay and can be queried as before; position and books stay too.",
+    "Unread messages stay at the broker; events sent over HTTP are refused.",
+    "The sources can be restored from the archive.",
 )
-_AGAIN = "A source that reads the same stream later begins at its own start, not where this one was"
+_AGAIN = "A new source on the same stream begins at its own start, not where this one stopped"
 
 
 class NotDeleted(IngestionError):
-    """Postgres could not delete it, since others were at its rows; nothing was deleted."""
+    """Postgres could not delete the rows because others were using them; nothing was deleted."""
 
 
 class StoppedHalfWay(IngestionError):
-    """Rows may be gone already; the sources stay paused until it is deleted again."""
+    """Rows may be gone already; the sources stay paused until the deletion is repeated."""
 
 
 class _MadeMeanwhile(IngestionError):
-    """A source of the object's came after its others were held; nobody has let go of it."""
+    """A source of the object was created after the others were held, so a worker may read it."""
 
 
 @dataclass(frozen=True, slots=True)
 class LandedRows:
-    """Rows in ClickHouse that sources have landed: ``count`` is None where it can't be told now."""
+    """Rows in ClickHouse that sources landed. ``count``: None if ClickHouse does not answer."""
 
     what: str
     count: int | None
@@ -81,10 +82,11 @@ class LandedRows:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """``sources``: those that go along. ``rows``: what they landed. ``books``: in Postgres.
+    """What a deletion would delete, and what stays.
 
-    ``goes`` and ``stays`` are sentences for whoever deletes; ``queries`` the names of the saved
-    queries that answer with an error afterwards.
+    ``sources`` are deleted too; ``rows`` are the rows they landed, ``books`` the number of records
+    in Postgres by kind. ``goes`` and ``stays`` are sentences for the user. ``queries`` are the
+    names of saved queries that will fail.
     """
 
     sources: tuple[Source, ...]
@@ -97,26 +99,26 @@ class Preview:
 
 @dataclass(frozen=True, slots=True)
 class ArchivePreview:
-    """``sources``: those that are archived with it. ``consequences``: what that means."""
+    """The ``sources`` that are archived, and the ``consequences`` as sentences for the user."""
 
     sources: tuple[Source, ...]
     consequences: tuple[str, ...]
 
 
 def sources_of(obj: Removable) -> list[Source]:
-    """The sources that can't be without it, with all that their deletion needs."""
+    """The source itself, or the sources of the table or connection, with related rows loaded."""
     if isinstance(obj, Source):
-        found = Source.across_tenants.filter(pk=obj.pk)
+        rows = Source.across_tenants.filter(pk=obj.pk)
     elif isinstance(obj, Table):
-        found = Source.across_tenants.filter(table=obj)
+        rows = Source.across_tenants.filter(table=obj)
     else:
-        found = Source.across_tenants.filter(connection=obj)
+        rows = Source.across_tenants.filter(connection=obj)
     related = ("tenant__warehouse", "table__tenant__warehouse", "connection__tenant")
-    return list(found.select_related(*related).order_by("tenant__slug", "name"))
+    return list(rows.select_related(*related).order_by("tenant__slug", "name"))
 
 
 def preview(obj: Removable) -> Preview:
-    """What a deletion would take; changes nothing."""
+    """What ``delete`` would delete; changes nothing."""
     found = sources_of(obj)
     rows = _rows_of_table(obj) if isinstance(obj, Table) else _rows_of(found)
     books = {model._meta.verbose_name_plural: count for model, count in below(obj).items()}
@@ -131,7 +133,7 @@ def preview(obj: Removable) -> Preview:
 
 
 def some_of(queries: Sequence[str]) -> str:
-    """Their names, of which ``SHOWN_QUERIES`` are told at the most: ``a, b and 3 more``."""
+    """The names as text, at most ``SHOWN_QUERIES`` of them: ``a, b and 3 more``."""
     more = len(queries) - SHOWN_QUERIES
     shown = ", ".join(queries[:SHOWN_QUERIES])
     return f"{shown} and {more:,} more" if more > 0 else shown
@@ -139,92 +141,98 @@ def some_of(queries: Sequence[str]) -> str:
 
 def archive_preview(obj: Removable) -> ArchivePreview:
     """What ``archive`` would do; changes nothing."""
-    reading = tuple(one for one in sources_of(obj) if not one.is_archived)
+    reading = tuple(source for source in sources_of(obj) if not source.is_archived)
     if not reading:
-        return ArchivePreview((), ("Nothing changes: none of its sources is outside the archive.",))
+        return ArchivePreview((), ("Nothing changes: all of its sources are archived already.",))
     listed = ", ".join(map(str, reading))
-    stops = f"Nothing more is read of {listed}. What is under way lands."
+    stops = f"Millrace stops reading {listed}. Messages already read will land."
     return ArchivePreview(reading, (stops, *_ARCHIVED))
 
 
 def archive(obj: Removable) -> ArchivePreview:
-    """Stop reading, keep everything: the source, or all that feed the table or use the connection.
+    """Archive the source, or all sources of the table or connection; everything is kept.
 
-    Returns what was done: the sources that were archived now.
+    Returns the sources that were archived by this call.
     """
     done = archive_preview(obj)
-    for one in done.sources:
-        sources.archive(one)
-        record_once("source.archive", one, tenant=one.tenant)
+    for source in done.sources:
+        sources.archive(source)
+        record_once("source.archive", source, tenant=source.tenant)
     if done.sources:
         record_once(f"{obj._meta.model_name}.archive", obj, tenant=obj.tenant)
     return done
 
 
 def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
-    """Delete it and the sources that can't be without it; ``confirmation`` is its name.
+    """Delete the object and the sources that depend on it; ``confirmation`` is its name.
 
-    ``with_rows``: what the sources have landed goes too; a table goes with its rows in any case.
-    Returns what had to be left, and what to do about it. Raises NotConfirmed, StillRead, TableBusy,
-    NotDeleted and WarehouseError; then nothing was deleted. Raises StoppedHalfWay where some of it
-    may be gone: the sources stay paused then. It is safe to repeat in any case.
+    ``with_rows``: also delete the rows that the sources landed; a table is always deleted with its
+    rows. Returns sentences about what could not be deleted, and what to do about it. Raises
+    NotConfirmed, StillRead, TableBusy, NotDeleted and WarehouseError if nothing was deleted, and
+    StoppedHalfWay if part of it may be gone; then the sources stay paused. Always safe to repeat.
     """
     if confirmation != obj.name:
-        msg = f"To delete {obj}, type its name: {obj.name}. Nothing was deleted."
+        msg = (
+            f"To delete {obj}, give its name as the confirmation: {obj.name}. Nothing was deleted."
+        )
         raise NotConfirmed(msg)
     found = sources_of(obj)
     with holding.held(found, _DELETING) as hold, _against_makers(obj), _explained(obj, hold):
         if isinstance(obj, Table) and _may_have_parts(obj):
             _touch(hold)
             remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
-        elif with_rows and any(_stands(one.table) for one in found):
+        elif with_rows and any(_stands(source.table) for source in found):
             _await_inserts(found)
             _touch(hold)
-            for one in found:
-                _delete_rows(one)
+            for source in found:
+                _delete_rows(source)
         remove_with_all_below(
             obj, lambda: _record(obj, found, with_rows=with_rows), lambda: _lock(obj, found)
         )
-    return [line for one in found for line in remove_group(one)]
+    return [line for source in found for line in remove_group(source)]
 
 
 def _against_makers(obj: Removable) -> AbstractContextManager[None]:
-    """Nobody makes a table, or a part of it, that is gone already."""
+    """Hold a table, so that no other process creates parts of it again after they are dropped."""
     return provision.held(obj) if isinstance(obj, Table) else nullcontext()
 
 
 def _lock(obj: Removable, held: Sequence[Source]) -> None:
-    """Sources before their partitions, as those who measure do, and each in the order of keys.
+    """Lock the object, its sources and their partitions; raises _MadeMeanwhile.
 
-    Raises _MadeMeanwhile. From the first lock on nobody can make another source of the object.
+    Sources are locked before partitions, and each in the order of keys, as measuring does: another
+    order could deadlock. From the first lock on, no other source of the object can be created.
     """
     list(type(obj).across_tenants.select_for_update(of=("self",)).filter(pk=obj.pk))
     found = sources_of(obj)
-    if late := [str(one) for one in found if one not in held]:
+    if late := [str(source) for source in found if source not in held]:
         raise _MadeMeanwhile(f"Meanwhile {', '.join(late)} began to use it.")
-    of_them = [one.pk for one in found]
-    rows = Source.across_tenants.filter(pk__in=of_them).order_by("pk")
+    keys = [source.pk for source in found]
+    rows = Source.across_tenants.filter(pk__in=keys).order_by("pk")
     list(rows.select_for_update(of=("self",)).values_list("pk", flat=True))
-    partitions = StreamPartition.across_tenants.filter(source__in=of_them)
+    partitions = StreamPartition.across_tenants.filter(source__in=keys)
     list(lease.locking(partitions).values_list("pk", flat=True))
 
 
 def _await_inserts(found: Sequence[Source]) -> None:
-    """What workers that died have sent lands first, so that it goes too; raises WarehouseError."""
+    """Wait for inserts that dead workers have sent, so that their rows are deleted too.
+
+    Raises WarehouseError.
+    """
     opened = Batch.across_tenants.filter(partition__source__in=found, state=BatchState.INTENT)
     for token in opened.values_list("token", flat=True):
         await_inserts(token)
 
 
 def _touch(hold: Hold) -> None:
-    """From now on rows may be gone; raises WarehouseError where ClickHouse does not answer."""
+    """Note that rows may be gone from now on; first raises WarehouseError if ClickHouse is down."""
     client.rows("SELECT 1")
     hold.half_way = _HALF_WAY
 
 
 @contextmanager
 def _explained(obj: Removable, hold: Hold) -> Iterator[None]:
-    """Say of what fails whether something may be deleted already."""
+    """Turn failures into NotDeleted or StoppedHalfWay, by whether rows may be gone already."""
     try:
         yield
     except (WarehouseError, IntegrityError, OperationalError, _MadeMeanwhile) as error:
@@ -241,9 +249,9 @@ def _explained(obj: Removable, hold: Hold) -> Iterator[None]:
 
 
 def _record(obj: Removable, found: Sequence[Source], *, with_rows: bool) -> None:
-    for one in [obj, *(each for each in found if each != obj)]:
-        action = f"{one._meta.model_name}.delete"
-        record(action, one, tenant=one.tenant, detail={"with_rows": with_rows})
+    for deleted in [obj, *(source for source in found if source != obj)]:
+        action = f"{deleted._meta.model_name}.delete"
+        record(action, deleted, tenant=deleted.tenant, detail={"with_rows": with_rows})
 
 
 # --- In ClickHouse ------------------------------------------------------------------------------
@@ -254,23 +262,22 @@ def _stands(table: Table) -> bool:
 
 
 def _may_have_parts(table: Table) -> bool:
-    """Also where it was never made as a whole: an attempt that failed has left what it came to."""
+    """Whether ClickHouse may have some of the table; a failed attempt leaves parts of it behind."""
     return hasattr(table.tenant, "warehouse") and table.tenant.warehouse.applied > 0
 
 
 def _rows_of(found: Sequence[Source]) -> list[LandedRows]:
-    """Of each source, what of it is in its table and in the quarantine."""
+    """The rows of each source, in its table and in the quarantine."""
     counted = []
-    for one in found:
-        if not _stands(one.table):
+    for source in found:
+        if not _stands(source.table):
             continue
-        at, condition = addresses.place_of(one.table), f"_source = {one.pk:d}"
-        shown = names.quarantine(one.table.name)
-        counted.append(LandedRows(f"rows of {one} in {one.table}", _count(at.table, condition)))
-        counted.append(
-            LandedRows(f"messages of {one} in {shown}", _count(at.quarantine, condition))
-        )
-    return [one for one in counted if one.count != 0]
+        at, condition = addresses.place_of(source.table), f"_source = {source.pk:d}"
+        shown = names.quarantine(source.table.name)
+        rows, misfits = _count(at.table, condition), _count(at.quarantine, condition)
+        counted.append(LandedRows(f"rows of {source} in {source.table}", rows))
+        counted.append(LandedRows(f"messages of {source} in {shown}", misfits))
+    return [landed for landed in counted if landed.count != 0]
 
 
 def _rows_of_table(table: Table) -> list[LandedRows]:
@@ -292,7 +299,7 @@ def _count(at: str, condition: str) -> int | None:
 
 
 def _delete_rows(source: Source) -> None:
-    """From the table and its quarantine; returns when every replica has done so."""
+    """Delete the source's rows from table and quarantine; returns when every replica is done."""
     table = source.table
     if not _stands(table):
         return
@@ -300,7 +307,7 @@ def _delete_rows(source: Source) -> None:
         delete_rows(table.tenant.warehouse.database, name, f"_source = {source.pk:d}")
 
 
-# --- What to tell -------------------------------------------------------------------------------
+# --- Sentences for the preview ------------------------------------------------------------------
 
 
 def _goes(obj: Removable, found: Sequence[Source]) -> list[str]:
@@ -315,24 +322,24 @@ def _goes(obj: Removable, found: Sequence[Source]) -> list[str]:
         lines.append(f"The sources {listed}, with their positions and books.")
     waiting = _spooled(found)
     if waiting:
-        lines.append(f"{waiting:,} events that were taken over HTTP and have not landed yet.")
-    if any(one.kind == "kafka" for one in found):
+        lines.append(f"{waiting:,} events that were sent over HTTP and have not landed yet.")
+    if any(source.kind == "kafka" for source in found):
         lines.append("Their consumer groups at Kafka: millrace-<tenant>-<source>.")
     return lines
 
 
 def _stays(obj: Removable, found: Sequence[Source]) -> list[str]:
     lines = []
-    if any(one.connection_id for one in found):
-        lines.append(f"The broker's own messages. {_AGAIN}, so that rows which stay can double.")
+    if any(source.connection_id for source in found):
+        lines.append(f"The messages at the broker. {_AGAIN}, so it may insert kept rows again.")
     if not isinstance(obj, Table):
-        lines.append("Rollups of your own that views fill: they keep what they have counted.")
-    lines.append("The audit log. A file for `apply` that still names it would make it anew.")
+        lines.append("Your own rollups that views fill: they keep what they have counted.")
+    lines.append("The audit log. A YAML file that still names it would create it again on `apply`.")
     return lines
 
 
 def _queries(obj: Removable) -> list[str]:
-    """Names of saved queries that can't be answered without it."""
+    """Names of the saved queries that read the table or its quarantine, and will fail."""
     if not isinstance(obj, Table):
         return []
     gone = (obj.name, names.quarantine(obj.name))
@@ -340,6 +347,6 @@ def _queries(obj: Removable) -> list[str]:
 
 
 def _spooled(found: Sequence[Source]) -> int:
-    of_them = SpooledEvents.across_tenants.filter(partition__source__in=found)
-    total: dict[str, Any] = of_them.aggregate(events=Sum("count", default=0))
+    waiting = SpooledEvents.across_tenants.filter(partition__source__in=found)
+    total: dict[str, Any] = waiting.aggregate(events=Sum("count", default=0))
     return int(total["events"])

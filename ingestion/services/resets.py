@@ -1,4 +1,4 @@
-"""Resets: moving a source's positions, with a preview of what would be read again or skipped."""
+"""Resets a source's positions, with a preview of what would be read again or skipped."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from ingestion.landing import addresses
 from ingestion.models import Gap, GapReason, Reset, Source, StreamPartition
 from ingestion.services import holding
 
-#: Seconds in which a worker lets go of a source that was paused.
+#: Seconds within which a worker releases a source that was paused.
 PATIENCE = holding.PATIENCE
 _REASON = "Its position is being moved."
 
 
 class CannotReset(IngestionError):
-    """The positions can't be moved so; the text says why, and what could be done."""
+    """The positions can't be moved there; the message says why, and what to do."""
 
 
 class Where(StrEnum):
@@ -37,9 +37,9 @@ class Where(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ResetTarget:
-    """Where reading is to go on: ``offset`` goes with OFFSET, ``time`` (aware) with TIME.
+    """Where reading is to continue: ``offset`` is for OFFSET, ``time`` (aware) for TIME.
 
-    ``partition`` names one; None means all of them, which an offset can't.
+    ``partition`` limits the reset to one partition; None means all. OFFSET needs a partition.
     """
 
     where: Where
@@ -50,10 +50,10 @@ class ResetTarget:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What a reset does to one partition: offsets, of which not every one holds a message.
+    """What a reset does to one partition. It counts offsets; not every offset holds a message.
 
-    ``position`` is None where nothing was read yet. ``is_new``: the stream was made again, so that
-    its offsets say nothing about those in the table; ``stream_id`` is the new one's.
+    ``position`` is None if nothing was read yet. ``is_new``: the stream was deleted and created
+    again, so its offsets can't be compared with those in the table; ``stream_id`` is the new one.
     """
 
     number: int
@@ -89,14 +89,15 @@ def preview(source: Source, target: ResetTarget) -> list[Move]:
 
 
 def reset(source: Source, target: ResetTarget, *, doubles: bool = False) -> list[Move]:
-    """Move the positions; the source is paused meanwhile. Returns what was done.
+    """Move the positions and return the moves; the source is paused meanwhile.
 
-    What is read again and in the table already is not inserted again, unless ``doubles``. Raises
-    CannotReset, ConnectorError and WarehouseError; then nothing was moved.
+    Messages that are read again and are already in the table are not inserted again, unless
+    ``doubles`` is set. Raises CannotReset, ConnectorError and WarehouseError; then nothing was
+    moved.
     """
     connector = connect(source.connection)
     try:
-        # Also partitions that no worker has seen yet: what is held below is what is known here.
+        # Store partitions that no worker has seen yet, since only known ones are held below.
         discovery.store(connector, [source])
         with holding.held([source], _REASON, patience=PATIENCE) as hold:
             _end_batches(connector, source, hold.leases)
@@ -112,65 +113,67 @@ def reset(source: Source, target: ResetTarget, *, doubles: bool = False) -> list
 
 
 def _measured(connector: Connector, source: Source) -> Mapping[int, Watermarks]:
-    found = connector.measure([source])[source.pk]
-    if isinstance(found, ConnectorError):
-        raise found
-    return found
+    marks = connector.measure([source])[source.pk]
+    if isinstance(marks, ConnectorError):
+        raise marks
+    return marks
 
 
 def _end_batches(connector: Connector, source: Source, leases: list[Lease]) -> None:
-    """No batch stays open: those of a stream that is gone end with what the table has of them."""
+    """Close all open batches; those of a stream that is gone with what the table has of them."""
     at, marks = addresses.place_of(source.table), _measured(connector, source)
-    for one in leases:
-        mark = marks.get(one.number)
-        if mark is None or stream_identity.is_another(one.stream_id, one.position, mark):
-            open_batches.abandon(source, at, one)
+    for held in leases:
+        mark = marks.get(held.number)
+        if mark is None or stream_identity.is_another(held.stream_id, held.position, mark):
+            open_batches.abandon(source, at, held)
         else:
-            open_batches.recover(connector, source, one)
+            open_batches.recover(connector, source, held)
 
 
 def _moves(connector: Connector, source: Source, target: ResetTarget) -> list[Move]:
-    found = _measured(connector, source)
+    marks = _measured(connector, source)
     discovery.store(connector, [source])
-    wanted = [
-        one
-        for one in source.partitions.order_by("number")
-        if one.number in found and target.partition in (None, one.number)
+    partitions = [
+        partition
+        for partition in source.partitions.order_by("number")
+        if partition.number in marks and target.partition in (None, partition.number)
     ]
-    if not wanted:
-        msg = f"{source} has no partition {target.partition}; it has {_numbers(found)}."
+    if not partitions:
+        msg = f"{source} has no partition {target.partition}. Its partitions: {_numbers(marks)}."
         raise CannotReset(msg)
     if source.kind == "http":
-        # What has landed is no longer in the spool.
-        found = {0: Watermarks(wanted[0].position or 0, found[0].high)}
-    ends = _targets(connector, source, target, wanted, dict(found))
-    return [
-        Move(
-            one.number,
-            one.position,
-            ends[one.number],
-            found[one.number].low,
-            found[one.number].high,
-            stream_identity.is_another(one.stream_id, one.position, found[one.number]),
-            found[one.number].stream_id,
-        )
-        for one in wanted
-    ]
+        # Events that have landed are no longer in the spool.
+        marks = {0: Watermarks(partitions[0].position or 0, marks[0].high)}
+    ends = _targets(connector, source, target, partitions, dict(marks))
+    return [_planned(partition, ends[partition.number], marks) for partition in partitions]
+
+
+def _planned(partition: StreamPartition, to: int, marks: Mapping[int, Watermarks]) -> Move:
+    mark = marks[partition.number]
+    return Move(
+        partition.number,
+        partition.position,
+        to,
+        mark.low,
+        mark.high,
+        stream_identity.is_another(partition.stream_id, partition.position, mark),
+        mark.stream_id,
+    )
 
 
 def _targets(
     connector: Connector,
     source: Source,
     target: ResetTarget,
-    wanted: list[StreamPartition],
+    partitions: list[StreamPartition],
     marks: dict[int, Watermarks],
 ) -> dict[int, int]:
-    numbers = [one.number for one in wanted]
+    numbers = [partition.number for partition in partitions]
     try:
-        # Also asked of those that need no time: a queue refuses here.
+        # Called even if no time is needed: a queue, which has no offsets, refuses here.
         at_time = connector.offsets_at(source, numbers, target.time or _EPOCH)
     except CannotRepeat as error:
-        raise CannotReset(f"{error} To empty it, purge it at the broker.") from error
+        raise CannotReset(f"{error} To empty the queue, purge it at the broker.") from error
     if target.where is Where.START:
         return {number: marks[number].low for number in numbers}
     if target.where is Where.END:
@@ -188,7 +191,7 @@ _EPOCH = datetime.fromisoformat("1970-01-01T00:00:01+00:00")
 
 def _checked(target: ResetTarget, number: int, mark: Watermarks) -> int:
     if target.partition is None:
-        raise CannotReset("An offset belongs to one partition: say which.")
+        raise CannotReset("An offset belongs to one partition. Give the partition too.")
     if target.offset is None or not mark.low <= target.offset <= mark.high:
         msg = (
             f"Partition {number} has the offsets {mark.low} to {mark.high}; {target.offset} is "
@@ -203,7 +206,7 @@ def _numbers(marks: object) -> str:
 
 
 def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: bool) -> None:
-    by_number = {one.number: one for one in leases}
+    by_number = {lease.number: lease for lease in leases}
     with transaction.atomic():
         for move in moves:
             held = by_number.get(move.number)
@@ -212,7 +215,7 @@ def _apply(source: Source, leases: list[Lease], moves: list[Move], *, doubles: b
                 raise CannotReset(msg)
             partition = StreamPartition.across_tenants.select_for_update().get(pk=held.partition_id)
             if (partition.lease_owner, partition.epoch) != (held.owner, held.epoch):
-                raise CannotReset(f"{source} was taken by a worker. Try again in a moment.")
+                raise CannotReset(f"A worker has taken {source}. Try again in a moment.")
             _move(partition, move, doubles=doubles)
 
 

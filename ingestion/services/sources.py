@@ -1,4 +1,4 @@
-"""Sources: pausing, resuming, trying again, and the archive."""
+"""Pauses, resumes, retries, archives and restores sources."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from django.utils import timezone
 from ingestion.errors import IngestionError
 from ingestion.models import Source
 
-_ARCHIVED = "It is archived: its rows and books stay, and nothing more is read."
+_ARCHIVED = "It is archived: its rows and books stay, and it is no longer read."
 
 
 class Archived(IngestionError):
-    """A source in the archive is not resumed, and takes no events."""
+    """An archived source can't be resumed and accepts no events."""
 
 
 def pause(source: Source, reason: str = "") -> None:
-    """Consume no more of it; a slice under way lets go of it at its next heartbeat.
+    """Stop consuming the source; a running slice releases it at its next heartbeat.
 
-    ``reason`` says why Millrace did so by itself. What is not read stays at the broker.
+    ``reason`` is set if Millrace itself pauses it. Unread messages stay at the broker.
     """
     source.pause(reason)
 
 
 def resume(source: Source) -> None:
-    """Go on where it was paused; towards its limit, misfits count from now on. Raises Archived."""
+    """Continue where it was paused, and count misfits anew; raises Archived."""
     with transaction.atomic():
-        # What stands counts: another may have archived it since it was read.
+        # Filter on the stored row: another process may have archived it since it was loaded.
         changed = Source.across_tenants.filter(pk=source.pk, archived_at=None).update(
             active=True, paused_reason="", counted_from=Now()
         )
         source.refresh_from_db(fields=["archived_at"])
         if not changed:
             msg = (
-                f"{source} is archived. Take it out of the archive first: on its page in the "
-                f"admin, by the API, or by manage.py restore {source}."
+                f"{source} is archived. Restore it first: on its page in the admin, over the API, "
+                f"or with manage.py restore {source}."
             )
             raise Archived(msg)
         retry(source)
@@ -43,13 +43,13 @@ def resume(source: Source) -> None:
 
 
 def retry(source: Source) -> None:
-    """Consume it at the next tick, however long its last error would have it wait."""
+    """Consume it at the next tick, without waiting out the delay after its last error."""
     Source.across_tenants.filter(pk=source.pk).update(retry_at=timezone.now(), attempts=0)
     source.refresh_from_db(fields=["retry_at", "attempts"])
 
 
 def archive(source: Source) -> None:
-    """Read it no more, and keep all that it has landed. To repeat it changes nothing."""
+    """Stop reading it and keep everything it has landed. Repeating this changes nothing."""
     Source.across_tenants.filter(pk=source.pk, archived_at=None).update(
         active=False, paused_reason=_ARCHIVED, archived_at=Now()
     )
@@ -57,10 +57,7 @@ def archive(source: Source) -> None:
 
 
 def restore(source: Source) -> None:
-    """Take it out of the archive. It stays paused, at the position where it was.
-
-    To repeat it changes nothing.
-    """
+    """Take it out of the archive; it stays paused at its position. Repeating changes nothing."""
     archived = Source.across_tenants.filter(pk=source.pk, archived_at__isnull=False)
     archived.update(archived_at=None, paused_reason="")
     source.refresh_from_db(fields=["active", "paused_reason", "archived_at"])

@@ -1,4 +1,7 @@
-"""Tables: asked for in the transaction that changes them, made in ClickHouse after it."""
+"""Checks tables, requests their creation in ClickHouse, reverts and deletes them.
+
+A table is requested in the transaction that changes it, and created or altered after the commit.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ class TableInUse(IngestionError):
 
 
 def request_table(table: Table) -> None:
-    """Ask for the table to be made, or altered, to what its row and columns say now.
+    """Request that ClickHouse creates or alters the table to match its row and columns.
 
-    Call it in the transaction that saves them; a task does it after the commit, and is repeated
-    until it is done. ``check_table`` says before it what can't be done.
+    Call it in the transaction that saves them. After the commit a task does the work, and is
+    repeated until it succeeds. Call ``check_table`` first to find out what can't be done.
     """
     with transaction.atomic():
         table.request()
@@ -30,26 +33,26 @@ def request_table(table: Table) -> None:
 
 
 def retry_table(table: Table) -> None:
-    """Ask again, at once, for a table that failed."""
+    """Request a failed table again, without delay."""
     request_table(table)
 
 
 def _queue(pk: int) -> None:
-
     transaction.on_commit(lambda: send("ingestion.tasks.provision_table", pk))
 
 
 def check_columns(columns: tuple[ddl.ColumnSpec, ...]) -> None:
-    """Raise ``ddl.SpecError`` with all that can be told of columns by themselves."""
+    """Raise ``ddl.SpecError`` with all problems that can be found from the columns alone."""
     ddl.check(ddl.TableSpec("", "", columns))
 
 
 def check_table(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> None:
-    """Raise ``ddl.SpecError`` with all that is wrong with the description.
+    """Raise ``ddl.SpecError`` with all problems of the description.
 
-    ClickHouse is asked, too: what passes can be made. Call it before saving, within the transaction
-    that saves: of two changes at a time the second is held against the first. ``columns`` stand for
-    those that are not saved yet. Raises WarehouseError where ClickHouse does not answer.
+    ClickHouse checks it too, so a description that passes can be created. Call this before saving
+    but within the transaction that saves: of two concurrent changes, the second is then checked
+    against the first. ``columns`` replaces the saved columns. Raises WarehouseError if ClickHouse
+    does not answer.
     """
     spec = spec_of(table, columns)
     ddl.check(spec)
@@ -58,7 +61,7 @@ def check_table(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None)
 
 
 def rehearse_table(table: Table, spec: ddl.TableSpec, database: str) -> None:
-    """Hold a description against what stands, then make it in ``database``, an empty one.
+    """Check a description against the existing table, then create it in the empty ``database``.
 
     Raises ``ddl.SpecError`` and WarehouseError.
     """
@@ -74,28 +77,29 @@ def rehearse_table(table: Table, spec: ddl.TableSpec, database: str) -> None:
 def _against_wish(
     table: Table, spec: ddl.TableSpec, stands: ddl.Existing | None
 ) -> list[ddl.SpecProblem]:
-    """Problems with a change that was saved and is not applied yet; locks the table's row."""
+    """Problems with a change that is saved but not applied yet; locks the table's row."""
     rows = Table.across_tenants.select_for_update(no_key=True)
     saved = rows.filter(pk=table.pk).first()
     if saved is None or saved.error or saved.applied == saved.generation or stands is None:
         return []
-    wished = {one.name: one.type for one in spec_of(saved).columns}
+    wished = {column.name: column.type for column in spec_of(saved).columns}
     return ddl.refusals(spec, replace(stands, columns={**stands.columns, **wished}))
 
 
 def take_back(table: Table) -> None:
-    """Wish for what ClickHouse has applied, in place of what it refuses.
+    """Revert the table's columns to what ClickHouse has applied, and request that.
 
-    A column that it has widened already stays wide. Raises TableNotReady where it has applied
-    nothing, and WarehouseError.
+    A column that ClickHouse has already widened stays wide. Raises TableNotReady if ClickHouse has
+    applied nothing, and WarehouseError.
     """
     stands = existing(spec_of(table))
     types = stands.columns if stands else {}
-    applied = [_as_wide(one, types.get(one.name)) for one in versions.columns_of(table)]
+    applied = [_as_wide(column, types.get(column.name)) for column in versions.columns_of(table)]
     with transaction.atomic():
         table.columns.all().delete()
         Column.objects.bulk_create(
-            Column(table=table, position=place, **asdict(one)) for place, one in enumerate(applied)
+            Column(table=table, position=place, **asdict(column))
+            for place, column in enumerate(applied)
         )
         request_table(table)
 
@@ -110,7 +114,7 @@ def delete_table(table: Table) -> None:
     """Delete the table and its rows in ClickHouse.
 
     Raises TableInUse while sources feed it, TableBusy while another process alters it, and
-    WarehouseError where ClickHouse could not do it; then the table stays.
+    WarehouseError if ClickHouse could not delete it; then the table stays.
     """
     spec = spec_of(table)
     numbers = set(table.versions.values_list("number", flat=True))
@@ -118,8 +122,8 @@ def delete_table(table: Table) -> None:
         try:
             table.delete()
         except ProtectedError as error:
-            names = ", ".join(sorted(str(one) for one in error.protected_objects))
-            msg = f"{table} is fed by {names}. Delete these sources, or point them elsewhere."
+            names = ", ".join(sorted(str(source) for source in error.protected_objects))
+            msg = f"{names} still feed {table}. Delete these sources, or choose another table."
             raise TableInUse(msg) from error
         if spec.database:
             remove_table(spec, numbers)

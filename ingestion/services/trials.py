@@ -1,4 +1,4 @@
-"""Testing a connection: every address of it, and what its sources read."""
+"""Tests a connection: each of its addresses, and the topics or queues that its sources read."""
 
 from __future__ import annotations
 
@@ -17,15 +17,19 @@ from ingestion.connectors.registry import probe
 from ingestion.errors import ConnectorError
 from ingestion.models import Connection, Source
 
-#: Topics or queues that one test looks at, at the most, and seconds after which it begins no other.
+#: How many topics or queues one test covers at most, and after how many seconds it starts no other.
 STREAMS, SECONDS = 20, 20.0
-#: Shorter ones would blot out words that have nothing to do with them.
+#: Secrets shorter than this are not masked: that would mask unrelated words, too.
 _SECRET_LENGTH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class TrialReport:
-    """``problem``: why nothing could be tried at all. ``stream_word``: topic or queue."""
+    """The outcome of a test.
+
+    ``problem``: why nothing could be tested at all. ``stream_word``: "topic" or "queue".
+    ``left_out``: how many streams were not tested.
+    """
 
     connection: Connection
     addresses: tuple[ConnectionTrial, ...] = ()
@@ -37,14 +41,13 @@ class TrialReport:
     @property
     def is_good(self) -> bool:
         trials = (*self.addresses, *self.streams)
-        return not self.problem and bool(trials) and all(one.is_good for one in trials)
+        return not self.problem and bool(trials) and all(trial.is_good for trial in trials)
 
 
 def try_connection(connection: Connection, streams: Sequence[str] = ()) -> TrialReport:
-    """Go through all steps; ``streams`` names topics or queues, else those of its sources.
+    """Test the connection, with the topics or queues in ``streams``, else those of its sources.
 
-    Takes a second where all is well, and a minute at the most. It changes nothing, and takes no
-    message.
+    Takes a second if all is well, and a minute at most. Changes nothing and takes no messages.
     """
     try:
         tried = probe(connection)
@@ -53,15 +56,15 @@ def try_connection(connection: Connection, streams: Sequence[str] = ()) -> Trial
     wanted = _wanted(connection, streams)
     try:
         addresses = tried.addresses()
-        found = list(_streams(tried, wanted))
+        tested = list(_streams(tried, wanted))
     finally:
         tried.close()
     return TrialReport(
         connection,
-        tuple(_cleaned(connection, one) for one in addresses),
-        tuple(_cleaned(connection, one) for one in found),
+        tuple(_cleaned(connection, trial) for trial in addresses),
+        tuple(_cleaned(connection, trial) for trial in tested),
         tried.stream_word,
-        left_out=len(wanted) - len(found),
+        left_out=len(wanted) - len(tested),
     )
 
 
@@ -92,14 +95,19 @@ def _stream(tried: Probe, name: str, sources: Collection[Source]) -> ConnectionT
     return replace(tried.stream(name, sources), note=note)
 
 
-def _cleaned(connection: Connection, one: ConnectionTrial) -> ConnectionTrial:
-    findings = tuple(replace(each, said=_shown(connection, each.said)) for each in one.findings)
-    return replace(one, findings=findings)
+def _cleaned(connection: Connection, trial: ConnectionTrial) -> ConnectionTrial:
+    findings = tuple(
+        replace(finding, said=_shown(connection, finding.said)) for finding in trial.findings
+    )
+    return replace(trial, findings=findings)
 
 
 def _shown(connection: Connection, text: str) -> str:
-    """What a broker or token endpoint says may repeat what it was sent, or command a terminal."""
+    """Mask the password and replace control characters.
+
+    A broker or token endpoint may echo the password, or send escape sequences to a terminal.
+    """
     secret = connection.password
     if len(secret) >= _SECRET_LENGTH:
         text = text.replace(secret, "…")
-    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)

@@ -101,7 +101,7 @@ def test_a_key_that_does_not_belong_is_refused_and_not_repeated(
     other = Authority("CA").client("other").key
     answer = operator.post(change(connection), form(connection, client_key=other))
     page = answer.content.decode()
-    assert "not that of the client certificate" in page
+    assert "does not belong to the client certificate" in page
     assert connection.client_certificate.splitlines()[1] in page
 
 
@@ -133,7 +133,7 @@ def test_what_fails_is_shown_with_how_to_mend_it(operator: Client, connection: C
     page = answer.content.decode()
     assert "Nothing listens at 127.0.0.1:1." in page
     assert "start the broker" in page
-    assert "2 of 2 trials went wrong" in page
+    assert "2 of 2 trials failed" in page
     assert page.count("Not reached.") == 4
     assert "<script>x</script>" not in page
     assert PASSWORD not in page

@@ -177,7 +177,7 @@ def test_no_form_answers_with_the_name_of_a_constraint(operator: Client, cast: C
         "quarantine_limit": "30",
     }
     page = text_of(operator.post(page_of(Source, "add"), form))
-    assert "Another source reads this stream of the connection into this table already" in page
+    assert "Another source already reads this stream into this table" in page
     assert "Constraint" not in page
 
 
@@ -208,13 +208,13 @@ def test_a_name_that_is_taken_is_refused_when_an_object_is_renamed(
 BAD_CONNECTIONS = [
     ("kafka", {"addresses": "http://nohost"}, "addresses", "without http://"),
     ("kafka", {"addresses": "amqp://k:1"}, "addresses", "without amqp://"),
-    ("kafka", {"options": {"bootstrap.servers": "k:1"}}, "options", "belongs into the addresses"),
-    ("kafka", {"options": {"sasl.password": "x"}}, "options", "belongs into the password"),
+    ("kafka", {"options": {"bootstrap.servers": "k:1"}}, "options", "belongs in the addresses"),
+    ("kafka", {"options": {"sasl.password": "x"}}, "options", "belongs in the password"),
     ("kafka", {"options": {"prefetch": 5}}, "options", "sets prefetch"),
     ("kafka", {"options": {"client.rack": ["a"]}}, "options", "neither a text"),
     ("rabbitmq", {"options": {"client.rack": "a"}}, "options", "sets client.rack"),
     ("rabbitmq", {"options": {"prefetch": 0}}, "options", "from 1 to 65535"),
-    ("rabbitmq", {"addresses": "amqp://r:5672"}, "addresses", "is no address"),
+    ("rabbitmq", {"addresses": "amqp://r:5672"}, "addresses", "is not an address"),
 ]
 
 
@@ -240,7 +240,7 @@ def test_a_name_that_is_not_known_is_told_and_saved(operator: Client, cast: Cast
         "options": "{}",
     }
     page = text_of(operator.post(page_of(Connection, "add"), form, follow=True))
-    assert "no machine is known by the name in no-such-host.invalid:9092" in page
+    assert "machine can&#x27;t resolve the host name in no-such-host.invalid:9092" in page
     assert Connection.across_tenants.filter(name="later").exists()
 
 
@@ -332,7 +332,7 @@ def test_a_default_makes_a_column_optional(operator: Client, table: Table) -> No
             {"name": "cost", "path": "a.cost"},
             "Column price becomes cost: a new column, read from “a.cost”",
         ),
-        ({"DELETE": "on"}, "Column price is not filled any more."),
+        ({"DELETE": "on"}, "Column price is no longer filled."),
     ],
 )
 def test_what_a_rename_or_removal_does_is_said_before_it_is_saved(

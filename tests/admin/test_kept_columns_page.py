@@ -36,7 +36,7 @@ def test_a_kept_column_is_dropped_after_a_question(who: str, operator: Client, w
     client = operator if who == "operator" else member(wide.tenant, who)
     change, kept = address("change", wide), address("kept", wide)
     assert "Columns without a description" not in client.get(change).content.decode()
-    assert "There is none." in client.get(kept).content.decode()
+    assert "This table keeps no removed columns." in client.get(kept).content.decode()
     leave_out(wide, "note")
     page = client.get(change).content.decode()
     assert "Columns without a description" in page
@@ -45,16 +45,16 @@ def test_a_kept_column_is_dropped_after_a_question(who: str, operator: Client, w
     asked = f"{kept}?column=note"
     assert "Drop column" not in client.get(asked).content.decode()
     told = client.post(kept, {"column": "note"}).content.decode()
-    assert "It was not dropped: Column note" in told
+    assert "The column was not dropped: Column note" in told
     pass_time(wide)
     assert "Drop it with its data" in client.get(kept).content.decode()
     page = client.get(asked).content.decode()
-    assert "Column note goes with all its data, on all parts of" in page
+    assert "This drops column note with all its data, on all parts of" in page
     assert "note" in names_of(wide)
     assert "Drop column" not in client.get(f"{kept}?column=n").content.decode()
     assert "keeps no column" in client.post(kept, {"column": "n"}).content.decode()
     done = client.post(kept, {"column": "note"}, follow=True).content.decode()
-    assert "Column note is dropped with its data." in done
+    assert "Column note was dropped with its data." in done
     assert "note" not in names_of(wide)
     entry = AuditEntry.across_tenants.get(action="table.drop_column")
     assert entry.actor_name == who

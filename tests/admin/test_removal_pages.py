@@ -59,10 +59,10 @@ def test_who_may_delete_does_so_after_its_name_is_typed(
     assert "Stays" in page
     assert "permission" not in page
     wrong = client.post(at, {"confirmation": "no", "rows": "keep"}).content.decode()
-    assert f"type its name: {obj.name}" in wrong
+    assert f"give its name as the confirmation: {obj.name}" in wrong
     assert type(obj).across_tenants.filter(pk=obj.pk).exists()
     done = client.post(at, {"confirmation": obj.name, "rows": "keep"}, follow=True)
-    assert f"{obj} is deleted." in done.content.decode()
+    assert f"{obj} was deleted." in done.content.decode()
     assert not type(obj).across_tenants.filter(pk=obj.pk).exists()
     (entry,) = AuditEntry.across_tenants.filter(
         action=f"{model._meta.model_name}.delete", object_id=str(obj.pk)
@@ -75,7 +75,7 @@ def test_the_page_of_a_table_names_the_saved_queries_that_fail_then(
 ) -> None:
     table = rows_of(cast.own, Table).get()
     client, at = as_("editor"), address(table, "delete")
-    assert "Fails then" not in client.get(at).content.decode()
+    assert "Will fail" not in client.get(at).content.decode()
     for number in range(22):
         query = SavedQuery.objects.create(
             tenant=cast.own, name=f"reads_{number:02}", sql=f"SELECT n FROM {table.name}"
@@ -83,7 +83,7 @@ def test_the_page_of_a_table_names_the_saved_queries_that_fail_then(
         query.published = SavedQueryVersion.objects.create(query=query, number=1, sql=query.sql)
         query.save()
     page = client.get(at).content.decode()
-    assert "Fails then" in page
+    assert "Will fail" in page
     assert "reads_00, reads_01" in page
     assert "reads_19 and 2 more." in page
 
@@ -115,7 +115,7 @@ def test_archiving_says_what_it_does_and_can_be_taken_back(
     source, client = the_read_source(cast), as_("editor")
     at = address(source, "act", "archive")
     for page in (client.get(at), client.post(at)):
-        assert "Nothing more is read of" in page.content.decode()
+        assert "Millrace stops reading" in page.content.decode()
     source.refresh_from_db()
     assert not source.is_archived
     client.post(at, {"confirmed": "1"})
@@ -125,7 +125,7 @@ def test_archiving_says_what_it_does_and_can_be_taken_back(
     assert "Archived" in page
     assert "/do/resume/" not in page
     told = client.post(address(source, "act", "resume"), follow=True).content.decode()
-    assert "Take it out of the archive first" in told
+    assert "Restore it first" in told
     client.post(address(source, "act", "restore"))
     source.refresh_from_db()
     assert (source.is_archived, source.active) == (False, False)

@@ -322,7 +322,7 @@ def _pausing_stops_within_a_slice(operator: Admin) -> None:
     page.click("a:has-text('orders-kafka')")
     operator.shoot("source-paused")
     page.click("button:has-text('Resume')")
-    operator.said("goes on where it was paused")
+    operator.said("continues where it was paused")
 
 
 def _what_was_clicked_can_be_exported(running: Any) -> None:

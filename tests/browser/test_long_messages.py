@@ -78,7 +78,7 @@ def test_a_message_that_was_found_is_no_wider_than_the_page(
         assert words in page.inner_text("#content"), offset
         assert page.evaluate(TOO_WIDE) == [], offset
     page.goto(f"{at}?id={'z' * 240}")
-    assert "There is no row of it" in page.inner_text("#content")
+    assert "No row of this message was found" in page.inner_text("#content")
     assert page.evaluate(TOO_WIDE) == []
 
 

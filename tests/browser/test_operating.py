@@ -116,7 +116,7 @@ def test_from_the_reason_to_the_messages_and_on_again(running: Any, key: str, pa
 
     page.goto(f"{web}/admin/ingestion/source/{key}/change/")
     page.click("button:has-text('Resume')")
-    page.get_by_text("goes on where it was paused").first.wait_for()
+    page.get_by_text("continues where it was paused").first.wait_for()
     assert page.locator("[role=status]:has-text('Paused by Millrace')").count() == 0
 
     assert [url for url in asked if not url.startswith((web, "data:"))] == []
@@ -152,7 +152,7 @@ def _groups_lead_to_their_messages(page: Page) -> None:
     assert '{"total": 2}' in chosen
     assert '{"id": -1' not in chosen
     page.click("nav a:has-text('refunds')")
-    page.get_by_text("Nothing is in quarantine").wait_for()
+    page.get_by_text("The quarantine is empty").wait_for()
     assert "every message fitted" in page.inner_text("#content")
 
 

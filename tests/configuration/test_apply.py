@@ -217,7 +217,7 @@ def test_a_file_resumes_no_archived_source_and_then_changes_nothing_else(
     text = file.read_text().replace("stream: orders, table: orders}", RUNNING)
     file.write_text(text.replace("Acme Inc.", "Acme Ltd."))
     said = refused(file, dry_run=dry_run)
-    assert f"acme.yaml:20:75: {slug}.orders is archived. Take it out of the archive first" in said
+    assert f"acme.yaml:20:75: {slug}.orders is archived. Restore it first" in said
     assert f"manage.py restore {slug}.orders" in said
     assert "Nothing was changed." in said
     archived.refresh_from_db()
@@ -566,7 +566,7 @@ def test_certificates_and_keys_come_from_files_and_no_key_is_told(
         ("OAUTHBEARER", "PLAINE", "'PLAINE' is not one of"),
         ("client_key: {file: client.key}", "client_key: abc", "A secret can't be written here"),
         ("{file: ca.pem}", "{file: client.key}", "This holds a private key"),
-        ("        client_key: {file: client.key}\n", "", "nothing without its key"),
+        ("        client_key: {file: client.key}\n", "", "needs its key"),
         ("tls: true", "tls: maybe", "'maybe' is not of type 'boolean'"),
     ],
 )

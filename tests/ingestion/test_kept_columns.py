@@ -177,8 +177,8 @@ TTL = (
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        (ROLLUP, "read by sums"),
-        ("CREATE VIEW {d}.seen AS SELECT upper(note) AS u FROM {d}.events", "read by seen"),
+        (ROLLUP, "column: sums"),
+        ("CREATE VIEW {d}.seen AS SELECT upper(note) AS u FROM {d}.events", "column: seen"),
         (TTL, "TTL"),
     ],
 )

@@ -113,14 +113,14 @@ def test_what_a_terminal_would_obey_is_not_printed(filled: Table) -> None:
 
 
 def test_an_empty_quarantine_says_so(table: Table) -> None:
-    assert "Nothing of the last 30 days" in _say(str(table))
+    assert "has no messages of the last 30 days" in _say(str(table))
     assert json.loads(_say(str(table), "--json")) == []
 
 
 def test_mistakes_name_what_there_is(filled: Table, tenant_factory: Callable[..., Tenant]) -> None:
     with pytest.raises(CommandError, match=str(filled)):
         _say("nobody.events")
-    with pytest.raises(CommandError, match="These do: first, second"):
+    with pytest.raises(CommandError, match="Sources that do: first, second"):
         _say(str(filled), "--source", "third")
     other: Any = tenant_factory("other")
     with pytest.raises(CommandError, match="There is no table"):

@@ -78,7 +78,7 @@ def test_a_preview_says_what_goes_and_changes_nothing(http: Source) -> None:
     accept(http, [b'{"n": 4}', b'{"n": 5}'])
     found = removal.preview(http)
     assert {one.count for one in found.rows} == {3, 1}
-    assert "2 events that were taken over HTTP and have not landed yet." in found.goes
+    assert "2 events that were sent over HTTP and have not landed yet." in found.goes
     assert {"stream partitions", "batches", "gaps"} <= set(found.books)
     assert Source.objects.get(pk=http.pk).active
     assert StreamPartition.objects.filter(source=http).exists()
@@ -223,7 +223,7 @@ def test_a_table_without_a_version_is_previewed_and_deleted(http: Source) -> Non
 
 
 def test_nothing_is_deleted_without_the_name(http: Source) -> None:
-    with pytest.raises(NotConfirmed, match="type its name: http"):
+    with pytest.raises(NotConfirmed, match="give its name as the confirmation: http"):
         removal.delete(http, "HTTP", with_rows=True)
     assert Source.objects.get().active
     assert numbers(http.table) == [1, 2, 3]
@@ -366,7 +366,7 @@ def test_a_source_that_a_worker_holds_is_not_deleted_under_it(
 ) -> None:
     monkeypatch.setattr(holding, "PATIENCE", 0.3)
     lease.take(None, "worker", 16)
-    with pytest.raises(holding.StillRead, match="still being read by a worker"):
+    with pytest.raises(holding.StillRead, match="A worker is still reading"):
         removal.delete(http, "http", with_rows=False)
     assert Source.objects.get().active
     lease.release("worker", list(StreamPartition.objects.values_list("pk", flat=True)))
@@ -602,7 +602,7 @@ def test_an_archived_source_keeps_its_rows_and_is_read_no_more(http: Source) -> 
     accept(http, [b'{"n": 4}'])
     consume(http, 0.5)
     assert numbers(http.table) == [1, 2, 3]
-    with pytest.raises(sources.Archived, match="Take it out of the archive first"):
+    with pytest.raises(sources.Archived, match="Restore it first"):
         sources.resume(http)
     sources.pause(http)
     http.refresh_from_db()

@@ -101,5 +101,5 @@ def test_what_a_source_has_read_from_is_fixed(made: Table) -> None:
     source.partitions.create(number=0, position=7)
     source.clean()
     source.table = other
-    with pytest.raises(Exception, match="has read from the events endpoint into events"):
+    with pytest.raises(Exception, match="has already read from the events endpoint into events"):
         source.clean()

@@ -1,1 +1,1 @@
-"""Events sent to Millrace itself: the endpoint spools them in Postgres, this reads the spool."""
+"""Reads the events sent to Millrace over HTTP, which the endpoint spools in Postgres."""

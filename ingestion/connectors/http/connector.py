@@ -11,14 +11,14 @@ from ingestion.connectors.http.reader import HttpReader
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.models import Source, StreamPartition
 
-#: Seconds between two looks for new events: one query for all the sources of a slice.
+#: Seconds between two polls for new events: one query for all sources of a slice.
 LOOK_EVERY = 0.025
-#: The same while nothing comes, and for each source as long.
+#: The same while nothing arrives: a base, and an addition per source.
 REST_LOOK_EVERY, REST_LOOK_A_SOURCE = 0.2, 0.0004
 
 
 class HttpConnector(Connector):
-    """The spools of all sources that are fed by the events endpoint."""
+    """Reads the spools of all sources that the events endpoint feeds."""
 
     PARTITIONS = 4_096
     GIVES_OFFSETS = False
@@ -34,11 +34,11 @@ class HttpConnector(Connector):
         return {source.pk: {0: Watermarks(0, high.get(source.pk, 0))} for source in sources}
 
     def high(self, partition: int) -> int:
-        """The offset of the next event to come, as of the last look."""
+        """The offset of the next new event, as of the last poll."""
         return self._high[partition]
 
     def receive(self, limit: int) -> None:
-        """Look, so that all readers go by the same watermarks in one turn."""
+        """Poll once for all readers, so that they use the same watermarks in one turn."""
         if self._until_look(LOOK_EVERY) == 0:
             self._look()
 
@@ -48,13 +48,13 @@ class HttpConnector(Connector):
         return pause <= seconds and self._look()
 
     def _until_look(self, every: float) -> float:
-        """Seconds until the next look."""
+        """Seconds until the next poll."""
         if self._looked_at is None:
             return 0.0
         return max(0.0, self._looked_at + every - self._clock())
 
     def _look(self) -> bool:
-        """Whether events have come since the last look."""
+        """Fetch the watermarks; returns whether events have arrived since the last poll."""
         found = spool.high_watermarks(list(self._high))
         has_come = any(high > self._high[partition] for partition, high in found.items())
         self._high |= found
@@ -82,7 +82,7 @@ class HttpConnector(Connector):
         return {0: partition.high_watermark if first is None else first}
 
     def forget(self, partition: int) -> None:
-        """Look for its events no more."""
+        """Stop polling for the partition's events."""
         self._high.pop(partition, None)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ class HttpReader(Reader):
         spool.forget(self._partition, positions[0])
 
     def flush(self) -> None:
-        pass  # positions are ours, and what the broker knows of them is for others to see
+        pass  # Positions are in Postgres; there is no broker to tell.
 
     def has_caught_up(self) -> bool:
         return True

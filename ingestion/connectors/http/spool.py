@@ -1,4 +1,4 @@
-"""The spool of one partition: events in the order of their offsets, a row a request."""
+"""The spool of one partition: events in the order of their offsets, one row per request."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 
 from ingestion.connectors.chunk import Chunk, chunk
 
-#: Events and bytes that one read takes, unless the first request alone is larger.
+#: How many events and bytes one read takes at most, unless the first request alone is larger.
 READ_EVENTS, READ_BYTES = 50_000, 16 * 1024 * 1024
 
 _READ = """
@@ -46,9 +46,9 @@ _HIGH = "SELECT id, high_watermark FROM ingestion_streampartition WHERE id = ANY
 
 
 def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
-    """Events from ``start`` on, and before ``end``; None where there are none.
+    """The events from ``start`` on and before ``end``; None if there are none.
 
-    Both may lie within a request, as batches do that are read in small pieces.
+    Both may lie within a request, because a batch may be read in smaller pieces.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -82,13 +82,13 @@ def read_all(partition: int, start: int, end: int) -> Iterator[Chunk]:
 
 
 def forget(partition: int, position: int) -> None:
-    """Delete the requests that lie before ``position`` as a whole."""
+    """Delete the requests that end at or before ``position``."""
     with connection.cursor() as cursor:
         cursor.execute(_FORGET, {"partition": partition, "position": position})
 
 
 def high_watermarks(partitions: list[int]) -> dict[int, int]:
-    """Of each partition, by its key, the offset of the next event to come."""
+    """The offset of the next new event of each partition, by the partition's primary key."""
     with connection.cursor() as cursor:
         cursor.execute(_HIGH, [partitions])
         return dict(cursor.fetchall())

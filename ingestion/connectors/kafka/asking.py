@@ -1,7 +1,7 @@
-"""Asking a Kafka broker with an eye on why it does not answer.
+"""Queries a Kafka broker, and finds out why it does not answer.
 
-librdkafka tries again until a call's time is up, and tells only its error callback why. A failed
-login is no use to wait for, so that callback's errors end the call.
+librdkafka retries until a call times out, and reports the reason only to its error callback. After
+a failed login waiting is pointless, so such an error from the callback ends the call.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ from ingestion.connectors.kafka import refusal
 _silent = logging.getLogger("millrace.kafka.probe")
 _silent.disabled = True
 
-#: Seconds in which librdkafka says why, after it has said that no broker is left.
+#: Seconds within which librdkafka reports the reason, after it has reported that no broker is left.
 _AFTERTHOUGHT = 1.0
-#: How librdkafka begins an error of a broker that it knows from another: its address and id.
+#: How librdkafka begins an error of a broker that another has advertised: its address and id.
 _OTHER = re.compile(r"^(?:\w+://)?(?P<at>\S+:\d+)/(?P<id>\d+): ")
 
 
 class Asker:
-    """One client, for a few questions, of the broker at ``where``."""
+    """A client for a few queries to the broker at ``where``."""
 
     def __init__(self, settings: dict[str, Any], where: str) -> None:
         self._where = where
         self._has_login = "SASL" in str(settings["security.protocol"]).upper()
-        #: As rights name it; with a client certificate, or a token, the broker makes the name.
+        #: The user as ACLs name it; with a client certificate or a token, the broker derives it.
         self.user = settings.get("sasl.username") or "NAME"
         self._errors: list[KafkaError] = []
-        # Otherwise it would not tell that the broker hangs up.
+        # Without log.connection.close librdkafka would not report that the broker hangs up.
         quiet = {"error_cb": self._errors.append, "log_level": 0, "log.connection.close": True}
         try:
             self._client = AdminClient(settings | quiet, logger=_silent)
         except KafkaException as error:
-            said = f"The client refuses the settings: {error.args[0].str()}"
-            raise StepFailed(said, "Correct the fields or options that it names.") from error
+            said = f"The Kafka client refuses the settings: {error.args[0].str()}"
+            raise StepFailed(said, "Correct the fields or options named there.") from error
 
     def __enter__(self) -> Self:
         return self
@@ -58,17 +58,17 @@ class Asker:
         del self._client  # librdkafka lets go with the last reference
 
     def cluster(self) -> Any:
-        """Its brokers; raises StepFailed."""
+        """The cluster with its brokers; raises StepFailed."""
         return self._asked(lambda: self._client.describe_cluster(request_timeout=2 * TIMEOUT))
 
     @property
     def elsewhere(self) -> dict[str, int]:
-        """Brokers, by the addresses that this one has told for them, which did not answer."""
+        """Ids of brokers that this one advertised and that did not answer, by their addresses."""
         found = (_OTHER.match(one.str()) for one in self._errors)
         return {one["at"]: int(one["id"]) for one in found if one and one["at"] != self._where}
 
     def topic(self, name: str) -> Any:
-        """A topic with what we may do with it; raises KafkaException, StepFailed."""
+        """A topic and what we may do with it; raises KafkaException, StepFailed."""
         wanted = TopicCollection([name])
         return self._asked(
             lambda: self._client.describe_topics(
@@ -78,7 +78,7 @@ class Asker:
         )
 
     def group(self, name: str) -> Any:
-        """A consumer group with what we may do with it; raises KafkaException, StepFailed."""
+        """A consumer group and what we may do with it; raises KafkaException, StepFailed."""
         return self._asked(
             lambda: self._client.describe_consumer_groups(
                 [name], include_authorized_operations=True, request_timeout=TIMEOUT
@@ -111,7 +111,7 @@ class Asker:
                 raise refusal.told(self._because(None), self._where, self._has_login)
 
     def _because(self, error: KafkaError | None) -> KafkaError | None:
-        """What librdkafka has said of it; a time-out by itself tells nothing."""
+        """The most telling error that librdkafka has reported; a timeout alone says nothing."""
         return next((one for one in self._errors if refusal.has_reason(one)), None) or next(
             iter(self._errors), error
         )

@@ -1,7 +1,7 @@
-"""Positions, committed to each source's group for Kafka's own tools to see.
+"""Commits positions to each source's consumer group, so that Kafka's own tools show the lag.
 
-Our position stands in Postgres, and nothing depends on what the broker knows of it. So commits are
-few: each group's is told at most once in a while, and the rest when its reader closes.
+The position that counts is in Postgres, and nothing depends on what the broker knows. So commits
+are rare: each group is committed once in a while, and the rest when its reader closes.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two rounds, and groups that one round tells of at most, those that wait longest.
+#: Seconds between two rounds, and how many groups one round commits, those waiting longest first.
 ROUND, GROUPS = 1.0, 20
-#: Seconds that the broker has for the last of them.
+#: Seconds that the broker has to answer the last commits.
 PATIENCE = 3.0
 
 
 class Commits:
-    """Positions by group, topic and partition. Used by one thread."""
+    """Positions to commit, by group, topic and partition. Used by one thread."""
 
     def __init__(
         self, admin: Callable[[], AdminClient], clock: Callable[[], float] = time.monotonic
@@ -36,11 +36,11 @@ class Commits:
         self._told_at = clock()
 
     def note(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
-        """All before ``positions`` is in the table."""
+        """Note that all messages before ``positions`` are in the table."""
         self._waiting[group] |= {(topic, number): at for number, at in positions.items()}
 
     def tell(self) -> None:
-        """Commit what has waited longest, if it is time for a round."""
+        """Commit the groups that have waited longest, if it is time for a round."""
         if self._waiting and self._clock() - self._told_at >= ROUND:
             self._told_at = self._clock()
             self._told = [one for one in self._told if not _is_over(*one)]
@@ -48,12 +48,12 @@ class Commits:
                 self._commit(group)
 
     def flush(self, group: str) -> None:
-        """Commit what waits of a group, without waiting for the broker."""
+        """Commit the group's waiting positions, without waiting for the broker."""
         if group in self._waiting:
             self._commit(group)
 
     def close(self) -> None:
-        """Give the broker some seconds for what was committed."""
+        """Wait up to PATIENCE seconds for the broker's answers."""
         wait([future for _, future in self._told], PATIENCE)
         self._told = [one for one in self._told if not _is_over(*one)]
 

@@ -1,4 +1,7 @@
-"""The client's settings (github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md)."""
+"""Settings of the Kafka client.
+
+See https://github.com/confluentinc/librdkafka/blob/master/CONFIGURATION.md.
+"""
 
 from __future__ import annotations
 
@@ -10,32 +13,32 @@ from ingestion.errors import BrokerUnreachable, Refused
 from ingestion.models import Connection, SaslMechanism, options
 from ingestion.models.login import KEY_IN_OPTIONS
 
-#: What keeps both cores busy: by default librdkafka pauses a second whenever its queue is full.
+#: Keeps both cores busy: by default librdkafka pauses for a second whenever its queue is full.
 _FETCH = {
     "fetch.queue.backoff.ms": 2,
     "fetch.error.backoff.ms": 100,
     "fetch.message.max.bytes": 4 * 1024 * 1024,
     "queued.min.messages": 200_000,
-    # Of one source, all partitions together: what bounds a consumer's memory.
+    # For one source, all partitions together. This bounds a consumer's memory.
     "queued.max.messages.kbytes": 48 * 1024,
 }
-#: What exactness stands on; no option of a connection can change it.
+#: Exactly-once delivery depends on these; no option of a connection can change them.
 _OURS = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,
     "auto.offset.reset": "error",
     "isolation.level": "read_committed",
     "allow.auto.create.topics": False,
-    # Tells where reading stands behind offsets that hold no message (reader.py).
+    # Shows that reading is past offsets that hold no message (reader.py).
     "enable.partition.eof": True,
 }
 
 
 def client(connection: Connection) -> dict[str, Any]:
-    """What every client of this connection needs.
+    """The settings that every client of this connection needs.
 
-    Raises Refused for an option or an address that is not allowed, BrokerUnreachable where no
-    address is known.
+    Raises Refused for an option or an address that is not allowed, BrokerUnreachable if no address
+    can be resolved.
     """
     made = settings(connection)
     protocol = str(connection.options.get("security.protocol") or made["security.protocol"])
@@ -43,18 +46,18 @@ def client(connection: Connection) -> dict[str, Any]:
 
 
 def settings(connection: Connection) -> dict[str, Any]:
-    """All that a client needs but the addresses; raises Refused for what is not allowed."""
+    """The same without the addresses; raises Refused for an option that is not allowed."""
     _refuse_unknown(connection)
     if connection.token_url:
         hosts.check_all([hosts.token_endpoint(connection.token_url)])
     return {
         "client.id": "millrace",
         "socket.keepalive.enable": True,
-        # So long a half-open connection can hold a topic up; librdkafka's own is a minute.
+        # How long a half-open connection can block a topic; librdkafka's default is a minute.
         "socket.timeout.ms": 20_000,
         "reconnect.backoff.ms": 250,
         "reconnect.backoff.max.ms": 2_000,
-        # Lost connections are told by the errors of calls; the log needs no line of each.
+        # Errors of calls report lost connections; the log needs no line for each.
         "log.connection.close": False,
         **_login(connection),
         **_certificates(connection),
@@ -62,17 +65,20 @@ def settings(connection: Connection) -> dict[str, Any]:
 
 
 def _servers(connection: Connection, *, pinned: bool) -> str:
-    """The brokers' addresses, after a look at where they lead.
+    """The brokers' addresses, after checking where they lead.
 
-    ``pinned``: those that were looked at, since a name may lead elsewhere by the time librdkafka
-    resolves it. With TLS the names stay: the certificate shows who is there.
+    ``pinned``: use the checked IP addresses, because a name may resolve to something else by the
+    time librdkafka resolves it. With TLS the names stay: the certificate proves who answers.
     """
     found: list[str] = []
     for place in hosts.brokers(connection.addresses, connection.kind):
-        known = [str(hosts.HostPort(one, place.port)) for one in hosts.known(place)]
+        known = [str(hosts.HostPort(address, place.port)) for address in hosts.known(place)]
         found += known if pinned or not known else [str(place)]
     if not found:
-        msg = f"No machine is known by a name in {connection.addresses!r}."
+        msg = (
+            f"None of the host names in {connection.addresses!r} can be resolved. Correct them, or "
+            "add them to the DNS."
+        )
         raise BrokerUnreachable(msg)
     return ",".join(found)
 
@@ -116,12 +122,12 @@ def _certificates(connection: Connection) -> dict[str, Any]:
 
 
 def admin(connection: Connection) -> dict[str, Any]:
-    """Of the client that asks for watermarks: it knows none of a consumer's options."""
+    """Settings of the client that fetches watermarks, which accepts no consumer options."""
     return client(connection) | _of_asking(connection)
 
 
 def probe(connection: Connection) -> dict[str, Any]:
-    """As ``admin``, without addresses."""
+    """Like ``admin``, without addresses."""
     return settings(connection) | _of_asking(connection)
 
 
@@ -134,24 +140,24 @@ def _of_asking(connection: Connection) -> dict[str, Any]:
 
 
 def consumer(connection: Connection, group: str) -> dict[str, Any]:
-    """Of a consumer that commits its positions under ``group``, for other tools to see."""
+    """Settings of a consumer that commits its positions to ``group``, for other tools to see."""
     own: dict[str, Any] = connection.options
     return client(connection) | {"group.id": group} | _FETCH | own | _OURS
 
 
-#: Partitions from which on a fetch waits for some bytes, for so many milliseconds a partition and
-#: no longer than the last number says: each request and answer names all of them, so that one for
-#: every message would keep broker and client busy.
+#: From _MANY partitions on, a fetch waits for _BYTES_OF_MANY bytes, for _WAIT_A_PARTITION
+#: milliseconds per partition and _LONGEST_WAIT at most. Each request and response names all
+#: partitions, so one for every message would keep broker and client busy.
 _MANY = 64
 _BYTES_OF_MANY, _WAIT_A_PARTITION, _LONGEST_WAIT = 400_000, 4, 1_000
-#: Bytes that one fetch brings of all partitions together, and of one at the least. In larger pieces
-#: the backlogs of few would take all the room that a consumer has.
+#: Bytes that one fetch returns for all partitions together, and for each at least. With larger
+#: fetches, the backlogs of a few partitions would fill the consumer's whole memory.
 _FETCHED, _LEAST_FETCHED = 64 * 1024 * 1024, 64 * 1024
 _EACH = "fetch.message.max.bytes"
 
 
 def for_partitions(settings: Mapping[str, Any], partitions: int) -> dict[str, Any]:
-    """A consumer's settings for so many partitions."""
+    """A consumer's settings for this number of partitions."""
     if partitions < _MANY:
         return dict(settings)
     wait = min(_LONGEST_WAIT, _WAIT_A_PARTITION * partitions)

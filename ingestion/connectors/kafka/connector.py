@@ -28,13 +28,13 @@ from ingestion.models import Connection, Source
 
 log = logging.getLogger(__name__)
 
-#: The stubs have it nowhere.
+#: The type stubs lack it.
 _SPEC: Any = kafka_admin.OffsetSpec  # type: ignore[attr-defined]
-#: Seconds that a broker has to answer a question about its topics.
+#: Seconds that a broker has to answer a query about its topics.
 TIMEOUT = 5.0
 
 
-#: What a broker before Kafka 2.8 has for an id (KIP-516).
+#: The topic id that a broker before Kafka 2.8 returns (KIP-516).
 _NO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 
 
@@ -49,19 +49,19 @@ def _id(given: object) -> str:
 
 
 def group(source: Source) -> str:
-    """The consumer group under which Kafka's tools see the source's positions."""
+    """The consumer group that shows the source's positions in Kafka's tools."""
     return f"millrace-{source.tenant.slug}-{source.name}"
 
 
 class KafkaConnector(Connector):
-    """One Kafka cluster."""
+    """Talks to one Kafka cluster."""
 
     PARTITIONS = 4_096
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._where = connection.addresses
-        #: One, and more only where several sources read the same topic.
+        #: One consumer; more only if several sources read the same topic.
         self._shared: list[SharedConsumer] = []
         self._commits = Commits(lambda: self._admin)
 
@@ -140,7 +140,7 @@ class KafkaConnector(Connector):
         self._commits.tell()
 
     def wait(self, seconds: float) -> bool:
-        # Each has a queue of its own, and only one can be waited for at a time.
+        # Each consumer has its own queue, and only one queue can be waited for at a time.
         each = seconds if len(self._shared) == 1 else min(seconds / max(1, len(self._shared)), LOOK)
         if not self._shared:
             time.sleep(seconds)
@@ -171,9 +171,9 @@ _Leader = tuple[str, int]
 
 
 def _check_leaders(topic: Any, checked: Collection[_Leader] = ()) -> set[_Leader]:
-    """A broker may say that another is anywhere; raises Refused before that one is called.
+    """Check the advertised addresses of the topic's leaders, which may be any; raises Refused.
 
-    Returns the leaders. Those of a thousand topics are the same few; each is looked up once.
+    Returns the leaders. A thousand topics have the same few leaders, so each is looked up once.
     """
     leaders = {(one.leader.host, one.leader.port) for one in topic.partitions if one.leader}
     hosts.check_all(hosts.HostPort(host, port) for host, port in leaders.difference(checked))

@@ -1,4 +1,4 @@
-"""librdkafka's errors as ours."""
+"""Translates librdkafka's errors into ConnectorErrors."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REFUSED = {
 
 
 def failure(error: KafkaError, what: str, addresses: str) -> ConnectorError:
-    """Which of our exceptions ``error`` is, met while doing ``what``."""
+    """The ConnectorError for ``error``, which happened while doing ``what``."""
     if error.code() in _MISSING:
         return StreamMissing(
             f"{what}: the topic does not exist at {addresses}. Create it, or correct its name."

@@ -1,7 +1,7 @@
-"""Offsets at a partition's end that hold no message: a transaction's marker, or what it aborted.
+"""Skips offsets at a partition's end that hold no message: transaction markers, aborted messages.
 
-They lie between the last message and the end, so that no message will tell that they were passed;
-without them a partition that was read to its end would lag behind for ever.
+They lie between the last message and the end, so no message shows that they were passed. Without
+skipping them, a partition that was read to its end would show lag for ever.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from ingestion.connectors.chunk import Chunk, hole
 
 
 class Holes:
-    """How far each partition was read, beginning with ``positions``."""
+    """Tracks how far each partition was read, beginning at ``positions``."""
 
     def __init__(self, positions: Mapping[int, int]) -> None:
         self._reached = dict(positions)
 
     def closed(self, chunks: Sequence[Chunk], ends: Mapping[int, int]) -> list[Chunk]:
-        """``chunks``, each partition's followed by its hole, where ``ends`` says that it has one.
+        """``chunks``, each extended over the hole behind it, if ``ends`` shows that it has one.
 
-        ``ends``: of partitions whose end was reached after their chunk, the offset of the end.
+        ``ends``: the offset of the end of each partition whose end was reached after its chunk.
         """
-        made = {one.number: one for one in chunks}
-        self._reached |= {number: one.to_offset for number, one in made.items()}
+        by_number = {chunk.number: chunk for chunk in chunks}
+        self._reached |= {number: chunk.to_offset for number, chunk in by_number.items()}
         for number, end in ends.items():
             if end > self._reached.get(number, end):
-                chunk = made.get(number) or hole(number, end)
-                made[number] = replace(chunk, to_offset=end)
+                chunk = by_number.get(number) or hole(number, end)
+                by_number[number] = replace(chunk, to_offset=end)
                 self._reached[number] = end
-        return list(made.values())
+        return list(by_number.values())

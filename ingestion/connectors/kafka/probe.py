@@ -30,7 +30,7 @@ _THREADS = 8
 
 
 class KafkaProbe(Probe):
-    """Tries each address, then each broker that those lead to."""
+    """Tests each address, then each broker that those advertise."""
 
     stream_word = "topic"
 
@@ -39,22 +39,22 @@ class KafkaProbe(Probe):
         self._config = config.probe(connection)
         protocol = str(self._config["security.protocol"]).upper()
         self._context = _context(connection, self._config) if "SSL" in protocol else None
-        #: Brokers by the address that they themselves name, with their ids.
+        #: Ids of the brokers by the addresses that they advertise.
         self._advertised: dict[str, int] = {}
         self._good = ""
 
     def addresses(self) -> list[ConnectionTrial]:
-        given = listed(self.connection.addresses)
+        configured = listed(self.connection.addresses)
         with ThreadPoolExecutor(_THREADS) as pool:
-            found = list(pool.map(self._try, given))
-            known = {_plain(one) for one in given}
+            trials = list(pool.map(self._try, configured))
+            known = {_plain(address) for address in configured}
             others = {at: number for at, number in self._advertised.items() if at not in known}
-            found += pool.map(self._try_advertised, others.items())
-        return found
+            trials += pool.map(self._try_advertised, others.items())
+        return trials
 
     def _try_advertised(self, broker: tuple[str, int]) -> ConnectionTrial:
         address, number = broker
-        note = f"where broker {number} says that it is (advertised.listeners)"
+        note = f"the address that broker {number} advertises (advertised.listeners)"
         return self._try(address, note)
 
     def _try(self, address: str, note: str = "") -> ConnectionTrial:
@@ -82,7 +82,7 @@ class KafkaProbe(Probe):
             try:
                 cluster = asker.cluster()
             except connection_trial.StepFailed:
-                # Who was told where other brokers are has been let in.
+                # The login succeeded if the broker told where the other brokers are.
                 self._advertised |= asker.elsewhere
                 if asker.elsewhere:
                     return f"{self._as_whom}; it leads to {', '.join(asker.elsewhere)}."
@@ -96,7 +96,7 @@ class KafkaProbe(Probe):
     @property
     def _as_whom(self) -> str:
         if "SASL" not in str(self._config["security.protocol"]).upper():
-            return "None asked for"
+            return "No login needed"
         mechanism = self._config.get("sasl.mechanisms") or self._config["sasl.mechanism"]
         return f"By {mechanism} as {self.connection.username}"
 
@@ -128,7 +128,7 @@ class KafkaProbe(Probe):
 
 
 def _plain(address: str) -> str:
-    """An address as brokers name theirs."""
+    """An address in the form that brokers advertise."""
     try:
         host, port = split(address, 9092)
     except connection_trial.StepFailed:
@@ -137,7 +137,7 @@ def _plain(address: str) -> str:
 
 
 def _context(connection: Connection, settings: dict[str, Any]) -> ssl.SSLContext:
-    """What TLS is by librdkafka's settings, for Python; raises Refused."""
+    """An SSLContext that follows librdkafka's TLS settings; raises Refused."""
     made = tls.context(connection)
     try:
         if text := connection.options.get("ssl.ca.pem"):

@@ -14,7 +14,7 @@ from ingestion.connectors.kafka.shared import SharedConsumer
 
 
 class KafkaReader(Reader):
-    """The assigned partitions of one topic; the consumer is shared with others."""
+    """Reads the assigned partitions of one topic; the consumer is shared with other readers."""
 
     def __init__(
         self,
@@ -43,7 +43,7 @@ class KafkaReader(Reader):
         self._commits.note(self._group, self._topic, positions)
 
     def flush(self) -> None:
-        pass  # positions are ours, and what the broker knows of them is for others to see
+        pass  # The position that counts is in Postgres; the broker's is for other tools.
 
     def has_caught_up(self) -> bool:
         return True
@@ -53,12 +53,12 @@ class KafkaReader(Reader):
         self._commits.flush(self._group)
 
 
-#: The stubs allow for messages without an offset: those that stand for errors, and are none here.
+#: The type stubs allow messages without an offset, for errors; there are no errors here.
 _offset: Callable[[Message], int] = Message.offset  # type: ignore[assignment]
 
 
 def chunks(messages: list[Message]) -> list[Chunk]:
-    """One chunk a partition; ``messages`` hold no errors. About 0.6 µs a message."""
+    """One chunk per partition; ``messages`` hold no errors. About 0.6 µs per message."""
     by_number: dict[Any, list[Message]] = {}
     for number, run in groupby(messages, key=Message.partition):
         by_number.setdefault(number, []).extend(run)

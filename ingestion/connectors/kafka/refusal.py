@@ -1,4 +1,4 @@
-"""Why Kafka does not let us in, in words."""
+"""Explains why a Kafka broker refuses the login, and how to fix it."""
 
 from __future__ import annotations
 
@@ -17,45 +17,45 @@ _DECISIVE = {
 
 
 def is_decisive(error: KafkaError) -> bool:
-    """Whether trying again is of no use."""
+    """Whether retrying is pointless."""
     return error.code() in _DECISIVE or error.fatal()
 
 
 def has_reason(error: KafkaError) -> bool:
-    """Whether it says more than that no broker is left."""
+    """Whether the error says more than that no broker is left."""
     return error.code() != KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 
 
 def told(error: KafkaError | None, where: str, has_login: bool) -> StepFailed:
-    """What to tell the operator. ``has_login``: this connection logs in."""
+    """The StepFailed that explains ``error``. ``has_login``: whether this connection logs in."""
     if error is None:
         said = f"{where} did not answer within {2 * TIMEOUT:.0f} s."
-        return StepFailed(said, "See the broker's log: it is up, and does not serve.")
+        return StepFailed(said, "Check the broker's log: it is running but does not respond.")
     if not has_reason(error):
-        # The way and TLS were tried before: a broker that hangs up now wants to know who we are.
+        # Route and TLS were tested before, so a broker that hangs up now expects a login.
         return _hung_up(where, has_login)
     text, whole = _text(error), error.str().lower()
     for words, said, mend in _KNOWN:
         if any(word in whole for word in words):
             return StepFailed(said.format(where=where, text=text), mend)
-    mend = "See what the broker's log says of it, and correct mechanism, username or password."
-    return StepFailed(f"{where} does not let us in: {text}.", mend)
+    mend = "Check the broker's log, and correct mechanism, username or password."
+    return StepFailed(f"{where} refuses the connection: {text}.", mend)
 
 
 def _hung_up(where: str, has_login: bool) -> StepFailed:
     if has_login:
-        said = f"{where} hangs up while we log in."
-        return StepFailed(said, "See what the broker's log says of it.")
-    said = f"{where} hangs up on us, as a broker does that asks for a login: there is none."
-    return StepFailed(said, "Choose the SASL mechanism, and give username and password.")
+        said = f"{where} hangs up during the login."
+        return StepFailed(said, "Check the broker's log.")
+    said = f"{where} hangs up. Most likely it asks for a login, and this connection has none."
+    return StepFailed(said, "Choose the SASL mechanism, and enter username and password.")
 
 
-#: Words by which librdkafka's texts are known, what they mean, and what to do; the first counts.
+#: Words in librdkafka's messages, what they mean, and how to fix it; the first match counts.
 _KNOWN = (
     (
         ("oauthbearer token", "oidc"),
         "The token endpoint gave no token: {text}.",
-        "Correct the token URL, client id, client secret or scope, or see the provider's log.",
+        "Correct the token URL, client id, client secret or scope, or check the provider's log.",
     ),
     (
         ("unsupported sasl mechanism", "not enabled", "unsupported mechanism"),
@@ -65,18 +65,18 @@ _KNOWN = (
     (
         ("current sasl state",),
         "{where} asks for no login, and this connection has one.",
-        "Empty SASL mechanism and username, or use the port of the broker's SASL listener.",
+        "Clear SASL mechanism and username, or use the port of the broker's SASL listener.",
     ),
     (
         ("authentication", "credentials"),
         "{where} refuses the login: {text}.",
-        "Correct the username or password, or make that user at the broker, for this mechanism.",
+        "Correct the username or password, or create that user at the broker for this mechanism.",
     ),
 )
 
 
 def _text(error: KafkaError) -> str:
-    """Without what librdkafka puts before it: names of threads and addresses, and after it."""
+    """The message without what librdkafka adds: names of threads, addresses, durations."""
     text = error.str().split("): ")[-1] if "): " in error.str() else error.str()
     text = text.rpartition("/bootstrap: ")[2]
     text = text.removeprefix("Failed to acquire SASL OAUTHBEARER token: ")

@@ -1,4 +1,4 @@
-"""Reading a range of one partition once more."""
+"""Reads a range of one partition again."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ _END = KafkaError._PARTITION_EOF  # noqa: SLF001
 
 
 def repeat(config: dict[str, Any], start: TopicPartition, end: int) -> Iterator[Chunk]:
-    """The messages of one partition from ``start`` up to ``end``, which may hold holes."""
+    """The messages of one partition from ``start`` up to ``end``; the range may have holes.
+
+    Raises OffsetsGone, BrokerUnreachable and other ConnectorErrors.
+    """
     where = config["bootstrap.servers"]
     with translated(f"Topic {start.topic!r}", where):
         consumer = Consumer(config, logger=log)
@@ -70,4 +73,8 @@ def _until(consumer: Consumer, end: int, where: str) -> Iterator[Chunk]:
         if ended:
             return
         if time.monotonic() - silent_since > PATIENCE:
-            raise BrokerUnreachable(f"Kafka at {where} does not deliver a range again.")
+            msg = (
+                f"Kafka at {where} has not delivered a range again within {PATIENCE:.0f} s. "
+                "Millrace retries; check the broker's load."
+            )
+            raise BrokerUnreachable(msg)

@@ -1,9 +1,9 @@
 """One consumer for many topics: a thousand sources cost a worker one client, not a thousand.
 
-Partitions are assigned, never subscribed. What arrives is laid into a tray for each topic, from
-which the topic's reader takes it. A topic whose tray is full is paused at the consumer, so that one
-that floods holds up no other; its messages stay at the broker. What all trays together hold is
-bounded, too: after an outage a thousand topics have a backlog at once.
+Partitions are assigned, never subscribed. Messages go into a tray per topic, from which the topic's
+reader takes them. A topic whose tray is full is paused, so that a flooding topic does not delay the
+others; its messages stay at the broker. The total of all trays is bounded too, because after an
+outage a thousand topics have a backlog at once.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ _ALL_DOWN = KafkaError._ALL_BROKERS_DOWN  # noqa: SLF001
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001
 #: Messages and bytes that a tray holds before its topic is paused.
 FULL, FULL_BYTES = 20_000, 16 * 1024 * 1024
-#: The same of all trays together: beyond it a topic is paused that has more than its part of it.
+#: The same for all trays together: above it, a topic that has more than its share is paused.
 FULL_ALL, FULL_BYTES_ALL = 100_000, 64 * 1024 * 1024
-#: A topic that was paused goes on when its tray is down to LOW of what it may hold. While all trays
-#: together hold more than LOW_ALL of what they may, that is its part of it: to pause a topic costs
-#: what the client had fetched of it already, so that it must not go to and fro.
+#: A paused topic resumes when its tray is down to LOW of what it may hold. While all trays together
+#: hold more than LOW_ALL of their limit, that is the topic's share. The hysteresis matters: pausing
+#: a topic discards what the client has already fetched of it.
 LOW, LOW_ALL = 1 / 4, 1 / 2
 
 
 @dataclass(slots=True)
 class Tray:
-    """What has arrived of one topic. ``ends``: by partition, offsets of ends that were reached."""
+    """What has arrived of one topic. ``ends``: the ends that were reached, by partition."""
 
     topic: str
     positions: Mapping[int, int]
@@ -48,11 +48,11 @@ class Tray:
     is_paused: bool = False
 
     def has_arrived(self) -> bool:
-        """Whether ``take`` has something to return or to raise."""
+        """Whether ``take`` would return or raise something."""
         return bool(self.messages or self.ends or self.error)
 
     def take(self, limit: int) -> tuple[list[Message], dict[int, int]]:
-        """Up to ``limit`` messages; the ends with the last of them. Raises ConnectorError."""
+        """Take up to ``limit`` messages; ends come with the last of them. Raises ConnectorError."""
         if len(self.messages) <= limit:
             taken, self.messages, ends, self.ends = self.messages, [], self.ends, {}
             self.bytes = 0
@@ -67,12 +67,12 @@ class Tray:
         return [TopicPartition(self.topic, number, at) for number, at in self.positions.items()]
 
     def is_beyond(self, messages: float, size: float) -> bool:
-        """Whether it holds so many messages, or so many bytes, or more."""
+        """Whether it holds at least so many messages or bytes."""
         return len(self.messages) >= messages or self.bytes >= size
 
 
 class SharedConsumer:
-    """A consumer of the topics that readers ask for, each once. Used by one thread."""
+    """A consumer shared by readers of different topics. Used by one thread."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self._settings = dict(settings)
@@ -87,13 +87,13 @@ class SharedConsumer:
         return topic in self._trays
 
     def add(self, topic: str, positions: Mapping[int, int]) -> Tray:
-        """Read the topic's partitions from ``positions`` on, from the next ``receive`` on."""
+        """Read the topic's partitions from ``positions`` on, starting with the next ``receive``."""
         tray = Tray(topic, dict(positions))
         self._trays[topic] = self._added[topic] = tray
         return tray
 
     def remove(self, topic: str) -> None:
-        """Read the topic no more."""
+        """Stop reading the topic."""
         tray = self._trays.pop(topic, None)
         if tray is not None and self._added.pop(topic, None) is None:
             self._removed += tray.partitions()
@@ -108,15 +108,15 @@ class SharedConsumer:
         return self._down is not None
 
     def receive(self, limit: int, wait: float = 0.0) -> bool:
-        """Lay up to ``limit`` messages that have arrived into the trays; returns if any has.
+        """Move up to ``limit`` arrived messages into the trays; returns whether any arrived.
 
-        Waits up to ``wait`` seconds until there are so many. Raises ConnectorError.
+        Waits up to ``wait`` seconds for that many. Raises ConnectorError.
         """
         self._assign()
         if self._consumer is None:
             return False
         self._resume()
-        # Where too much is held, no topic gets more at once than its part.
+        # While too much is held, no topic gets more at once than its share.
         most, _ = self._allowed(1)
         messages = self._consumer.consume(max(1, min(limit, int(most))), wait)
         if not messages:
@@ -137,7 +137,7 @@ class SharedConsumer:
     def _lay(self, topic: str, arrived: list[Message]) -> None:
         tray = self._trays.get(topic)
         if tray is None:
-            return  # of a topic that was removed
+            return  # The topic was removed meanwhile.
         tray.messages += arrived
         if len(self._trays) > 1:
             tray.bytes += sum(map(len, arrived))
@@ -163,7 +163,7 @@ class SharedConsumer:
                 self._consumer.resume(tray.partitions())
 
     def _allowed(self, part: float) -> tuple[float, float]:
-        """Messages and bytes at which a tray is full; less where all hold that part of theirs."""
+        """Messages and bytes at which a tray is full; less if all trays hold ``part`` of theirs."""
         trays = self._trays.values()
         if len(trays) < 2:
             return FULL, FULL_BYTES
@@ -173,7 +173,7 @@ class SharedConsumer:
         return min(FULL, FULL_ALL / len(trays)), min(FULL_BYTES, FULL_BYTES_ALL / len(trays))
 
     def _is_mark(self, message: Message) -> bool:
-        """Whether it is no message but tells of an end, or of an error."""
+        """Whether it is not a message but marks an end or an error, which is then noted."""
         error = message.error()
         if error is None:
             return False
@@ -189,7 +189,7 @@ class SharedConsumer:
         return True
 
     def _assign(self) -> None:
-        """Bring the consumer to the topics that were added and removed since."""
+        """Assign the topics that were added, and unassign those that were removed."""
         if not (self._added or self._removed):
             return
         wanted = [one for tray in self._added.values() for one in tray.partitions()]
@@ -213,7 +213,7 @@ class SharedConsumer:
             self._down = error
 
     def close(self) -> None:
-        """Let go of the broker; raises nothing."""
+        """Close the consumer; never raises."""
         if self._consumer is not None:
             try:
                 self._consumer.close()
@@ -223,9 +223,9 @@ class SharedConsumer:
 
 
 def trouble(error: KafkaError, message: Message, where: str) -> ConnectorError:
-    """The exception for an error that came in place of a message."""
+    """The exception for an error that arrived in place of a message."""
     topic, number = message.topic(), message.partition()
     if error.code() in _GONE:
-        text = f"Topic {topic!r}, partition {number}: offset {message.offset()} is not there."
+        text = f"Topic {topic!r}, partition {number}: offset {message.offset()} does not exist."
         return OffsetsGone(text, low=-1)
     return failure(error, "Kafka" if topic is None else f"Topic {topic!r}", where)

@@ -20,14 +20,14 @@ from ingestion.models import Connection, Source, StreamPartition
 
 #: Seconds without a delivery after which the broker counts as gone.
 PATIENCE = 20.0
-_NO_OFFSETS = "A queue has no offsets; it delivers again what was not acknowledged."
+_NO_OFFSETS = "A queue has no offsets. It redelivers messages that were not acknowledged."
 
 
 class RabbitConnector(Connector):
-    """One RabbitMQ broker. Each reader has a connection of its own."""
+    """Talks to one RabbitMQ broker. Each reader has its own connection."""
 
-    #: Each costs a file, of which a process may have 1,024 by default: so many for each of four
-    #: threads leave room for all else.
+    #: Each costs a file descriptor, and a process may have 1,024 by default: with this many for
+    #: each of four threads there is room for everything else.
     PARTITIONS = 200
 
     def __init__(self, connection: Connection) -> None:
@@ -41,7 +41,7 @@ class RabbitConnector(Connector):
 
     @cached_property
     def _link(self) -> kombu.Connection:
-        prefetch(self._connection)  # measuring says it too, before anything is consumed
+        prefetch(self._connection)  # Reports a bad option when measuring, before consuming.
         return connect(self._connection)
 
     def measure(self, sources: Collection[Source]) -> Measured:
@@ -90,7 +90,10 @@ class RabbitConnector(Connector):
                     raise CannotRepeat(_NO_OFFSETS)
                 first = first_offset(link, source.stream) or 0
                 if first > start:
-                    msg = f"Queue {source.stream!r}: offsets {start} to {first - 1} are deleted."
+                    msg = (
+                        f"Queue {source.stream!r}: the broker has deleted the offsets {start} to "
+                        f"{first - 1}."
+                    )
                     raise OffsetsGone(msg, first)
                 what = f"Queue {source.stream!r} at {self._where}"
                 yield from _until(consumer, start, end, what)
@@ -98,7 +101,7 @@ class RabbitConnector(Connector):
             link.close()
 
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
-        """A stream finds the chunk of its log that holds the time, so it may begin earlier."""
+        """As in Connector. A stream finds the log chunk that holds the time: it may be earlier."""
         with translated(f"Queue {source.stream!r}", self._where):
             marks = watermarks(self._link, source.stream, 0)
             first = first_offset(self._link, source.stream, at)
@@ -112,9 +115,9 @@ class RabbitConnector(Connector):
 
 
 def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator[Chunk]:
-    """The range of a stream, all of it; the broker's own notes in its log leave holes.
+    """The complete range of a stream; the broker's own entries in the log leave holes.
 
-    Raises BrokerUnreachable where it does not come: to go on without the rest would lose it.
+    Raises BrokerUnreachable if part of it does not arrive: continuing without it would lose it.
     """
     reached, deadline = start, time.monotonic() + PATIENCE
     while reached < end:
@@ -123,7 +126,7 @@ def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator
             if time.monotonic() > deadline:
                 msg = (
                     f"{what} has sent nothing of offsets {reached} to {end - 1} for "
-                    f"{PATIENCE:.0f} s. They are asked for again; see what keeps the broker busy."
+                    f"{PATIENCE:.0f} s. Millrace retries; check the broker's load."
                 )
                 raise BrokerUnreachable(msg)
             continue

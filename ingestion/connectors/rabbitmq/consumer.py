@@ -1,4 +1,4 @@
-"""A channel that delivers one queue's messages into a list, without acknowledging."""
+"""A channel that collects one queue's deliveries, without acknowledging them."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from amqp.exceptions import PreconditionFailed
 from ingestion.connectors.rabbitmq.delivery import Delivery, of_message
 from ingestion.connectors.rabbitmq.frames import Frames
 
-#: Bytes of bodies that one call takes, so that large messages don't pile up by their number.
+#: Bytes of bodies that one call takes. A limit by number alone would let large messages pile up.
 _BYTES = 16 * 1024 * 1024
-#: Messages of a stream on their way at once. RabbitMQ 3.10 reads so many before it sends the first:
-#: of chunks with one message each at half a millisecond apiece.
+#: How many messages of a stream may be in flight. RabbitMQ 3.10 reads that many before it sends the
+#: first, at half a millisecond each if every chunk of the log holds one message.
 STREAM_CREDIT = 1_000
 _tags = itertools.count()
 
 
 class QueueConsumer:
-    """Deliveries of one queue; a stream's from ``offset`` on."""
+    """Collects the deliveries of one queue, or of a stream from ``offset`` on."""
 
     def __init__(self, link: kombu.Connection, queue: str, offset: int, prefetch: int) -> None:
         self._link = link
         self._arrived: deque[Delivery] = deque()
         self._bytes = 0
-        # AMQP does not say whether a queue is a stream. One that is not refuses a stream's offset,
-        # and the refusal closes the channel.
+        # AMQP does not say whether a queue is a stream. A queue that is none refuses the argument
+        # x-stream-offset, which closes the channel.
         try:
             self._consume(queue, min(prefetch, STREAM_CREDIT), {"x-stream-offset": offset})
             self.is_stream = True
@@ -44,7 +44,7 @@ class QueueConsumer:
     def _consume(self, queue: str, prefetch: int, arguments: dict[str, Any]) -> None:
         channel: Any = self._link.channel()
         self.channel = channel
-        # Bodies are bytes to us, whatever encoding a sender claims.
+        # Keep bodies as bytes, whatever encoding the sender claims.
         channel.auto_decode = False
         self.depth = self.ready(queue)
         channel.basic_qos(0, prefetch, False)
@@ -56,69 +56,66 @@ class QueueConsumer:
         )
 
     def ready(self, queue: str) -> int:
-        """Messages ready in the queue. The answer comes after all acknowledgements before it."""
+        """Messages ready in the queue. RabbitMQ processes earlier acknowledgements first."""
         return int(self.channel.queue_declare(queue, passive=True).message_count)
 
     def _take(self, message: Message) -> None:
         self._note(of_message(message))
 
-    def _note(self, one: Delivery) -> None:
-        self._arrived.append(one)
-        self._bytes += len(one.body)
+    def _note(self, delivered: Delivery) -> None:
+        self._arrived.append(delivered)
+        self._bytes += len(delivered.body)
 
     @property
     def socket(self) -> Any:
-        """The link's; None where the link is lost."""
+        """The link's socket; None if the link is lost."""
         connection = self.channel.connection
         return None if connection is None or not connection.connected else connection.sock
 
     def has_arrived(self) -> bool:
-        """Whether ``receive`` would return or raise something, or take in a part of it."""
+        """Whether ``receive`` would return or raise something, or read part of a message."""
         return self.has_buffered() or bool(readable([self.socket]))
 
     def has_buffered(self) -> bool:
-        """The same of what is out of the socket already, or can't come any more."""
+        """Like ``has_arrived``, for what polling misses: buffered data, or a lost link."""
         link = self.socket
         if link is None or link.fileno() < 0 or self._arrived:
             return True
-        # TLS decrypts a record as a whole, of which less may have been asked for.
+        # TLS decrypts a whole record, so decrypted bytes may be left from the last read.
         return isinstance(link, ssl.SSLSocket) and link.pending() > 0
 
     def keep_alive(self) -> None:
-        """Send a heartbeat if it is time; raises ConnectionForced if none has come for long.
+        """Send a heartbeat if it is due; raises ConnectionForced if none has arrived for long.
 
-        Of a link that is lost ``receive`` says so.
+        A lost link is reported by ``receive``.
         """
         if self.socket is None:
             return
         connection = self.channel.connection
         if readable([self.socket]):
-            # py-amqp counts what was read. A queue that is not read now, since its tenant holds
-            # enough or others are opened, has its heartbeats waiting in the socket.
+            # py-amqp counts the bytes that were read. While this queue is not read, because its
+            # tenant holds enough or others are being opened, heartbeats wait in the socket.
             connection.bytes_recv += 1
         connection.heartbeat_tick()
 
     def receive(self, limit: int, wait: float) -> list[Delivery]:
-        """Up to ``limit`` deliveries; returns when none has come for ``wait`` seconds.
-
-        Of large ones it takes fewer: about ``_BYTES``.
-        """
+        """Up to ``limit`` deliveries, or about ``_BYTES``; returns after ``wait`` s of silence."""
         try:
             while len(self._arrived) < limit and self._bytes < _BYTES:
                 self._frames.read(self._note, wait)
         except TimeoutError:
             pass
         taken = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
-        self._bytes -= sum(len(one.body) for one in taken)
+        self._bytes -= sum(len(delivered.body) for delivered in taken)
         return taken
 
 
 def readable(sockets: Collection[Any], seconds: float = 0.0) -> int:
-    """How many of the sockets have bytes, or are at their end; waits until then, or ``seconds``.
+    """How many of the sockets have data or are closed; waits up to ``seconds`` for the first.
 
-    By poll, as select knows no more than 1,024 files.
+    Uses poll, because select supports only 1,024 file descriptors.
     """
     poll = select.poll()
-    for one in sockets:
-        poll.register(one, select.POLLIN)
+    for socket in sockets:
+        poll.register(socket, select.POLLIN)
     return len(poll.poll(seconds * 1000))

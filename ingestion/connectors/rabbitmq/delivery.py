@@ -1,4 +1,4 @@
-"""A delivered message, taken apart as far as the inbox needs."""
+"""A delivered message, parsed as far as the inbox needs."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 
 from amqp import Message
 
-#: Seconds since 1970 at which DateTime64's years end. No sender means a time beyond it.
+#: The last second of DateTime64's range, since 1970. A later timestamp can't be a real time.
 _LAST_TIME = 10_413_791_999
 
 
 class Delivery(NamedTuple):
-    """``offset`` is a stream's; None from a queue. ``timestamp`` is in ms; None without one.
+    """A delivery. ``offset``: None for a queue; ``timestamp``: in ms since 1970, None if not sent.
 
-    ``given``: the sender named the id; otherwise it is a hash of the body.
+    ``given``: the sender set the message id; otherwise the id is a hash of the body.
     """
 
     tag: int
@@ -31,7 +31,7 @@ class Delivery(NamedTuple):
 def delivery(
     tag: int, body: bytes, key: bytes, properties: Mapping[str, Any], redelivered: bool
 ) -> Delivery:
-    """What RabbitMQ delivered; an id is made of the body where the sender gave none."""
+    """A Delivery from its parts; if the sender set no message id, the id is a hash of the body."""
     given = properties.get("message_id")
     headers = properties.get("application_headers")
     at = properties.get("timestamp")
@@ -48,7 +48,7 @@ def delivery(
 
 
 def of_message(message: Message) -> Delivery:
-    """A delivery that py-amqp has read."""
+    """A Delivery from a message that py-amqp has read."""
     info = message.delivery_info
     body = message.body if isinstance(message.body, bytes) else bytes(message.body, "utf-8")
     return delivery(

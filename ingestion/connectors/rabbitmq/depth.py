@@ -1,4 +1,4 @@
-"""Where a queue or stream begins and ends."""
+"""Measures where a queue or stream begins and ends."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ from amqp.exceptions import NotFound, PreconditionFailed
 
 from ingestion.connectors.base import Watermarks
 
-#: Seconds in which a stream delivers its first message.
+#: Seconds within which a stream delivers its first message.
 _PATIENCE = 2.0
-#: Seconds without a delivery after which a chunk of its log has come as a whole.
+#: Seconds without a delivery after which a chunk of the log has arrived completely.
 _PAUSE = 0.3
-#: Messages that a chunk of its log can hold.
+#: How many messages a chunk of the log can hold.
 _CHUNK = 65_535
-#: By address and name, which are streams. AMQP tells it only by refusing a stream's argument,
-#: which stands in the broker's log; so each process asks once.
+#: Whether each queue, by address and name, is a stream. AMQP shows it only by refusing a stream's
+#: argument, which leaves an error in the broker's log; so each process asks once.
 _streams: dict[tuple[str, str], bool] = {}
 
 
 def watermarks(link: kombu.Connection, queue: str, position: int) -> Watermarks:
-    """A queue's depth is counted from ``position`` on; a stream has offsets of its own.
+    """The watermarks of a queue or stream. Raises the client's exceptions.
 
-    Raises the client's exceptions.
+    A queue has no offsets: its depth is counted from ``position`` on.
     """
     try:
         count = _message_count(link, queue)
     except NotFound:
-        # One that is made again under this name may be of another type.
+        # If it is created again under this name, it may be of another type.
         _streams.pop((link.as_uri(), queue), None)
         raise
     may_be_stream = _streams.get((link.as_uri(), queue), True)
     first = first_offset(link, queue) if count and may_be_stream else None
     if first is not None:
         high = first + count
-        # The count follows a moment later; where it would mean a loss, the messages are asked.
+        # The count lags a moment behind. If it would mean that messages were lost, read the end of
+        # the log instead.
         return Watermarks(first, high if position <= high else max(high, _end(link, queue)))
-    # No count: a queue that is empty, or a stream that is, or whose count has yet to follow.
+    # No count: an empty queue, an empty stream, or a stream whose count lags behind.
     if position and not count and not is_queue(link, queue):
         end = _end(link, queue)
         if is_stream(link, queue):
@@ -50,12 +51,12 @@ def watermarks(link: kombu.Connection, queue: str, position: int) -> Watermarks:
 
 
 def is_stream(link: kombu.Connection, queue: str) -> bool:
-    """Whether it is known to be one."""
+    """Whether it is known to be a stream."""
     return _streams.get((link.as_uri(), queue), False)
 
 
 def is_queue(link: kombu.Connection, queue: str) -> bool:
-    """Whether it is known to be none."""
+    """Whether it is known to be a queue and not a stream."""
     return not _streams.get((link.as_uri(), queue), True)
 
 
@@ -68,20 +69,23 @@ def _message_count(link: kombu.Connection, queue: str) -> int:
 
 
 def first_offset(link: kombu.Connection, queue: str, start: datetime | str = "first") -> int | None:
-    """The oldest offset of a stream, or of a time on; None of a queue: nothing is taken from it."""
-    found = _delivered(link, queue, start, prefetch=1)
-    return next(found, None)
+    """The oldest offset of a stream, or the first from the time ``start`` on.
+
+    None for a queue, from which no message is taken.
+    """
+    offsets = _delivered(link, queue, start, prefetch=1)
+    return next(offsets, None)
 
 
 def _end(link: kombu.Connection, queue: str) -> int:
-    """The offset of a stream's next new message: the last chunk of its log is read."""
+    """The offset of a stream's next new message; reads the last chunk of its log."""
     return max(_delivered(link, queue, "last", prefetch=_CHUNK), default=-1) + 1
 
 
 def _delivered(
     link: kombu.Connection, queue: str, start: datetime | str, prefetch: int
 ) -> Iterator[int]:
-    """Offsets of what a stream delivers from ``start`` on, until it pauses."""
+    """The offsets of the messages that a stream delivers from ``start`` on, until it pauses."""
     channel: Any = link.channel()
     found: deque[int] = deque()
 

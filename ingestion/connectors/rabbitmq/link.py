@@ -1,4 +1,4 @@
-"""A connection to RabbitMQ, and its errors as ours."""
+"""Connects to RabbitMQ, and translates its errors into ConnectorErrors."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from ingestion.connectors.rabbitmq.secured import SecuredLink
 from ingestion.errors import BrokerUnreachable, Refused, StreamMissing
 from ingestion.models import Connection, options
 
-#: Seconds for the connection to be made, and of silence after which, twice, either side gives it
-#: up: so long a half-open connection can hold a queue up.
+#: Seconds for making the connection, and the heartbeat interval: after twice that long in silence
+#: either side gives up. So long a half-open connection can block a queue.
 TIMEOUT, HEARTBEAT = 5, 15
-#: Seconds in which the broker answers a call, closing included, and takes what is sent. py-amqp
-#: itself waits for ever, as where the network between stands still.
+#: Seconds within which the broker must answer a call, closing included, and accept what is sent.
+#: Without it py-amqp would wait for ever, for example when packets are dropped on the way.
 ANSWER = 20
 _REFUSALS = (
     amqp.AccessRefused,

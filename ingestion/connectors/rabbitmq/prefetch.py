@@ -1,4 +1,4 @@
-"""Option ``prefetch`` of a connection: deliveries that may wait for their acknowledgement."""
+"""The option ``prefetch`` of a connection: how many deliveries may be unacknowledged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEFAULT, MOST = options.PREFETCH, options.MOST_PREFETCH
 
 
 def prefetch(connection: Connection) -> int:
-    """How many messages one reader holds at most; raises Refused for what is no such number."""
+    """How many messages one reader holds at most; raises Refused for an invalid option."""
     if fault := options.fault(connection.kind, connection.options):
         raise Refused(f"The connection {connection} {fault}")
     found: int = connection.options.get("prefetch", DEFAULT)

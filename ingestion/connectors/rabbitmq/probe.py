@@ -24,7 +24,7 @@ _THREADS = 8
 
 
 class RabbitProbe(Probe):
-    """Tries each address; of each also whether its virtual host may be used."""
+    """Tests each address, and whether its virtual host may be used."""
 
     stream_word = "queue"
 
@@ -78,8 +78,10 @@ class RabbitProbe(Probe):
         return connection_trial.run(name, steps)
 
     def _permission(self, name: str) -> str:
-        """A consumer with an argument that can't be: it is looked at after the permission, and
-        refused before any message is taken.
+        """Check the read permission without taking a message.
+
+        Consumes with an invalid argument: the broker checks it after the permission, and refuses
+        it before it delivers anything.
         """
         try:
             self._channel().basic_consume(name, arguments={"x-priority": "none"})
@@ -104,12 +106,13 @@ class RabbitProbe(Probe):
         except amqp.NotFound as error:
             said = f"There is no queue {name!r} in this virtual host."
             mend = (
-                "Declare it, or correct the name in the source or the virtual host: capitals count."
+                "Declare it, or correct the name in the source or the virtual host. Names are "
+                "case-sensitive."
             )
             raise StepFailed(said, mend) from error
         except (amqp.AMQPError, OSError) as error:
             raise _unexpected(error) from error
-        return f"It is there, with {found.message_count:,} messages ready."
+        return f"It exists, with {found.message_count:,} messages ready."
 
     def _channel(self) -> Any:
         if self._good is None:
@@ -122,7 +125,7 @@ class RabbitProbe(Probe):
 
 
 class _Entry:
-    """Logging in at one address, which AMQP does in one go with opening the virtual host."""
+    """The login at one address; in AMQP it is one step with opening the virtual host."""
 
     def __init__(self, connection: Connection, address: str, vhost: str) -> None:
         self._connection = copy.copy(connection)
@@ -140,7 +143,7 @@ class _Entry:
             if not isinstance(cause, amqp.NotAllowed):
                 raise _refused(cause or error, self._as_whom) from error
             self._forbidden = cause
-        return f"Let in {self._as_whom}."
+        return f"Logged in {self._as_whom}."
 
     @property
     def _as_whom(self) -> str:
@@ -153,7 +156,7 @@ class _Entry:
             return f"The virtual host {self._vhost!r} may be used."
         if "not found" in str(self._forbidden):
             said = f"There is no virtual host {self._vhost!r}."
-            mend = "Correct it in the address (host:port/virtual-host), or make it at the broker."
+            mend = "Correct it in the address (host:port/virtual-host), or create it at the broker."
         else:
             said = f"The user may not use the virtual host {self._vhost!r}."
             mend = (
@@ -166,25 +169,25 @@ class _Entry:
 def _refused(cause: BaseException, as_whom: str) -> StepFailed:
     if isinstance(cause, amqp.AccessRefused):
         said = f"The broker refuses the login {as_whom}."
-        mend = "Correct the username or password, or make that user at the broker."
+        mend = "Correct the username or password, or create that user at the broker."
         if as_whom.startswith("by"):
-            mend = "Make a user by the name that the certificate has (ssl_cert_login_from)."
+            mend = "Create a user with the name in the certificate (ssl_cert_login_from)."
         return StepFailed(said, mend)
     if "mechanism" in str(cause).lower():
         said = "The broker does not know this SASL mechanism."
         mend = "Choose PLAIN, or enable the mechanism (for EXTERNAL: rabbitmq_auth_mechanism_ssl)."
         return StepFailed(said, mend)
     said = f"The broker ends the login: {cause or type(cause).__name__}."
-    return StepFailed(said, "See what the broker's log says of it.")
+    return StepFailed(said, "Check the broker's log.")
 
 
 def _unexpected(error: Exception) -> StepFailed:
     text = str(error) or type(error).__name__
-    return StepFailed(f"Asking for it failed: {text}.", "Try again, and see the broker's log.")
+    return StepFailed(f"The query failed: {text}.", "Try again, and check the broker's log.")
 
 
 def _context(connection: Connection) -> ssl.SSLContext:
     if isinstance(connection.options.get("ssl"), dict):
-        msg = "The option ssl is py-amqp's. Say the same by the fields for TLS to have it tested."
+        msg = "The option ssl can't be tested. Set the fields for TLS instead."
         raise Refused(msg)
     return tls.context(connection)

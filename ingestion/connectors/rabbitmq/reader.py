@@ -17,14 +17,14 @@ from ingestion.connectors.rabbitmq.link import translated
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import ConnectorError
 
-#: Seconds without a delivery after which nothing that was handed back can still be on its way.
+#: Seconds without a delivery after which no requeued message can still be in flight.
 QUIET = 2.0
-#: Seconds that a poll waits for the next frame: what the broker has sent is in the socket by then.
+#: Seconds that a poll waits for the next frame. Whatever the broker has sent is in the socket then.
 WAIT = 0.001
 
 
 class RabbitReader(Reader):
-    """One queue or stream: partition 0. ``closed`` is called with it when it is closed."""
+    """Reads one queue or stream, as partition 0. Calls ``closed`` with itself when it is closed."""
 
     def __init__(
         self,
@@ -40,13 +40,13 @@ class RabbitReader(Reader):
         self._link, self._consumer, self._queue = link, consumer, queue
         self._next = position
         self._redelivery, self._closed, self._clock = redelivery, closed, clock
-        #: Where chunks end, and the delivery tag up to which each is acknowledged.
+        #: The end of each chunk, and the delivery tag up to which to acknowledge it.
         self._ends: deque[tuple[int, int]] = deque()
         self.holds = self._prefetch = prefetch
-        #: Of a stream: up to where it has landed, and the last tag that is not acknowledged.
+        #: For a stream: the offset up to which it has landed, and the last unacknowledged tag.
         self._landed, self._tag = position, 0
         self._delivered, self._enough = 0, 2 * prefetch
-        #: Deliveries passed over since the last chunk.
+        #: Deliveries skipped since the last chunk, because the table has them.
         self._known = 0
         self._heard_at = clock()
         self._where = link.as_uri()
@@ -55,12 +55,12 @@ class RabbitReader(Reader):
         return self._consumer.has_arrived() or self._may_forget()
 
     def has_buffered(self) -> bool:
-        """Whether something has arrived of which the socket does not tell."""
+        """Whether something has arrived that the socket does not show."""
         return self._consumer.has_buffered()
 
     @property
     def socket(self) -> Any:
-        """Where what comes can be waited for; None where the link is lost."""
+        """The socket to wait on; None if the link is lost."""
         return self._consumer.socket
 
     def keep_alive(self) -> None:
@@ -70,7 +70,8 @@ class RabbitReader(Reader):
     def poll(self, limit: int) -> list[Chunk]:
         with translated(f"Queue {self._queue!r}", self._where):
             if self._may_forget():
-                # None of it can come any more; kept, it would slow down every message to come.
+                # None of them can be redelivered any more, and looking them up costs time for
+                # every message.
                 self._redelivery.unsettled.clear()
             deliveries = self._consumer.receive(limit, WAIT)
             if not deliveries:
@@ -85,9 +86,9 @@ class RabbitReader(Reader):
         return made
 
     def _let_come(self) -> None:
-        """Of a stream: acknowledge what has come, unless too much of it waits to land.
+        """For a stream: acknowledge what has arrived, unless too much of it has yet to land.
 
-        Positions are ours; to the broker it only says that more may be on its way.
+        The position is in Postgres. To the broker this only means that it may send more.
         """
         room = max(0, self._prefetch - STREAM_CREDIT)
         if self._tag and self._next - self._landed <= room:
@@ -95,9 +96,9 @@ class RabbitReader(Reader):
             self._tag = 0
 
     def _fresh(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """What is not in the table; the rest is acknowledged at once."""
+        """The deliveries that are not in the table; acknowledges the others at once."""
         if deliveries[0].offset is not None:
-            # A stream sends whole chunks of its log, which may begin before the offset asked for.
+            # A stream sends whole chunks of its log, which may begin before the requested offset.
             known = [(one.offset or 0) < self._next for one in deliveries]
         else:
             known = self._redelivery.known(deliveries)
@@ -137,11 +138,11 @@ class RabbitReader(Reader):
     def has_caught_up(self) -> bool:
         if self._delivered >= self._enough:
             return True
-        # What came while nobody looked is no silence.
+        # Deliveries that arrived but were not read yet are no silence.
         return self._clock() - self._heard_at > QUIET and not self._consumer.has_arrived()
 
     def _may_forget(self) -> bool:
-        """Whether nothing is delivered any more of what landed before."""
+        """Whether messages that have landed before can't be redelivered any more."""
         return bool(self._redelivery.unsettled) and self.has_caught_up()
 
     def close(self) -> None:

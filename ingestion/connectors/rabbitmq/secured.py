@@ -1,5 +1,6 @@
-"""kombu and py-amqp with an SSLContext of ours: they know only files, and verify only if told to.
+"""Makes kombu and py-amqp use our own SSLContext.
 
+By themselves they accept only files, and verify certificates only on request.
 ``transport_options={"context": …}`` of a SecuredLink makes it a TLS connection.
 """
 
@@ -18,7 +19,7 @@ from ingestion import hosts
 
 
 class _Looked:
-    """Connects to an address that was looked at, and not to what its name stands for by then."""
+    """Connects to the addresses that were checked: by now the name may resolve to others."""
 
     def _connect(self, host: str, port: int, timeout: float | None) -> None:
         addresses = hosts.check(hosts.HostPort(host, int(port)))
@@ -46,7 +47,7 @@ class _Socket(_Looked, SSLTransport):
 
 
 class _Files(_Looked, SSLTransport):
-    """AMQP over TLS by py-amqp's own settings, of an older connection."""
+    """AMQP over TLS with py-amqp's own settings, for older connections."""
 
 
 class _Connection(Connection):
@@ -80,7 +81,7 @@ class _Connection(Connection):
 
 
 def _name(connection: Any, host: str) -> str:
-    """Whose certificate is asked for. kombu has put an address in localhost's place by then."""
+    """The server name to verify. kombu has replaced localhost by an address at this point."""
     name = host.rpartition(":")[0].strip("[]")
     is_local = name == "127.0.0.1" and connection.client.was_local
     return "localhost" if is_local else name
@@ -96,7 +97,7 @@ class _Transport(Transport):
 
 
 class SecuredLink(kombu.Connection):
-    """A kombu connection that speaks TLS by a context, where it has one."""
+    """A kombu connection that uses TLS if it has a context."""
 
     was_local = False
 

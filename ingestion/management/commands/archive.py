@@ -1,4 +1,4 @@
-"""``manage.py archive source|table|connection NAME``: read no more, and keep all of it."""
+"""``manage.py archive source|table|connection NAME``: stop reading and keep everything."""
 
 from __future__ import annotations
 
@@ -12,22 +12,26 @@ from tenants.audit.command import ChangingCommand
 
 
 class Command(ChangingCommand):
-    help = "Show what archiving would do, and do it with --yes: the sources are read no more."
+    help = "Show what archiving would do, and do it with --yes. Archived sources are not read."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=KINDS, help="What it is.")
+        parser.add_argument("kind", choices=KINDS, help="What to archive.")
         parser.add_argument(
-            "name", metavar="TENANT.NAME", help="Its name; a shared connection has no tenant."
+            "name",
+            metavar="TENANT.NAME",
+            help="The name; for a shared connection, NAME without a tenant.",
         )
-        parser.add_argument("--yes", action="store_true", help="Do it; without it, only show.")
+        parser.add_argument(
+            "--yes", action="store_true", help="Archive it. Without this, only show the effects."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         obj = named(options["kind"], options["name"])
-        done = removal.archive(obj) if options["yes"] else removal.archive_preview(obj)
-        for line in done.consequences:
+        outcome = removal.archive(obj) if options["yes"] else removal.archive_preview(obj)
+        for line in outcome.consequences:
             self.stdout.write(line)
         if not options["yes"]:
-            self.stdout.write("Nothing was changed. Repeat it with --yes to do it.")
-        elif done.sources:
-            listed = ", ".join(map(str, done.sources))
-            self.stdout.write(f"Archived: {listed}. `manage.py restore` takes one out again.")
+            self.stdout.write("Nothing was changed. Repeat the command with --yes to do it.")
+        elif outcome.sources:
+            listed = ", ".join(map(str, outcome.sources))
+            self.stdout.write(f"Archived: {listed}. To take one out again: manage.py restore.")

@@ -28,39 +28,40 @@ from tenants.audit.command import ChangingCommand
 from tenants.models import Tenant
 from tenants.warehouse.errors import WarehouseError
 
-_AGAIN = "Run the same command again: it goes on from where it stopped, and loads nothing twice."
+_AGAIN = "Run the same command again: it continues where it stopped and loads nothing twice."
 
 
 class Command(ChangingCommand):
     help = (
-        "Load NDJSON, CSV or Parquet files (also .gz and .zst) into a table, by its own typing and "
-        "quarantine. A file whose content is loaded already is not loaded again."
+        "Load NDJSON, CSV or Parquet files (also .gz and .zst) into a table, with the table's own "
+        "typing and quarantine. A file whose content was loaded before is not loaded again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("table", metavar="TENANT.TABLE", help="Where the rows go.")
+        parser.add_argument("table", metavar="TENANT.TABLE", help="The table to load into.")
         parser.add_argument(
-            "files", metavar="FILE", nargs="+", type=Path, help="NDJSON, CSV or Parquet."
+            "files", metavar="FILE", nargs="+", type=Path, help="NDJSON, CSV or Parquet files."
         )
         parser.add_argument(
             "--format",
             type=Format,
             choices=list(Format),
-            help="what the files are, where their names don't say it",
+            help="The format of the files, if their names don't show it.",
         )
         parser.add_argument(
             "--chunk-rows",
             type=int,
             default=DEFAULT_CHUNK_ROWS,
-            help="rows of one insert (%(default)s)",
+            help="How many rows one insert has. Default: %(default)s.",
         )
         parser.add_argument(
             "--quarantine-limit",
             metavar="PER_CENT",
             type=int,
             default=QUARANTINE_LIMIT,
-            help="stop once more than that share of the rows do not fit; the first thousand are "
-            "tried out before any is loaded; 0 loads all of them, whatever comes (%(default)s)",
+            help="Stop once more than this percentage of the rows do not fit. The first thousand "
+            "rows are tried before any is loaded. 0: load all rows, however many do not fit. "
+            "Default: %(default)s.",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -68,7 +69,10 @@ class Command(ChangingCommand):
             msg = f"--chunk-rows must be at least 1, not {options['chunk_rows']}."
             raise CommandError(msg)
         if not 0 <= options["quarantine_limit"] <= 100:
-            msg = f"--quarantine-limit is per cent, 0 to 100, not {options['quarantine_limit']}."
+            msg = (
+                "--quarantine-limit is a percentage from 0 to 100, not "
+                f"{options['quarantine_limit']}."
+            )
             raise CommandError(msg)
         table = _table(options["table"])
         try:
@@ -84,7 +88,7 @@ class Command(ChangingCommand):
             raise CommandError(msg, returncode=130) from error
         if bad:
             names = ", ".join(_name(file) for file in bad)
-            msg = f"More than half is in the quarantine, and not in {table}: {names}."
+            msg = f"More than half of the rows are in quarantine instead of {table}: {names}."
             raise CommandError(msg)
 
     def _load(self, table: Table, file: HistoryFile, options: dict[str, Any]) -> Loaded:
@@ -104,7 +108,7 @@ class Command(ChangingCommand):
         if loaded.landed or loaded.quarantined:
             detail = {"file": name, "rows": loaded.landed, "quarantined": loaded.quarantined}
             record("table.backfill", table, tenant=table.tenant, detail=detail)
-        self.stdout.write(f"{name}: {_told(table, loaded)}")
+        self.stdout.write(f"{name}: {_summary(table, loaded)}")
         return loaded
 
 
@@ -124,20 +128,20 @@ def _progress(stream: Any) -> Progress:
     )
 
 
-def _told(table: Table, loaded: Loaded) -> str:
+def _summary(table: Table, loaded: Loaded) -> str:
     text = (
         f"{loaded.landed:,} rows landed in {table}, {loaded.quarantined:,} are in quarantine, "
-        f"{loaded.skipped:,} were skipped, as an earlier run had loaded them."
+        f"{loaded.skipped:,} were skipped because an earlier run had loaded them."
     )
     if loaded.quarantined:
-        text += f" What did not fit, and why: manage.py quarantine {table}"
+        text += f" To see what did not fit, and why: manage.py quarantine {table}"
     return text
 
 
 def _table(text: str) -> Table:
     slug, _, name = text.partition(".")
     if not name:
-        msg = f"{text!r} names no table. Write it as TENANT.TABLE."
+        msg = f"{text!r} is not the name of a table. Write TENANT.TABLE."
         raise CommandError(msg)
     if not Tenant.objects.filter(slug=slug).exists():
         known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"
@@ -151,6 +155,9 @@ def _table(text: str) -> Table:
         raise CommandError(msg)
     if not table.applied:
         why = f": {table.error}" if table.error else ""
-        msg = f"{table} does not stand in ClickHouse yet ({table.get_state_display()}{why})."
+        msg = (
+            f"{table} does not exist in ClickHouse yet ({table.get_state_display()}{why}). Try "
+            "again once it is ready."
+        )
         raise CommandError(msg)
     return table

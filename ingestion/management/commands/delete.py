@@ -1,4 +1,4 @@
-"""``manage.py delete source|table|connection NAME``: after a look at what goes and what stays."""
+"""``manage.py delete source|table|connection NAME``: preview and do a deletion."""
 
 from __future__ import annotations
 
@@ -15,29 +15,36 @@ from tenants.warehouse.errors import WarehouseError
 
 
 class Command(ChangingCommand):
-    help = "Show what deleting a source, table or connection takes, and do it with --confirm."
+    help = (
+        "Show what deleting a source, table or connection would delete, and do it with --confirm."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("kind", choices=KINDS, help="What it is.")
+        parser.add_argument("kind", choices=KINDS, help="What to delete.")
         parser.add_argument(
-            "name", metavar="TENANT.NAME", help="Its name; a shared connection has no tenant."
+            "name",
+            metavar="TENANT.NAME",
+            help="The name; for a shared connection, NAME without a tenant.",
         )
         parser.add_argument(
             "--rows",
             action="store_true",
-            help="The rows that its sources landed go too; a table's go in any case.",
+            help="Delete the rows that the sources landed, too. A table is always deleted with "
+            "its rows.",
         )
         parser.add_argument(
-            "--confirm", metavar="NAME", help="Do it: its name again, without the tenant."
+            "--confirm",
+            metavar="NAME",
+            help="Delete it. Repeat the name, without the tenant, as a confirmation.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         obj, confirmation = named(options["kind"], options["name"]), options["confirm"]
-        found = removal.preview(obj)
-        for line in _lines(found, with_rows=options["rows"] or options["kind"] == "table"):
+        preview = removal.preview(obj)
+        for line in _lines(preview, with_rows=options["rows"] or options["kind"] == "table"):
             self.stdout.write(line)
         if confirmation is None:
-            again = f"Repeat it with --confirm {obj.name} to delete it."
+            again = f"Repeat the command with --confirm {obj.name} to delete it."
             self.stdout.write(f"Nothing was changed. {again}")
             return
         try:
@@ -46,20 +53,20 @@ class Command(ChangingCommand):
             raise CommandError(str(error)) from error
         for line in left:
             self.stdout.write(f"Left: {line}")
-        self.stdout.write(f"{obj} is deleted.")
+        self.stdout.write(f"{obj} was deleted.")
 
 
-def _lines(found: removal.Preview, *, with_rows: bool) -> Iterator[str]:
-    for line in found.goes:
+def _lines(preview: removal.Preview, *, with_rows: bool) -> Iterator[str]:
+    for line in preview.goes:
         yield f"Goes: {line}"
-    for what, count in found.books.items():
+    for what, count in preview.books.items():
         yield f"Goes: {what}: {count:,}"
-    for one in found.rows:
+    for landed in preview.rows:
         fate = "Goes" if with_rows else "Stays"
-        known = "not known, as ClickHouse does not answer" if one.count is None else None
-        yield f"{fate}: {one.what}: {known or f'{one.count:,}'}"
-    for line in found.stays:
+        unknown = "unknown, because ClickHouse does not answer"
+        yield f"{fate}: {landed.what}: {unknown if landed.count is None else f'{landed.count:,}'}"
+    for line in preview.stays:
         yield f"Stays: {line}"
-    if found.queries:
-        names = removal.some_of(found.queries)
-        yield f"Fails then: saved queries that read the table: {names}."
+    if preview.queries:
+        names = removal.some_of(preview.queries)
+        yield f"Will fail: saved queries that read the table: {names}."

@@ -1,4 +1,4 @@
-"""``manage.py drop_column TENANT.TABLE``: columns that were left out, and dropping one for good."""
+"""``manage.py drop_column TENANT.TABLE``: list kept columns, and drop one for good."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from tenants.warehouse.errors import WarehouseError
 
 
 class Command(ChangingCommand):
-    help = "List a table's columns that are not described any more; drop one with --confirm."
+    help = (
+        "List the columns that a table keeps in ClickHouse after they were removed from its "
+        "description; drop one with --confirm."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("table", metavar="TENANT.TABLE", help="The table that had the column.")
+        parser.add_argument("table", metavar="TENANT.TABLE", help="The table.")
         parser.add_argument(
-            "--confirm", metavar="COLUMN", help="Drop this one, with its data on all parts."
+            "--confirm", metavar="COLUMN", help="Drop this column, with its data on all parts."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,16 +35,17 @@ class Command(ChangingCommand):
             kept_columns.drop_column(table, column, column)
         except (IngestionError, WarehouseError) as error:
             raise CommandError(str(error)) from error
-        self.stdout.write(f"Column {column} of {table} is dropped with its data.")
+        self.stdout.write(f"Column {column} of {table} was dropped with its data.")
 
     def _list(self, table: Table) -> None:
-        found = kept_columns.kept_columns(table)
-        if not found:
-            self.stdout.write(f"{table} keeps no column that is not described.")
-        for one in found:
-            self.stdout.write(f"{one.name} {one.type}: {one.hindrance or 'may be dropped.'}")
-            if queries := kept_columns.failing_queries(table, one.name):
+        columns = kept_columns.kept_columns(table)
+        if not columns:
+            self.stdout.write(f"{table} keeps no removed columns.")
+        for column in columns:
+            verdict = column.hindrance or "can be dropped."
+            self.stdout.write(f"{column.name} {column.type}: {verdict}")
+            if queries := kept_columns.failing_queries(table, column.name):
                 names = removal.some_of(queries)
-                self.stdout.write(f"    Saved queries that fail then: {names}.")
-        if any(not one.hindrance for one in found):
-            self.stdout.write("Nothing was changed. Drop one with --confirm COLUMN.")
+                self.stdout.write(f"    Saved queries that will fail: {names}.")
+        if any(not column.hindrance for column in columns):
+            self.stdout.write("Nothing was changed. To drop one, add --confirm COLUMN.")

@@ -1,4 +1,4 @@
-"""``manage.py ledger TENANT.SOURCE``: prove that nothing is missing and nothing is there twice."""
+"""``manage.py ledger TENANT.SOURCE``: prove that no message is missing or was inserted twice."""
 
 from __future__ import annotations
 
@@ -23,14 +23,18 @@ _HEADINGS = (
 
 class Command(BaseCommand):
     help = (
-        "Prove a source's ledger against ClickHouse and the broker, and name each gap, hole and "
-        "overlap. Exits with 1 where the books don't balance."
+        "Check a source's ledger against ClickHouse and the broker, and list each gap, hole and "
+        "overlap. Exits with 1 if the books don't balance."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE", help="Whose books are checked.")
-        parser.add_argument("--since", default="", help="ISO 8601; default: an hour ago.")
-        parser.add_argument("--until", default="", help="ISO 8601; default: now.")
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="The source to check.")
+        parser.add_argument(
+            "--since", default="", help="Start of the period (ISO 8601). Default: an hour ago."
+        )
+        parser.add_argument(
+            "--until", default="", help="End of the period (ISO 8601). Default: now."
+        )
         parser.add_argument(
             "--quick", action="store_true", help="Don't read the messages again from the broker."
         )
@@ -39,48 +43,53 @@ class Command(BaseCommand):
         source = named_source(options["source"])
         since = time_of(options["since"]) or timezone.now() - timedelta(hours=1)
         try:
-            found = audit(source, since, time_of(options["until"]), read_again=not options["quick"])
+            audits = audit(
+                source, since, time_of(options["until"]), read_again=not options["quick"]
+            )
         except (ConnectorError, WarehouseError) as error:
             raise CommandError(str(error)) from error
-        # Where nobody looks at a terminal, nothing is cut to its width.
+        # Outside a terminal, don't truncate to rich's default of 80 columns.
         width = None if self.stdout.isatty() else 200
         console = Console(file=self.stdout, width=width)  # type: ignore[arg-type]
-        console.print(_table(found))
-        for line in _lines(found):
+        console.print(_table(audits))
+        for line in _lines(audits):
             console.print(line, highlight=False)
-        if not all(one.balances for one in found):
+        if not all(partition.balances for partition in audits):
             msg = f"The books of {source} do not balance."
             raise CommandError(msg)
         console.print(f"The books of {source} balance.")
 
 
-def _table(found: list[PartitionAudit]) -> Table:
+def _table(audits: list[PartitionAudit]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
-    for one in found:
-        read = "-" if one.at_broker is None else f"{one.at_broker:,}"
-        numbers = (one.batches, one.received, one.inserted, one.deduplicated, one.quarantined)
+    for audited in audits:
+        read = "-" if audited.at_broker is None else f"{audited.at_broker:,}"
+        numbers = (
+            *(audited.batches, audited.received, audited.inserted, audited.deduplicated),
+            *(audited.quarantined, audited.found),
+        )
         table.add_row(
-            str(one.number),
-            f"[{one.start:,}, {one.end:,})".replace("[", "\\["),
-            *(f"{number:,}" for number in (*numbers, one.found)),
+            str(audited.number),
+            f"[{audited.start:,}, {audited.end:,})".replace("[", "\\["),
+            *(f"{number:,}" for number in numbers),
             read,
-            f"{max(0, one.high_watermark - (one.position or 0)):,}",
+            f"{max(0, audited.high_watermark - (audited.position or 0)):,}",
         )
     return table
 
 
-def _lines(found: list[PartitionAudit]) -> list[str]:
+def _lines(audits: list[PartitionAudit]) -> list[str]:
     lines = []
-    for one in found:
-        where = f"Partition {one.number}"
-        if one.under_way:
-            lines.append(f"{where}: {one.under_way} batches are under way.")
-        if one.unread:
-            lines.append(f"{where}: not read again from the broker: {one.unread}.")
+    for audited in audits:
+        where = f"Partition {audited.number}"
+        if audited.under_way:
+            lines.append(f"{where}: {audited.under_way} batches are under way.")
+        if audited.unread:
+            lines.append(f"{where}: not read again from the broker: {audited.unread}.")
         lines += [
-            f"{where}: {each.kind} {each.start} to {each.end - 1}: {each.text}"
-            for each in one.findings
+            f"{where}: {finding.kind} {finding.start} to {finding.end - 1}: {finding.text}"
+            for finding in audited.findings
         ]
     return lines

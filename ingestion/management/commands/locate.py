@@ -1,4 +1,4 @@
-"""``manage.py locate TENANT.SOURCE``: where a message went, and what it was."""
+"""``manage.py locate TENANT.SOURCE``: find where a message went, and the message itself."""
 
 from __future__ import annotations
 
@@ -14,38 +14,43 @@ from tenants.warehouse.errors import WarehouseError
 
 class Command(BaseCommand):
     help = (
-        "Find the row, or the quarantine entry, of a message, by partition and offset or by its "
-        "id; and the message itself, where the broker still has it."
+        "Find the row or the quarantine entry of a message, by partition and offset or by its id, "
+        "and the message itself if the broker still has it."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE", help="Who read the message.")
         parser.add_argument(
-            "--partition", type=int, default=0, help="Of the stream; default: %(default)s."
+            "source", metavar="TENANT.SOURCE", help="The source that read the message."
         )
-        wanted = parser.add_mutually_exclusive_group(required=True)
-        wanted.add_argument("--offset", type=int, help="The message's offset in the partition.")
-        wanted.add_argument("--id", help="The message id that the sender gave (RabbitMQ).")
+        parser.add_argument(
+            "--partition",
+            type=int,
+            default=0,
+            help="The message's partition. Default: %(default)s.",
+        )
+        message = parser.add_mutually_exclusive_group(required=True)
+        message.add_argument("--offset", type=int, help="The message's offset in the partition.")
+        message.add_argument("--id", help="The message_id that the sender set (RabbitMQ).")
 
     def handle(self, *args: Any, **options: Any) -> None:
         source = named_source(options["source"])
         try:
             if options["id"] is not None:
-                found = by_id(source, options["id"])
+                location = by_id(source, options["id"])
             else:
-                found = by_offset(source, options["partition"], options["offset"])
+                location = by_offset(source, options["partition"], options["offset"])
         except WarehouseError as error:
             raise CommandError(str(error)) from error
-        self._tell(found)
-        if not found.rows:
-            msg = "There is no row of it."
+        self._print(location)
+        if not location.rows:
+            msg = "No row of this message was found."
             raise CommandError(msg)
 
-    def _tell(self, found: Location) -> None:
-        if found.message is not None:
-            self.stdout.write(f"Message: {found.message.decode(errors='backslashreplace')}")
-        for one in found.rows:
-            place = "Quarantine" if one.is_misfit else "Table"
-            self.stdout.write(f"{place}: {json.dumps(one.values, default=str)}")
-        for note in found.notes:
+    def _print(self, location: Location) -> None:
+        if location.message is not None:
+            self.stdout.write(f"Message: {location.message.decode(errors='backslashreplace')}")
+        for row in location.rows:
+            place = "Quarantine" if row.is_misfit else "Table"
+            self.stdout.write(f"{place}: {json.dumps(row.values, default=str)}")
+        for note in location.notes:
             self.stdout.write(note)

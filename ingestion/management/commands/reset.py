@@ -1,4 +1,4 @@
-"""``manage.py reset TENANT.SOURCE``: move a source's positions, after a look at what that means."""
+"""``manage.py reset TENANT.SOURCE``: preview and do a reset of a source's positions."""
 
 from __future__ import annotations
 
@@ -22,19 +22,27 @@ class Command(ChangingCommand):
     help = "Show what a reset would read again or skip, and do it with --yes."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("source", metavar="TENANT.SOURCE", help="What is moved.")
+        parser.add_argument("source", metavar="TENANT.SOURCE", help="The source to reset.")
         where = parser.add_mutually_exclusive_group(required=True)
-        where.add_argument("--start", action="store_true", help="To the oldest message there is.")
-        where.add_argument("--end", action="store_true", help="To messages from now on.")
-        where.add_argument("--offset", type=int, help="To this offset; needs --partition.")
-        where.add_argument("--time", help="To the first message of this time or later (ISO 8601).")
-        parser.add_argument("--partition", type=int, help="Only this one; default: all.")
+        where.add_argument(
+            "--start", action="store_true", help="Continue at the oldest message at the broker."
+        )
+        where.add_argument("--end", action="store_true", help="Continue with new messages only.")
+        where.add_argument("--offset", type=int, help="Continue at this offset; needs --partition.")
+        where.add_argument(
+            "--time", help="Continue at the first message of this time or later (ISO 8601)."
+        )
+        parser.add_argument(
+            "--partition", type=int, help="Reset only this partition. Default: all partitions."
+        )
         parser.add_argument(
             "--doubles",
             action="store_true",
-            help="Insert again also what is in the table; it is there twice then.",
+            help="Insert again what is already in the table, so that it is there twice.",
         )
-        parser.add_argument("--yes", action="store_true", help="Do it; without it, only show.")
+        parser.add_argument(
+            "--yes", action="store_true", help="Do the reset. Without this, only show its effects."
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         source, target = named_source(options["source"]), _target(options)
@@ -49,9 +57,9 @@ class Command(ChangingCommand):
         width = None if self.stdout.isatty() else 200
         Console(file=self.stdout, width=width).print(_table(moves))  # type: ignore[arg-type]
         if options["yes"]:
-            self.stdout.write(f"{source} goes on from there.")
+            self.stdout.write(f"{source} continues from there.")
         else:
-            self.stdout.write("Nothing was changed. Repeat it with --yes to do it.")
+            self.stdout.write("Nothing was changed. Repeat the command with --yes to do it.")
 
 
 def _target(options: dict[str, Any]) -> ResetTarget:
@@ -70,13 +78,13 @@ def _table(moves: list[Move]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in ("Partition", "At the broker", "Position", "New position", "Again", "Skipped"):
         table.add_column(heading, justify="right")
-    for one in moves:
+    for move in moves:
         table.add_row(
-            str(one.number),
-            f"{one.low:,} to {one.high:,}",
-            "-" if one.position is None else f"{one.position:,}",
-            f"{one.to:,}",
-            f"{one.read_again:,}",
-            f"{one.skipped:,}",
+            str(move.number),
+            f"{move.low:,} to {move.high:,}",
+            "-" if move.position is None else f"{move.position:,}",
+            f"{move.to:,}",
+            f"{move.read_again:,}",
+            f"{move.skipped:,}",
         )
     return table

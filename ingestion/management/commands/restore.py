@@ -13,7 +13,7 @@ from tenants.audit.command import ChangingCommand
 
 
 class Command(ChangingCommand):
-    help = "Take a source out of the archive. It stays paused, at the position where it was."
+    help = "Take a source out of the archive. It stays paused at its position."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("source", metavar="TENANT.SOURCE", help="An archived source.")
@@ -24,4 +24,4 @@ class Command(ChangingCommand):
             raise CommandError(f"{source} is not archived.")
         sources.restore(source)
         record("source.restore", source, tenant=source.tenant)
-        self.stdout.write(f"{source} is out of the archive, and paused: resume it to read on.")
+        self.stdout.write(f"{source} is restored and paused. Resume it to continue reading.")

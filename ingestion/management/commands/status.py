@@ -1,6 +1,6 @@
-"""``manage.py status``: is every source running, how far behind, how fresh, what broke.
+"""``manage.py status``: the state, lag, freshness, throughput and last error of every source.
 
-What each figure means stands at ``SourceStatus``.
+``SourceStatus`` defines what each figure means.
 """
 
 from __future__ import annotations
@@ -29,62 +29,68 @@ _HEADINGS = ("Lag", "Behind", "p50", "p95", "Events/s", "Bytes/s", "Landed", "Qu
 
 class Command(BaseCommand):
     help = (
-        "Show each source: state, lag in messages, for how long they wait, how old events are when "
-        "they land (p50, p95), throughput, landed, quarantined, what broke last."
+        "Show for each source: state, lag in messages and in time, age of events when they land "
+        "(p50, p95), throughput, rows landed and quarantined, and the last error."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("tenants", nargs="*", metavar="TENANT", help="Only these (slugs).")
+        parser.add_argument(
+            "tenants", nargs="*", metavar="TENANT", help="Show only these tenants (slugs)."
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON array.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        found = source_status(self._sources(options["tenants"]))
+        statuses = source_status(self._sources(options["tenants"]))
         if options["json"]:
-            self.stdout.write(json.dumps([asdict(one) for one in found], default=str, indent=2))
+            rows = [asdict(status) for status in statuses]
+            self.stdout.write(json.dumps(rows, default=str, indent=2))
         else:
-            # Where nobody looks at a terminal, nothing is cut to its width.
+            # Outside a terminal, don't truncate to rich's default of 80 columns.
             width = None if self.stdout.isatty() else 200
             console = Console(file=self.stdout, width=width)  # type: ignore[arg-type]
-            console.print(_table(found))
-            for line in _remarks(found):
+            console.print(_table(statuses))
+            for line in _remarks(statuses):
                 console.print(line, highlight=False, markup=False)
 
     def _sources(self, slugs: list[str]) -> Any:
         known = set(Tenant.objects.filter(slug__in=slugs).values_list("slug", flat=True))
         if missing := sorted(set(slugs) - known):
-            msg = f"There is no tenant {', '.join(missing)}. Give slugs, or none for all tenants."
+            msg = (
+                f"There is no tenant {', '.join(missing)}. Give slugs of tenants, or nothing to "
+                "show all tenants."
+            )
             raise CommandError(msg)
         return Source.objects.filter(tenant__slug__in=slugs) if slugs else None
 
 
-def _remarks(found: list[SourceStatus]) -> list[str]:
+def _remarks(statuses: list[SourceStatus]) -> list[str]:
     return [
-        f"{one.tenant}.{one.source}: {one.unidentified:,} messages had no message_id; one that "
-        "RabbitMQ delivers again may be doubled."
-        for one in found
-        if one.unidentified
+        f"{status.tenant}.{status.source}: {status.unidentified:,} messages had no message_id. If "
+        "RabbitMQ delivers one of them again, it may be inserted twice."
+        for status in statuses
+        if status.unidentified
     ]
 
 
-def _table(found: list[SourceStatus]) -> Table:
+def _table(statuses: list[SourceStatus]) -> Table:
     table = Table("Source", "Kind", "State", box=None, header_style="bold", pad_edge=False)
     for heading in _HEADINGS:
         table.add_column(heading, justify="right")
-    table.add_column("What broke last", overflow="fold")
-    for one in found:
+    table.add_column("Last error", overflow="fold")
+    for status in statuses:
         table.add_row(
-            f"{one.tenant}.{one.source}",
-            one.kind,
-            f"[{_COLOURS[one.state]}]{one.state}[/]",
-            f"{one.lag:,}",
-            _age(one.lag_seconds),
-            _age(one.freshness_p50),
-            _age(one.freshness_p95),
-            _rate(one.events_per_second),
-            _rate(one.bytes_per_second),
-            f"{one.landed:,}",
-            f"{one.quarantined:,}",
-            escape(_error(one)),
+            f"{status.tenant}.{status.source}",
+            status.kind,
+            f"[{_COLOURS[status.state]}]{status.state}[/]",
+            f"{status.lag:,}",
+            _age(status.lag_seconds),
+            _age(status.freshness_p50),
+            _age(status.freshness_p95),
+            _rate(status.events_per_second),
+            _rate(status.bytes_per_second),
+            f"{status.landed:,}",
+            f"{status.quarantined:,}",
+            escape(_error(status)),
         )
     return table
 
@@ -99,13 +105,13 @@ def _age(seconds: float | None) -> str:
 
 
 def _rate(rate: float) -> str:
-    """A figure a second, with a digit behind the point where it is small."""
+    """A rate per second, with one decimal if it is below 100."""
     return f"{rate:,.1f}" if rate < 100 else f"{rate:,.0f}"
 
 
-def _error(one: SourceStatus) -> str:
-    if one.paused_reason:
-        return one.paused_reason
-    if not one.last_error or one.error_at is None:
-        return one.last_error
-    return f"{one.error_at:%Y-%m-%d %H:%M:%S} {one.last_error}"
+def _error(status: SourceStatus) -> str:
+    if status.paused_reason:
+        return status.paused_reason
+    if not status.last_error or status.error_at is None:
+        return status.last_error
+    return f"{status.error_at:%Y-%m-%d %H:%M:%S} {status.last_error}"

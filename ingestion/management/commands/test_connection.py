@@ -1,4 +1,4 @@
-"""``manage.py test_connection``: what works of a connection, what does not, and how to mend it."""
+"""``manage.py test_connection``: show what works, what fails, and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ _MARKS = {
 
 class Command(BaseCommand):
     help = (
-        "Try a connection from this machine, step by step: name, route, TLS, login, permission, "
-        "topic or queue. Nothing is changed, and no message taken."
+        "Test a connection from this machine, step by step: name, route, TLS, login, permission, "
+        "topic or queue. The test changes nothing and takes no messages."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "connection", metavar="[TENANT.]NAME", help="NAME alone: one that all tenants share."
+            "connection",
+            metavar="[TENANT.]NAME",
+            help="The connection; for a shared one, NAME without a tenant.",
         )
         parser.add_argument(
             "--topic",
@@ -39,7 +41,7 @@ class Command(BaseCommand):
             metavar="NAME",
             action="append",
             default=[],
-            help="Look at this one; may be repeated. Default: what the connection's sources read.",
+            help="A topic or queue to test; may be repeated. Default: those that sources read.",
         )
         parser.add_argument("--json", action="store_true", help="Print one JSON object.")
 
@@ -51,43 +53,43 @@ class Command(BaseCommand):
         else:
             self._print(report)
         if not report.is_good:
-            raise CommandError(f"{connection} does not work as it is.")
+            raise CommandError(f"{connection} does not work.")
         if not options["json"]:
             self.stdout.write(f"{connection} works.")
 
     def _print(self, report: TrialReport) -> None:
-        # Where nobody looks at a terminal, nothing is cut to its width.
+        # Outside a terminal, don't truncate to rich's default of 80 columns.
         width = None if self.stdout.isatty() else 200
         console = Console(file=self.stdout, width=width, highlight=False)  # type: ignore[arg-type]
         if report.problem:
             console.print(escape(report.problem))
-        for one in report.addresses:
-            _tell(console, one, "")
-        for one in report.streams:
-            _tell(console, one, f"{report.stream_word} ")
+        for trial in report.addresses:
+            _print_trial(console, trial, "")
+        for trial in report.streams:
+            _print_trial(console, trial, f"{report.stream_word} ")
         if report.left_out:
-            limits = f"{STREAMS}, for {SECONDS:.0f} s"
-            console.print(f"{report.left_out} more were not tried: a test looks at {limits}.")
+            limits = f"{STREAMS} at most, within {SECONDS:.0f} s"
+            console.print(f"{report.left_out} more were not tested: one test covers {limits}.")
         if not report.streams and not report.problem:
             console.print(
-                f"No source reads from it yet; name a {report.stream_word} to look at by "
-                f"--{report.stream_word}."
+                f"No source reads from this connection yet. Name a {report.stream_word} to test "
+                f"with --{report.stream_word}."
             )
 
 
-def _tell(console: Console, one: ConnectionTrial, kind: str) -> None:
-    note = f" [dim]({escape(one.note)})[/]" if one.note else ""
-    console.print(f"[bold]{kind}{escape(one.subject)}[/]{note}")
-    for finding in one.findings:
-        _tell_finding(console, finding, kind.strip())
+def _print_trial(console: Console, trial: ConnectionTrial, kind: str) -> None:
+    note = f" [dim]({escape(trial.note)})[/]" if trial.note else ""
+    console.print(f"[bold]{kind}{escape(trial.subject)}[/]{note}")
+    for finding in trial.findings:
+        _print_finding(console, finding, kind.strip())
 
 
-def _tell_finding(console: Console, one: StepFinding, kind: str) -> None:
-    name = kind if one.step == "stream" else str(one.step)
-    said = one.said or "not reached"
-    console.print(f"  {_MARKS[one.outcome]} {name:<11}{escape(said)}")
-    if one.mend:
-        console.print(f"    {'':<11}→ {escape(one.mend)}")
+def _print_finding(console: Console, finding: StepFinding, kind: str) -> None:
+    name = kind if finding.step == "stream" else str(finding.step)
+    said = finding.said or "not reached"
+    console.print(f"  {_MARKS[finding.outcome]} {name:<11}{escape(said)}")
+    if finding.mend:
+        console.print(f"    {'':<11}→ {escape(finding.mend)}")
 
 
 def _as_dict(report: TrialReport) -> dict[str, Any]:
@@ -95,7 +97,9 @@ def _as_dict(report: TrialReport) -> dict[str, Any]:
         "connection": str(report.connection),
         "good": report.is_good,
         "problem": report.problem,
-        "addresses": [asdict(one) | {"good": one.is_good} for one in report.addresses],
-        f"{report.stream_word}s": [asdict(one) | {"good": one.is_good} for one in report.streams],
+        "addresses": [asdict(trial) | {"good": trial.is_good} for trial in report.addresses],
+        f"{report.stream_word}s": [
+            asdict(trial) | {"good": trial.is_good} for trial in report.streams
+        ],
         "left_out": report.left_out,
     }

@@ -151,7 +151,9 @@ def test_nothing_goes_without_the_name(address: str, key: str, source: Source) -
     for confirm in (None, "", "HTTP", "acme.http"):
         answer = post(key, address, {} if confirm is None else {"confirm": confirm})
         assert (answer.status_code, answer.json()["code"]) == (409, "not_confirmed")
-        assert f"type its name: {address.split('/')[1]}" in answer.json()["detail"]
+        assert (
+            f"give its name as the confirmation: {address.split('/')[1]}" in answer.json()["detail"]
+        )
     assert stands() == ALL
 
 
@@ -230,7 +232,7 @@ def test_what_can_not_be_done_now_is_told_as_a_problem(
 def test_a_source_is_archived_after_a_look_and_restored(key: str, source: Source) -> None:
     told = post(key, "sources/http/archive", {"preview": True}).json()
     assert (told["done"], told["sources"]) == (False, ["http"])
-    assert "Rows, quarantine, position and books stay" in told["consequences"][1]
+    assert "Rows and quarantine stay" in told["consequences"][1]
     assert stands() == ALL
     done = post(key, "sources/http/archive").json()
     assert (done["done"], done["sources"]) == (True, ["http"])
@@ -341,13 +343,13 @@ def test_the_command_shows_what_goes_and_deletes_once_the_name_is_given(source: 
     said = command("delete", "source", str(source))
     assert "Goes: Its settings, its position" in said
     assert f"Stays: rows of {source} in {source.table}: 2" in said
-    assert "Repeat it with --confirm http" in said
+    assert "Repeat the command with --confirm http" in said
     said = command("delete", "source", str(source), "--rows")
     assert f"Goes: rows of {source} in {source.table}: 2" in said
-    with pytest.raises(CommandError, match="type its name: http"):
+    with pytest.raises(CommandError, match="give its name as the confirmation: http"):
         command("delete", "source", str(source), "--confirm", str(source))
     assert stands() == ALL
-    assert "is deleted." in command("delete", "source", str(source), "--rows", "--confirm", "http")
+    assert "was deleted." in command("delete", "source", str(source), "--rows", "--confirm", "http")
     assert stands() == [1, 1, 1, 0]
     assert numbers(source.table) == []
     assert AuditEntry.objects.get(action="source.delete").actor_name.startswith("manage.py delete")
@@ -357,7 +359,7 @@ def test_the_command_deletes_tables_and_connections_shared_ones_too(source: Sour
     publish(SavedQuery.objects.create(tenant=source.tenant, name="q", sql="SELECT n FROM events"))
     said = command("delete", "table", str(source.table), "--confirm", "events")
     assert f"Goes: rows of {source.table}: 2" in said
-    assert "Fails then: saved queries that read the table: q." in said
+    assert "Will fail: saved queries that read the table: q." in said
     assert "Left: " in said
     Connection.objects.create(name="shared", kind="kafka", addresses="127.0.0.1:1")
     command("delete", "connection", f"{source.tenant.slug}.broker", "--confirm", "broker")
@@ -372,7 +374,7 @@ def test_the_command_archives_and_restores(source: Source) -> None:
     assert f"Archived: {source}, " in said
     assert stands() == [2, 1, 1, 2]
     assert "Nothing changes" in command("archive", "table", str(source.table), "--yes")
-    assert "out of the archive" in command("restore", str(source))
+    assert "is restored and paused" in command("restore", str(source))
     assert stands() == [2, 1, 1, 1]
     with pytest.raises(CommandError, match="is not archived"):
         command("restore", str(source))

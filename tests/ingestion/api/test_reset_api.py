@@ -132,7 +132,7 @@ def test_the_command_changes_nothing_before_yes(landed: Source) -> None:
     assert position() == 3
     call_command("reset", str(landed), "--start", "--yes", stdout=out)
     assert position() == 0
-    with pytest.raises(CommandError, match="say which"):
+    with pytest.raises(CommandError, match="Give the partition too"):
         call_command("reset", str(landed), "--offset", "1")
 
 
@@ -144,7 +144,7 @@ def test_a_message_leads_to_its_row_and_back(landed: Source) -> None:
     assert "Batch " in out.getvalue()
     call_command("locate", str(landed), "--offset", "1", stdout=out)
     assert '"column": "n"' in out.getvalue().split("Quarantine: ")[1]
-    with pytest.raises(CommandError, match="no row"):
+    with pytest.raises(CommandError, match="No row"):
         call_command("locate", str(landed), "--offset", "77", stdout=out)
     assert "It has not been read yet: the position is 3." in out.getvalue()
 
@@ -167,7 +167,8 @@ def test_the_admin_previews_resets_and_finds(landed: Source) -> None:
     told = operator.get(address, {"to": "start"}).content.decode()
     assert "0 to 3" in told
     assert f"Reset {landed}" in told
-    assert "Say which." in operator.get(address, {"to": "offset"}).content.decode()
+    without_offset = operator.get(address, {"to": "offset"}).content.decode()
+    assert "Enter the offset to continue at." in without_offset
     wrong = {"to": "offset", "offset": 9, "partition": 0}
     assert "9 is not among them" in operator.get(address, wrong).content.decode()
     assert position() == 3
@@ -175,7 +176,7 @@ def test_the_admin_previews_resets_and_finds(landed: Source) -> None:
     assert "3 offsets are read again, 0 skipped" in done
     assert position() == 0
     find = reverse("admin:ingestion_source_find", args=[landed.pk])
-    assert "Give an offset" in operator.get(find, {"partition": "0"}).content.decode()
+    assert "Enter an offset" in operator.get(find, {"partition": "0"}).content.decode()
     found = operator.get(find, {"partition": "0", "offset": "1"}).content.decode()
     assert "In quarantine" in found
     assert "wrong_type" in found or "out_of_range" in found

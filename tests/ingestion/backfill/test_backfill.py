@@ -223,7 +223,7 @@ def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
     # By itself it goes no further: what is next is tried out first.
     refused(table, file, "500 of 500 rows from row 3,501 on would not fit")
     assert count(table, "events__quarantine") == 2000
-    told = refused(table, file, "More than half is in the quarantine", quarantine_limit=0)
+    told = refused(table, file, "More than half of the rows are in quarantine", quarantine_limit=0)
     assert "0 rows landed" in told
     assert (count(table), count(table, "events__quarantine")) == (1500, 9000)
     # It is loaded, and the exit status stays what it is.

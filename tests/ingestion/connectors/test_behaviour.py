@@ -338,7 +338,7 @@ def test_a_stream_that_stops_in_mid_range_is_not_taken_for_all_of_it(
                 found.extend(offsets([chunk]))
                 proxy.stall()
 
-        with pytest.raises(BrokerUnreachable, match="They are asked for again"):
+        with pytest.raises(BrokerUnreachable, match="Millrace retries"):
             go_on()
         assert found == list(range(len(found)))
         assert 0 < len(found) < count

@@ -44,7 +44,7 @@ def test_retention_that_overtakes_a_slice(topic: Callable[..., Any], table: Tabl
     before = partition(source).position
     assert before is not None
     assert before < 350
-    assert "is not there" in error(source)
+    assert "does not exist" in error(source)
     consume_until(source, lambda: partition(source).position == 400)
     assert numbers(table) == [*range(before), *range(350, 400)]
     gap = Gap.objects.get()

@@ -191,5 +191,5 @@ def test_the_command_tells_and_exits_by_the_outcome(landed: Source) -> None:
 def test_the_command_says_what_it_does_not_understand(landed: Source) -> None:
     with pytest.raises(CommandError, match="There is no source acme"):
         call_command("ledger", "acme.nothing")
-    with pytest.raises(CommandError, match="'yesterday' is no time"):
+    with pytest.raises(CommandError, match="'yesterday' is not a time"):
         call_command("ledger", str(landed), "--since", "yesterday")

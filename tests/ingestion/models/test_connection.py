@@ -58,26 +58,26 @@ LOGIN = {"username": "u", "password": "p"}
         ({"sasl_mechanism": "PLAIN", "password": "p"}, "username", "PLAIN needs a username"),
         ({"sasl_mechanism": "SCRAM-SHA-256", "username": "u"}, "password", "needs a password"),
         ({"sasl_mechanism": "OAUTHBEARER", **LOGIN}, "token_url", "needs the token endpoint"),
-        ({"token_url": "https://idp/token"}, "token_url", "Only OAUTHBEARER has it"),
-        ({"sasl_mechanism": "EXTERNAL"}, "sasl_mechanism", "Kafka has no EXTERNAL here"),
+        ({"token_url": "https://idp/token"}, "token_url", "Only OAUTHBEARER uses this"),
+        ({"sasl_mechanism": "EXTERNAL"}, "sasl_mechanism", "Kafka does not support EXTERNAL"),
         (
             {"kind": "rabbitmq", "sasl_mechanism": "SCRAM-SHA-256"},
             "sasl_mechanism",
-            "RabbitMQ has no SCRAM-SHA-256 here, but PLAIN, EXTERNAL",
+            "RabbitMQ does not support SCRAM-SHA-256. Choose PLAIN, EXTERNAL",
         ),
         (
             {"kind": "rabbitmq", "sasl_mechanism": "EXTERNAL"},
             "client_certificate",
-            "by the client certificate: give one",
+            "with a client certificate. Enter one",
         ),
-        ({"ca_certificate": "ca.pem"}, "ca_certificate", "no certificate in PEM form"),
-        ({"ca_certificate": CERTIFICATE}, "ca_certificate", "no certificate in PEM form"),
-        ({"client_key": "no key"}, "client_key", "no private key in PEM form"),
-        ({"options": {"ssl.key.pem": "x"}}, "options", "Put the key into the client key"),
+        ({"ca_certificate": "ca.pem"}, "ca_certificate", "not a certificate in PEM form"),
+        ({"ca_certificate": CERTIFICATE}, "ca_certificate", "not a certificate in PEM form"),
+        ({"client_key": "no key"}, "client_key", "not a private key in PEM form"),
+        ({"options": {"ssl.key.pem": "x"}}, "options", "Move the key to the client key"),
         (
             {"options": {"security.protocol": "SSL"}, "tls": False},
             "options",
-            "says the same as the field tls",
+            "the field tls sets the same",
         ),
         ({"options": ["x"]}, "options", "a JSON object"),
     ],
@@ -92,12 +92,12 @@ def test_certificate_and_key_come_together_and_belong_together(pair: dict[str, s
     assert "give both" in refused(kafka(client_certificate=certificate))["client_key"]
     assert "give both" in refused(kafka(client_key=own))["client_certificate"]
     other = kafka(client_certificate=certificate, client_key=key())
-    assert "not that of the client certificate" in refused(other)["client_key"]
+    assert "does not belong to the client certificate" in refused(other)["client_key"]
     locked = kafka(client_certificate=certificate, client_key=key(b"secret"))
-    assert "locked by a passphrase" in refused(locked)["client_key"]
+    assert "protected by a passphrase" in refused(locked)["client_key"]
     mixed = kafka(ca_certificate=certificate + own)
     assert "holds a private key" in refused(mixed)["ca_certificate"]
-    assert "of use with TLS only" in refused(kafka(tls=False, ca_certificate=certificate))["tls"]
+    assert "Certificates need TLS" in refused(kafka(tls=False, ca_certificate=certificate))["tls"]
 
 
 def test_a_key_that_is_none_is_not_repeated() -> None:

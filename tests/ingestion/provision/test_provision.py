@@ -154,7 +154,7 @@ def test_a_deleted_table_is_gone_from_clickhouse_and_one_in_use_stays(
     table = table_factory(tenant_factory(), COLUMNS)
     spec = spec_of(table)
     source = Source.objects.create(tenant=table.tenant, name="http", table=table)
-    with pytest.raises(tables.TableInUse, match="fed by"):
+    with pytest.raises(tables.TableInUse, match="still feed"):
         tables.delete_table(table)
     source.delete()
     tables.delete_table(Table.objects.get(pk=table.pk))
