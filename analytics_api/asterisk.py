@@ -1,8 +1,8 @@
-"""``*`` stands for a table's own columns, without those that every row brings along.
+"""Limits ``*`` to a table's own columns, without the seven technical columns of every row.
 
-The seven are there when they are named. In ClickHouse they are columns like any other: workers
-write them and the ledger reads them, so nothing is changed there. Instead `` EXCEPT (…)`` goes
-behind each ``*`` over a table, in the text that the guard then checks and that runs.
+A query can still name the seven. In ClickHouse they are columns like any other: workers write them
+and the ledger reads them, so they stay as they are there. Instead `` EXCEPT (…)`` is inserted after
+each ``*`` over a table, in the text that the guard then checks and that runs.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TECHNICAL = (
     *("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch"),
     "_ingested_at",
 )
-#: A table that events land in has another of this ending beside it.
+#: The ending of the quarantine table beside each table that events land in.
 _QUARANTINE = "__quarantine"
 _SET_OPERATORS = ("UNION", "INTERSECT", "EXCEPT")
 _ENDS_SOURCES = (
@@ -36,16 +36,16 @@ _NO_ALIAS = frozenset(
 
 @dataclass(frozen=True)
 class _FromItem:
-    """What stands behind FROM or JOIN: ``is_table`` where its rows bring the seven along."""
+    """A source after FROM or JOIN. ``is_table``: its rows have the seven technical columns."""
 
     name: str
     is_table: bool
 
 
 def own_columns(sql: str, tables: Collection[str], *, is_written: bool = False) -> str:
-    """The statement with each ``*`` over one of the tenant's ``tables`` held to its own columns.
+    """The statement with each ``*`` over one of the tenant's ``tables`` limited to its own columns.
 
-    ``is_written``: ClickHouse has written it. Raises QueryRefused for what can't be read.
+    ``is_written``: ClickHouse has written ``sql``. Raises QueryRefused if it can't be read.
     """
     landing = {name for name in tables if f"{name}{_QUARANTINE}" in tables}
     tokens = list((lexer.written_tokens if is_written else lexer.tokens)(sql))
@@ -61,31 +61,32 @@ def own_columns(sql: str, tables: Collection[str], *, is_written: bool = False) 
 
 
 class _StarStatement:
-    """A statement's tokens, each with the bracket that it stands in."""
+    """A statement's tokens, and for each the bracket around it."""
 
     def __init__(self, tokens: Sequence[Token], landing: Collection[str]) -> None:
         self.tokens = tokens
         self.landing = landing
-        #: Of each token the index of the bracket around it, -1 outside of all.
+        #: For each token the index of the bracket around it; -1 outside all brackets.
         self.around: list[int] = []
-        #: Of each bracket the indices of the tokens right in it.
+        #: For each bracket the indices of the tokens directly inside it.
         self.inside: defaultdict[int, list[int]] = defaultdict(list)
-        #: Of each token the index of the SELECT before it, in its bracket or one around.
+        #: For each token the index of the SELECT before it, in its bracket or one around it.
         self.selects: list[int | None] = []
-        #: Of each opening bracket the index of the one that closes it, and the other way round.
+        #: For each opening bracket the index of its closing one, and the other way round.
         self.closing: dict[int, int] = {}
         self.opening: dict[int, int] = {}
         self._place_all()
         self.ctes = dict(self._ctes())
-        #: Of each of the seven the indices of where it is named, and how often in which bracket.
+        #: For each of the seven the indices of the tokens that name it; and how many, by bracket.
         self.named: dict[str, list[int]] = {name: [] for name in TECHNICAL}
-        for at, one in enumerate(tokens):
-            if one.name in self.named:
-                self.named[one.name].append(at)
+        for at, token in enumerate(tokens):
+            if token.name in self.named:
+                self.named[token.name].append(at)
         self.named_in = Counter(
             (name, self.around[at]) for name, places in self.named.items() for at in places
         )
-        #: Of each SELECT its sources by name, '' for all; a statement may have thousands of stars.
+        #: For each SELECT its sources by name, with all of them under ''. Kept, since a statement
+        #: may have thousands of stars.
         self._by_name: dict[int, dict[str, list[_FromItem]]] = {}
         self._known: dict[tuple[int, str], list[str]] = {}
 
@@ -106,7 +107,7 @@ class _StarStatement:
                 selects.append(selects[-1])
 
     def insertions(self) -> Iterator[tuple[int, str]]:
-        """Where to put what, from left to right."""
+        """The insertions, ``(offset, text)``, from left to right."""
         for index, token in enumerate(self.tokens):
             if token.text == "*" and self._is_asterisk(index):
                 hidden = self._hidden(index)
@@ -114,7 +115,7 @@ class _StarStatement:
                     yield from self._insertions(index, hidden)
 
     def _insertions(self, index: int, hidden: Sequence[str]) -> Iterator[tuple[int, str]]:
-        """Into the EXCEPT that is there, or one of its own."""
+        """Insertions that add names to the EXCEPT after the star, or add an EXCEPT."""
         names = ", ".join(hidden)
         behind = self.tokens[index + 2] if index + 2 < len(self.tokens) else None
         if behind is None or not self._excludes_names(index + 1):
@@ -123,11 +124,11 @@ class _StarStatement:
             yield behind.start, f"({names}, "
             yield behind.start + len(behind.text), ")"
         else:
-            there = {one.name for one in self.tokens[index + 3 : self._end_of(index + 2)]}
-            yield behind.start + 1, "".join(f"{one}, " for one in hidden if one not in there)
+            there = {token.name for token in self.tokens[index + 3 : self._end_of(index + 2)]}
+            yield behind.start + 1, "".join(f"{name}, " for name in hidden if name not in there)
 
     def _excludes_names(self, index: int) -> bool:
-        """``EXCEPT a`` and ``EXCEPT (a, b)``; not a pattern, and not a SELECT."""
+        """Whether ``EXCEPT a`` or ``EXCEPT (a, b)`` is here, not one with a pattern or a SELECT."""
         if not self._is_word(index, "EXCEPT") or self._is_set_operator(index):
             return False
         first = index + 1 + (self._text(index + 1) == "(")
@@ -141,7 +142,7 @@ class _StarStatement:
     def _is_word(self, index: int, *words: str) -> bool:
         return 0 <= index < len(self.tokens) and self.tokens[index].is_word(*words)
 
-    # --- Which are asterisks, not times -----------------------------------------------------------
+    # --- Which stars are asterisks, not multiplications -------------------------------------------
 
     def _is_asterisk(self, index: int) -> bool:
         before = index - 1
@@ -157,10 +158,10 @@ class _StarStatement:
             or self._is_word(before - 1, "TOP")
         )
 
-    # --- What they are over -----------------------------------------------------------------------
+    # --- The sources that they stand for ----------------------------------------------------------
 
     def _hidden(self, index: int) -> list[str]:
-        """The names that the asterisk is not to stand for."""
+        """The technical columns to leave out of the asterisk."""
         select = self.selects[index]
         if select is None:
             return []
@@ -173,20 +174,20 @@ class _StarStatement:
         if select not in self._by_name:
             self._by_name[select] = self._sources_by_name(select)
         sources = self._by_name[select].get(qualifier, [])
-        if not any(one.is_table for one in sources):
+        if not any(source.is_table for source in sources):
             return []
         group = self.around[select]
         kept = self._named_around(group)
-        if not all(one.is_table for one in sources):
+        if not all(source.is_table for source in sources):
             kept |= self._named_apart_from(group)
         return [name for name in TECHNICAL if name not in kept]
 
     def _sources_by_name(self, select: int) -> dict[str, list[_FromItem]]:
         sources = list(self._sources(select))
         by_name: dict[str, list[_FromItem]] = {"": sources}
-        for one in sources:
-            if one.name:
-                by_name.setdefault(one.name, []).append(one)
+        for source in sources:
+            if source.name:
+                by_name.setdefault(source.name, []).append(source)
         return by_name
 
     def _sources(self, select: int) -> Iterator[_FromItem]:
@@ -208,7 +209,7 @@ class _StarStatement:
                 is_expected = False
 
     def _from_of(self, select: int) -> int | None:
-        """The FROM of a SELECT; ClickHouse takes it in front, too."""
+        """The index of a SELECT's FROM, which ClickHouse also accepts before the SELECT."""
         behind = self._from_among(self._behind(select))
         return self._from_among(self._before(select)) if behind is None else behind
 
@@ -221,12 +222,12 @@ class _StarStatement:
         return None
 
     def _behind(self, index: int) -> Iterator[int]:
-        """Of the tokens in the same bracket those behind it; others are never looked at."""
+        """The later tokens directly in the same bracket. Others need no look at all."""
         beside = self.inside[self.around[index]]
         return (beside[at] for at in range(bisect_left(beside, index) + 1, len(beside)))
 
     def _before(self, index: int) -> Iterator[int]:
-        """Those before it, the nearest first."""
+        """The earlier tokens directly in the same bracket, the nearest first."""
         beside = self.inside[self.around[index]]
         return (beside[at] for at in range(bisect_left(beside, index) - 1, -1, -1))
 
@@ -237,7 +238,7 @@ class _StarStatement:
         return self.tokens[index].is_word("FROM") and not is_comparison
 
     def _is_set_operator(self, index: int) -> bool:
-        """``* EXCEPT (a)`` is none, ``EXCEPT (SELECT …)`` and ``EXCEPT SELECT`` are."""
+        """Whether this joins SELECTs: ``EXCEPT (SELECT …)`` does, ``* EXCEPT (a)`` does not."""
         if not self.tokens[index].is_word(*_SET_OPERATORS):
             return False
         behind = index + 1
@@ -274,7 +275,7 @@ class _StarStatement:
     # --- Names of common table expressions, and of the seven --------------------------------------
 
     def _ctes(self) -> Iterator[tuple[str, int]]:
-        """``name AS (SELECT …)``: the name, and where its bracket opens."""
+        """The name of each ``name AS (SELECT …)``, and the index of its opening bracket."""
         for index, token in enumerate(self.tokens):
             if token.text == "(" and self._is_word(index + 1, "SELECT", "WITH", "FROM"):
                 before = index - 1
@@ -284,12 +285,12 @@ class _StarStatement:
                     yield self.tokens[before - 1].name, index
 
     def _cte(self, index: int) -> bool:
-        """Whether the name at ``index`` is that of a common table expression, outside of it."""
+        """Whether the name at ``index`` means a common table expression, from outside of it."""
         opening = self.ctes.get(self.tokens[index].name)
         return opening is not None and not opening < index < self.closing.get(opening, index)
 
     def _named_around(self, group: int) -> set[str]:
-        """Which of the seven the statement around a subquery names: it must have them."""
+        """Which of the seven are named around the subquery, which must then keep them."""
         if group < 0:
             return set()
         end = self._end_of(group)
@@ -300,7 +301,7 @@ class _StarStatement:
         }
 
     def _named_apart_from(self, group: int) -> set[str]:
-        """Which of the seven other SELECTs name."""
+        """Which of the seven are named outside this bracket."""
         return {
             name for name, places in self.named.items() if self.named_in[name, group] < len(places)
         }

@@ -1,4 +1,4 @@
-"""A statement that the guard and ClickHouse's own parser let pass, and its parameters."""
+"""Passes a statement through the guard and ClickHouse's own parser, with its parameters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tenants.lifecycle import registry
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 
-#: Whether a statement has parameters that are names.
+#: Matches a parameter that is a name, not a value.
 _HAS_NAMES = re.compile(r"\{\s*\w+\s*:\s*Identifier\s*\}")
-#: What can be said of a parameter that SQL can't say; ``allowed`` of an Identifier alone.
+#: Members of a parameter's description; ``allowed`` is for Identifier parameters only.
 _SAID = ("default", "example", "description", "allowed")
-#: Engines of tables that are there for the way in: nothing can be read from them.
+#: Engines of the tables on the ingestion path: nothing can be read from them.
 _NOT_READABLE = ("Null", "MaterializedView")
 _TABLES_SQL = (
     "SELECT name FROM system.tables WHERE database = {database:String} "
@@ -30,9 +30,9 @@ _TABLES_SQL = (
 
 @dataclass(frozen=True)
 class Guarded:
-    """A statement that the guard and ClickHouse's parser let pass, and its parameters.
+    """A statement that passed the guard and ClickHouse's parser, and its parameters.
 
-    ``settings`` are ClickHouse's that it asks for; they are sent beside its text.
+    ``settings`` are the ClickHouse settings that the statement sets. They are sent beside its text.
     """
 
     sql: str
@@ -43,41 +43,44 @@ class Guarded:
 def readable_tables(database: str) -> list[str]:
     """Names of the tables that a tenant's queries may read; raises WarehouseError."""
     bound = {"database": database, "engines": list(_NOT_READABLE)}
-    found = [row["name"] for row in client.rows(_TABLES_SQL, bound)]
-    return [name for name in found if not any(is_note(name) for is_note in registry.notes)]
+    names = [row["name"] for row in client.rows(_TABLES_SQL, bound)]
+    return [name for name in names if not any(is_note(name) for is_note in registry.notes)]
 
 
 def guard_query(database: str, sql: str, described: Mapping[str, Any] | None = None) -> Guarded:
-    """Put a statement through the guard and ClickHouse's parser, as ``check_query`` does.
+    """Pass a statement through the guard and ClickHouse's parser, as ``check_query`` does.
 
-    Its tables are those of ``database``. Raises QueryRefused and WarehouseError.
+    It may read the tables of ``database``. Raises QueryRefused and WarehouseError.
     """
     said, tables = _said(described or {}), readable_tables(database)
     if _HAS_NAMES.search(sql):
         return _with_names(database, sql, said, tables)
-    found = check(sql, tables=tables, database=database, ask=client.read_only_rows)
-    starred = asterisk.own_columns(found.sql, tables, is_written=found.is_written)
-    if starred != found.sql:
+    query = check(sql, tables=tables, database=database, ask=client.read_only_rows)
+    starred = asterisk.own_columns(query.sql, tables, is_written=query.is_written)
+    if starred != query.sql:
+        # The guard checks every text that runs. If it refuses this one, the first text runs.
         with suppress(QueryRefused):
             again = check(starred, tables=tables, database=database, ask=client.read_only_rows)
-            found = replace(found, sql=again.sql)
-    return Guarded(found.sql, _parameters(found.parameters, said), found.settings)
+            query = replace(query, sql=again.sql)
+    return Guarded(query.sql, _parameters(query.parameters, said), query.settings)
 
 
 def _with_names(database: str, sql: str, said: Mapping[str, Any], tables: Sequence[str]) -> Guarded:
-    """Of a statement with ``{name:Identifier}``, each statement that it can become is checked.
+    """Check every statement that a text with ``{name:Identifier}`` can become.
 
-    Names are put into the author's own text, so it is that text that is checked and runs.
+    The names are put into the author's own text, so that text is checked, and it runs.
     """
     bare = text_of(sql)
     if text_of(bare) != bare:
-        msg = "A saved query is one statement: leave out the semicolons at its end."
+        msg = "A saved query is one statement. Remove the semicolons at its end."
         raise QueryRefused("one_statement", msg)
-    choices = {one: identifiers.allowed(one, said.get(one)) for one in identifiers.names_in(bare)}
+    choices = {
+        name: identifiers.allowed(name, said.get(name)) for name in identifiers.names_in(bare)
+    }
     declared = {name: names_of(choices[name]) for name in choices}
     for statement in identifiers.statements(bare, choices):
-        found = check(statement, tables=tables, database=database).parameters
-        declared |= _values_among(found, choices)
+        parameters = check(statement, tables=tables, database=database).parameters
+        declared |= _values_among(parameters, choices)
     text = _own_columns(bare, choices, tables, database)
     for statement in identifiers.statements(text, choices):
         check_as_written(statement, tables=tables, database=database, ask=client.read_only_rows)
@@ -87,25 +90,25 @@ def _with_names(database: str, sql: str, said: Mapping[str, Any], tables: Sequen
 
 def _said(described: Any) -> Mapping[str, Any]:
     if not isinstance(described, Mapping):
-        msg = 'Parameters are described by their names: {"day": {"example": "2026-01-31"}}.'
+        msg = 'Describe parameters by name: {"day": {"example": "2026-01-31"}}.'
         raise QueryRefused("parameter", msg)
     return described
 
 
 def _values_among(
-    found: Sequence[Declared], choices: Mapping[str, Sequence[str]]
+    parameters: Sequence[Declared], choices: Mapping[str, Sequence[str]]
 ) -> dict[str, ParameterType]:
-    for one in found:
-        if one.name in choices:
-            msg = f"{{{one.name}}} is {IDENTIFIER} and {one.type}. Choose one."
+    for parameter in parameters:
+        if parameter.name in choices:
+            msg = f"{{{parameter.name}}} is {IDENTIFIER} and {parameter.type}. Choose one type."
             raise QueryRefused("parameter", msg)
-    return {one.name: one.type for one in found}
+    return {parameter.name: parameter.type for parameter in parameters}
 
 
 def _own_columns(
     sql: str, choices: Mapping[str, Sequence[str]], tables: Sequence[str], database: str
 ) -> str:
-    """With each ``*`` held to the tenant's own columns, where the guard lets that pass."""
+    """``sql`` with each ``*`` limited to its table's own columns, if the guard accepts that."""
     text = asterisk.own_columns(sql, tables)
     try:
         for statement in identifiers.statements(text, choices) if text != sql else ():
@@ -120,14 +123,14 @@ def _parameters(declared: Sequence[Declared], described: Mapping[str, Any]) -> l
     if unknown:
         msg = f"The SQL has no parameter {', '.join(sorted(unknown))}. Write it as {{name:Type}}."
         raise QueryRefused("parameter", msg)
-    return [_parameter(one, described.get(one.name) or {}) for one in declared]
+    return [_parameter(parameter, described.get(parameter.name) or {}) for parameter in declared]
 
 
 def _parameter(declared: Declared, said: Any) -> dict[str, Any]:
     is_name = bool(said) and "allowed" in said and declared.type.base == IDENTIFIER
     known = _SAID if is_name else _SAID[:3]
     if not isinstance(said, Mapping) or set(said) - set(known):
-        msg = f"{declared.name}: only {', '.join(known)} can be given for a parameter."
+        msg = f"{declared.name}: a parameter's description may have only {', '.join(known)}."
         raise QueryRefused("parameter", msg)
     stored: dict[str, Any] = {"name": declared.name, "type": str(declared.type)}
     if is_name:
@@ -151,5 +154,6 @@ def _check_value(declared: Declared, member: str, value: Any) -> None:
 
 
 def by_engine(error: StatementFailed) -> QueryRefused:
+    """The refusal of a statement that ClickHouse can't analyse, with ClickHouse's message."""
     message = error.message.removeprefix("Syntax error").split(": In scope ")[0]
-    return QueryRefused(f"clickhouse_{error.code}", f"ClickHouse refuses it: {message}")
+    return QueryRefused(f"clickhouse_{error.code}", f"ClickHouse refuses the query: {message}")

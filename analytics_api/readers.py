@@ -1,4 +1,4 @@
-"""Which published queries read a table: they fail once it is gone."""
+"""Finds the published queries that read a table, which would fail without it."""
 
 from __future__ import annotations
 
@@ -18,32 +18,35 @@ from tenants.warehouse.errors import WarehouseError
 def readers(tenant: Tenant, tables: Collection[str], word: str = "") -> list[str]:
     """Names of the tenant's published queries that read any of these tables, in order.
 
-    Given a ``word``, such as a column's name, only those that say it.
+    With a ``word``, such as a column's name, only those whose text contains it.
 
-    The guard tells it from the statement's tree. Of a statement that it can't read (of an earlier
-    release, or because ClickHouse does not answer), a table's name in the text is enough: rather
-    one too many than one that fails without a warning.
+    The guard finds the tables in the statement's tree. If it can't read a statement (written by an
+    earlier release, or because ClickHouse does not answer), a table's name in the text is enough:
+    a needless warning is better than a query that fails without one.
     """
     rows = SavedQuery.objects.filter(tenant=tenant).exclude(published=None)
     versions = {
-        one.name: one.published for one in rows.select_related("published").order_by("name")
+        query.name: query.published for query in rows.select_related("published").order_by("name")
     }
     named = {
-        name: one
-        for name, one in versions.items()
-        if one and _says(one, tables) and _says(one, [word])
+        name: version
+        for name, version in versions.items()
+        if version and _says(version, tables) and _says(version, [word])
     }
     if not named or not hasattr(tenant, "warehouse"):
         return list(named)
     database, known, ask = tenant.warehouse.database, tables, None
     with suppress(WarehouseError):
         known, ask = readable_tables(database), client.read_only_rows
-    return [name for name, one in named.items() if _reads(one, tables, known, database, ask)]
+    return [
+        name for name, version in named.items() if _reads(version, tables, known, database, ask)
+    ]
 
 
 def _says(version: SavedQueryVersion, names: Collection[str]) -> bool:
-    """Whether the text, or what may be put into it, has one of the names anywhere."""
-    texts = [version.sql, *(name for one in version.parameters for name in one.get("allowed", ()))]
+    """Whether the text, or a name that may be put into it, contains any of ``names``."""
+    put_in = (name for stored in version.parameters for name in stored.get("allowed", ()))
+    texts = [version.sql, *put_in]
     return any(name in text for name in names for text in texts)
 
 
@@ -56,14 +59,16 @@ def _reads(
 ) -> bool:
     try:
         return any(
-            not guard.check(one, tables=known, database=database, ask=ask).tables.isdisjoint(tables)
-            for one in _statements(version)
+            not guard.check(sql, tables=known, database=database, ask=ask).tables.isdisjoint(tables)
+            for sql in _statements(version)
         )
     except (QueryRefused, WarehouseError):
         return True
 
 
 def _statements(version: SavedQueryVersion) -> Iterator[str]:
-    """Each statement that its parameters which are names can make of it."""
-    choices = {one["name"]: one["allowed"] for one in version.parameters if "allowed" in one}
+    """Every statement that the version becomes with the names of its Identifier parameters."""
+    choices = {
+        stored["name"]: stored["allowed"] for stored in version.parameters if "allowed" in stored
+    }
     yield from identifiers.statements(version.sql, choices) if choices else (version.sql,)

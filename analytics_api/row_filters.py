@@ -1,9 +1,9 @@
-"""A caller's row filters, as ClickHouse is told of them: ``additional_table_filters``.
+"""A caller's row filters as a ClickHouse setting: ``additional_table_filters``.
 
-The engine puts the condition behind every reading of the table, whatever the query calls it and
-wherever it stands, so that no text of a query gets round it. Two things are held here besides: a
-query that reads a table without a filter does not run, and neither does one with PREWHERE, whose
-condition would see rows before the filter does (a division by zero then tells of them).
+ClickHouse applies the condition to every read of the table, whatever the query calls the table and
+wherever it stands, so no query text can avoid it. This module adds two rules. A query that reads a
+table without a filter does not run. Neither does a query with PREWHERE: its condition would see
+rows before the filter does, and for example a division by zero would reveal them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tenants.recent import Recent
 from tenants.warehouse import client
 from tenants.warehouse.quoting import identifier, string
 
-#: A table's new column is known after this many seconds at the latest.
+#: A table's new column takes effect after at most this many seconds.
 MEMORY_SECONDS = 5.0
 _COLUMNS_SQL = (
     "SELECT table, groupArray(name) AS columns FROM system.columns "
@@ -34,19 +34,20 @@ _columns: Recent[str, Columns] = Recent(MEMORY_SECONDS)
 
 
 class FilterMissing(Exception):
-    """The query reads what the caller's row filters don't cover; it must not run."""
+    """The query reads something that the caller's row filters don't cover. It must not run."""
 
 
 def forget() -> None:
-    """Look at every table anew, as after a change within this process."""
+    """Look up the tables' columns again; for use after a change in this process."""
     _columns.forget()
 
 
 def setting(filters: Filters, database: str, sql: str) -> str:
-    """ClickHouse's setting under which ``sql``, which the guard let pass, may run.
+    """The value of ClickHouse's setting for ``sql``, which passed the guard; '' without filters.
 
-    Raises FilterMissing, and WarehouseError where the engine can't be asked of the tables, or of
-    what the text says. Both are remembered, the latter for as long as the tables stay as they are.
+    Raises FilterMissing, and WarehouseError if ClickHouse can't be asked about the tables or the
+    text. The tables are remembered for MEMORY_SECONDS, the text's setting for as long as
+    they have the same columns.
     """
     if not filters:
         return ""
@@ -67,8 +68,11 @@ def _setting(filters: Filters, database: str, sql: str, known: Columns) -> str:
         raise FilterMissing(error.message) from None
     if guarded.has_prewhere:
         raise FilterMissing("PREWHERE sees rows before a row filter does. Write WHERE.")
-    found = {table: _condition(dict(filters), table, columns[table]) for table in guarded.tables}
-    return _map({f"{database}.{table}": condition for table, condition in found.items()})
+    conditions = {
+        f"{database}.{table}": _condition(dict(filters), table, columns[table])
+        for table in guarded.tables
+    }
+    return _map(conditions)
 
 
 def _condition(filters: Mapping[str, str], table: str, columns: frozenset[str]) -> str:
@@ -76,17 +80,17 @@ def _condition(filters: Mapping[str, str], table: str, columns: frozenset[str]) 
     if condition is None:
         condition = filters.get(EVERY)
         if condition is None or not columns_of(condition) <= columns:
-            raise FilterMissing(f"No row filter is for the table {table}.")
+            raise FilterMissing(f"No row filter covers the table {table}.")
     return condition
 
 
 def _map(pairs: Mapping[str, str]) -> str:
-    """A map as ClickHouse reads it from a setting's text."""
+    """A map in the notation that ClickHouse reads in a setting's value."""
     return "{" + ", ".join(f"{string(k)}: {string(v)}" for k, v in sorted(pairs.items())) + "}"
 
 
 class ConditionChecker:
-    """Judges the conditions of keys and tokens; ``tenants.filters`` asks it."""
+    """Checks the row filters of keys and tokens, for ``tenants.filters``."""
 
     def condition(self, text: str) -> None:
         try:
@@ -95,7 +99,7 @@ class ConditionChecker:
             raise FilterRefused(error.message) from None
 
     def fits(self, tenant: Tenant, filters: Mapping[str, str]) -> None:
-        """Each condition must be one on some table, as the tenant's own user runs it."""
+        """Raise FilterRefused unless each condition runs on a table, as the tenant's own user."""
         if not hasattr(tenant, "warehouse"):
             raise FilterRefused("The tenant has no warehouse yet: wait until it is ready.")
         from analytics_api.services.saved_queries import readable_tables
@@ -107,20 +111,20 @@ class ConditionChecker:
             if name in columns
         }
         for table, condition in filters.items():
-            for one in _fitting(table, condition, readable):
-                _try(tenant, one, condition)
+            for name in _fitting(table, condition, readable):
+                _try(tenant, name, condition)
 
 
 def _fitting(table: str, condition: str, readable: Mapping[str, frozenset[str]]) -> list[str]:
-    """The tables that a condition is for; raises FilterRefused where there is none."""
+    """The tables that have a condition's columns. Raises FilterRefused if no table has them."""
     if table != EVERY and table not in readable:
         known = ", ".join(readable) or "none yet"
-        raise FilterRefused(f"There is no table {table!r}. Its tables: {known}.")
-    wanted = columns_of(condition)
-    fitting = [one for one in readable if wanted <= readable[one] and table in (EVERY, one)]
+        raise FilterRefused(f"The tenant has no table {table!r}. Its tables: {known}.")
+    columns = columns_of(condition)
+    fitting = [name for name in readable if columns <= readable[name] and table in (EVERY, name)]
     if not fitting:
         where = "No table has" if table == EVERY else f"The table {table} lacks"
-        raise FilterRefused(f"{where} the columns of {condition!r}: {', '.join(sorted(wanted))}.")
+        raise FilterRefused(f"{where} the columns of {condition!r}: {', '.join(sorted(columns))}.")
     return fitting
 
 
@@ -133,5 +137,5 @@ def _try(tenant: Tenant, table: str, condition: str) -> None:
     except QueryRefused as error:
         raise FilterRefused(f"{condition!r}: {error.message}") from None
     if kind not in _CONDITIONS:
-        msg = f"{condition!r} is no condition on {table}: it is a {kind}, not true or false."
+        msg = f"{condition!r} is not a condition on {table}: its type is {kind}, not true or false."
         raise FilterRefused(msg)

@@ -1,9 +1,10 @@
-"""ClickHouse's sentence about a caller's value, where it quotes nothing else.
+"""ClickHouse's sentence about a caller's value, if it quotes nothing else.
 
-The caller may run the query and not read it. Many of ClickHouse's sentences quote what it made of
-value and query together, with quotes or without: a regular expression (code 427), a time zone, a
-format's text, the whole statement (``In query SELECT …``), a row of a subquery. So a sentence is
-told only where it is known here, to the letter; any other one is its error's name.
+The caller may run the query but not read it. Many of ClickHouse's sentences quote what it made from
+value and query together, with or without quotation marks: a regular expression (code 427), a time
+zone, a format's text, the whole statement (``In query SELECT …``), a row of a subquery. So the
+caller sees a sentence only if it is listed here, to the letter. Otherwise the caller sees the
+error's name.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections.abc import Collection
 
 from tenants.warehouse.errors import StatementFailed
 
-#: As ClickHouse 26.9 has them. ``{value}`` must be a value of the call; ``'{value}'`` is left out
-#: where it is not. ``{n}`` is a number, ``{type}`` a type without texts, ``{name}`` a function.
+#: Sentences of ClickHouse 26.9. ``{value}`` must be a value of the call. ``'{value}'`` is replaced
+#: by … if it is not one. ``{n}`` is a number, ``{type}`` a type without texts, ``{name}`` a
+#: function.
 KNOWN = (
     # Dates and times
     "Cannot parse date: expected a date in the YYYY-MM-DD or YYYYMMDD format",
@@ -70,7 +72,7 @@ KNOWN = (
     "Value for {n}nd argument of function {name} must be positive",
     "WITH FILL STEP value cannot be zero",
 )
-#: Where a message goes on about the statement instead of the value.
+#: The part of a message that is about the statement instead of the value.
 _INTERNALS = re.compile(
     r":? (?:[Ww]hile (?:executing|converting|processing)|In scope|"
     r"Cannot parse \w+(?:\([^()]*\))? from String)\b.*"
@@ -78,8 +80,8 @@ _INTERNALS = re.compile(
     r"|\s*\([A-Z][A-Z0-9_]+\)\s*\Z",
     re.DOTALL,
 )
-#: Longest sentence that is compared, and longest that is told, in characters.
-_MOST_COMPARED, _MOST_TOLD = 4_000, 300
+#: The longest message that is compared, and the longest sentence that is shown, in characters.
+_MOST_COMPARED, _MOST_SHOWN = 4_000, 300
 _PLACES = {
     "'{value}'": r"'(?P<quoted>.*)'",
     "{value}": r"(?P<bare>.*)",
@@ -93,21 +95,22 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def sentence(error: StatementFailed, values: Collection[str], database: str) -> str:
-    """What ClickHouse says against a value of the call, or else its name for the error.
+    """ClickHouse's sentence about a value of the call, or a sentence with the error's name.
 
-    ``values`` are those of the call as they were bound; nothing that names ``database`` is told.
+    ``values`` are the call's values as they were bound. A sentence that names ``database`` is not
+    shown.
     """
     words = _INTERNALS.sub("", _INTERNALS.sub("", error.message)).strip().rstrip(".:")
-    own = {*values, *(_ESCAPED.sub(r"\1", one) for one in values)}
+    own = {*values, *(_ESCAPED.sub(r"\1", value) for value in values)}
     forms = _FORMS if len(words) <= _MOST_COMPARED else ()
-    told = next(filter(None, (_told(form, words, own) for form in forms)), "")
-    if told and database not in told:
-        return f"{told[:_MOST_TOLD]}."
+    shown = next(filter(None, (_shown(form, words, own) for form in forms)), "")
+    if shown and database not in shown:
+        return f"{shown[:_MOST_SHOWN]}."
     return f"ClickHouse can't use this value ({error.name or f'code {error.code}'})."
 
 
 def _form(known: str) -> re.Pattern[str]:
-    """The pattern of a known sentence. Its groups begin with ``q`` in quotes, else with ``b``."""
+    """The pattern of a known sentence, with groups ``quoted_<n>`` and ``bare_<n>`` for values."""
     parts: list[str] = []
     end = 0
     for number, place in enumerate(_PLACE.finditer(known)):
@@ -120,14 +123,14 @@ def _form(known: str) -> re.Pattern[str]:
 _FORMS = tuple(map(_form, KNOWN))
 
 
-def _told(form: re.Pattern[str], words: str, own: Collection[str]) -> str:
-    """``words`` without quotes of what is not the caller's; '' for another sentence."""
-    found = form.fullmatch(words)
-    if found is None:
+def _shown(form: re.Pattern[str], words: str, own: Collection[str]) -> str:
+    """``words`` with … for quoted text that is not the caller's; '' if ``form`` does not match."""
+    match = form.fullmatch(words)
+    if match is None:
         return ""
-    strange = [group for group, text in found.groupdict().items() if text not in own]
+    strange = [group for group, text in match.groupdict().items() if text not in own]
     if any(group.startswith("bare") for group in strange):
         return ""
-    for start, end in sorted(map(found.span, strange), reverse=True):
+    for start, end in sorted(map(match.span, strange), reverse=True):
         words = f"{words[:start]}…{words[end:]}"
     return words

@@ -1,8 +1,9 @@
-"""Statements tried with values, without being run: ClickHouse analyses them, as the tenant's user.
+"""Tries statements with values without running them: ClickHouse analyses them as the tenant's user.
 
-Analysis looks at constants, and parameters are constants by then. So what fails here fails by the
-statement or by the values. Its message may quote both, and a row out of a subquery that is a single
-value, which ClickHouse computes to analyse: see ``sentences`` for what of it is told.
+Analysis looks at constants, and parameters are constants by then. So a failure here comes from the
+statement or from the values. ClickHouse's message may quote both. It may also quote a row of a
+scalar subquery, which ClickHouse computes during analysis. ``sentences`` decides which part of the
+message the caller sees.
 """
 
 from __future__ import annotations
@@ -19,14 +20,14 @@ from analytics_api.query_client import Account, QueryCall, ask
 from analytics_api.sentences import sentence
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
-#: Most values of a failed call that are tried each by itself, and for how many seconds.
+#: How many values of a failed call are tried one by one, and for how many seconds at most.
 MOST_TRIED = 8
 PATIENCE_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
 class TriedStatement:
-    """A statement with ``{name:Type}`` in it, and under what it is tried."""
+    """A statement with ``{name:Type}`` in it, with the account and settings to try it under."""
 
     account: Account
     sql: str
@@ -35,7 +36,7 @@ class TriedStatement:
     settings: tuple[tuple[str, str], ...] = ()
 
     def columns(self, bound: Mapping[str, str]) -> list[dict[str, str]]:
-        """Names and types of the result's columns; raises WarehouseError."""
+        """The result's columns, ``[{name, type}]``; raises WarehouseError."""
         sql, values = filled(self.sql, self.parameters, bound)
         text = f"DESCRIBE ({sql}\n)"
         call = QueryCall(text, values, "JSONCompact", filters=self.filters, settings=self.settings)
@@ -43,26 +44,26 @@ class TriedStatement:
         return [{"name": row[0], "type": row[1]} for row in document["data"]]
 
     def usual(self) -> dict[str, str]:
-        """The values that a call would have: see ``Parameter.usual``."""
-        return {f"param_{one.name}": one.usual for one in self.parameters}
+        """The values of a usual call: see ``Parameter.usual``."""
+        return {f"param_{parameter.name}": parameter.usual for parameter in self.parameters}
 
     def failure(self, bound: Mapping[str, str]) -> StatementFailed | None:
-        """What ClickHouse says against these values; raises WarehouseError for all else."""
+        """ClickHouse's error about these values, or None; raises WarehouseError for any other."""
         try:
             self.columns(bound)
         except StatementFailed as error:
             if not is_of_the_query(error):
-                raise  # a busy server or a limit says nothing of the values
+                raise  # a busy server or a limit says nothing about the values
             return error
         return None
 
 
 @dataclass(frozen=True)
 class FailureVerdict:
-    """Whose error a failed call is.
+    """Who caused a failed call: the caller, the query's author or the data.
 
-    ``faults``: of the caller's values, each with ClickHouse's sentence; ``is_outdated``: of the
-    query, which fails on its usual values too. Neither: of the rows that it met.
+    ``faults`` are the caller's values that fail, each with ClickHouse's sentence. ``is_outdated``:
+    the query fails on its usual values, too. Neither: the query fails on the rows that it read.
     """
 
     faults: tuple[ParameterProblem, ...] = ()
@@ -70,7 +71,7 @@ class FailureVerdict:
 
 
 def verdict(tried: TriedStatement, bound: Mapping[str, str]) -> FailureVerdict:
-    """Find out by trying, after a call with the values ``bound`` has failed."""
+    """Find out who caused the failure of a call with the values ``bound``, by trying statements."""
     try:
         failure = tried.failure(bound)
         if failure is None:
@@ -85,15 +86,15 @@ def verdict(tried: TriedStatement, bound: Mapping[str, str]) -> FailureVerdict:
 
 
 def _with_names(tried: TriedStatement, bound: Mapping[str, str]) -> dict[str, str]:
-    """The usual values, in the statement that the caller's names make."""
-    names = {f"param_{one.name}" for one in tried.parameters if one.is_name}
+    """The usual values, with the names (Identifier parameters) that the caller chose."""
+    names = {f"param_{parameter.name}" for parameter in tried.parameters if parameter.is_name}
     return tried.usual() | {key: text for key, text in bound.items() if key in names}
 
 
 def _faults(
     tried: TriedStatement, usual: dict[str, str], bound: Mapping[str, str]
 ) -> Iterator[ParameterProblem]:
-    """Of each value that fails where all others are as usual."""
+    """A problem for each value that fails while all other parameters have their usual values."""
     until = time.monotonic() + PATIENCE_SECONDS
     other = [key for key, text in bound.items() if usual.get(key) != text]
     for key in other[:MOST_TRIED]:

@@ -9,7 +9,7 @@ from analytics_api.api.queries import QueriesView, QueryView
 from analytics_api.api.sql import SQLView
 from tenants.rest.endpoint import Nowhere
 
-#: Below ``/api/v1/``, and the first to be looked at there.
+#: Below ``/api/v1/``, matched before the other patterns there.
 queries = [
     path("queries/<str:name>", QueryView.as_view(), name="query"),
     path("queries", QueriesView.as_view(), name="queries"),

@@ -1,1 +1,1 @@
-"""Benchmarks: Millrace beside what one would write by hand, both sides in the same run."""
+"""Benchmarks that compare Millrace with hand-written programs in the same run."""

@@ -1,14 +1,15 @@
-"""``python -m bench [PART…]``: run benchmarks and print one table of ratios.
+"""``python -m bench [PART…]``: run benchmarks and print a table of ratios for each.
 
-Parts: ``ingest`` (Kafka to the typed table), ``broken`` (the same with broken messages among them),
-``rabbitmq`` (a queue to the typed table), ``workers`` (one, two and four of them), ``freshness``
-(event to queryable), ``query`` (an endpoint), ``fair_queries`` (one tenant's call beside another's
-slow ones), ``layer`` (an endpoint before a backend that answers canned bytes), ``keys`` (to check
-who calls), ``calls`` (the microseconds of CPU of a call, of its key, limits and guard), ``front``
-(the embedded engine's HTTP front), ``inserts`` (what a small one costs the engine), ``memory`` (of
-a worker under a backlog). Without a name all of them run, in about eleven minutes on two cores.
-By their names alone run ``tenants`` (a thousand of them), ``wide`` (tables of 10 to 500 columns)
-and ``idle`` (sources that bring nothing: what the worker takes, and a first event's time).
+Parts: ``ingest`` (Kafka to the typed table), ``broken`` (the same with some broken messages),
+``rabbitmq`` (a queue to the typed table), ``workers`` (one, two and four workers), ``freshness``
+(from an event to its being queryable), ``query`` (an endpoint), ``fair_queries`` (one tenant's
+call beside another's slow ones), ``layer`` (an endpoint in front of a backend that answers canned
+bytes), ``keys`` (checking API keys and tokens), ``calls`` (microseconds of CPU of a call, and of
+its key, limits and guard), ``front`` (the embedded engine's HTTP front), ``inserts`` (what a small
+insert costs ClickHouse) and ``memory`` (a worker's memory under a backlog). Without a name all
+these run, in about eleven minutes on two cores. Three longer parts run only by name: ``tenants`` (a
+thousand tenants), ``wide`` (tables of 10 to 500 columns) and ``idle`` (sources without events: the
+worker's CPU, and a first event's delay).
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ def main() -> int:
         "--statements",
         type=int,
         default=0,
-        help="for tenants: say to stderr which Postgres statements took longest (%(default)s)",
+        help="for tenants: how many of the slowest Postgres statements to print to stderr "
+        "(%(default)s)",
     )
     parser.add_argument(
         "--idle-sources", type=int, default=1_000, help="for idle, after 50 (%(default)s)"
@@ -65,7 +67,7 @@ def main() -> int:
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS + NAMED):
         parser.error(f"there is no part {', '.join(sorted(unknown))}")
-    # Ended by a signal, it leaves no service behind.
+    # A signal ends the run through SystemExit, so that no service is left running.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="millrace-bench-") as folder:
         # Settings are read at the first import of Django.

@@ -1,6 +1,7 @@
-"""The rate from Kafka to the typed table with broken messages among them, beside that without.
+"""The rate from Kafka to the typed table with some broken messages, beside the rate without.
 
-Both in turn, several times, and once before it counts: who comes first pays for Kafka's warming up.
+Both run in turn, several times. One run before them does not count: the first run pays for Kafka's
+warm-up.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from bench.installation import Installation
 from bench.messages import fill, make_topics, messages
 from bench.report import Result, compared
 
-#: One of so many does not fit; by turns it is no JSON, of the wrong type, or out of range.
+#: One message in so many is broken: in turn not JSON, of the wrong type, or out of range.
 EVERY = 1_000
 TURNS = 3
 
@@ -54,10 +55,10 @@ def _landed(installation: Installation, name: str, count: int, bodies: Iterator[
 
 
 def _mean(turns: tuple[Result, ...], title: str) -> Result:
-    """Of turns with the same number of messages: all of them by all seconds."""
-    cpu = {name: fmean(one.cpu[name] for one in turns) for name in turns[0].cpu}
-    note = ", ".join(f"{one.value:,.0f}" for one in turns)
-    return Result(title, harmonic_mean(one.value for one in turns), "rows/s", cpu=cpu, note=note)
+    """The mean of turns with equal numbers of messages: all messages divided by all seconds."""
+    cpu = {name: fmean(turn.cpu[name] for turn in turns) for name in turns[0].cpu}
+    note = ", ".join(f"{turn.value:,.0f}" for turn in turns)
+    return Result(title, harmonic_mean(turn.value for turn in turns), "rows/s", cpu=cpu, note=note)
 
 
 def _harmed(count: int) -> Iterator[bytes]:

@@ -1,7 +1,8 @@
-"""What a small call costs the process that answers it, and each part of that: microseconds of CPU.
+"""Microseconds of CPU that a small call, and each part of it, costs the process that answers it.
 
-The whole layer is called as a WSGI server calls it, before a backend that answers canned bytes, by
-a tenant whose plan has every limit. The engine's own work and the server's are not in it.
+The benchmark calls the whole layer as a WSGI server does, in front of a backend that answers canned
+bytes, for a tenant whose plan has every limit. The work of ClickHouse and of the web server is not
+included.
 """
 
 from __future__ import annotations
@@ -66,18 +67,18 @@ def _measured(installation: Installation) -> list[Result]:
             sql, tables=[query.TABLE], database=database
         ),
     }
-    found = [
+    layers = [
         Result("the whole layer, every limit set", whole, "µs of CPU"),
         Result("the whole layer, no plan", without, "µs of CPU"),
     ]
-    return found + [Result(name, _cpu(part), "µs of CPU") for name, part in parts.items()]
+    return layers + [Result(name, _cpu(part), "µs of CPU") for name, part in parts.items()]
 
 
 def _limits() -> tuple[str, ...]:
     from tenants.models import LIMITS
 
-    # What is kept has no part in a call.
-    return tuple(one for one in LIMITS if one not in {"retention_days", "storage_bytes"})
+    # Limits on stored data have no part in a call.
+    return tuple(name for name in LIMITS if name not in {"retention_days", "storage_bytes"})
 
 
 def _plan(installation: Installation, limits: dict[str, int | None] | None) -> None:
@@ -87,7 +88,7 @@ def _plan(installation: Installation, limits: dict[str, int | None] | None) -> N
 
 
 def _call(application: Callable[..., Any], key: str) -> None:
-    said: list[str] = []
+    statuses: list[str] = []
     answer = application(
         {
             "REQUEST_METHOD": "GET",
@@ -104,18 +105,18 @@ def _call(application: Callable[..., Any], key: str) -> None:
             "wsgi.errors": sys.stderr,
             "wsgi.url_scheme": "http",
         },
-        lambda status, headers: said.append(status),
+        lambda status, headers: statuses.append(status),
     )
     body = b"".join(answer)
     answer.close()
-    if not said[0].startswith("200"):
-        raise RuntimeError(f"{said[0]}: {body[:500]!r}")
+    if not statuses[0].startswith("200"):
+        raise RuntimeError(f"{statuses[0]}: {body[:500]!r}")
 
 
 def _cpu(what: Callable[[], Any]) -> float:
-    """Microseconds of CPU a call, of this and all other threads: the least of ROUNDS rounds.
+    """Microseconds of CPU per call, over all threads: the least of ROUNDS rounds.
 
-    What is above it is other processes' doing, by the caches and the clock rate that they share
+    Higher values come from other processes, through the shared caches and clock rate
     (docs.python.org/3/library/timeit.html, ``Timer.repeat``).
     """
     for _ in range(CALLS // 5):

@@ -1,6 +1,7 @@
-"""A worker whose inserts only count: ``python -m bench.counting CELERY-ARGS``.
+"""A worker that counts its inserts but sends none: ``python -m bench.counting CELERY-ARGS``.
 
-All else is a worker's own: leases, intents, reading, cutting, the Arrow block, positions, commits.
+Everything else is a worker's real work: leases, intents, reading, batching, the Arrow block,
+positions and commits.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from celery.signals import worker_init
 
 
 def only_count(**_: Any) -> None:
-    """Make the block as ever, and send it nowhere; nothing is in quarantine."""
+    """Replace the insert: build the block as usual, but don't send it; quarantine nothing."""
     from ingestion.batches.batch import PendingBatch
     from ingestion.landing import inbox
     from ingestion.landing.addresses import Address
@@ -27,6 +28,6 @@ def only_count(**_: Any) -> None:
 
 
 if __name__ == "__main__":
-    # Not earlier: Django is set up by then.
+    # At this signal, since Django is set up by then.
     worker_init.connect(only_count)
     sys.exit(main())

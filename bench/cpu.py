@@ -9,7 +9,7 @@ import psutil
 
 
 class Meter:
-    """Use: ``meter = Meter({"engine": pid}); …; meter.spent(units)``."""
+    """Measures CPU: ``meter = Meter({"engine": pid}); …; meter.spent(units)``."""
 
     def __init__(self, pids: Mapping[str, int]) -> None:
         self._pids = dict(pids)
@@ -20,7 +20,7 @@ class Meter:
         self._before = {name: _seconds(pid) for name, pid in self._pids.items()}
 
     def spent(self, units: float) -> dict[str, float]:
-        """Microseconds of CPU a unit since the meter was made, by name."""
+        """Microseconds of CPU per unit since ``begin``, by name."""
         return {
             name: (_seconds(pid) - self._before[name]) / units * 1e6
             for name, pid in self._pids.items()
@@ -28,11 +28,11 @@ class Meter:
 
 
 def _seconds(pid: int) -> float:
-    """What children used that have ended (Postgres' backends come and go) is counted too."""
+    """CPU seconds of a process and its children, ended ones included, as Postgres' backends are."""
     process = psutil.Process(pid)
     total = 0.0
-    for one in [process, *process.children(recursive=True)]:
-        total += sum(one.cpu_times()[:4])
+    for member in [process, *process.children(recursive=True)]:
+        total += sum(member.cpu_times()[:4])
     return total
 
 
@@ -42,7 +42,7 @@ def rss(pid: int) -> int:
 
 
 def peak_rss(pid: int) -> int:
-    """The most bytes that a process had in memory since it began, as Linux counts them."""
+    """The most bytes that a process has had in memory since its start, as Linux counts them."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024

@@ -1,8 +1,8 @@
-"""What one tenant's slow queries cost another: its small call by itself, and beside ten of them.
+"""How one tenant's slow queries slow down another: its small call alone, and beside ten of them.
 
-Both ask one web server with two processes. The ten ask again as soon as they are answered, or,
-where they are refused, when they were told to. The engine works for all of them, so a part of what
-the other waits is the engine's.
+Both tenants call one web server with two processes. Each of the ten calls again as soon as it is
+answered or, if it is refused, after Retry-After. ClickHouse works for all of them, so a part of the
+other tenant's wait is ClickHouse's.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from bench.report import Result
 from bench.servers import granian
 
 SLOW_CALLS = 10
-#: Takes some seconds of one core; ten at once on two cores some six seconds each at the least.
+#: Takes some seconds on one core; ten at once on two cores take at least six seconds each.
 SLOW = "SELECT max(sipHash64(toString(number))) AS m FROM numbers({rows:UInt64})"
 ROWS = 12_000_000
-#: Seconds between two calls of the other tenant, each on a connection of its own.
+#: Seconds between two calls of the other tenant. Each call opens its own connection.
 EVERY = 0.05
 
 
@@ -47,7 +47,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 
 
 def _hog(installation: Installation) -> str:
-    """A tenant whose query is slow; its key."""
+    """Create a tenant with a slow query; returns its API key."""
     from analytics_api.models import SavedQuery
     from analytics_api.services.saved_queries import publish
     from tenants.services.keys import create_key
@@ -62,47 +62,47 @@ def _headers(key: str) -> dict[str, str]:
 
 
 def _waits(url: str, key: str, seconds: float) -> list[float]:
-    """Milliseconds that each call took, one after the other."""
-    found = []
+    """Milliseconds that each of a sequence of calls took."""
+    waits = []
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         began = time.perf_counter()
         answer = urllib3.request("GET", url, headers=_headers(key) | {"Connection": "close"})
-        found.append((time.perf_counter() - began) * 1_000)
+        waits.append((time.perf_counter() - began) * 1_000)
         if answer.status != 200:
             raise RuntimeError(answer.data.decode())
         time.sleep(EVERY)
-    return found
+    return waits
 
 
 @contextmanager
 def _asking(url: str, key: str) -> Iterator[list[tuple[int, float]]]:
-    """Slow calls in the background: of each the status, and the seconds that it took."""
-    over, found = threading.Event(), list[tuple[int, float]]()
+    """Make slow calls in the background; collects the status and the seconds of each."""
+    over, answers = threading.Event(), list[tuple[int, float]]()
     pool = urllib3.PoolManager(maxsize=SLOW_CALLS)
 
     def ask() -> None:
         while not over.is_set():
             began = time.perf_counter()
             answer: Any = pool.request("GET", url, headers=_headers(key), timeout=60)
-            found.append((answer.status, time.perf_counter() - began))
+            answers.append((answer.status, time.perf_counter() - began))
             over.wait(float(answer.headers.get("Retry-After", 0)))
 
-    asking = [threading.Thread(target=ask) for _ in range(SLOW_CALLS)]
-    for one in asking:
-        one.start()
+    threads = [threading.Thread(target=ask) for _ in range(SLOW_CALLS)]
+    for thread in threads:
+        thread.start()
     try:
-        yield found
+        yield answers
     finally:
         over.set()
-        for one in asking:
-            one.join()
+        for thread in threads:
+            thread.join()
 
 
 def _results(name: str, waits: list[float], alone: list[float]) -> list[Result]:
-    """The median and the 95th of 100, with the ratio to what it is alone."""
+    """The median and the 95th percentile, with their ratios to those of the call alone."""
     p50, p50_alone = statistics.median(waits), statistics.median(alone)
-    p95, p95_alone = (statistics.quantiles(one, n=20)[-1] for one in (waits, alone))
+    p95, p95_alone = (statistics.quantiles(times, n=20)[-1] for times in (waits, alone))
     note = f"{len(waits)} calls"
     return [
         Result(f"another tenant's call {name}, p50", p50, "ms", p50 / p50_alone, note=note),

@@ -1,8 +1,8 @@
 """Seconds from an event to its being queryable, at 10,000 events a second.
 
-A producer sends evenly; a reader asks the table again and again for the newest offset that it has
-of one partition. What comes in the first half a minute is not measured. Beside it the hand-written
-script that inserts raw bytes, cutting every 0.5 s.
+A producer sends at an even rate, and a reader repeatedly asks the table for the newest event of
+each partition. Events of the first half minute are not measured. The comparison is a hand-written
+script that inserts raw bytes every 0.5 s.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from bench.report import Result
 RATE = 10_000
 SECONDS = 20
 #: Seconds of the same load before the measured ones: Kafka's code is compiled as it runs, which
-#: takes half a core at first. Whoever is measured second would not pay for it.
+#: takes half a core at first. The side that is measured second would not pay for it.
 LEAD = 30
 TOTAL = RATE * (LEAD + SECONDS)
 _RAW = "time DateTime64(3, 'UTC'), id UInt64, user String, page String, amount Float64, items UInt8"
@@ -52,7 +52,7 @@ def _millrace(installation: Installation) -> tuple[float, float]:
 
 
 def _await_lease() -> None:
-    """Until a worker holds every partition: starting up is not what is measured."""
+    """Wait until a worker holds every partition: its start is not measured."""
     from ingestion.models import StreamPartition
 
     deadline = time.monotonic() + 60
@@ -84,13 +84,13 @@ def _script(installation: Installation) -> tuple[float, float]:
     ]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as script:
         time.sleep(2)
-        found = _measure(installation, "fresh-raw", "t_bench.fresh_raw")
+        percentiles = _measure(installation, "fresh-raw", "t_bench.fresh_raw")
         script.wait(30)
-    return found
+    return percentiles
 
 
 def _measure(installation: Installation, topic: str, table: str) -> tuple[float, float]:
-    """p50 and p99, in seconds, over the events of the run."""
+    """p50 and p99, in seconds, of the measured events."""
     sent: list[float] = []
     sender = threading.Thread(target=_send, args=(installation.kafka, topic, sent))
     sender.start()
@@ -113,19 +113,19 @@ def _send(servers: str, topic: str, sent: list[float]) -> None:
 
 
 def _watch(table: str, sent: list[float]) -> list[float]:
-    """How long each measured event took, to the accuracy of one question: some 10 ms."""
+    """Seconds that each measured event took, accurate to the time of one look: some 10 ms."""
     from tenants.warehouse import client
 
     first = 1_000_000_000
-    #: Ids of one partition come in order, so the newest says that all before it are there.
+    #: Ids of a partition arrive in order, so the newest shows that all before it have arrived.
     seen = [0] * PARTITIONS
     came = 0
     delays: list[float] = []
     deadline = time.perf_counter() + LEAD + SECONDS + 60
     while came < TOTAL and time.perf_counter() < deadline:
-        found = client.rows(f"SELECT id % 4 AS part, max(id) AS newest FROM {table} GROUP BY part")
+        rows = client.rows(f"SELECT id % 4 AS part, max(id) AS newest FROM {table} GROUP BY part")
         now = time.perf_counter()
-        for row in found:
+        for row in rows:
             part, newest = int(row["part"]), int(row["newest"]) - first
             while (number := seen[part] * PARTITIONS + part) <= newest:
                 if number >= RATE * LEAD:

@@ -1,4 +1,4 @@
-"""A small query through the embedded engine's HTTP front, beside chDB in one process."""
+"""A small query through the embedded engine's HTTP front, compared with chDB in one process."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
         capture_output=True,
         text=True,
     )
-    said = json.loads(done.stdout)
-    rate = said["queries"] / said["seconds"]
-    spent = {"process": said["cpu_seconds"] / said["queries"] * 1e6}
+    outcome = json.loads(done.stdout)
+    rate = outcome["queries"] / outcome["seconds"]
+    spent = {"process": outcome["cpu_seconds"] / outcome["queries"] * 1e6}
     inline = Result("chDB in one process, one query at a time", rate, "queries/s", cpu=spent)
     return compared(ours, [inline])
 

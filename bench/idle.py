@@ -1,11 +1,10 @@
-"""What sources cost that bring nothing, and how long the first event of one of them takes.
+"""The cost of sources without events, and the delay of the first event of such a source.
 
-Four fifths of the sources read topics of Kafka, a tenth queues of RabbitMQ, and a tenth the events
-endpoint. ``SOURCES_A_TABLE`` of them feed one table: how many tables there are costs the engine
-something, and the worker nothing. CPU is that of the worker alone, over ``SECONDS`` in which no
-event comes. After that one event at a time is sent to a source of each kind, whose table is asked
-again and again until it has it. Between two rounds all is quiet for so long that the worker is back
-at rest.
+Four fifths of the sources read Kafka topics, a tenth RabbitMQ queues, and a tenth the events
+endpoint. ``SOURCES_A_TABLE`` sources share a table: the number of tables costs the engine CPU, but
+not the worker. CPU is the worker's alone, over ``SECONDS`` without events. After that, one event at
+a time is sent to a source of each kind, and its table is queried until it has the event. Between
+two rounds the pause is long enough for the worker to come to rest again.
 """
 
 from __future__ import annotations
@@ -29,13 +28,14 @@ from bench.report import Result
 #: How many sources are idle at first.
 FEW = 50
 SOURCES_A_TABLE = 20
-#: Seconds that the worker has to come to rest, and in which its CPU is counted: several slices.
+#: Seconds for the worker to come to rest, and seconds over which its CPU is measured.
 REST, SECONDS = 15.0, 60.0
-#: First events of each kind, seconds between two of them, and between two looks at the table.
+#: How many first events of each kind; seconds between two of them, and between two looks.
 ROUNDS, BETWEEN, LOOK = 20, (1.0, 2.5), 0.02
-#: Seconds in which every source must have been leased, and an event must have come.
+#: Seconds within which every source must be leased, and an event must arrive.
 PATIENCE = 240.0
-#: Of a core, in per cent, what the worker may take; seconds, what 95 of 100 first events may.
+#: The goals: the worker's CPU in per cent of a core, by number of sources; and the p95 of first
+#: events in seconds.
 WANTED = {50: 3.0, 1_000: 15.0}
 WANTED_FIRST = 2.0
 PROCESSES = ("worker-ingest", "postgres", "kafka", "rabbitmq")
@@ -73,7 +73,7 @@ def _results(installation: Installation, sources: Sources, count: int) -> Iterat
         note=f"{wanted}all leased after {leased_in:.0f} s; a unit is a second",
     )
     delays = _first_events(sources)
-    every = [seconds for each in delays.values() for seconds in each]
+    every = [seconds for of_kind in delays.values() for seconds in of_kind]
     yield Result(
         "an idle source's first event to queryable, p95",
         _p95(every),
@@ -104,8 +104,8 @@ def _await_leases(count: int) -> float:
 
 
 def _first_events(sources: Sources) -> dict[str, list[float]]:
-    """By kind, the seconds that each event took from being sent to being queryable."""
-    chance = random.Random(16)  # noqa: S311 - when events are sent need not be secret
+    """Seconds from sending each event until it was queryable, by kind of source."""
+    chance = random.Random(16)  # noqa: S311 - the times of events need not be secret
     bodies = messages(ROUNDS * len(sources.kinds), start=sources.sent)
     delays: dict[str, list[float]] = {kind: [] for kind in sources.kinds}
     for number in range(ROUNDS):
@@ -136,7 +136,7 @@ def _has(source: Any, event: int) -> bool:
 
 
 class Sources:
-    """Idle sources of every kind, in ``by_kind``; ``kinds`` has how one is sent an event."""
+    """Idle sources, in ``by_kind``; ``kinds`` maps a kind to the function that sends an event."""
 
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
@@ -153,12 +153,12 @@ class Sources:
         self.sent = 0
 
     def next_id(self) -> int:
-        """What the next event has for an id; ``bench.messages`` counts from there."""
+        """The id of the next event: ``bench.messages`` numbers them from 1,000,000,000."""
         self.sent += 1
         return 1_000_000_000 + self.sent - 1
 
     def grow(self, count: int) -> None:
-        """Make sources until there are so many."""
+        """Make sources until there are ``count``."""
         names = [f"idle{number}" for number in range(sum(map(len, self.by_kind.values())), count)]
         kinds = {name: _kind(number) for number, name in enumerate(names)}
         make_topics(
@@ -177,7 +177,7 @@ class Sources:
             self.by_kind[kind].append(source)
 
     def _made(self, name: str, kind: str, like: Any) -> Any:
-        """A source; of the tenant and table of ``like``, if there is one."""
+        """A new source, with the tenant and table of ``like``, or with new ones for None."""
         from ingestion.models import Source
 
         if like is None:
@@ -185,23 +185,27 @@ class Sources:
                 name, name, tenant=self._installation.make_tenant(name), active=False
             )
             Source.across_tenants.filter(pk=like.pk).delete()
-        on = {"kafka": self._installation.connection, "rabbitmq": self._rabbitmq, "http": None}
+        connections = {
+            "kafka": self._installation.connection,
+            "rabbitmq": self._rabbitmq,
+            "http": None,
+        }
         return Source.objects.create(
             tenant=like.tenant,
             name=name,
-            connection=on[kind],
+            connection=connections[kind],
             stream="" if kind == "http" else name,
             table=like.table,
             active=False,
         )
 
     def resume(self) -> None:
-        """Have all of them consumed."""
+        """Resume every source."""
         from ingestion.services import sources
 
-        for one in itertools.chain(*self.by_kind.values()):
-            if not one.active:
-                sources.resume(one)
+        for source in itertools.chain(*self.by_kind.values()):
+            if not source.active:
+                sources.resume(source)
 
     def _to_kafka(self, source: Any, body: bytes) -> None:
         self._producer.produce(source.stream, body, partition=0)
@@ -214,7 +218,7 @@ class Sources:
         self._channel.basic_publish(message, exchange="", routing_key=source.stream)
 
     def _to_http(self, source: Any, body: bytes) -> None:
-        """What the endpoint does with a request's body once it has let it in."""
+        """Accept an event as the endpoint does after it has checked the request."""
         from ingestion.services.events import accept
 
         accept(source, [body])

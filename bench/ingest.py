@@ -1,9 +1,9 @@
-"""Rows a second from Kafka to the typed table, beside hand-written scripts.
+"""Rows a second from Kafka to the typed table, compared with hand-written scripts.
 
-Millrace: one Celery worker, leases, intents, tokens, strict typing and quarantine on. The scripts
-insert into a plain MergeTree table of the same columns, at least once, with no strict typing. Each
-is timed from its first message to its last row, Millrace from its leases on. The script of raw
-bytes runs once before: who comes first pays for Kafka's warming up.
+Millrace runs one Celery worker with leases, intents, tokens, strict typing and quarantine. The
+scripts insert into a plain MergeTree table with the same columns, at least once and without strict
+typing. A script is timed from its first message to its last row; Millrace is timed from its leases.
+The script that sends raw bytes runs once before: the first run pays for Kafka's warm-up.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RIVALS = {
     "raw_bytes": "raw bytes as JSONEachRow, fetch tuned, 50,000 a batch",
     "orjson_rows": "orjson and rows, 50,000 a batch",
 }
-#: Of a table that takes the messages as they are.
+#: The columns of a table for the messages as they are sent.
 RAW_COLUMNS = (
     "time DateTime64(3, 'UTC'), id UInt64, user Tuple(id UInt32, country "
     "LowCardinality(String)), page String, amount Float64, items UInt8, paid Bool"
@@ -48,7 +48,7 @@ def _millrace(installation: Installation, count: int) -> Result:
 
 
 def landed(installation: Installation, source: Any, count: int, title: str) -> Result:
-    """The rate at which one worker lands ``count`` messages of a source, and what it took."""
+    """The rate at which one worker lands ``count`` messages of a source, and its CPU."""
     installation.start_workers()
     meter = cpu.Meter(installation.pids("worker-ingest", "clickhouse", "kafka"))
     try:
@@ -67,7 +67,7 @@ def _rival(
     columns = ", ".join(f"{column} {kind}" for column, kind, _ in COLUMNS)
     table = table or f"rival_{name}"
     if name == "raw_bytes":
-        # The engine parses nested objects by itself where the columns are nested.
+        # With nested columns, ClickHouse parses the nested objects itself.
         columns = RAW_COLUMNS
     client.execute([f"CREATE TABLE t_bench.{table} ({columns}) ENGINE = MergeTree ORDER BY time"])
     meter = cpu.Meter(installation.pids("clickhouse", "kafka"))
@@ -86,13 +86,14 @@ def _rival(
         capture_output=True,
         text=True,
     )
-    said = json.loads(done.stdout)
+    outcome = json.loads(done.stdout)
     check(installation, table, count)
-    spent = {"script": said["cpu_seconds"] / count * 1e6, **meter.spent(count)}
-    return Result(title, count / said["seconds"], "rows/s", cpu=spent)
+    spent = {"script": outcome["cpu_seconds"] / count * 1e6, **meter.spent(count)}
+    return Result(title, count / outcome["seconds"], "rows/s", cpu=spent)
 
 
 def check(installation: Installation, table: str, count: int) -> None:
+    """Raise RuntimeError unless ``table`` has exactly ``count`` rows."""
     from tenants.warehouse import client
 
     (row,) = client.rows(f"SELECT count() AS rows FROM t_bench.{table}")

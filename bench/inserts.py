@@ -1,7 +1,7 @@
-"""What a small insert costs the engine: through the inbox and its views, and into a plain table.
+"""What a small insert costs ClickHouse: through the inbox and its views, and into a plain table.
 
-Much of it does not depend on the rows: the engine analyses the views anew for each insert. So it
-is what bounds how many tenants' batches a machine can take in a second.
+Much of the cost does not depend on the rows: ClickHouse analyses the views again for each insert.
+So it limits how many tenants' batches a machine can insert in a second.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def _through_inbox(installation: Installation) -> Callable[[], object]:
     bodies = list(messages(ROWS))
 
     def step() -> None:
-        made = chunk(0, range(ROWS), [0] * ROWS, bodies)
-        rows = pa.Table.from_batches([made.rows])
-        intent = Intent(origin, uuid.uuid4(), 0, ROWS, ROWS, made.bytes, 0)
+        read = chunk(0, range(ROWS), [0] * ROWS, bodies)
+        rows = pa.Table.from_batches([read.rows])
+        intent = Intent(origin, uuid.uuid4(), 0, ROWS, ROWS, read.bytes, 0)
         inbox.insert(to, PendingBatch(intent, rows))
 
     return step

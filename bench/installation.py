@@ -1,4 +1,4 @@
-"""An installation of its own for a run: real services, one tenant, one table, one endpoint."""
+"""A separate installation for a run: real services, a tenant, its tables and endpoints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from millrace.embedded.install import install
 from millrace.embedded.stack import Stack
 
 SERVICES = ("postgres", "clickhouse", "valkey", "kafka")
-#: Name, ClickHouse type and path of each column; ``bench.messages`` makes the messages.
+#: Name, ClickHouse type and path of each column of the messages that ``bench.messages`` makes.
 COLUMNS = (
     ("time", "DateTime64(3, 'UTC')", ""),
     ("id", "UInt64", ""),
@@ -32,7 +32,7 @@ QUERY = (
 
 
 class Installation:
-    """Services up, schema there. ``stack`` starts Millrace's own processes for a part."""
+    """A context with running services and the schema. ``stack`` starts Millrace's own processes."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -68,26 +68,29 @@ class Installation:
 
     @property
     def kafka(self) -> str:
-        """``host:port``."""
+        """Kafka's address, ``host:port``."""
         return self.urls["KAFKA_URL"].removeprefix("kafka://")
 
     def pids(self, *names: str) -> dict[str, int]:
         return {name: pid for name in names if (pid := self.stack.pid(name)) is not None}
 
     def start_workers(self, *workers: str) -> None:
-        """Workers (all, unless named) and beat; returns when they take work, all imported."""
+        """Start the named workers (by default all) and beat; returns when the workers take tasks.
+
+        By then they have imported all their modules.
+        """
         workers = workers or ("worker-ingest", "worker-default")
-        said = {name: self._readiness(name) for name in workers}
+        before = {name: self._readiness(name) for name in workers}
         self.stack.start((*workers, "beat"))
         deadline = time.monotonic() + 120
         for name in workers:
-            while self._readiness(name) == said[name]:
+            while self._readiness(name) == before[name]:
                 if time.monotonic() > deadline:
                     raise RuntimeError(f"{name} is not ready: {self.stack.tail(name)}")
                 time.sleep(0.1)
 
     def _readiness(self, worker: str) -> int:
-        """How often a worker has said that it is ready; its log outlives it."""
+        """How often the worker's log says that it is ready: the log is kept over restarts."""
         return self.stack.tail(worker, 1_000_000).count(" ready.")
 
     def stop_workers(self) -> None:
@@ -104,7 +107,7 @@ class Installation:
         _, self.key = create_key(self.tenant, "bench")
 
     def make_tenant(self, slug: str) -> Any:
-        """A tenant with its warehouse, made in ClickHouse."""
+        """A new tenant with its warehouse in ClickHouse."""
         from tenants.models import Tenant
         from tenants.provisioning.warehouse import provision
         from tenants.services.warehouses import create_warehouse
@@ -125,9 +128,9 @@ class Installation:
         connection: Any = None,
         active: bool = True,
     ) -> Any:
-        """A source of ``stream`` with a table of the same name as itself, made in ClickHouse.
+        """A new source of ``stream``, with a table of the source's name in ClickHouse.
 
-        Of the run's own tenant and its Kafka connection, unless others are given.
+        By default it belongs to the run's own tenant and uses its Kafka connection.
         """
         from ingestion.models import Column, Source, Table
         from ingestion.provision import provision_table

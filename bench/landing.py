@@ -1,4 +1,4 @@
-"""Waiting for a source to land all that its broker has."""
+"""Waits until a source has landed the messages of its broker."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _LOOK = 0.02
 def timed(
     source: Any, count: int, patience: float = 120.0, at_lease: Callable[[], None] = lambda: None
 ) -> float:
-    """Resume ``source``; seconds from the lease of its partitions until ``count`` are noted done.
+    """Resume ``source``; returns the seconds from its lease until ``count`` messages are landed.
 
-    What happens between the two is all counted: recovery, opening the reader, the last position.
-    ``at_lease`` is called at its beginning.
+    Everything in between counts: recovery, opening the reader, writing the last position.
+    ``at_lease`` is called when the time starts.
     """
     from ingestion.services import sources
 
@@ -32,7 +32,7 @@ def timed(
 
 
 def landed(source: Any) -> int:
-    """Messages of all its partitions that are noted done, misfits included."""
+    """Messages of all the source's partitions up to their positions, quarantined ones included."""
     from django.db.models import Sum
 
     from ingestion.models import StreamPartition

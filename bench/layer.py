@@ -1,4 +1,4 @@
-"""What a layer costs by itself: the endpoints before a backend that answers canned bytes."""
+"""What the endpoint itself costs, in front of a backend that answers canned bytes."""
 
 from __future__ import annotations
 

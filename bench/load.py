@@ -1,4 +1,4 @@
-"""A load of GET requests over some connections, each waiting for its answer. Costs little CPU."""
+"""Sends GET requests over several connections, one at a time on each. Needs little CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 @dataclass
 class Outcome:
-    """Answers in ``seconds``; each began with ``200`` and had the same length as the first."""
+    """The number of answers in ``seconds``, each with the status 200."""
 
     answers: int
     seconds: float
@@ -21,7 +21,7 @@ class Outcome:
 
 
 def run(url: str, headers: dict[str, str], *, connections: int, seconds: float) -> Outcome:
-    """Ask ``url`` for ``seconds``; raises RuntimeError for any answer that is not a 200."""
+    """Request ``url`` for ``seconds``; raises RuntimeError for any answer other than 200."""
     parts = urlsplit(url)
     lines = [f"GET {parts.path}?{parts.query} HTTP/1.1", f"Host: {parts.netloc}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
@@ -43,7 +43,7 @@ async def _run(host: str, port: int, request: bytes, connections: int, seconds: 
 class _Client(asyncio.Protocol):
     def __init__(self, request: bytes, until: float, done: asyncio.Future[None]) -> None:
         self.request, self.until, self.done = request, until, done
-        self.answers, self.held, self.wanted = 0, b"", 0
+        self.answers, self.held, self.length = 0, b"", 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -51,16 +51,17 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.held += data
-        if not self.wanted:
-            self.wanted = _length(self.held)
-        if not self.wanted or len(self.held) < self.wanted:
+        if not self.length:
+            # Every answer has the length of the first: the query and its data don't change.
+            self.length = _length(self.held)
+        if not self.length or len(self.held) < self.length:
             return
         if not self.held.startswith(b"HTTP/1.1 200"):
             self.done.set_exception(RuntimeError(self.held[:1000].decode()))
             self.transport.close()
             return
         self.answers += 1
-        self.held, self.wanted = b"", 0
+        self.held, self.length = b"", 0
         if time.perf_counter() < self.until:
             self.transport.write(self.request)
         else:
@@ -73,7 +74,7 @@ class _Client(asyncio.Protocol):
 
 
 def _length(held: bytes) -> int:
-    """Bytes of the whole answer; 0 as long as they can't be told."""
+    """The length of the whole answer in bytes; 0 until its headers have arrived."""
     end = held.find(b"\r\n\r\n")
     if end < 0:
         return 0

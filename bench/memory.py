@@ -1,4 +1,4 @@
-"""The most memory that a worker takes, whatever waits for it: each time a worker that is new."""
+"""The peak memory of a worker under several backlogs, with a new worker for each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bench.installation import Installation
 from bench.messages import PARTITIONS, fill, make_topics, messages
 from bench.report import Result
 
-#: What a worker stays under, as docs/benchmarks.md says: bytes.
+#: The most memory of a worker, in bytes, as docs/benchmarks.md promises.
 BOUND = 2 << 30
 LARGE = 10_000_000
-#: Messages that wait for each tenant, where there are several.
+#: How many messages wait for each of several tenants.
 EACH = 50_000
-#: Seconds in which a backlog must have landed.
+#: Seconds within which a backlog must land.
 PATIENCE = 150.0
 
 
@@ -29,7 +29,7 @@ class Backlog:
     title: str
     count: int
     partitions: int
-    #: Made anew for each tenant's topic.
+    #: Called for each tenant's topic.
     bodies: Callable[[], Iterable[bytes]]
     tenants: int = 1
 
@@ -61,15 +61,15 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 def _measured(installation: Installation, backlog: Backlog) -> Result:
     from ingestion.services import sources
 
-    made = list(_sources(installation, backlog))
+    paused = list(_sources(installation, backlog))
     installation.start_workers()
     try:
         worker = installation.pids("worker-ingest")["worker-ingest"]
         base = cpu.rss(worker)
         began = time.perf_counter()
-        for source in made:
+        for source in paused:
             sources.resume(source)
-        _await(made, backlog.count)
+        _await(paused, backlog.count)
         seconds = time.perf_counter() - began
         peak = cpu.peak_rss(worker)
     finally:
@@ -83,7 +83,7 @@ def _measured(installation: Installation, backlog: Backlog) -> Result:
 
 
 def _sources(installation: Installation, backlog: Backlog) -> Iterator[Any]:
-    """Paused, with the backlog in their topics."""
+    """New, paused sources, with the backlog in their topics."""
     for number in range(backlog.tenants):
         name = f"memory_{backlog.name}" if backlog.tenants == 1 else f"memory{number}"
         tenant = None if backlog.tenants == 1 else installation.make_tenant(name)
@@ -92,14 +92,14 @@ def _sources(installation: Installation, backlog: Backlog) -> Iterator[Any]:
         yield installation.make_source(name, name, tenant=tenant, active=False)
 
 
-def _await(made: list[Any], count: int) -> None:
-    """Until the tables have all of them."""
+def _await(sources: list[Any], count: int) -> None:
+    """Wait until the sources' tables have ``count`` rows."""
     deadline = time.monotonic() + PATIENCE
-    while (rows := sum(map(_rows, made))) < count:
+    while (rows := sum(map(_rows, sources))) < count:
         if time.monotonic() > deadline:
-            for source in made:
+            for source in sources:
                 source.refresh_from_db()
-            errors = {source.error for source in made if source.error}
+            errors = {source.error for source in sources if source.error}
             raise RuntimeError(f"{rows:,} of {count:,} landed. {' '.join(errors)}")
         time.sleep(0.5)
 
@@ -108,5 +108,5 @@ def _rows(source: Any) -> int:
     from tenants.warehouse import client
 
     table = f"{source.tenant.warehouse.database}.{source.name}"
-    (found,) = client.rows(f"SELECT count() AS rows FROM {table}")
-    return int(found["rows"])
+    (row,) = client.rows(f"SELECT count() AS rows FROM {table}")
+    return int(row["rows"])

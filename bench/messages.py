@@ -1,4 +1,4 @@
-"""Messages of about 160 bytes of JSON, and a topic full of them."""
+"""Makes JSON messages of about 160 bytes, and fills topics with them."""
 
 from __future__ import annotations
 
@@ -37,24 +37,24 @@ def messages(count: int, start: int = 0) -> Iterator[bytes]:
 def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
     """``itertools.batched``, which Python 3.11 lacks."""
     rest = iter(items)
-    while some := list(islice(rest, size)):
-        yield some
+    while batch := list(islice(rest, size)):
+        yield batch
 
 
 def make_topics(
     servers: str, topics: Iterable[str], partitions: int = PARTITIONS, **config: str
 ) -> None:
-    """Make topics; ``config`` is of each of them, with ``_`` for the dots of Kafka's names."""
+    """Create topics. ``config`` has their settings, with ``_`` for the dots of Kafka's names."""
     named = {name.replace("_", "."): value for name, value in config.items()}
     admin = AdminClient({"bootstrap.servers": servers})
-    for some in batched(topics, 100):
-        wanted = [NewTopic(topic, partitions, 1, config=named) for topic in some]
-        for future in admin.create_topics(wanted, operation_timeout=60).values():
+    for names in batched(topics, 100):
+        new = [NewTopic(topic, partitions, 1, config=named) for topic in names]
+        for future in admin.create_topics(new, operation_timeout=60).values():
             future.result()
 
 
 def fill(servers: str, topic: str, bodies: Iterable[bytes], partitions: int = PARTITIONS) -> None:
-    """Send messages to a topic that there is, evenly over its partitions."""
+    """Send messages to an existing topic, evenly over its partitions."""
     producer = Producer(
         {
             "bootstrap.servers": servers,

@@ -1,6 +1,6 @@
-"""Requests a second of an endpoint, beside the raw engine and endpoints written by hand.
+"""Requests a second of an endpoint, compared with raw ClickHouse and hand-written endpoints.
 
-A small query over 100,000 rows; 16 connections; two worker processes on either side.
+They run a small query over 100,000 rows, over 16 connections, with two worker processes each.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
 
 
 def prepare(installation: Installation) -> None:
-    """The table with its rows and the endpoint, where they are not there yet."""
+    """Create the table, its rows and the endpoint, unless they exist."""
     from analytics_api.models import SavedQuery
     from tenants.warehouse import client
 
@@ -56,7 +56,7 @@ def prepare(installation: Installation) -> None:
 
 
 def rival(installation: Installation, url: str) -> dict[str, str]:
-    """The environment of a hand-written endpoint: the same query as the same tenant's user."""
+    """The environment of a hand-written endpoint, for the same query and the same tenant's user."""
     warehouse = installation.tenant.warehouse
     parts = urlsplit(url)
     netloc = f"{warehouse.username}:{quote(warehouse.password)}@{parts.hostname}:{parts.port}"

@@ -1,7 +1,8 @@
 """Messages a second from a RabbitMQ queue to the typed table, beside a consumer that only acks.
 
-A durable classic queue of persistent messages with ids, filled before. The consumer is kombu's,
-with its prefetch tuned and one acknowledgement for many; it does nothing with what it gets.
+The queue is durable and classic, filled before with persistent messages that have ids. The consumer
+is kombu's, with a tuned prefetch and one acknowledgement for many messages. It does nothing with
+the messages.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from bench.installation import Installation
 from bench.messages import messages
 from bench.report import Result, compared
 
-#: Messages sent before the queue is asked whether it has them.
+#: How many messages are sent before the queue is asked whether it has them.
 _PACE = 5_000
 
 
@@ -75,18 +76,18 @@ def _rival(installation: Installation, count: int) -> Result:
         capture_output=True,
         text=True,
     )
-    said = json.loads(done.stdout)
-    spent = {"script": said["cpu_seconds"] / count * 1e6, **meter.spent(count)}
+    outcome = json.loads(done.stdout)
+    spent = {"script": outcome["cpu_seconds"] / count * 1e6, **meter.spent(count)}
     return Result(
-        "a kombu consumer that only acks", count / said["seconds"], "messages/s", cpu=spent
+        "a kombu consumer that only acks", count / outcome["seconds"], "messages/s", cpu=spent
     )
 
 
 def _fill(installation: Installation, queue: str, count: int) -> None:
-    """Make the queue, send, and wait until the broker has all of it.
+    """Create the queue, send the messages, and wait until the broker has all of them.
 
-    Not faster than the broker stores: what it has not stored yet fills its memory up to the mark
-    at which it refuses publishers.
+    Messages are sent only as fast as the broker stores them: the rest would fill its memory up to
+    the mark at which it blocks publishers.
     """
     with kombu.Connection(installation.urls["RABBITMQ_URL"]) as link, link.channel() as channel:
         publish: Any = channel
@@ -99,5 +100,5 @@ def _fill(installation: Installation, queue: str, count: int) -> None:
             if number % _PACE == 0 or number == count:
                 while publish.queue_declare(queue, passive=True).message_count < number:
                     time.sleep(0.05)
-    # Its disk and its collector of garbage come to rest.
+    # Let the broker's disk and garbage collector come to rest.
     time.sleep(2)

@@ -1,9 +1,9 @@
-"""The one table that a run prints."""
+"""The table that a benchmark prints."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from rich.console import Console
 from rich.table import Table
@@ -11,11 +11,10 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Result:
-    """``value`` in ``unit``; ``ratio`` is Millrace's value over this one's, or None for itself.
+    """A measured ``value`` in ``unit``. Higher rates are better; fewer seconds are better.
 
-    Of rates more is better, of seconds less.
-
-    ``cpu`` says of whom and how many microseconds of CPU a unit of work took.
+    ``ratio`` is Millrace's value divided by this one, None for Millrace itself. ``cpu`` has the
+    microseconds of CPU per unit of work, by process.
     """
 
     name: str
@@ -27,11 +26,8 @@ class Result:
 
 
 def compared(ours: Result, others: Sequence[Result]) -> list[Result]:
-    """The others with Millrace's ratio to each."""
-    rated = [
-        Result(one.name, one.value, one.unit, ours.value / one.value, one.cpu, one.note)
-        for one in others
-    ]
+    """Millrace's result, and the others with Millrace's ratio to each."""
+    rated = [replace(other, ratio=ours.value / other.value) for other in others]
     return [ours, *rated]
 
 
@@ -39,12 +35,13 @@ def show(title: str, results: Sequence[Result]) -> None:
     table = Table("", title=title, title_justify="left", box=None, pad_edge=False)
     for heading in ("", "Millrace is", "CPU, µs a unit"):
         table.add_column(heading, justify="right" if heading != "CPU, µs a unit" else "left")
-    for one in results:
+    for result in results:
+        number = f"{result.value:,.0f}" if result.value >= 100 else f"{result.value:.3g}"
         table.add_row(
-            one.name + (f" ({one.note})" if one.note else ""),
-            f"{one.value:,.0f} {one.unit}" if one.value >= 100 else f"{one.value:.3g} {one.unit}",
-            "" if one.ratio is None else f"{one.ratio:.2f} x",
-            ", ".join(f"{who} {micro:,.2f}" for who, micro in one.cpu.items()),
+            result.name + (f" ({result.note})" if result.note else ""),
+            f"{number} {result.unit}",
+            "" if result.ratio is None else f"{result.ratio:.2f} x",
+            ", ".join(f"{name} {micro:,.2f}" for name, micro in result.cpu.items()),
         )
     console = Console(width=130)
     console.print(table)

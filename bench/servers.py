@@ -1,4 +1,4 @@
-"""Servers for a while: each a process tree under Granian, with as many workers as the other."""
+"""Starts and stops web servers: process trees under Granian, with equal numbers of workers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def free_port() -> int:
 
 @contextmanager
 def granian(app: str, interface: str, environment: Mapping[str, str]) -> Iterator[Server]:
-    """``app`` under Granian with ``WORKERS`` processes, of ``THREADS`` each where it is WSGI."""
+    """Run ``app`` under Granian with WORKERS processes; with WSGI, of THREADS threads each."""
     port = free_port()
     arguments = ["granian", f"--interface={interface}", "--host=127.0.0.1", f"--port={port}"]
     arguments += [f"--workers={WORKERS}", "--no-ws", "--log-level=warning", app]
@@ -44,7 +44,7 @@ def granian(app: str, interface: str, environment: Mapping[str, str]) -> Iterato
 def module(
     arguments: list[str], port: int, environment: Mapping[str, str] | None = None
 ) -> Iterator[Server]:
-    """``python -m ARGUMENTS``, once it answers on ``port``."""
+    """Run ``python -m ARGUMENTS``; yields once it answers on ``port``."""
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments], env={**os.environ, **(environment or {})}
     )

@@ -1,4 +1,4 @@
-"""Statements that Postgres runs, counted by its own ``pg_stat_statements``."""
+"""Counts the statements that Postgres runs, with its own ``pg_stat_statements``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _EXTENSION = "pg_stat_statements"
 
 
 class Counter:
-    """Use: ``counter = Counter(stack, home); …; counter.since()``. Postgres is restarted for it."""
+    """Counts statements: ``counter = Counter(stack, home); counter.reset(); …; counter.total()``.
+
+    Creating it restarts Postgres.
+    """
 
     def __init__(self, stack: Stack, home: Path) -> None:
         self._home = home
@@ -34,7 +37,7 @@ class Counter:
             database.execute("SELECT pg_stat_statements_reset()")
 
     def most(self, limit: int) -> list[tuple[int, float, str]]:
-        """Those that took longest in all: calls, ms each, the statement's beginning."""
+        """The statements that took longest in total: calls, ms per call, the first characters."""
         with self._connect() as database:
             return database.execute(
                 "SELECT calls, mean_exec_time, left(regexp_replace(query, '\\s+', ' ', 'g'), 90) "
@@ -43,10 +46,10 @@ class Counter:
             ).fetchall()
 
     def total(self) -> int:
-        """Statements since the reset, those that begin and end a transaction included."""
+        """How many statements ran since ``reset``, including BEGIN, COMMIT and the like."""
         with self._connect() as database:
-            found = database.execute(f"SELECT sum(calls) FROM {_EXTENSION}").fetchone()
-        return int(found[0]) if found else 0
+            row = database.execute(f"SELECT sum(calls) FROM {_EXTENSION}").fetchone()
+        return int(row[0]) if row else 0
 
     def _connect(self) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(

@@ -1,8 +1,8 @@
-"""Many tenants on one worker: a source each, 2,000 events a second spread over all of them.
+"""Many tenants on one worker: a source each, with 2,000 events a second spread over all of them.
 
-Freshness is measured from outside: a reader asks the tables of some tenants again and again for the
-newest event that each has. Events that have not come when the run is over count with the age that
-they have then. Memory is the worker's peak over what it had while it consumed one tenant alone.
+Freshness is measured from outside: a reader repeatedly asks the tables of some tenants for their
+newest events. Events that have not arrived at the end of the run count with their age at that time.
+Memory is the worker's peak minus its memory while it consumed one tenant alone.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from bench.statements import Counter
 
 RATE = 2_000
 #: Seconds of the same load before the measured ones: Kafka's code is compiled as it runs, which
-#: takes a whole core at first and settles within a minute where Kafka has the machine to itself.
+#: takes a whole core at first and settles within a minute if Kafka has the machine to itself.
 LEAD = 90
-#: How long the producer lets messages of a topic gather, which counts as part of their age. Each of
-#: its requests is of one partition alone, and the broker's cost is by requests.
+#: How long the producer collects messages of a topic, which counts as part of their age. Each
+#: request is for one partition, and the broker's cost depends on the number of requests.
 LINGER_MS = 1_000
 #: Tenants whose tables are watched, and seconds between two looks.
 WATCHED, LOOK = 16, 1.0
-#: Seconds after the last event for what is still on its way.
+#: Seconds to wait after the last event for those still on their way.
 PATIENCE = 45.0
-#: Seconds in which every source must have landed its first event.
+#: Seconds within which every source must land its first event.
 WARM_UP = 240.0
 PROVISIONERS = 4
 PROCESSES = ("worker-ingest", "worker-default", "clickhouse", "kafka", "postgres")
@@ -93,7 +93,7 @@ def _slug(number: int) -> str:
 
 
 def _set_up(installation: Installation, count: int) -> tuple[float, list[Any]]:
-    """All by the product's own provisioning; returns the seconds it took, and the sources."""
+    """Create all with the product's own provisioning; returns the seconds and the sources."""
     from django.db import connections
 
     began = time.perf_counter()
@@ -113,7 +113,7 @@ def _set_up(installation: Installation, count: int) -> tuple[float, list[Any]]:
 
 
 def _base(installation: Installation, source: Any, worker: int) -> int:
-    """What the worker has in memory while it consumes one tenant."""
+    """The worker's memory in bytes while it consumes one tenant."""
     from ingestion.services import sources
 
     sources.resume(source)
@@ -125,23 +125,23 @@ def _base(installation: Installation, source: Any, worker: int) -> int:
     return cpu.rss(worker)
 
 
-def _warm_up(installation: Installation, made: list[Any]) -> float:
-    """Seconds until each source has landed a message, all resumed at once."""
+def _warm_up(installation: Installation, paused: list[Any]) -> float:
+    """Seconds until each source has landed a message, after all are resumed at once."""
     from ingestion.services import sources
 
     producer = _producer(installation)
-    for source in made[1:]:
+    for source in paused[1:]:
         producer.produce(source.stream, next(messages(1)))
     producer.flush()
     began = time.perf_counter()
-    for source in made[1:]:
+    for source in paused[1:]:
         sources.resume(source)
-    _await_positions(len(made), WARM_UP)
+    _await_positions(len(paused), WARM_UP)
     return time.perf_counter() - began
 
 
 def _await_positions(count: int, seconds: float) -> None:
-    """Until so many messages have landed; goes on after ``seconds``, and says so."""
+    """Wait until ``count`` messages have landed; after ``seconds`` print a warning and return."""
     from django.db.models import Sum
 
     from ingestion.models import StreamPartition
@@ -153,8 +153,8 @@ def _await_positions(count: int, seconds: float) -> None:
             print(f"only {landed:,} of {count:,} tenants have a row", file=sys.stderr)
             return
         time.sleep(0.5)
-        found = StreamPartition.across_tenants.filter(source__stream__startswith=_slug(0)[:-1])
-        landed = found.aggregate(sum=Sum("position"))["sum"] or 0
+        partitions = StreamPartition.across_tenants.filter(source__stream__startswith=_slug(0)[:-1])
+        landed = partitions.aggregate(sum=Sum("position"))["sum"] or 0
 
 
 def _producer(installation: Installation) -> Producer:
@@ -165,7 +165,7 @@ def _producer(installation: Installation) -> Producer:
 
 
 class Run:
-    """Events to every tenant in turn; of some of them, how long each took."""
+    """Sends events to every tenant in turn, and measures how long those of some tenants take."""
 
     def __init__(self, installation: Installation, tenants: int, seconds: float) -> None:
         self._installation, self._tenants = installation, tenants
@@ -177,17 +177,17 @@ class Run:
         self.passed = self.sent_in = 0.0
 
     def begin(self) -> None:
-        """Begin to send; returns when the measured events begin."""
+        """Start sending; returns when the measured events begin."""
         self._sender.start()
         time.sleep(LEAD)
 
     def measure(self) -> tuple[list[float], int]:
-        """Seconds of each watched event, and how many of them had not come at the end."""
+        """Seconds that each watched event took, and how many had not arrived at the end."""
         began = time.perf_counter()
-        found = self._watch()
+        delays = self._watch()
         self._sender.join()
         self.passed = time.perf_counter() - began
-        return found
+        return delays
 
     def _send(self) -> None:
         producer = _producer(self._installation)
@@ -206,7 +206,7 @@ class Run:
     def _produced(producer: Producer, topic: str, message: bytes) -> bool:
         try:
             producer.produce(topic, message, partition=0)
-        except BufferError:  # Kafka takes them slower than they are made
+        except BufferError:  # Kafka accepts messages more slowly than they are made
             return False
         return True
 
@@ -221,13 +221,13 @@ class Run:
 
         first = 1_000_000_000
         sql = " UNION ALL ".join(
-            # The event of the warm-up has the first id of all, too, and so is not looked at.
-            f"SELECT {one} AS tenant, max(id) AS newest FROM `t_{_slug(one)}`.events"
-            for one in self._watched
+            # The warm-up's event also has the first id, so it never is the newest.
+            f"SELECT {tenant} AS tenant, max(id) AS newest FROM `t_{_slug(tenant)}`.events"
+            for tenant in self._watched
         )
         seen = dict.fromkeys(self._watched, 0)
         delays: list[float] = []
-        total = sum(len(self._measured(one)) for one in self._watched)
+        total = sum(len(self._measured(tenant)) for tenant in self._watched)
         deadline = time.perf_counter() + self.total / RATE - LEAD + PATIENCE
         while len(delays) < total and time.perf_counter() < deadline:
             rows = client.rows(sql)
@@ -237,8 +237,8 @@ class Run:
             time.sleep(LOOK)
         missing = [
             time.perf_counter() - self._sent[number]
-            for one in self._watched
-            for number in self._expected(one)[seen[one] :]
+            for tenant in self._watched
+            for number in self._expected(tenant)[seen[tenant] :]
             if number >= RATE * LEAD
         ]
         return delays + missing, len(missing)
@@ -246,7 +246,7 @@ class Run:
     def _arrived(
         self, tenant: int, newest: int, seen: dict[int, int], now: float
     ) -> Iterator[float]:
-        """Events of one tenant come in their order, so the newest tells of all before it."""
+        """Seconds of the events up to ``newest``: one tenant's events arrive in order."""
         expected = self._expected(tenant)
         while seen[tenant] < len(expected) and expected[seen[tenant]] <= newest:
             if expected[seen[tenant]] >= RATE * LEAD:
@@ -261,7 +261,7 @@ def _batches() -> int:
 
 
 def _slowest(sources: list[Any]) -> float:
-    """The highest of all tenants' p99 of age, in seconds, when the insert began; all their rows."""
+    """The highest p99 of any tenant, in seconds, of its rows' age when their insert began."""
     from tenants.warehouse import client
 
     highest = 0.0

@@ -1,8 +1,8 @@
-"""Tables of many columns: rows a second by their number, and what one event more or less costs.
+"""Tables with many columns: rows a second by the number of columns, and the cost of one event.
 
-Much of a small batch is the analysis of the typing SELECT, which should take as long as there are
-columns. Timed is a batch of ``ROWS`` through the inbox and its views, and one event both ways: by
-the views, and by the query that small batches are typed by; and one that does not fit.
+Much of a small batch's time is the analysis of the typing SELECT, which should grow with the number
+of columns. Measured are a batch of ``ROWS`` through the inbox and its views; one event both through
+the views and with the query that types small batches; and one event that does not fit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.report import Result
 
 WIDTHS = (10, 20, 50, 200, 500)
 ROWS, TIMES = 2_000, 3
-#: Types that tables have, each with a value in JSON; ``%d`` is the number of the message.
+#: The columns' types, each with a JSON value; ``%d`` is the number of the message.
 KINDS = (
     ("UInt32", "%d"),
     ("String", '"text %d"'),
@@ -37,7 +37,7 @@ KINDS = (
 
 
 def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
-    return [one for columns in WIDTHS for one in _of(installation, columns)]
+    return [result for columns in WIDTHS for result in _of(installation, columns)]
 
 
 def _of(installation: Installation, columns: int) -> Iterator[Result]:
@@ -49,12 +49,12 @@ def _of(installation: Installation, columns: int) -> Iterator[Result]:
     title = f"{columns} columns"
 
     def views(bodies: list[bytes]) -> Callable[[], object]:
-        return lambda: inbox.insert(to, _cut(bodies))
+        return lambda: inbox.insert(to, _batch(bodies))
 
     def query() -> object:
-        cut = _cut(few)
-        (rows,) = direct_insert.type_all(inbox.table_of(cut), to.columns).values()
-        return direct_insert.land(to.place, rows, cut.intent.token)
+        batch = _batch(few)
+        (rows,) = direct_insert.type_all(inbox.table_of(batch), to.columns).values()
+        return direct_insert.land(to.place, rows, batch.intent.token)
 
     yield _measured(installation, f"{title}: {ROWS} rows, views", views(many), ROWS)
     yield _measured(installation, f"{title}: one event, views", views(few))
@@ -77,7 +77,7 @@ def _measured(
 
 
 def _table(columns: int) -> Any:
-    """Where a table of so many columns stands; it is made in a database of its own."""
+    """Create a table with so many columns in a separate database; returns its addresses."""
     from ingestion import ddl
     from ingestion.ddl import names
     from ingestion.landing.addresses import Address
@@ -105,15 +105,16 @@ def _cycled(columns: int, part: int) -> Iterator[str]:
 
 
 def _message(columns: int, number: int) -> bytes:
-    values = (one % number if "%" in one else one for one in _cycled(columns, 1))
-    return ("{" + ",".join(f'"c{place}":{one}' for place, one in enumerate(values)) + "}").encode()
+    values = (text % number if "%" in text else text for text in _cycled(columns, 1))
+    members = (f'"c{place}":{value}' for place, value in enumerate(values))
+    return ("{" + ",".join(members) + "}").encode()
 
 
-def _cut(bodies: list[bytes]) -> Any:
+def _batch(bodies: list[bytes]) -> Any:
     from ingestion.batches.batch import Intent, Origin, PendingBatch
     from ingestion.connectors.chunk import chunk
 
     count = len(bodies)
-    made = chunk(0, range(count), [0] * count, bodies)
-    intent = Intent(Origin(1, 0), uuid.uuid4(), 0, count, count, made.bytes, 0)
-    return PendingBatch(intent, pa.Table.from_batches([made.rows]))
+    read = chunk(0, range(count), [0] * count, bodies)
+    intent = Intent(Origin(1, 0), uuid.uuid4(), 0, count, count, read.bytes, 0)
+    return PendingBatch(intent, pa.Table.from_batches([read.rows]))

@@ -1,8 +1,8 @@
-"""How throughput grows with worker processes, the engine's work taken out.
+"""How throughput grows with the number of worker processes, without ClickHouse's work.
 
-The workers are ``bench.counting``'s: their inserts only count. So what is left is theirs, Kafka's
-and Postgres', all of it on the machine's cores. The clock runs from when each of them has its share
-of the partitions; how long that took is told beside it.
+The workers are those of ``bench.counting``, which send no inserts. What remains is the work of the
+workers, Kafka and Postgres, on the same cores. The time starts when each worker has its share of
+the partitions; the note says how long that took.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from bench.report import Result
 
 TOPIC, PARTITIONS = "bench-workers", 64
 COUNTS = (1, 2, 4)
-#: Seconds that may pass; and up to which part of the messages is measured, since at the end some
-#: workers have none left.
+#: The most seconds to wait, and the part of the messages that is measured: at the end some workers
+#: have no messages left.
 PATIENCE, MEASURED = 180.0, 0.9
 
 
@@ -41,8 +41,8 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
         installation.stop_workers()
     first = rates[0].value
     return [
-        replace(one, ratio=one.value / first, note=f"{one.note}; ratio: to one worker")
-        for one in rates
+        replace(rate, ratio=rate.value / first, note=f"{rate.note}; ratio: to one worker")
+        for rate in rates
     ]
 
 
@@ -51,10 +51,10 @@ def _rate(installation: Installation, number: int, count: int) -> Result:
 
     source = installation.make_source(f"counted{number}", TOPIC, active=False)
     with _workers(installation.home, number) as pids:
-        each = {f"worker {which}": pid for which, pid in enumerate(pids, start=1)}
+        workers = {f"worker {which}": pid for which, pid in enumerate(pids, start=1)}
         sources.resume(source)
         shared = _await(lambda: _is_shared(source, number), source)
-        meter = cpu.Meter(each | installation.pids("kafka", "postgres"))
+        meter = cpu.Meter(workers | installation.pids("kafka", "postgres"))
         began = landing.landed(source)
         if began > count * MEASURED / 2:
             raise RuntimeError(f"{began:,} had landed when all had a share: --worker-messages?")
@@ -67,7 +67,7 @@ def _rate(installation: Installation, number: int, count: int) -> Result:
 
 
 def _is_shared(source: Any, number: int) -> bool:
-    """Whether so many processes hold partitions, and all of these are held."""
+    """Whether all partitions are held, by ``number`` processes."""
     from ingestion.leases.rebalance import process_of
     from ingestion.models import StreamPartition
 
@@ -77,7 +77,7 @@ def _is_shared(source: Any, number: int) -> bool:
 
 
 def _await(done: Callable[[], bool], source: Any) -> float:
-    """Seconds until then."""
+    """Wait until ``done()``; returns the seconds. Raises RuntimeError after PATIENCE."""
     began = time.perf_counter()
     while not done():
         if time.perf_counter() - began > PATIENCE:
@@ -89,7 +89,7 @@ def _await(done: Callable[[], bool], source: Any) -> float:
 
 @contextmanager
 def _workers(home: Path, number: int) -> Iterator[list[int]]:
-    """So many counting workers, ready; their logs stand in ``home``."""
+    """Run ``number`` counting workers; yields their pids once all are ready. Logs: ``home``."""
     processes = [_start(home, which, number) for which in range(number)]
     try:
         deadline = time.monotonic() + 60

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that no wheel stands in for, where root may and apt is there:
+# Installs the Debian packages that no Python wheel replaces, if run as root on a system with apt:
 #     tools/debian-packages.sh rabbitmq-server chromium
-# Prints one line for each that can't be had, and exits 0 all the same: what needs it says so again.
+# If it can't, it says so and still exits 0: whatever needs a package reports it again.
 set -u
 
 missing=""
@@ -18,11 +18,11 @@ if [ "$(id -u)" != 0 ]; then
     exit 0
 fi
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "Not installed:$missing. There is no apt-get here; use the system's own package manager."
+    echo "Not installed:$missing. This system has no apt-get; use its own package manager."
     exit 0
 fi
 
-# A package's script would start a RabbitMQ of the whole system: 101 tells it not to.
+# The package would start a system-wide RabbitMQ; exit code 101 of this script prevents that.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts uv into the project's own folder, .tools/bin, from the package registry of Python.
+# Installs uv into .tools/bin in the project's folder, from PyPI or else from astral.sh.
 set -eu
 
 python=""
@@ -10,11 +10,11 @@ for candidate in python3 python3.14 python3.13 python3.12 python3.11 python; do
     fi
 done
 if [ -z "$python" ]; then
-    echo "There is no Python here. Install Python 3.11 or newer, then run make again." >&2
+    echo "Python was not found. Install Python 3.11 or newer, then run make again." >&2
     exit 1
 fi
 mkdir -p .tools
-# Debian's Python may come without pip and without venv, so there are three ways.
+# Debian's Python may lack pip and venv, so this tries three ways.
 if "$python" -m venv .tools/uv-venv >/dev/null 2>&1 &&
     .tools/uv-venv/bin/python -m pip install --quiet --disable-pip-version-check uv; then
     mkdir -p .tools/bin && ln -sf ../uv-venv/bin/uv .tools/bin/uv
@@ -25,7 +25,7 @@ elif command -v curl >/dev/null 2>&1 &&
     curl -LsSf https://astral.sh/uv/install.sh | env UV_INSTALL_DIR=.tools/bin UV_NO_MODIFY_PATH=1 sh >/dev/null 2>&1; then
     :
 else
-    echo "uv can't be had: neither pip nor astral.sh gave it. Install it (docs.astral.sh/uv) and run make again." >&2
+    echo "uv could not be installed, neither with pip nor from astral.sh. Install it (docs.astral.sh/uv) and run make again." >&2
     exit 1
 fi
 .tools/bin/uv --version >/dev/null || {

@@ -1,4 +1,4 @@
-"""The line that calls an endpoint, as the query's page prints it."""
+"""The curl command for calling an endpoint, shown on the saved query's page."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from analytics_api.parameters.values import sample_value
 
 
 def line(address: str, version: SavedQueryVersion) -> str:
-    """It works in a shell in which ``KEY`` is a key of the tenant."""
-    values = {one["name"]: _value(one) for one in version.parameters}
+    """The command, for a shell where ``KEY`` holds one of the tenant's API keys."""
+    values = {stored["name"]: _value(stored) for stored in version.parameters}
     known = {name: _text(value) for name, value in values.items() if value is not None}
-    asked = f"?{urlencode(known)}" if known else ""
-    return f'curl -sS -H "Authorization: Bearer $KEY" {shlex.quote(address + asked)}'
+    query_string = f"?{urlencode(known)}" if known else ""
+    return f'curl -sS -H "Authorization: Bearer $KEY" {shlex.quote(address + query_string)}'
 
 
 def _value(stored: Mapping[str, Any]) -> Any:
-    """What its author gave as a default or an example, else some value of its type."""
+    """The author's default or example, else a made-up value of the parameter's type."""
     for name in ("default", "example"):
         if name in stored:
             return stored[name]
@@ -33,10 +33,10 @@ def _value(stored: Mapping[str, Any]) -> Any:
 
 
 def _filled(kind: ParameterType) -> ParameterType:
-    """The type of a value that is not NULL, which a query string can't say."""
+    """The type without Nullable: a query string can't express NULL."""
     return kind.inner[0] if kind.base == "Nullable" else kind
 
 
 def _text(value: Any) -> str:
-    """As a query string has it: a text as it is, all else as JSON."""
+    """The value as a query string writes it: text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

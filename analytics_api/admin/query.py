@@ -24,7 +24,7 @@ _THEN_PUBLISH = "analytics_api_savedquery_then_publish"
 
 
 class SavedQueryForm(WholeForm):
-    """The draft. What answers is the published version, whatever is saved here."""
+    """Edits the draft. Saving it never changes what the endpoint runs: the published version."""
 
     class Meta:
         model = SavedQuery
@@ -37,20 +37,20 @@ class SavedQueryForm(WholeForm):
         }
 
     def clean(self) -> dict[str, Any]:
-        """Where it is to be published, refuse here, at the SQL, what could not be."""
-        found = super().clean() or {}
-        tenant = found.get("tenant") or (self.instance.tenant if self.instance.pk else None)
-        has_both = {"sql", "parameters"} <= set(found)
+        """For "Save and publish", check the query here, so that errors show at the field."""
+        fields = super().clean() or {}
+        tenant = fields.get("tenant") or (self.instance.tenant if self.instance.pk else None)
+        has_both = {"sql", "parameters"} <= set(fields)
         if not has_both or tenant is None or _THEN_PUBLISH not in self.data:
-            return found
+            return fields
         try:
-            saved_queries.check_query(tenant, found["sql"], found["parameters"])
+            saved_queries.check_query(tenant, fields["sql"], fields["parameters"])
         except QueryRefused as error:
             is_about_values = error.code in ("parameter", "example")
             self.add_error("parameters" if is_about_values else "sql", str(error))
         except WarehouseError as error:
-            self.add_error(None, f"It can't be checked now: {error} Save it as a draft.")
-        return found
+            self.add_error(None, f"The query can't be checked now: {error} Save it as a draft.")
+        return fields
 
 
 def _address(query: SavedQuery) -> str:
@@ -58,23 +58,23 @@ def _address(query: SavedQuery) -> str:
 
 
 def _refusal(query: SavedQuery) -> str:
-    """Why it can't be published, '' where it can."""
+    """Why the query can't be published; '' if it can."""
     try:
         saved_queries.check_query(query.tenant, query.sql, query.parameters)
     except QueryRefused as error:
-        return f"It can't be published yet. {error}"
+        return f"The query can't be published yet. {error}"
     except WarehouseError as error:
-        return f"It can't be checked now: {error}"
+        return f"The query can't be checked now: {error}"
     return ""
 
 
 def _ask_publish(query: SavedQuery) -> Question:
     number = query.published.number if query.published else None
-    now = f"Version {number} answers there now" if number else "Nothing answers there now"
+    now = f"It runs version {number} now" if number else "It does not exist yet"
     return Question(
         (
-            f"{_address(query)} answers with this from now on. {now}.",
-            "It becomes a version of its own; earlier versions stay listed on the query's page.",
+            f"{_address(query)} will run this SQL from now on. {now}.",
+            "Publishing makes a new version. Earlier versions stay listed on the query's page.",
         ),
         code=query.sql,
         refused=_refusal(query),
@@ -84,8 +84,8 @@ def _ask_publish(query: SavedQuery) -> Question:
 def _ask_unpublish(query: SavedQuery) -> Question:
     return Question(
         (
-            f"{_address(query)} answers 404 from now on, to every key.",
-            "The draft and all versions stay; it can be published again at any time.",
+            f"{_address(query)} will answer 404 to every key from now on.",
+            "The draft and all versions are kept. You can publish the query again at any time.",
         )
     )
 
@@ -93,19 +93,19 @@ def _ask_unpublish(query: SavedQuery) -> Question:
 def _ask_discard(query: SavedQuery) -> Question:
     number = query.published.number if query.published else None
     return Question(
-        (f"The draft, shown here, is replaced by version {number}. It can't be had back.",),
+        (f"Version {number} replaces the draft shown here. You can't undo this.",),
         code=query.sql,
     )
 
 
 def _unpublish(query: SavedQuery) -> str:
     saved_queries.unpublish(query)
-    return f"{query} is no endpoint any more. Its draft and its versions stay."
+    return f"{query} is no longer an endpoint. Its draft and its versions are kept."
 
 
 def _discard(query: SavedQuery) -> str:
     saved_queries.discard_draft(query)
-    return f"{query} is as its published version is."
+    return f"{query} is back at its published version."
 
 
 def _has_draft_beside_version(query: SavedQuery) -> bool:
@@ -141,8 +141,8 @@ class VersionInline(TabularInline):
 @admin.register(SavedQuery)
 class SavedQueryAdmin(Admin):
     intro = (
-        "Named SQL over one tenant's tables. Published, it is an endpoint that the tenant's API "
-        "keys may call; its {name:Type} parameters are the endpoint's."
+        "A saved query is named SQL over one tenant's tables. Once published, it is an endpoint "
+        "that the tenant's API keys may call. Its {name:Type} parameters are the endpoint's."
     )
     form = SavedQueryForm
     fixed_fields = ("tenant", "name")
@@ -154,7 +154,13 @@ class SavedQueryAdmin(Admin):
             ask=_ask_discard,
         ),
         Button(
-            *("unpublish", "Unpublish", "unpublished", _unpublish, lambda one: one.is_published),
+            *(
+                "unpublish",
+                "Unpublish",
+                "unpublished",
+                _unpublish,
+                lambda query: query.is_published,
+            ),
             ask=_ask_unpublish,
             danger=True,
         ),
@@ -170,10 +176,10 @@ class SavedQueryAdmin(Admin):
 
     @admin.action(description="Save and publish …")
     def then_publish(self, request: HttpRequest, obj: Any) -> None:
-        """What the button is called; where it leads is said by ``_after``."""
+        """Gives the button its label. ``_after`` decides where it leads."""
 
     def get_actions_submit_line(self, request: HttpRequest, object_id: Any = None) -> Any:
-        """The page that it leads to asks again who may publish this very query."""
+        """The buttons beside Save. The page behind them checks who may publish this query."""
         unfold: Any = self  # which has no types
         names = self.actions_submit_line if self.has_act_permission(request) else ()
         return [unfold.get_unfold_action(name) for name in names]
@@ -181,7 +187,7 @@ class SavedQueryAdmin(Admin):
     def add_view(
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> Any:
-        """Unfold has such buttons for what is there already, and not for what is added."""
+        """Show the buttons here, too: Unfold shows them only on the pages of existing objects."""
         buttons = {"actions_submit_line": self.get_actions_submit_line(request)}
         return super().add_view(request, form_url, buttons | (extra_context or {}))
 
@@ -194,14 +200,15 @@ class SavedQueryAdmin(Admin):
         return self._after(request, obj) or super().response_change(request, obj)
 
     def _after(self, request: HttpRequest, obj: SavedQuery) -> HttpResponse | None:
-        """Where to go once it is saved, if not where Django would; says what was saved."""
+        """Say what was saved; return a redirect, or None to go where Django would."""
         if _THEN_PUBLISH in request.POST:
             return redirect("admin:analytics_api_savedquery_act", obj.pk, "publish")
         if not drafts.has_draft(obj):
             return None
-        answers = f"Version {obj.published.number} answers as before" if obj.published else ""
-        told = f"Saved as a draft. {answers or 'It is no endpoint'} until you publish it."
-        messages.info(request, told)
+        endpoint = "It has no endpoint"
+        if obj.published:
+            endpoint = f"The endpoint still runs version {obj.published.number}"
+        messages.info(request, f"Saved as a draft. {endpoint} until you publish the draft.")
         if refusal := _refusal(obj):
             messages.warning(request, refusal)
         return None
@@ -213,17 +220,20 @@ class SavedQueryAdmin(Admin):
         try:
             version = saved_queries.publish(obj, by)
         except (QueryRefused, WarehouseError) as error:
-            msg = f"It was not published: {error}"
+            msg = f"The query was not published: {error}"
             raise ActRefused(msg) from error
-        return f"{_address(obj)} answers with version {version.number} from now on."
+        return f"{_address(obj)} runs version {version.number} from now on."
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         facts = [("State", self.state_badge(obj))]
         if obj.published is None:
-            return {"facts": facts, "hint": "A draft: it answers nobody until it is published."}
+            return {
+                "facts": facts,
+                "hint": "This is a draft. It has no endpoint until you publish it.",
+            }
         facts.append(("Endpoint", self.address(obj)))
         number = obj.published.number
-        hint = f"Below is a draft. Version {number} answers until you publish it."
+        hint = f"This is a draft. The endpoint runs version {number} until you publish it."
         return {
             "facts": facts,
             "hint": hint if drafts.has_draft(obj) else "",
@@ -237,7 +247,9 @@ class SavedQueryAdmin(Admin):
         text = f"Version {query.published.number}"
         if not drafts.has_draft(query):
             return display.badge("published", text)
-        return display.badge("warning", f"{text} + draft", "The draft is not what answers.")
+        return display.badge(
+            "warning", f"{text} + draft", "The endpoint runs the published version, not the draft."
+        )
 
     @admin.display(description="Endpoint")
     def address(self, query: SavedQuery) -> SafeString:

@@ -1,1 +1,1 @@
-"""The endpoints: published queries, SQL of a caller's own, and the description of them all."""
+"""The query endpoints: published queries, SQL sent by the caller, and their OpenAPI description."""

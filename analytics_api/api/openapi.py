@@ -1,4 +1,4 @@
-"""The OpenAPI description and its page, with assets of our own (drf-spectacular-sidecar)."""
+"""The OpenAPI description and its page, with local assets (drf-spectacular-sidecar)."""
 
 from __future__ import annotations
 

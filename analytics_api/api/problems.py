@@ -1,8 +1,8 @@
-"""What a failure of the warehouse is to the caller of an endpoint.
+"""How a failure of the warehouse is reported to the caller of an endpoint.
 
-The engine's own words stay here: they may quote the query, which not every caller may read, and
-rows. They go to the log. The name of ClickHouse's error is told, so that a tenant can ask about it;
-and of a value of the caller's that it does not take, the sentence about it (see
+ClickHouse's own message goes to the log only: it may quote rows, or the query, which not every
+caller may read. The caller gets the name of ClickHouse's error, so that a tenant can ask about it.
+For a value that ClickHouse does not accept, the caller also gets its sentence about that value (see
 ``statement_trial``).
 """
 
@@ -23,7 +23,7 @@ from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 log = logging.getLogger(__name__)
 
-#: Limits of a query: ClickHouse's code -> (the limit's name, the setting that has its value).
+#: Limits of a query: ClickHouse's error code -> (the limit's name, the setting with its value).
 _LIMITS = {
     158: ("rows read", "MILLRACE_QUERY_READ_ROWS"),
     159: ("seconds", "MILLRACE_QUERY_SECONDS"),
@@ -33,32 +33,34 @@ _LIMITS = {
     396: ("rows or bytes of the result", "MILLRACE_QUERY_RESULT_ROWS"),
 }
 _ROWS, _BYTES = 158, 307
-#: How ClickHouse's message of TOO_MANY_BYTES begins where it is about a result.
+#: Stands in ClickHouse's message for TOO_MANY_BYTES if the limit is on the result.
 _RESULT = "Limit for result exceeded"
 
 
 def parameters(error: ParametersRefused) -> Problem:
     count = len(error.problems)
     detail = "One parameter is wrong." if count == 1 else f"{count} parameters are wrong."
-    errors = [{"name": one.name, "message": one.message} for one in error.problems]
+    errors = [{"name": problem.name, "message": problem.message} for problem in error.problems]
     return Problem(400, "parameters", detail, errors=errors)
 
 
 def failed(
     error: StatementFailed, query: str, granted: Allowance, judge: Callable[[], FailureVerdict]
 ) -> Problem:
-    """The problem that a query's failure is. ``judge`` finds out whose it is, by asking again."""
+    """The problem to report for a failed query. ``judge`` asks ClickHouse whose fault it is."""
     log.warning("%s: %s", query, error)
     return _known(error, granted) or _judged(error, judge())
 
 
 def warehouse(error: WarehouseError, query: str, granted: Allowance) -> Problem:
-    """The problem that ``error`` is, while ``query`` (tenant.name) was run."""
+    """The problem to report for ``error``, raised while ``query`` (``tenant.name``) ran."""
     log.warning("%s: %s", query, error)
     if isinstance(error, StatementFailed):
         return _known(error, granted) or _judged(error, FailureVerdict())
     if isinstance(error, BrokenAnswer):
-        return Problem(502, "broken_answer", "The engine failed while it answered. Try again.")
+        return Problem(
+            502, "broken_answer", "The analytics engine failed while it sent the result. Try again."
+        )
     if isinstance(error, AnswerTooLong):
         return _limit_of(422, "bytes of the result", MAX_BYTES)
     return _unavailable("The analytics engine does not answer. Try again in a moment.")
@@ -69,19 +71,21 @@ def _unavailable(detail: str, seconds: int = 2) -> Problem:
 
 
 def _known(error: StatementFailed, granted: Allowance) -> Problem | None:
-    """A limit, or what passes by itself."""
+    """The problem for a limit or a passing condition, such as a busy server; None for others."""
     if error.code in _LIMITS:
         return _limit(error, granted)
     if is_own_limit(error):
-        detail = f"The query went over a limit of ClickHouse's: {_name(error)}. Ask for less."
+        detail = (
+            f"The query exceeds one of ClickHouse's own limits: {_name(error)}. Request less data."
+        )
         return Problem(422, "limit", detail, limit=_name(error))
     if error.code == 201:
-        detail = "This tenant's quota of queries is used up. Try again in a minute."
+        detail = "The tenant has used up its query quota. Try again in a minute."
         return Problem(429, "quota", detail, headers={"Retry-After": "60"})
     if error.code == 202:
-        return _unavailable("Too many queries run at this moment. Try again.", 1)
+        return _unavailable("Too many queries are running. Try again.", 1)
     if error.code in NOT_READY:
-        return _unavailable("This tenant's warehouse is not ready yet. Try again in a moment.", 5)
+        return _unavailable("The tenant's warehouse is not ready yet. Try again in a moment.", 5)
     return None
 
 
@@ -96,12 +100,12 @@ def _limit(error: StatementFailed, granted: Allowance) -> Problem:
 
 
 def _limit_of(status: int, name: str, value: int) -> Problem:
-    detail = f"The query went over its limit of {value:,} {name}. Ask for less at a time."
+    detail = f"The query exceeds its limit of {value:,} {name}. Request less data at a time."
     return Problem(status, "limit", detail, limit=name, value=value)
 
 
 def _name(error: StatementFailed) -> str:
-    """What ClickHouse calls it, such as TOO_MANY_ROWS."""
+    """ClickHouse's name for the error, such as TOO_MANY_ROWS."""
     return error.name or f"code {error.code}"
 
 
@@ -119,7 +123,7 @@ def _judged(error: StatementFailed, verdict: FailureVerdict) -> Problem:
 
 
 def _values(faults: Sequence[ParameterProblem], name: str) -> Problem:
-    """ClickHouse's sentence for each value that it does not take."""
-    detail = f"ClickHouse does not take a value. {' '.join(one.message for one in faults)}"
-    errors = [{"name": one.name, "message": one.message} for one in faults if one.name]
+    """The problem for values that ClickHouse does not accept, with its sentence for each."""
+    detail = f"ClickHouse does not accept a value. {' '.join(fault.message for fault in faults)}"
+    errors = [{"name": fault.name, "message": fault.message} for fault in faults if fault.name]
     return Problem(422, "parameters", detail, errors=errors, clickhouse=name)

@@ -1,4 +1,4 @@
-"""The endpoints: a tenant's published queries, by API key."""
+"""The endpoints that list and run a tenant's published queries, for callers with an API key."""
 
 from __future__ import annotations
 
@@ -32,22 +32,23 @@ from tenants.rest.problem import Problem, not_found
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 _VARY = "Accept, Accept-Encoding, Authorization"
-#: A result, in each of the media types in which one can be had.
+#: A successful response, in every media type that a result can have.
 RESULTS = {(200, form.content_type.partition(";")[0]): OpenApiTypes.BINARY for form in FORMATS}
 PROBLEMS = {
     status: OpenApiResponse(OpenApiTypes.OBJECT, description=words)
     for status, words in {
-        400: "A parameter is missing, unknown or not of its type; `errors` has all of them.",
+        400: "A parameter is missing, unknown or not of its type. `errors` lists all of them.",
         401: "The key is missing or not valid.",
-        403: "The tenant is suspended, or the key may not do this: `code` says why.",
+        403: "The tenant is suspended, or the key may not do this. `code` says why.",
         404: "The tenant has no published query of that name.",
-        406: "None of the formats in Accept can be had (`not_acceptable`), or the format can't "
-        "hold the result (`format_unfit`): `column` says why, `formats` what can.",
-        422: "The query went over a limit, or can't be run on these values.",
-        429: "The tenant's calls hold its share of the server (`busy`), or a limit of its plan is "
-        "reached: which, its value, and when it lifts.",
+        406: "None of the formats in Accept is available (`not_acceptable`), or the format can't "
+        "hold the result (`format_unfit`): `column` is the column that does not fit, `formats` are "
+        "the formats that can hold it.",
+        422: "The query exceeds a limit, or fails on these values.",
+        429: "The tenant's calls use its whole share of the server (`busy`), or the tenant has "
+        "reached a limit of its plan: the problem has the limit, its value and when it lifts.",
         502: "The query failed.",
-        503: "The engine does not answer; Retry-After says when to try again.",
+        503: "The analytics engine does not answer. Retry-After says when to try again.",
         504: "The query took too long.",
     }.items()
 }
@@ -55,14 +56,14 @@ _PATH = OpenApiParameter(
     "name",
     OpenApiTypes.STR,
     OpenApiParameter.PATH,
-    description="The query's name, also with a format's ending: `late_flights.csv`.",
+    description="The query's name. It may end with a format: `late_flights.csv`.",
 )
 FORMAT = OpenApiParameter(
     "format",
     OpenApiTypes.STR,
     enum=list(BY_NAME),
-    description="How the result is written. Without it, Accept decides. In the ones that are "
-    "`-quoted` integers of 64 bits and more, Decimals, NaN and infinities are texts.",
+    description="The format of the result. Without it, the Accept header decides. The `-quoted` "
+    "formats write integers of 64 bits and more, Decimals, NaN and infinities as strings.",
 )
 
 
@@ -81,16 +82,16 @@ class QueriesView(Endpoint):
     )
     def get(self, request: Request) -> HttpResponse:
         caller = self.caller(request)
-        found = [
-            _listed(one, caller)
-            for one in published.all_published(caller.tenant_id)
-            if caller.may_run(one.name) and restrictions.fits(caller, one.parameters)
+        queries = [
+            _listed(query, caller)
+            for query in published.all_published(caller.tenant_id)
+            if caller.may_run(query.name) and restrictions.fits(caller, query.parameters)
         ]
-        return JsonResponse({"queries": found})
+        return JsonResponse({"queries": queries})
 
 
 def _listed(query: Published, caller: Caller) -> dict[str, Any]:
-    """A query, without the parameters that are fixed for the caller."""
+    """A query as the list shows it, without the parameters that the caller's key sets."""
     return {
         "name": query.name,
         "description": query.description,
@@ -106,7 +107,7 @@ def _listed(query: Published, caller: Caller) -> dict[str, Any]:
 
 
 class Running(Endpoint):
-    """An address that runs a query."""
+    """The base of endpoints that run a query."""
 
     is_query = True
 
@@ -119,7 +120,10 @@ class Running(Endpoint):
         from_query: Mapping[str, Sequence[str]] | None = None,
         values: dict[str, Any] | None = None,
     ) -> HttpResponseBase:
-        """Run it as the caller, held to what the caller's key says."""
+        """Run the query as the caller, within the restrictions of the caller's key.
+
+        Raises Problem.
+        """
         caller = self.caller(request)
         label = f"{caller.tenant_slug}.{query.name}"
         format_limits.check(form, query.sql, query.columns)
@@ -150,7 +154,7 @@ class Running(Endpoint):
         encoding: str,
         label: str,
     ) -> Answer:
-        """The result; raises Problem, of a failed query by trying whose fault it is."""
+        """The result; raises Problem. A failed query is tried again to find whose fault it is."""
         sql, put = filled(tried.sql, tried.parameters, bound)
         try:
             return ask(tried.account, _call(tried, sql, put, form, encoding))
@@ -166,16 +170,16 @@ class Running(Endpoint):
 
 
 class QueryView(Running):
-    """A published query: GET with parameters in the address, POST with a JSON object of them."""
+    """Runs a published query. GET takes parameters in the query string, POST in a JSON object."""
 
     scope = Scope.QUERIES_RUN
-    arguments = None  # they are the query's own
+    arguments = None  # each query has its own
 
     @extend_schema(
         operation_id="run_query",
-        summary="Run a published query, its parameters in the address",
+        summary="Run a published query with parameters in the query string",
         description="Every other name in the query string is a parameter of the query. "
-        "An array is given by repeating its name, or as JSON.",
+        "Give an array by repeating its name, or as JSON.",
         parameters=[_PATH, FORMAT],
         responses={**RESULTS, **PROBLEMS},
     )
@@ -186,7 +190,7 @@ class QueryView(Running):
 
     @extend_schema(
         operation_id="run_query_with_body",
-        summary="Run a published query, its parameters in a JSON object",
+        summary="Run a published query with parameters in a JSON object",
         parameters=[_PATH, FORMAT],
         request=OpenApiTypes.OBJECT,
         responses={**RESULTS, **PROBLEMS},
@@ -208,8 +212,8 @@ class QueryView(Running):
         if query is None:
             raise not_found("There is no published query of that name.")
         if dot and ending not in BY_NAME:
-            known = ", ".join(f"{name}.{one}" for one in BY_NAME)
-            detail = f"The query {name} can't be had as .{ending}. There are {known}."
+            known = ", ".join(f"{name}.{form}" for form in BY_NAME)
+            detail = f"The query {name} is not available as .{ending}. Use one of: {known}."
             raise Problem(404, "format", detail, formats=list(BY_NAME))
         return query, chosen_format(request, ending, named)
 
@@ -237,7 +241,7 @@ def account_of(caller: Caller, granted: Allowance) -> Account:
 
 
 def _pairs(request: Request) -> dict[str, list[str]]:
-    """Names and values of the query string, as Django reads it, for a third of what that costs."""
+    """Names and values of the query string, read as Django does in a third of the time."""
     text = request.META.get("QUERY_STRING", "")
     if not text:
         return {}
@@ -246,7 +250,7 @@ def _pairs(request: Request) -> dict[str, list[str]]:
         decoded = text.encode("latin-1").decode("utf-8")  # PEP 3333
         return parse_qs(decoded, keep_blank_values=True, max_num_fields=most, errors="strict")
     except UnicodeDecodeError:
-        detail = "The address has bytes that are not UTF-8. Write them as UTF-8, in per cents."
+        detail = "The address has bytes that are not UTF-8. Percent-encode it as UTF-8."
         raise Problem(400, "parameters", detail) from None
     except ValueError:
         detail = f"The address has more than {most} parameters. Send them in the body, with POST."
@@ -254,20 +258,23 @@ def _pairs(request: Request) -> dict[str, list[str]]:
 
 
 def chosen_format(request: Request, ending: str, given: Sequence[str]) -> ResultFormat:
-    """By the address's ending or the ``?format=`` that is ``given``, else by Accept."""
+    """The format of the address's ending or of ``?format=`` (``given``), else of Accept.
+
+    Raises Problem if there is no such format, or if the address names two.
+    """
     if not set(given) <= BY_NAME.keys():
-        detail = f"There is no such format. These are: {', '.join(BY_NAME)}."
+        detail = f"The address names an unknown format. Use one of: {', '.join(BY_NAME)}."
         raise Problem(400, "format", detail, formats=list(BY_NAME))
     named = {*given, ending} - {""}
     if len(named) > 1:
-        detail = f"The address asks for {' and '.join(sorted(named))}. Name one format, once."
+        detail = f"The address names the formats {' and '.join(sorted(named))}. Name only one."
         raise Problem(400, "format", detail)
     if named:
         return BY_NAME[named.pop()]
     form = accepted(request.META.get("HTTP_ACCEPT", ""))
     if form is None:
-        known = [media for one in BY_NAME.values() for media in one.media_types]
-        detail = f"A result can be had as {', '.join(known)}."
+        known = [media_type for known_form in FORMATS for media_type in known_form.media_types]
+        detail = f"Accept allows no format that is available. Use one of: {', '.join(known)}."
         raise Problem(406, "not_acceptable", detail, formats=list(BY_NAME))
     return form
 
@@ -289,6 +296,6 @@ def _response(answer: Answer, query: Published, form: ResultFormat) -> HttpRespo
 
 
 class FileAnswer(FileResponse):
-    """A large result. Django closes the file when the response is over."""
+    """A response with a large result. Django closes the file when the response is closed."""
 
     block_size = CHUNK_BYTES

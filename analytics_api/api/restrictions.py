@@ -1,4 +1,4 @@
-"""What a caller's key or token holds a query to: fixed parameters and row filters."""
+"""How a caller's key or token restricts a query: fixed parameters and row filters."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ log = logging.getLogger(__name__)
 
 
 def check_given(caller: Caller, given: Collection[str]) -> None:
-    """Raise Problem where the caller gives a parameter that is fixed for it."""
+    """Raise Problem if the caller gives a parameter that its key sets."""
     if fixed := sorted(caller.parameters.keys() & set(given)):
-        detail = f"{', '.join(fixed)}: set by your key, and can't be given. Leave it out."
+        detail = f"Your key sets {', '.join(fixed)}. Leave it out of the call."
         errors = [{"name": name, "message": f"{name}: set by your key."} for name in fixed]
         raise Problem(403, "parameter_fixed", detail, errors=errors)
 
@@ -27,20 +27,23 @@ def with_fixed(
 ) -> Mapping[str, Any]:
     """The values to bind: the caller's and the fixed ones.
 
-    Raises Problem for one that is fixed and given, or that the query lacks: it would not hold.
+    Raises Problem if the caller gives a fixed parameter, or if the query lacks one: the restriction
+    would then have no effect.
     """
     if not caller.parameters:
         return given
     check_given(caller, given)
     if not fits(caller, parameters):
-        detail = "Your key fixes parameters that this query doesn't have, so it can't be run."
+        detail = (
+            "Your key sets parameters that this query does not have, so it can't run this query."
+        )
         raise Problem(403, "parameter_not_held", detail)
     return {**given, **caller.parameters}
 
 
 def fits(caller: Caller, parameters: tuple[Parameter, ...]) -> bool:
-    """Whether a query has every parameter that is fixed for the caller."""
-    return caller.parameters.keys() <= {one.name for one in parameters}
+    """Whether a query has every parameter that the caller's key sets."""
+    return caller.parameters.keys() <= {parameter.name for parameter in parameters}
 
 
 def row_filters(caller: Caller, sql: str, label: str) -> str:
@@ -50,7 +53,7 @@ def row_filters(caller: Caller, sql: str, label: str) -> str:
     except FilterMissing as error:
         log.warning("%s: %s", label, error)
         detail = (
-            "Your key has row filters, and this query reads a table that none of them is for, or "
-            "has PREWHERE. Ask who gave you the key."
+            "Your key has row filters, and this query has PREWHERE or reads a table that none of "
+            "the filters covers. Ask the person who gave you the key."
         )
         raise Problem(403, "row_filter", detail) from None

@@ -1,4 +1,4 @@
-"""The forms in which a result can be had: ClickHouse's own, by name, file ending or media type."""
+"""The formats of a result, all ClickHouse's own, by name, file ending or media type."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from tenants.warehouse.statements import QUOTING
 
 @dataclass(frozen=True)
 class ResultFormat:
-    """A format. ``name`` stands in ``?format=`` and after the dot of an address.
+    """A result format. ``name`` is the value of ``?format=`` and the ending of an address.
 
-    ``settings`` are ClickHouse's for it. ``lacks`` are types that it has not. ``replaces``: what is
-    not UTF-8 is replaced by ClickHouse.
+    ``clickhouse`` is ClickHouse's name for the format, ``settings`` are its ClickHouse settings,
+    and ``lacks`` the types that it can't hold. ``replaces``: ClickHouse writes U+FFFD for bytes
+    that are not UTF-8.
     """
 
     name: str
@@ -29,8 +30,8 @@ class ResultFormat:
     lacks: frozenset[str] = frozenset()
 
     def quoted(self) -> ResultFormat:
-        """The same with numbers as texts that many a reader of JSON would round, or has not."""
-        media_types = tuple(f"{one};numbers=quoted" for one in self.media_types)
+        """The same format with numbers as strings that many JSON readers would round or reject."""
+        media_types = tuple(f"{media_type};numbers=quoted" for media_type in self.media_types)
         settings = tuple((name, "1") for name in QUOTING)
         return replace(self, name=f"{self.name}-quoted", media_types=media_types, settings=settings)
 
@@ -90,10 +91,10 @@ FORMATS = (
         lacks=frozenset(["BFloat16", "AggregateFunction", "QBit"]),
     ),
     _JSONCOMPACT,
-    *(one.quoted() for one in (_JSON, _NDJSON, _JSONCOMPACT)),
+    *(form.quoted() for form in (_JSON, _NDJSON, _JSONCOMPACT)),
 )
 BY_NAME = {form.name: form for form in FORMATS}
-#: What Accept may name. Text is UTF-8, so a range that asks for UTF-8 takes it.
+#: Media types that Accept may name. Text is UTF-8, so it matches a range that asks for UTF-8.
 _BY_MEDIA_TYPE = {
     f"{media_type}{charset}": form
     for charset in ("", ";charset=utf-8")
@@ -105,25 +106,25 @@ _BY_MEDIA_TYPE = {
 
 @lru_cache(maxsize=512)
 def accepted(header: str) -> ResultFormat | None:
-    """The format that an Accept header wants most (RFC 9110, 12.5.1), None where it takes none.
+    """The format that an Accept header prefers (RFC 9110, 12.5.1); None if it accepts none.
 
-    Django negotiates. That takes it 0.2 ms, nearly as long as all else of a call here, and callers
-    send few different headers: so each is negotiated once.
+    Django negotiates. That takes 0.2 ms, nearly as long as the rest of a call here. Callers send
+    few different headers, so each header is negotiated once.
     """
     request = HttpRequest()
     request.META["HTTP_ACCEPT"] = header.lower() if header.strip() else "*/*"
     try:
         media_type = request.get_preferred_type(list(_BY_MEDIA_TYPE))
-    except ValueError:  # an encoding of a parameter (RFC 2231) that there is not
+    except ValueError:  # a parameter (RFC 2231) with an unknown encoding
         return None
     return None if media_type is None else _BY_MEDIA_TYPE[media_type]
 
 
 @lru_cache(maxsize=512)
 def compression(header: str) -> str:
-    """``zstd`` or ``gzip`` where an Accept-Encoding header takes it, else ''."""
-    wanted = {
+    """``zstd`` or ``gzip`` if an Accept-Encoding header accepts it, else ''."""
+    accepts = {
         name.strip(): parameter.replace(" ", "") not in ("q=0", "q=0.0", "q=0.00", "q=0.000")
         for name, _, parameter in (entry.lower().partition(";") for entry in header.split(","))
     }
-    return next((name for name in ("zstd", "gzip") if wanted.get(name)), "")
+    return next((name for name in ("zstd", "gzip") if accepts.get(name)), "")

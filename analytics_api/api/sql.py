@@ -1,4 +1,4 @@
-"""``/api/v1/sql``: SQL of the caller's own, through the same guard and limits as a saved query."""
+"""``/api/v1/sql``: runs the caller's own SQL, under the guard and limits of saved queries."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from tenants.rest.fields import Text
 from tenants.rest.problem import Problem
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
-#: A statement that was checked is not checked again for this many seconds.
+#: How many seconds a checked statement is remembered; then it is checked again.
 MEMORY_SECONDS = 5.0
 _guarded: Recent[tuple[object, ...], Guarded] = Recent(MEMORY_SECONDS, size=1_000)
 _tried: Recent[tuple[object, ...], list[dict[str, str]]] = Recent(MEMORY_SECONDS, size=1_000)
@@ -46,7 +46,9 @@ class SQLSerializer(BodySerializer):
     exact_numbers = True  # values of parameters keep all their digits
 
     sql = Text(min_length=1, help_text="One SELECT, with parameters as `{name:Type}`.")
-    parameters = serializers.DictField(required=False, help_text="Their values, by name.")
+    parameters = serializers.DictField(
+        required=False, help_text="Values of the parameters, by name."
+    )
 
 
 class SQLView(Running):
@@ -64,28 +66,28 @@ class SQLView(Running):
             **RESULTS,
             **PROBLEMS,
             400: OpenApiResponse(
-                OpenApiTypes.OBJECT, description="The body or a parameter is not as it should be."
+                OpenApiTypes.OBJECT, description="The body or a parameter is not valid."
             ),
             422: OpenApiResponse(
                 OpenApiTypes.OBJECT,
-                description="The SQL is refused (`position` says where), or went over a limit.",
+                description="The SQL is refused (`position` says where), or exceeds a limit.",
             ),
         },
     )
     def post(self, request: Request) -> HttpResponseBase:
-        """Check it as a saved query is checked, then run it."""
+        """Check the SQL as a saved query is checked, then run it."""
         form = chosen_format(request, "", request.query_params.getlist("format"))
         body = read(SQLSerializer, request)
         sql, values = body["sql"], body.get("parameters", {})
         caller = self.caller(request)
         if caller.queries is not None:
-            detail = "Your key is for certain saved queries, and not for SQL of your own."
+            detail = "Your key may run certain saved queries, but not SQL of your own."
             raise Problem(403, "queries_only", detail)
         query = self._query(caller, sql, values)
         return self.run(request, query, form, values=values)
 
     def _query(self, caller: Caller, sql: str, values: dict[str, Any]) -> Published:
-        """The statement, checked with the values that it will have; raises Problem."""
+        """The statement, checked with the values that it will run with; raises Problem."""
         label = f"{caller.tenant_slug}.sql"
         try:
             described = chosen_by_caller(sql, {**values, **caller.parameters})
@@ -97,8 +99,8 @@ class SQLView(Running):
             text, _ = filled(guarded.sql, parameters, bound)
             filters = restrictions.row_filters(caller, text, label)
             account = account_of(caller, self.allowance)
-            asked = tuple(guarded.settings.items())
-            tried = TriedStatement(account, guarded.sql, parameters, filters, asked)
+            requested = tuple(guarded.settings.items())
+            tried = TriedStatement(account, guarded.sql, parameters, filters, requested)
             columns = tuple(_columns(caller, tried, bound))
         except QueryRefused as error:
             detail, where = error.message, error.position
@@ -108,7 +110,7 @@ class SQLView(Running):
         except WarehouseError as error:
             raise problems.warehouse(error, label, self.allowance) from error
         stored = tuple(guarded.parameters)
-        return Published("sql", "", 0, guarded.sql, parameters, stored, columns, asked)
+        return Published("sql", "", 0, guarded.sql, parameters, stored, columns, requested)
 
 
 def _guard(caller: Caller, sql: str, described: dict[str, Any]) -> Guarded:
@@ -117,9 +119,9 @@ def _guard(caller: Caller, sql: str, described: dict[str, Any]) -> Guarded:
 
 
 def _columns(caller: Caller, tried: TriedStatement, bound: dict[str, str]) -> list[dict[str, str]]:
-    """The result's columns, as ClickHouse has them with these values.
+    """The result's columns with these values, as ClickHouse describes them.
 
-    Raises QueryRefused, in ClickHouse's words.
+    Raises QueryRefused with ClickHouse's message, and WarehouseError.
     """
     values = sha256(repr(sorted(bound.items())).encode()).digest()
     key = (caller.tenant_id, tried.filters, tried.settings, tried.sql, values)

@@ -1,12 +1,12 @@
-"""Wall three: what SQL a tenant may publish.
+"""The guard, the third wall between tenants: decides what SQL a tenant may publish.
 
-A statement passes when its tree, as ClickHouse's own parser reads it, and its tokens name nothing
-but the tenant's tables and what the allow-lists have. What is checked is the statement as
-ClickHouse writes it anew, and that text, to the letter, is what runs (see ``clickhouse_parser``).
+A statement passes if its tokens, and its tree as ClickHouse's own parser reads it, name nothing but
+the tenant's tables and the names on the allow-lists. The guard checks the text that ClickHouse
+writes for the statement, and exactly that text runs (see ``clickhouse_parser``).
 
-A server before 26.8 can't write its tree. There the author's own text is checked, with its comments
-blanked out: its tokens, its tree as sqlglot reads it, and what ``EXPLAIN AST`` names. That reader
-knows less of ClickHouse's SQL, so some honest queries are refused there.
+A server before 26.8 can't write its tree. There the guard checks the author's own text without its
+comments: its tokens, its tree as sqlglot reads it, and what ``EXPLAIN AST`` names. sqlglot knows
+less of ClickHouse's SQL, so some honest queries are refused on such a server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from analytics_api.guard.declared import Declared
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.parameters import values
 
-#: A word without which nothing is a query, but for ``FROM t |> …``.
+#: Every query contains one of these words; FROM alone in ``FROM t |> …``.
 _QUERY = re.compile(r"\b(?:SELECT|FROM)\b", re.IGNORECASE)
 
 __all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "check_as_written", "text_of"]
@@ -41,10 +41,10 @@ __all__ = ["Declared", "GuardedQuery", "QueryRefused", "check", "check_as_writte
 class GuardedQuery:
     """SQL that passed, and what it uses.
 
-    ``sql`` is the text that may run; ``tables`` the tenant's tables that it reads; ``functions``
-    the names it calls; ``parameters`` in the text's order; ``settings`` what it asks for beside the
-    text; ``has_prewhere`` whether it looks at rows before any row filter does; ``is_written``
-    whether the text is as ClickHouse writes it, not as its author did.
+    ``sql`` is the text that may run, ``tables`` are the tenant's tables that it reads, and
+    ``functions`` the names that it calls. ``parameters`` are in the text's order. ``settings`` are
+    taken out of the text. ``has_prewhere``: a condition looks at rows before any row filter does.
+    ``is_written``: ClickHouse has written the text, not the author.
     """
 
     sql: str
@@ -57,7 +57,7 @@ class GuardedQuery:
 
 
 def text_of(sql: str) -> str:
-    """The statement without comments and a last semicolon; raises QueryRefused."""
+    """The statement without comments and without a final semicolon; raises QueryRefused."""
     text = lexer.without_comments(sql).rstrip()
     return text.removesuffix(";").rstrip()
 
@@ -65,10 +65,11 @@ def text_of(sql: str) -> str:
 def check(
     sql: str, *, tables: Collection[str], database: str, ask: clickhouse_parser.Ask | None = None
 ) -> GuardedQuery:
-    """Guard one statement of the tenant whose warehouse is ``database`` with these ``tables``.
+    """Check one statement of the tenant whose warehouse is ``database`` with these ``tables``.
 
-    ``ask`` runs a query of ours on the tenant's ClickHouse; without it sqlglot alone reads. Raises
-    QueryRefused, which says what is not allowed and where, and, by ``ask``, WarehouseError.
+    ``ask`` runs Millrace's own query on the tenant's ClickHouse. Without it only sqlglot reads the
+    statement. Raises QueryRefused, which says what is not allowed and where, and, from ``ask``,
+    WarehouseError.
     """
     lexer.check_text(sql)
     if not sql.strip(" \t\r\n;"):
@@ -85,16 +86,16 @@ def check(
 def check_as_written(
     sql: str, *, tables: Collection[str], database: str, ask: clickhouse_parser.Ask
 ) -> GuardedQuery:
-    """The same, where the text that runs must be the author's own; it takes fewer statements."""
+    """Check a statement whose own text must run; accepts fewer statements than ``check``."""
     lexer.check_text(sql)
     with _refusing_depth():
         guarded = _by_sqlglot(sql, tables, database)
-        samples = {one.name: values.sample(one.type) for one in guarded.parameters}
+        samples = {declared.name: values.sample(declared.type) for declared in guarded.parameters}
         reading = clickhouse_parser.confirm(
             guarded.sql, samples, ask, tables=tables, database=database
         )
-    # A row filter must hold for every table that either of the two readers sees: what sqlglot takes
-    # for a SELECT without a FROM, ClickHouse may take for a column and a table (`SELECT IN t`).
+    # Row filters must cover every table that either parser sees: where sqlglot reads a SELECT
+    # without a FROM, ClickHouse may read a column and a table (`SELECT IN t`).
     return replace(
         guarded,
         tables=guarded.tables | reading.tables,
@@ -104,7 +105,7 @@ def check_as_written(
 
 @contextmanager
 def _refusing_depth() -> Iterator[None]:
-    """What is nested deeper than a tree can be walked is refused, whoever has read it."""
+    """Refuse a statement that is nested too deeply for recursion, whichever parser read it."""
     try:
         yield
     except RecursionError:
@@ -118,7 +119,7 @@ def _by_engine(
     database: str,
     ask: clickhouse_parser.Ask,
 ) -> GuardedQuery:
-    asked, written = _without_settings(written, ask)
+    requested, written = _without_settings(written, ask)
     written = _without_zeros(written, ask)
     try:
         tokens = list(lexer.written_tokens(written.text))
@@ -130,14 +131,14 @@ def _by_engine(
         raise
     reading = tree.read(written.tree, tables=tables, database=database)
     if _QUERY.search(sql) is None:
-        # ClickHouse takes a bare expression for a SELECT of it.
+        # ClickHouse reads a bare expression as a SELECT of it.
         raise QueryRefused("not_select", "A saved query is one SELECT, and nothing else.")
     return GuardedQuery(
         sql=written.text,
         tables=frozenset(reading.tables),
         functions=functions,
         parameters=parameters,
-        settings=asked,
+        settings=requested,
         has_prewhere=reading.has_prewhere,
         is_written=True,
     )
@@ -146,27 +147,27 @@ def _by_engine(
 def _without_settings(
     written: clickhouse_parser.Written, ask: clickhouse_parser.Ask
 ) -> tuple[dict[str, str], clickhouse_parser.Written]:
-    """The statement's SETTINGS, and the statement without: its text is written and read again."""
-    asked, rest = query_settings.take(written.tree)
-    if not asked:
+    """The statement's SETTINGS, and the statement without them, written and read again."""
+    requested, rest = query_settings.take(written.tree)
+    if not requested:
         return {}, written
     bare = clickhouse_parser.write(query_settings.without(written.text), ask)
     if bare is None or bare.tree != rest:
-        raise QueryRefused("clause_settings", "SETTINGS may stand at the end of a query alone.")
-    return asked, bare
+        raise QueryRefused("clause_settings", "SETTINGS is allowed only at the end of a query.")
+    return requested, bare
 
 
 def _without_zeros(
     written: clickhouse_parser.Written, ask: clickhouse_parser.Ask
 ) -> clickhouse_parser.Written:
-    """The statement by what its user may call: changed, it is written and read again."""
+    """The statement without ``zeros``, which its user may not call, written and read again."""
     tokens = list(lexer.written_tokens(written.text))
     text = generators.replaced(written.text, tokens, tree.named(written.tree))
     if text == written.text:
         return written
     again = clickhouse_parser.write(text, ask)
     if again is None:
-        raise QueryRefused("table_function", "zeros can't be used like that. Use numbers.")
+        raise QueryRefused("table_function", "zeros can't be used here. Use numbers instead.")
     return again
 
 

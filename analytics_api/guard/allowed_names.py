@@ -1,7 +1,7 @@
-"""The names that a saved query may call, by the verdicts of ``verdicts.tsv``.
+"""The names that a saved query may call, according to ``verdicts.tsv``.
 
-Names are compared without regard to case; a test proves that no name with another verdict differs
-by case alone. What has no verdict is refused.
+Names are compared without regard to case. A test proves that no two names with different verdicts
+differ only by case. A name without a verdict is refused.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from functools import cache
 
 from analytics_api.guard.verdicts import names
 
-#: Types with arguments that a query may name. States of aggregates are none of them: cast to one,
-#: bytes of the caller's become the engine's own structures.
+#: Types with arguments that a query may name. States of aggregates are not among them: a cast to
+#: one would turn the caller's bytes into ClickHouse's own structures.
 _TYPES = frozenset(
     """
     array datetime datetime32 datetime64 decimal decimal128 decimal256 decimal32 decimal64 dynamic
     enum enum16 enum8 fixedstring json lowcardinality map nested nullable time64 tuple variant
     """.split()  # noqa: SIM905 - quoted one by one they are harder to read
 )
-#: Formats of one row that read and write no schema file; in lower case.
+#: Formats that write single rows and use no schema file, in lower case.
 _ROW_FORMATS = frozenset(
     """
     csv csvwithnames csvwithnamesandtypes tsv tsvraw tsvrawwithnames tsvwithnames
@@ -31,7 +31,7 @@ _ROW_FORMATS = frozenset(
 
 
 def allowed_tables() -> frozenset[str]:
-    """Table functions that make rows from nothing."""
+    """The allowed table functions: those that make rows from nothing."""
     return names("table", "allowed")
 
 
@@ -55,7 +55,7 @@ def is_aggregate(name: str) -> bool:
 
 @cache
 def is_function(name: str) -> bool:
-    """Whether a query may call ``name`` where a value may stand."""
+    """Whether a query may call ``name`` as a value."""
     lower = name.lower()
     scalar = lower in names("function", "allowed") or lower in names("syntax", "allowed")
     return scalar or is_aggregate(name)
@@ -63,7 +63,7 @@ def is_function(name: str) -> bool:
 
 @cache
 def is_known(name: str) -> bool:
-    """Whether the engine has a function or table function of this name, whatever the verdict."""
+    """Whether ClickHouse has a function or table function of this name, allowed or not."""
     lower = name.lower()
     kinds = ("function", "aggregate", "table", "syntax")
     verdicts = ("allowed", "refused", "open")
@@ -75,10 +75,10 @@ def is_table_function(name: str) -> bool:
 
 
 def is_type(name: str) -> bool:
-    """Whether ``name`` is a type that takes arguments."""
+    """Whether ``name`` is an allowed type that takes arguments."""
     return name.lower() in _TYPES
 
 
 def is_row_format(name: str) -> bool:
-    """Whether ``formatRow`` may be given this format."""
+    """Whether ``formatRow`` may use this format."""
     return name.lower() in _ROW_FORMATS

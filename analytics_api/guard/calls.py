@@ -1,8 +1,8 @@
-"""The calls of a statement, read from its tokens: no parser's opinion stands between.
+"""Checks the calls in a statement by its tokens, independently of any parser.
 
-In ClickHouse a call is a name followed by a bracket; ``APPLY`` may take a name without one, and so
-may a function that calls another, as in ``arrayMap(lower, tags)``. So each such name must be known:
-an allowed function, table function or type, or one of the keywords that a bracket may follow.
+In ClickHouse a call is a name followed by a bracket. ``APPLY``, and functions that call another one
+as in ``arrayMap(lower, tags)``, take a name without a bracket. Each such name must be known: an
+allowed function, table function or type, or a keyword that a bracket may follow.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BEFORE_BRACKET = frozenset(
     SEMI SETS STALENESS STEP STRICT THEN TO UNION USING VALUES WHEN WHERE WITH
     """.split()  # noqa: SIM905 - sixty quoted words are harder to read
 )
-#: Functions whose first argument is a text that names what they work with.
+#: Functions whose first argument names a function or a format in a string, and what it may be.
 _BY_NAME = {
     "arrayreduce": "the name of an allowed aggregate",
     "arrayreduceinranges": "the name of an allowed aggregate",
@@ -33,12 +33,12 @@ _BY_NAME = {
     "formatrownonewline": "a format of one row that needs no schema, such as 'JSONEachRow'",
 }
 _TAKES_CLAUSE = {
-    "SETTINGS": "A query may not change settings: leave out SETTINGS.",
-    "OUTFILE": "A query may not write files: leave out INTO OUTFILE.",
+    "SETTINGS": "A query may not change settings. Remove SETTINGS.",
+    "OUTFILE": "A query may not write files. Remove INTO OUTFILE.",
 }
 _SESSION = frozenset({"CURRENT_USER", "CURRENTUSER", "SESSION_USER"})
-#: Functions that ClickHouse also calls without a bracket, where no column has the name. Those that
-#: tell the tenant its own user are let through: the name can't be told from a column's.
+#: Functions that ClickHouse also calls without a bracket, unless a column has the name. Functions
+#: that return the tenant's own user are not among them: the name may as well be a column's.
 _WITHOUT_BRACKET = frozenset({"currenthandler", "currentrequesturl"})
 _NUMBER_FIRST = re.compile(r"(?i)partial|topk|bottomk")
 _STATE = re.compile(r"(?i)AggregateFunction\s*\(")
@@ -55,7 +55,7 @@ class _At:
     after: Token | None
 
     def is_column(self) -> bool:
-        """Behind a dot a word is a column's name, whatever it is elsewhere."""
+        """Whether the word follows a dot: then it is a column's name, whatever it is elsewhere."""
         return self.before is not None and self.before.text == "."
 
 
@@ -64,8 +64,8 @@ def check(
 ) -> frozenset[str]:
     """Names of the functions called; raises QueryRefused for one that is not allowed.
 
-    ``named``: lambdas, common table expressions and aliases that a bracket may follow. ``clauses``:
-    look for SETTINGS, FORMAT and the like, too, where nobody else has looked for them.
+    ``named`` are lambdas, common table expressions and aliases that a bracket may follow.
+    ``clauses``: also refuse SETTINGS, FORMAT and the like, for text that no tree check has covered.
     """
     _check_size(tokens)
     called: set[str] = set()
@@ -91,11 +91,11 @@ def check(
 def _check_clause(at: _At) -> None:
     token = at.token
     if token.text == ";":
-        msg = "A saved query is one statement: leave out the semicolon."
+        msg = "A saved query is one statement. Remove the semicolon."
         raise QueryRefused("one_statement", msg, token.start)
     _check_keyword(at)
     if token.kind is TokenKind.STRING and _STATE.search(token.text):
-        msg = "The type AggregateFunction may not be named in a saved query."
+        msg = "A saved query may not name the type AggregateFunction."
         raise QueryRefused("type", msg, token.start)
 
 
@@ -112,13 +112,16 @@ def _is_callable(token: Token) -> bool:
 
 
 def _is_named(token: Token, named: Collection[str]) -> bool:
-    """Never a name of the engine's own: where it means which, only its parser knows."""
+    """Whether the author defined the name.
+
+    Not for a name of ClickHouse's own: only its parser knows which of the two is meant.
+    """
     return token.name in named and not allowed_names.is_known(token.name)
 
 
 def _check_size(tokens: Sequence[Token]) -> None:
     if len(tokens) > MAX_TOKENS:
-        msg = f"The query has {len(tokens):,} words and signs; {MAX_TOKENS:,} are the most."
+        msg = f"The query has {len(tokens):,} words and signs; at most {MAX_TOKENS:,} are allowed."
         raise QueryRefused("too_long", msg)
     depth = 0
     for token in tokens:
@@ -134,20 +137,20 @@ def _check_keyword(at: _At) -> None:
         return
     word = token.text.upper()
     if word in _TAKES_CLAUSE:
-        msg = f"{_TAKES_CLAUSE[word]} (A column of that name goes in backticks.)"
+        msg = f"{_TAKES_CLAUSE[word]} (Put a column of that name in backticks.)"
         raise QueryRefused(f"clause_{word.lower()}", msg, token.start)
     if word == "FORMAT" and not (at.after is not None and at.after.text == "("):
-        msg = "The caller chooses the format: leave out FORMAT, or put a column in backticks."
+        msg = "The caller chooses the format. Remove FORMAT, or put a column FORMAT in backticks."
         raise QueryRefused("clause_format", msg, token.start)
     if word in _SESSION:
-        msg = f"{token.text} is not allowed. (A column of that name goes in backticks.)"
+        msg = f"{token.text} is not allowed. (Put a column of that name in backticks.)"
         raise QueryRefused("function", msg, token.start)
 
 
 def check_bare(name: str, position: int | None = None) -> None:
-    """Raise QueryRefused for a name that is a call by itself, unless a table stands before it."""
+    """Raise QueryRefused for a bare name that ClickHouse calls as a function."""
     if name.lower() in _WITHOUT_BRACKET:
-        msg = f"{name} is not allowed. (A column of that name needs its table: t.{name}.)"
+        msg = f"{name} is not allowed. (Write a column of that name with its table: t.{name}.)"
         raise QueryRefused("function", msg, position)
 
 
@@ -158,7 +161,7 @@ def _is_call(at: _At) -> bool:
 
 
 def _is_applied(tokens: Sequence[Token], index: int) -> bool:
-    """``APPLY name`` and ``APPLY(name)`` call without a bracket behind the name."""
+    """Whether the name is called by ``APPLY name`` or ``APPLY(name)``."""
     if tokens[index].kind not in (TokenKind.WORD, TokenKind.QUOTED):
         return False
     before = [token for token in tokens[max(index - 2, 0) : index] if token.text != "("]
@@ -169,7 +172,7 @@ def _is_applied(tokens: Sequence[Token], index: int) -> bool:
 def _check_call(at: _At, *, applied: bool) -> None:
     token = at.token
     if at.is_column() and not token.is_word("COLUMNS"):
-        msg = f"{token.text} stands behind a dot and before a bracket. Functions have no prefix."
+        msg = f"{token.text} stands between a dot and a bracket. Write functions without a prefix."
         raise QueryRefused("function", msg, token.start)
     if allowed_names.is_function(token.name):
         return
@@ -187,12 +190,12 @@ def _may_stand_before_a_bracket(word: str) -> bool:
 
 
 def _check_operator(tokens: Sequence[Token], index: int) -> None:
-    """``IN`` is an operator: called as a function it may take any table as its second argument."""
+    """Refuse ``IN`` called as a function: its second argument could then be any table."""
     left = index - 1
     while left >= 0 and tokens[left].is_word("NOT", "GLOBAL"):
         left -= 1
     if left < 0 or not _ends_a_value(tokens[left]):
-        msg = "IN stands between two values: x IN (...)."
+        msg = "Write IN between two values: x IN (...)."
         raise QueryRefused("function", msg, tokens[index].start)
 
 
@@ -203,12 +206,15 @@ def _ends_a_value(token: Token) -> bool:
 
 
 def is_by_name(function: str) -> bool:
-    """Whether a function works with what its first argument names in a text."""
+    """Whether a function's first argument names a function or a format in a string."""
     return function.lower() in _BY_NAME
 
 
 def check_first(function: str, text: str | None, position: int | None = None) -> None:
-    """Hold what the first argument of such a function names to the lists; None: it is no text."""
+    """Raise QueryRefused unless the first argument of such a function is an allowed name.
+
+    ``text`` is None if the argument is not a plain string.
+    """
     if "format" in function.lower():
         fine = text is not None and allowed_names.is_row_format(text)
     else:
@@ -220,7 +226,7 @@ def check_first(function: str, text: str | None, position: int | None = None) ->
 
 
 def _check_by_name(tokens: Sequence[Token], index: int) -> None:
-    """``arrayReduce('sum', ...)`` names its aggregate in a string, and nothing may follow that."""
+    """Check ``arrayReduce('sum', ...)``: the aggregate must be a string that stands alone."""
     if not is_by_name(tokens[index].name):
         return
     text, behind = ([*tokens[index + 2 : index + 4], None, None])[:2]
@@ -231,7 +237,7 @@ def _check_by_name(tokens: Sequence[Token], index: int) -> None:
 
 
 def _check_handed_on(tokens: Sequence[Token], index: int, named: Collection[str]) -> None:
-    """``arrayMap(file, paths)`` calls ``file``: a function's bare name stands for a lambda."""
+    """Check ``arrayMap(file, paths)``, which calls ``file``: a bare name stands for a lambda."""
     if tokens[index].name.lower() not in higher_order():
         return
     first = index + 2
@@ -247,8 +253,8 @@ def _check_handed_on(tokens: Sequence[Token], index: int, named: Collection[str]
 
 
 def check_handed_on(function: str, name: str, position: int | None = None) -> None:
-    """Raise QueryRefused where ``function`` is handed the name of one that is not allowed."""
-    # Some take a number first, which may be a column; that is none that has a function's name.
+    """Raise QueryRefused if ``function`` would call ``name``, which is not allowed."""
+    # Some take a number first, which may be a column, but not one with a function's name.
     number = _NUMBER_FIRST.search(function) is not None and not allowed_names.is_known(name)
     if not allowed_names.is_function(name) and not number:
         msg = f"{function} would call {name}, which is not allowed in a saved query."

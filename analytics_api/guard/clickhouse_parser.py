@@ -1,17 +1,18 @@
-"""The statement as ClickHouse itself reads and writes it.
+"""Asks ClickHouse to parse and rewrite a statement.
 
-ClickHouse writes the author's text anew (``formatQuerySingleLine``: no comments, heredocs or other
-ways to say the same), gives the tree of what it wrote (``parseQueryToJSON``, since 26.8), and
-writes that tree once more. Where both texts are the same, the tree has all that the text says; so
-the text that runs is exactly what was checked. The author's text is bound as a value, never
-spliced, and none of these functions runs it.
+ClickHouse rewrites the author's text (``formatQuerySingleLine``: without comments, heredocs or
+other ways to say the same), returns the tree of the new text (``parseQueryToJSON``, since 26.8),
+and writes that tree once more. If both texts are the same, the tree contains everything in the
+text, so the text that runs is exactly what was checked. The author's text is bound as a value,
+never spliced in, and none of these functions runs it.
 
-An older server is asked for ``EXPLAIN AST`` after sqlglot has read the text (see ``explained``).
-That is the only statement in which the text itself stands, and the platform's own user asks it. It
-is without danger: tokens and sqlglot have shown one SELECT without SETTINGS, FORMAT, INTO OUTFILE
-or a semicolon; ``EXPLAIN AST`` ends behind the parser, so that no name is looked up, no table
-opened, no function called and no constant folded; and it is asked under ``readonly = 1`` with ten
-seconds, as all that the guard asks (``tenants.warehouse.client.read_only_rows``).
+On an older server the guard asks for ``EXPLAIN AST`` after sqlglot has read the text (see
+``explained``). Only this statement contains the text itself, and the platform's own user runs it.
+It is safe for three reasons. Tokens and sqlglot have shown that the text is one SELECT without
+SETTINGS, FORMAT, INTO OUTFILE or a semicolon. ``EXPLAIN AST`` ends after the parser: ClickHouse
+looks up no name, opens no table, calls no function and folds no constant. And it runs under
+``readonly = 1`` with a limit of ten seconds, like everything that the guard asks
+(``tenants.warehouse.client.read_only_rows``).
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from analytics_api.guard import explained, sqlglot_parser, tree
 from analytics_api.guard.errors import QueryRefused
 from tenants.warehouse.errors import StatementFailed
 
-#: Runs a query of ours with bound values; raises WarehouseError.
+#: Runs one of Millrace's own queries with bound values; raises WarehouseError.
 Ask = Callable[[str, Mapping[str, Any]], list[dict[str, Any]]]
 
-# As base64, since a string in the query may hold bytes that are no UTF-8.
+# As base64, since a string in the query may contain bytes that are not UTF-8.
 WRITE_SQL = (
     "WITH formatQuerySingleLine({sql:String}) AS written, parseQueryToJSON(written) AS tree "
     "SELECT base64Encode(written) AS text, base64Encode(tree) AS json, "
     "formatQueryFromJSON(tree) = written AS whole"
 )
 _PARSE_SQL = "SELECT base64Encode(parseQueryToJSON({sql:String})) AS json"
-#: ClickHouse's codes for a function that this server doesn't have, and for bad arguments.
+#: ClickHouse's error codes.
 UNKNOWN_FUNCTION, _BAD_ARGUMENTS, _SYNTAX = 46, 36, 62
 _POSITION = re.compile(
     r"failed at position (\d+) \((.*?)\)(?: \(line \d+, col \d+\))?: ", re.DOTALL
@@ -48,16 +49,16 @@ _MOST_EXPECTED = 80
 
 @dataclass(frozen=True)
 class Written:
-    """A statement in ClickHouse's own words, and its tree."""
+    """A statement as ClickHouse writes it, and its tree."""
 
     text: str
     tree: dict[str, Any]
 
 
 def write(sql: str, ask: Ask) -> Written | None:
-    """``sql`` as ClickHouse writes it; None where this server can't give text and tree as one.
+    """``sql`` as ClickHouse writes it; None if this server can't give a tree that equals the text.
 
-    Raises QueryRefused for what ClickHouse can't parse, and WarehouseError.
+    Raises QueryRefused if ClickHouse can't parse ``sql``, and WarehouseError.
     """
     row = _row(sql, WRITE_SQL, ask)
     if row is None or not row["whole"]:
@@ -65,7 +66,7 @@ def write(sql: str, ask: Ask) -> Written | None:
     raw = b64decode(row["text"])
     text = raw.decode("utf-8", "backslashreplace")
     if text.encode() != raw:
-        # Bytes stand in quotes alone, where \xff says the same; that it does is asked again.
+        # Such bytes occur only in quotes, where \xff means the same. Ask again to confirm that.
         again = _row(text, WRITE_SQL, ask)
         if again is None or not again["whole"] or b64decode(again["text"]) != raw:
             return None
@@ -90,26 +91,29 @@ def _row(sql: str, question: str, ask: Ask) -> dict[str, Any] | None:
 
 def refusal(sql: str, error: StatementFailed) -> QueryRefused:
     """Why ClickHouse can't parse ``sql``, for its author."""
-    found = _POSITION.search(error.message)
+    position = _POSITION.search(error.message)
     if error.code == _SYNTAX and "Multi-statements" in error.message:
-        msg = "A saved query is one statement: leave out the semicolon."
+        msg = "A saved query is one statement. Remove the semicolon."
         return QueryRefused("one_statement", msg)
-    if error.code == _SYNTAX and found is not None:
-        at = len(sql.encode()[: int(found[1]) - 1].decode("utf-8", "ignore"))
-        near = found[2][:60]
+    if error.code == _SYNTAX and position is not None:
+        at = len(sql.encode()[: int(position[1]) - 1].decode("utf-8", "ignore"))
+        near = position[2][:60]
         expected = _EXPECTED.search(error.message)
-        told = f" {expected[1]}." if expected and len(expected[1]) < _MOST_EXPECTED else ""
+        hint = f" {expected[1]}." if expected and len(expected[1]) < _MOST_EXPECTED else ""
         line = sql.count("\n", 0, at) + 1
-        return QueryRefused("syntax", f"Syntax error in line {line} near {near!r}.{told}", at)
+        return QueryRefused("syntax", f"Syntax error in line {line} near {near!r}.{hint}", at)
     if error.code == _BAD_ARGUMENTS:
         return QueryRefused("not_select", "A saved query is one SELECT, and nothing else.")
-    return QueryRefused("syntax", f"ClickHouse can't parse it: {error.message[:200]}")
+    return QueryRefused("syntax", f"ClickHouse can't parse the query: {error.message[:200]}")
 
 
 def confirm(
     sql: str, samples: Mapping[str, str], ask: Ask, *, tables: Collection[str], database: str
 ) -> tree.Reading:
-    """Hold what ClickHouse reads in ``sql``, which sqlglot has read, to the lists; returns it."""
+    """Check what ClickHouse reads in ``sql``, after sqlglot has accepted it; returns the reading.
+
+    Raises QueryRefused and WarehouseError.
+    """
     row = _row(sql, _PARSE_SQL, ask)
     if row is not None:
         return tree.read(_tree(row), tables=tables, database=database)

@@ -1,7 +1,7 @@
-"""A row filter's condition: one expression over the columns of one table.
+"""Checks a row filter's condition: one expression over the columns of one table.
 
-Its text is put between brackets where it is joined with another, so it must be an expression by
-itself; and it may not reach beyond the row, into other tables, aggregates or parameters.
+Its text is put in brackets and joined with other conditions, so it must be an expression by itself.
+It may not reach beyond the row, to other tables, aggregates or parameters.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _SELECT = "SELECT 1 FROM t WHERE (\n"
 
 @lru_cache(maxsize=10_000)
 def columns_of(condition: str) -> frozenset[str]:
-    """The columns that ``condition`` reads; raises QueryRefused for what is no condition."""
+    """The columns that ``condition`` reads. Raises QueryRefused if it is not a condition."""
     text = lexer.without_comments(condition).strip()
     if not text:
         raise QueryRefused("filter", "The condition is empty. Write one, such as customer = 7.")
     if text != condition.strip():
-        raise QueryRefused("filter", "A condition has no comments.")
+        raise QueryRefused("filter", "A condition can't have comments. Remove them.")
     tokens = list(lexer.tokens(text))
     _check_brackets(tokens)
     _check_names(calls.check(tokens), tokens)
@@ -36,7 +36,7 @@ def columns_of(condition: str) -> frozenset[str]:
 
 
 def _check_brackets(tokens: Iterable[Token]) -> None:
-    """``1) OR (1`` would end the bracket that the condition stands in."""
+    """Refuse ``1) OR (1``, which would close the bracket around the condition."""
     opened: list[str] = []
     for token in tokens:
         if token.text in ("(", "["):
@@ -50,7 +50,7 @@ def _check_brackets(tokens: Iterable[Token]) -> None:
 def _check_names(functions: Iterable[str], tokens: Iterable[Token]) -> None:
     for name in functions:
         if allowed_names.is_aggregate(name) or name.lower() in ("arrayjoin", "untuple"):
-            msg = f"A condition is about one row at a time, so {name} can't be in it."
+            msg = f"A condition looks at one row at a time, so it can't use {name}."
             raise QueryRefused("filter", msg)
     for token in tokens:
         if token.kind is TokenKind.PARAMETER or token.is_word(
@@ -66,9 +66,9 @@ def _expression(tree: exp.Expr) -> exp.Expr:
     inner = where.this if where is not None and isinstance(where.this, exp.Paren) else None
     others = {key for key, value in tree.args.items() if value} - {"expressions", "from_", "where"}
     if not plain or inner is None or others - {"from", "kind"}:
-        raise QueryRefused("filter", "This is more than a condition.")
-    found: exp.Expr = inner.this
-    return found
+        raise QueryRefused("filter", "This is more than a condition. Write one expression.")
+    expression: exp.Expr = inner.this
+    return expression
 
 
 def _columns(tree: exp.Expr) -> frozenset[str]:
@@ -80,9 +80,10 @@ def _columns(tree: exp.Expr) -> frozenset[str]:
 
 
 def _is_list(node: exp.In) -> bool:
-    """A name on the right of IN may be a table."""
+    """Whether IN has a list on its right: a name there may be a table."""
     return not node.args.get("field") and not any(
-        isinstance(one.unnest(), exp.Column | exp.Dot | exp.Identifier) for one in node.expressions
+        isinstance(item.unnest(), exp.Column | exp.Dot | exp.Identifier)
+        for item in node.expressions
     )
 
 
@@ -94,10 +95,11 @@ def _name(node: exp.Column) -> str:
 
 
 def _is_bound(node: exp.Column) -> bool:
-    """Whether it is the parameter of a lambda, not a column."""
+    """Whether the name is the parameter of a lambda, not a column."""
     parent = node.parent
     while parent is not None:
-        if isinstance(parent, exp.Lambda) and node.name in {one.name for one in parent.expressions}:
+        parameters = parent.expressions if isinstance(parent, exp.Lambda) else ()
+        if node.name in {parameter.name for parameter in parameters}:
             return True
         parent = parent.parent
     return False

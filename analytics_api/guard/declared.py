@@ -1,3 +1,5 @@
+"""Reads the parameters that a statement declares."""
+
 from __future__ import annotations
 
 import re
@@ -24,15 +26,17 @@ class Declared:
 
 def find(tokens: Iterable[Token]) -> tuple[Declared, ...]:
     """The parameters among ``tokens``, each once; raises QueryRefused."""
-    found: dict[str, Declared] = {}
+    declared: dict[str, Declared] = {}
     for token in tokens:
         if token.kind is TokenKind.PARAMETER:
             parameter = _read(token)
-            earlier = found.setdefault(parameter.name, parameter)
+            earlier = declared.setdefault(parameter.name, parameter)
             if earlier != parameter:
-                msg = f"{{{parameter.name}}} is {earlier.type} and {parameter.type}. Choose one."
+                msg = (
+                    f"{{{parameter.name}}} is {earlier.type} and {parameter.type}. Choose one type."
+                )
                 raise QueryRefused("parameter", msg, token.start)
-    return tuple(found.values())
+    return tuple(declared.values())
 
 
 def _read(token: Token) -> Declared:
@@ -41,7 +45,7 @@ def _read(token: Token) -> Declared:
         msg = f"{token.text[:60]} is not a parameter. Write {{name:Type}}."
         raise QueryRefused("parameter", msg, token.start)
     if parts[1] in RESERVED:
-        msg = f"A parameter can't be called {parts[1]}: the endpoint takes that itself."
+        msg = f"A parameter can't be called {parts[1]}: the endpoint itself takes that name."
         raise QueryRefused("parameter", msg, token.start)
     try:
         return Declared(parts[1], parse(parts[2]))

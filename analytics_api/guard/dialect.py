@@ -16,7 +16,7 @@ def _limit(parser: Parser) -> tuple[str, exp.Expr | None]:
 
 
 class Dialect(ClickHouse):
-    """sqlglot's ClickHouse, which beside ``LIMIT 2 BY x`` knows a ``LIMIT 10`` behind it."""
+    """sqlglot's ClickHouse dialect, extended to accept ``LIMIT 2 BY x LIMIT 10``."""
 
     class Parser(ClickHouseParser):
         QUERY_MODIFIER_PARSERS: ClassVar = {

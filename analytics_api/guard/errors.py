@@ -2,10 +2,11 @@ from __future__ import annotations
 
 
 class QueryRefused(Exception):
-    """A statement that may not be published; whoever wrote it must change it.
+    """A statement may not be published or run. Its author must change it.
 
-    Attributes: ``code``, a stable word such as ``unknown_table``; ``message``, what was wrong and
-    what would be right; ``position``, the offset in the author's text where that stands, or None.
+    ``code`` is a stable word such as ``unknown_table``. ``message`` says what is wrong and what
+    would be right. ``position`` is the offset of that place in the author's text, in characters, or
+    None.
     """
 
     def __init__(self, code: str, message: str, position: int | None = None) -> None:

@@ -1,7 +1,7 @@
-"""``zeros(n)``, which a user who may only read can't call, by ``numbers(n)``, which it can.
+"""Replaces ``zeros(n)``, which a read-only user can't call, by a SELECT from ``numbers(n)``.
 
-ClickHouse asks for the right to make temporary tables where a query calls ``zeros``; the rows that
-it gives are those of the SELECT that is put in its place.
+For ``zeros`` ClickHouse requires the right to create temporary tables. The SELECT gives the same
+rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _INSTEAD = {"zeros": "numbers", "zeros_mt": "numbers_mt"}
 
 
 def replaced(text: str, tokens: Sequence[Token], named: Collection[str]) -> str:
-    """``text``, as ClickHouse writes it, without calls of ``zeros``."""
+    """``text``, as ClickHouse writes it, with each call of ``zeros`` replaced."""
     edits: list[tuple[int, int, str]] = []
     for index, token in enumerate(tokens[:-1]):
         instead = None if token.name in named else _INSTEAD.get(token.name.lower())
@@ -31,7 +31,7 @@ def replaced(text: str, tokens: Sequence[Token], named: Collection[str]) -> str:
 
 
 def _closing(tokens: Sequence[Token], opening: int) -> int:
-    """The offset behind the bracket that closes the one at ``opening``."""
+    """The offset after the bracket that closes the one at ``opening``."""
     depth = 0
     for token in tokens[opening:]:
         depth += (token.text == "(") - (token.text == ")")

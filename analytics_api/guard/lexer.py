@@ -1,13 +1,13 @@
-"""ClickHouse's tokens, as far as a saved query may use them.
+"""Splits a saved query into ClickHouse's tokens, as far as the query may use them.
 
-Source: src/Parsers/Lexer.cpp of ClickHouse. What that file reads in two ways, or differently from
-sqlglot, is refused here, so that both parsers behind see one and the same statement: comments are
-blanked out (only ClickHouse ends ``/* /* */`` at the first ``*/``), and ``#`` and ``//`` comments,
-heredocs, ``$``, ``@``, ``&``, a lone ``|``, letters glued to a string or a number, characters
-other than ASCII outside of quotes, and control characters have no place in a query.
+Source: src/Parsers/Lexer.cpp of ClickHouse. Text that ClickHouse may read in two ways, or otherwise
+than sqlglot, is refused, so that both parsers see the same statement. Comments are replaced by
+spaces, since only ClickHouse ends ``/* /* */`` at the first ``*/``. Refused are ``#`` and ``//``
+comments, heredocs, ``$``, ``@``, ``&``, a lone ``|``, letters next to a string or a number,
+characters other than ASCII outside of quotes, and control characters.
 
-Text that ClickHouse itself has written, its ``formatQuerySingleLine``, needs none of that:
-``written_tokens`` reads it as it stands.
+Text that ClickHouse itself has written (``formatQuerySingleLine``) needs none of these rules:
+``written_tokens`` reads it unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from enum import Enum, auto
 
 from analytics_api.guard.errors import QueryRefused
 
-#: Longest statement, in characters. A dashboard's largest are a few thousand.
+#: The longest statement, in characters. A dashboard's largest ones have a few thousand.
 MAX_LENGTH = 100_000
 
 
@@ -34,7 +34,7 @@ class TokenKind(Enum):
 
 @dataclass(frozen=True)
 class Token:
-    """A token and the offset at which it begins; ``text`` is as written."""
+    """A token: its ``text`` as written, and the offset at which it starts, in characters."""
 
     kind: TokenKind
     text: str
@@ -46,7 +46,7 @@ class Token:
         return self.text[1:-1] if self.kind is TokenKind.QUOTED else self.text
 
     def is_word(self, *words: str) -> bool:
-        """Whether this is one of the keywords given in capitals."""
+        """Whether this is one of these keywords, which are given in upper case."""
         return self.kind is TokenKind.WORD and self.text.upper() in words
 
 
@@ -91,48 +91,48 @@ def tokens(sql: str) -> Iterator[Token]:
     """The tokens of ``sql`` without spaces and comments; raises QueryRefused."""
     position = 0
     while position < len(sql):
-        found = _GRAMMAR.match(sql, position)
-        if found is None or found.lastgroup is None:
+        match = _GRAMMAR.match(sql, position)
+        if match is None or match.lastgroup is None:
             raise _unreadable(sql, position)
-        kind = _KINDS.get(found.lastgroup)
+        kind = _KINDS.get(match.lastgroup)
         if kind is not None:
-            yield _checked(Token(kind, found[0], position), sql)
-        position = found.end()
+            yield _checked(Token(kind, match[0], position), sql)
+        position = match.end()
 
 
 def written_tokens(sql: str) -> Iterator[Token]:
     """The tokens of ``sql``, a statement as ClickHouse writes it."""
-    for found in _WRITTEN.finditer(sql):
-        kind = _KINDS.get(found.lastgroup or "")
+    for match in _WRITTEN.finditer(sql):
+        kind = _KINDS.get(match.lastgroup or "")
         if kind is not None:
-            yield Token(kind, found[0], found.start())
+            yield Token(kind, match[0], match.start())
 
 
 def check_text(sql: str) -> None:
-    """Raise QueryRefused where ``sql`` is too long or has characters that no query needs."""
+    """Raise QueryRefused if ``sql`` is too long or has characters that no query needs."""
     if len(sql) > MAX_LENGTH:
-        msg = f"The query has {len(sql):,} characters; {MAX_LENGTH:,} are the most."
+        msg = f"The query has {len(sql):,} characters; at most {MAX_LENGTH:,} are allowed."
         raise QueryRefused("too_long", msg)
     control = _CONTROL.search(sql)
     if control is not None:
-        msg = f"The character U+{ord(control[0]):04X} may not stand in a query. Remove it."
+        msg = f"The character U+{ord(control[0]):04X} is not allowed in a query. Remove it."
         raise QueryRefused("character", msg, control.start())
 
 
 def without_comments(sql: str) -> str:
-    """``sql`` with each comment replaced by spaces, so that every offset stays what it was.
+    """``sql`` with each comment replaced by spaces, so that offsets don't change.
 
-    Raises QueryRefused where the text is too long or has characters that no query needs.
+    Raises QueryRefused if the text is too long or has characters that no query needs.
     """
     check_text(sql)
     kept: list[str] = []
     position = 0
     while position < len(sql):
-        found = _GRAMMAR.match(sql, position)
-        if found is None:
+        match = _GRAMMAR.match(sql, position)
+        if match is None:
             raise _unreadable(sql, position)
-        kept.append(_blank(found[0]) if found.lastgroup == "comment" else found[0])
-        position = found.end()
+        kept.append(_blank(match[0]) if match.lastgroup == "comment" else match[0])
+        position = match.end()
     return "".join(kept)
 
 
@@ -151,7 +151,7 @@ def _checked(token: Token, sql: str) -> Token:
         if _GLUED.match(sql, end):
             msg = f"{token.text[:40]!r} runs into {sql[end]!r}. Put a space or comma between them."
             raise QueryRefused("glued", msg, end)
-        # `1..2` or `1.a` is read as one number by one parser and as two things by the other.
+        # One parser reads `1..2` or `1.a` as one number, the other as two tokens.
         if token.kind is TokenKind.NUMBER and token.text.endswith("."):
             msg = f"Write {token.text!r} as {token.text + '0'!r}."
             raise QueryRefused("number", msg, token.start)
@@ -173,7 +173,7 @@ def _unreadable(sql: str, position: int) -> QueryRefused:
         return QueryRefused("brace", msg, position)
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     msg = (
-        f"The character {shown!r} may not stand in a query outside of quotes. "
-        "Comments begin with -- or /*, and names with other characters go in backticks."
+        f"The character {shown!r} is not allowed in a query outside of quotes. "
+        "Begin comments with -- or /*, and put names with other characters in backticks."
     )
     return QueryRefused("character", msg, position)

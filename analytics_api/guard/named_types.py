@@ -1,4 +1,4 @@
-"""Types that a query names in a text, as ``CAST(x, 'Nullable(UInt8)')`` does."""
+"""Checks the types that a query names in a string, as in ``CAST(x, 'Nullable(UInt8)')``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analytics_api.guard.errors import QueryRefused
 
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"")
 _WITH_ARGUMENTS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*\(")
-#: Functions that name a type, and which of their arguments it is.
+#: Functions that take the name of a type -> the index of that argument.
 _CASTS = {
     "cast": 1,
     "accuratecast": 1,
@@ -22,19 +22,22 @@ _CASTS = {
 
 
 def check(text: str) -> None:
-    """Raise QueryRefused where a type in ``text`` is none that a query may name."""
+    """Raise QueryRefused if ``text`` names a type that a query may not name."""
     for name in _WITH_ARGUMENTS.findall(_QUOTED.sub("", text)):
         if not allowed_names.is_type(name) and name.upper() not in ("REGEXP", "SKIP"):
-            msg = f"The type {name} may not be named in a saved query."
+            msg = f"A saved query may not name the type {name}."
             raise QueryRefused("type", msg)
 
 
 def check_call(function: str, arguments: Sequence[str | None]) -> None:
-    """Hold the type that a call names to the list; an argument that is no text is None."""
+    """Raise QueryRefused if a call names a type that is not allowed.
+
+    ``arguments`` are the call's string literals, with None for any other argument.
+    """
     position = _CASTS.get(function)
     if position is None or position >= len(arguments):
         return
     text = arguments[position]
     if text is None:
-        raise QueryRefused("type", f"{function} takes its type as a plain text in quotes.")
+        raise QueryRefused("type", f"{function} needs its type as a plain string in quotes.")
     check(text)

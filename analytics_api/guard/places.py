@@ -1,10 +1,10 @@
-"""Where in the author's text stands what was found in ClickHouse's own words."""
+"""Maps a position in the text that ClickHouse writes to one in the author's text."""
 
 from __future__ import annotations
 
 import re
 
-#: What can't be a name: comments, strings, heredocs.
+#: Text that can't contain a name: comments, strings, heredocs.
 _SKIPPED = re.compile(
     r"--[^\n]*|#[ !][^\n]*|/\*.*?\*/|'(?:[^'\\]|\\.|'')*'|\$(\w*)\$.*?\$\1\$",
     re.DOTALL,
@@ -15,11 +15,11 @@ _QUOTED = re.compile(r"`((?:[^`\\]|\\.)+)`")
 
 
 def carried(author: str, written: str, position: int) -> int | None:
-    """The offset in ``author`` of the name that stands at ``position`` of ``written``."""
+    """The offset in ``author`` of the name at ``position`` of ``written``; None if not found."""
     parameter = _PARAMETER.match(written, position)
     if parameter is not None:
-        found = re.search(rf"\{{\s*{parameter[1]}\s*:", author)
-        return found.start() if found else None
+        match = re.search(rf"\{{\s*{parameter[1]}\s*:", author)
+        return match.start() if match else None
     at = _QUOTED.match(written, position) or _NAME.match(written, position)
     if at is None:
         return None
@@ -32,6 +32,6 @@ def carried(author: str, written: str, position: int) -> int | None:
 
 
 def _all(name: str, sql: str) -> list[int]:
-    text = _SKIPPED.sub(lambda found: " " * len(found[0]), sql)
+    text = _SKIPPED.sub(lambda match: " " * len(match[0]), sql)
     pattern = rf"(?<![A-Za-z0-9_]){re.escape(name)}(?![A-Za-z0-9_])"
-    return [found.start() for found in re.finditer(pattern, text, re.IGNORECASE)]
+    return [match.start() for match in re.finditer(pattern, text, re.IGNORECASE)]

@@ -1,8 +1,8 @@
-"""``SETTINGS`` at a query's end: those that change what a query means, and nothing else.
+"""Takes ``SETTINGS`` from a query's end: only settings that change what a query means are allowed.
 
-They are taken out of the text and sent beside it, so that no text ever sets anything. What changes
-the meaning of a condition (``transform_null_in``, ``session_timezone`` …) is not among them: it
-would change the row filters of a key, too.
+They are taken out of the text and sent beside it, so that no text ever sets anything. Settings that
+change the meaning of a condition (``transform_null_in``, ``session_timezone`` …) are not allowed:
+they would change a key's row filters, too.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from tenants.warehouse.statements import QUERY_SETTINGS
 def take(tree: Mapping[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
     """The settings at the end of a statement, and its tree without them; raises QueryRefused."""
     selects = (tree.get("list_of_selects") or {}).get("children") or [{}]
-    found = (tree.get("settings_ast"), selects[-1].get("settings"))
-    if not any(found):
+    clauses = (tree.get("settings_ast"), selects[-1].get("settings"))
+    if not any(clauses):
         return {}, dict(tree)
     last = {key: node for key, node in selects[-1].items() if key != "settings"}
     rest = {key: node for key, node in tree.items() if key != "settings_ast"}
     rest["list_of_selects"] = {**tree["list_of_selects"], "children": [*selects[:-1], last]}
     settings: dict[str, str] = {}
-    for node in filter(None, found):
+    for node in filter(None, clauses):
         if set(node) - {"type", "changes", "is_standalone"}:
-            msg = "SETTINGS may give values alone: no DEFAULT, and no param_."
+            msg = "SETTINGS may only give values. Remove DEFAULT and param_."
             raise QueryRefused("clause_settings", msg)
-        settings.update(_one(change) for change in node.get("changes", []))
+        settings.update(_setting(change) for change in node.get("changes", []))
     return settings, rest
 
 
-def _one(change: Mapping[str, Any]) -> tuple[str, str]:
+def _setting(change: Mapping[str, Any]) -> tuple[str, str]:
     name, field = str(change["name"]), change["value"]
     known = QUERY_SETTINGS.get(name)
     if known is None:
         names = ", ".join(sorted(QUERY_SETTINGS))
-        msg = f"A query may not change the setting {name}. These it may: {names}."
+        msg = f"A query may not change the setting {name}. It may change: {names}."
         raise QueryRefused("clause_settings", msg)
     value = _text(field)
     if value not in known:
@@ -52,5 +52,5 @@ def _text(field: Mapping[str, Any]) -> str:
 
 
 def without(text: str) -> str:
-    """``text``, as ClickHouse writes it, without SETTINGS at its end."""
+    """``text``, as ClickHouse writes it, without the SETTINGS at its end."""
     return text[: text.rfind(" SETTINGS ")]

@@ -1,4 +1,4 @@
-"""The statement as sqlglot reads it: one SELECT, by classes that are known, over known tables."""
+"""Checks a statement as sqlglot reads it: one SELECT of known classes over known tables."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from analytics_api.guard.dialect import Dialect
 from analytics_api.guard.errors import QueryRefused
 from analytics_api.guard.tree import aliased, is_hidden
 
-#: Every class of node, besides functions and operators, that a query may be made of.
+#: Every class of node that a query may contain. The base classes at the end are those of
+#: operators and functions.
 _CLASSES: tuple[type[exp.Expr], ...] = (
     exp.Select,
     exp.SetOperation,
@@ -81,7 +82,7 @@ _CLASSES: tuple[type[exp.Expr], ...] = (
     exp.Unary,
     exp.Func,
 )
-#: Subclasses of those above that reach further than a query may.
+#: Subclasses of these that a query may not contain.
 _REFUSED: tuple[type[exp.Expr], ...] = (
     exp.Command,
     exp.Into,
@@ -92,14 +93,15 @@ _REFUSED: tuple[type[exp.Expr], ...] = (
     exp.CurrentCatalog,
 )
 _NOT_ALLOWED_CLAUSES = {
-    "settings": "A query may not change settings: leave out SETTINGS.",
-    "format": "The caller chooses the format: leave out FORMAT.",
-    "into": "A query may not write: leave out INTO.",
-    "locks": "A query may not lock: leave out FOR UPDATE.",
+    "settings": "A query may not change settings. Remove SETTINGS.",
+    "format": "The caller chooses the format. Remove FORMAT.",
+    "into": "A query may not write. Remove INTO.",
+    "locks": "A query may not lock. Remove FOR UPDATE.",
     "pivots": "PIVOT is not part of ClickHouse's SQL.",
-    "laterals": "LATERAL is not part of ClickHouse's SQL: use ARRAY JOIN.",
+    "laterals": "LATERAL is not part of ClickHouse's SQL. Use ARRAY JOIN.",
 }
-#: How sqlglot fails at a text, its own mistakes among them (``map(1 IN t)``: IndexError).
+#: What sqlglot raises for a text that it can't read, its own bugs included (``map(1 IN t)``:
+#: IndexError).
 _UNREADABLE = (SqlglotError, RecursionError, LookupError, ValueError, TypeError, AttributeError)
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
 
@@ -107,13 +109,13 @@ logging.getLogger("sqlglot").setLevel(logging.ERROR)
 def parse(sql: str) -> exp.Expr:
     """The one SELECT of ``sql`` as a tree; raises QueryRefused."""
     try:
-        found = [tree for tree in sqlglot.parse(sql, dialect=Dialect) if tree is not None]
+        trees = [tree for tree in sqlglot.parse(sql, dialect=Dialect) if tree is not None]
     except _UNREADABLE as error:
         raise _syntax_error(sql, error) from None
-    if len(found) != 1:
-        msg = f"A saved query is one statement; here are {len(found)}."
+    if len(trees) != 1:
+        msg = f"A saved query is one statement; here are {len(trees)}."
         raise QueryRefused("one_statement", msg)
-    tree = found[0]
+    tree = trees[0]
     if not isinstance(tree, exp.Query):
         msg = f"A saved query is a SELECT; this is {_kind(tree)}."
         raise QueryRefused("not_select", msg)
@@ -139,7 +141,7 @@ def _syntax_error(sql: str, error: Exception) -> QueryRefused:
 
 
 def check_classes(tree: exp.Expr) -> None:
-    """Raise QueryRefused where the tree has a node of a class, or a clause, that is not allowed."""
+    """Raise QueryRefused if the tree has a node or a clause that is not allowed."""
     for node in tree.walk():
         if isinstance(node, _REFUSED) or not isinstance(node, _CLASSES):
             msg = f"{node.key.upper()} ({node.sql(dialect='clickhouse')[:60]}) is not allowed here."
@@ -155,7 +157,7 @@ def check_classes(tree: exp.Expr) -> None:
 
 
 def _check_source(node: exp.Expr) -> None:
-    """What stands behind FROM or JOIN must be something whose tables are looked for."""
+    """Raise QueryRefused unless ``tables_of`` finds the tables of this source of FROM or JOIN."""
     while isinstance(node, exp.Final | exp.TableSample):
         node = node.this
     if not isinstance(node, exp.Table | exp.Subquery | exp.Values):
@@ -164,7 +166,7 @@ def _check_source(node: exp.Expr) -> None:
 
 
 def _check_array_join(node: exp.Join) -> None:
-    """Sqlglot reads tables inside of an ARRAY JOIN as columns, so none may be there."""
+    """Refuse tables inside an ARRAY JOIN, where sqlglot reads them as columns."""
     if node.find(exp.Query, exp.From) is not None:
         msg = "ARRAY JOIN takes arrays, not a SELECT. Name the SELECT in WITH (...) AS name."
         raise QueryRefused("array_join", msg)
@@ -172,7 +174,7 @@ def _check_array_join(node: exp.Join) -> None:
 
 def _check_function(node: exp.Anonymous) -> None:
     if not allowed_names.is_function(node.name):
-        msg = f"The function {node.name} is not allowed where a value stands."
+        msg = f"The function {node.name} is not allowed as a value."
         raise QueryRefused("function", msg)
 
 
@@ -183,7 +185,7 @@ def _check_clauses(node: exp.Expr) -> None:
 
 
 def ctes_of(tree: exp.Expr) -> frozenset[str]:
-    """Names of its common table expressions."""
+    """Names of the statement's common table expressions, without scalar ones."""
     return frozenset(cte.alias for cte in tree.find_all(exp.CTE) if not cte.args.get("scalar"))
 
 
@@ -191,14 +193,14 @@ def tables_of(tree: exp.Expr, *, tables: Collection[str], database: str) -> froz
     """Names of the tenant's tables that the query reads; raises QueryRefused for any other."""
     for cte in tree.find_all(exp.CTE):
         if is_hidden(cte.alias, tables):
-            raise QueryRefused("name", f"{cte.alias} may be a table of ours. Name it otherwise.")
-    found = {_table(node, tables, database) for node in tree.find_all(exp.Table)}
-    found |= {_operand(node, tree, tables, database) for node in tree.find_all(exp.In)}
+            raise QueryRefused("name", f"{cte.alias} may be an internal table. Use another name.")
+    names = {_table(node, tables, database) for node in tree.find_all(exp.Table)}
+    names |= {_operand(node, tree, tables, database) for node in tree.find_all(exp.In)}
     for node in tree.find_all(exp.Alias, exp.CTE):
         column = node.this.unnest()
         if isinstance(column, exp.Column):
-            found |= aliased([part.name for part in column.parts], tables, database)
-    return frozenset(name for name in found if name)
+            names |= aliased([part.name for part in column.parts], tables, database)
+    return frozenset(names - {""})
 
 
 def _table(node: exp.Table, tables: Collection[str], database: str) -> str:
@@ -218,7 +220,7 @@ def _check_table_function(source: exp.Expr) -> None:
     name = source.name if isinstance(source, exp.Anonymous) else source.key
     if not allowed_names.is_table_function(name):
         known = ", ".join(sorted(allowed_names.allowed_tables()))
-        msg = f"The table function {name} is not allowed. These are: {known}."
+        msg = f"The table function {name} is not allowed. Allowed are: {known}."
         raise QueryRefused("table_function", msg)
 
 
@@ -238,7 +240,7 @@ def _unknown(name: str, tables: Collection[str], database: str, node: exp.Expr) 
 
 def _ctes_in_scope(node: exp.Expr) -> set[str]:
     """Names of the common table expressions that ``node`` may refer to."""
-    found: set[str] = set()
+    names: set[str] = set()
     inside: exp.Expr = node
     parent = node.parent
     while parent is not None:
@@ -246,21 +248,22 @@ def _ctes_in_scope(node: exp.Expr) -> set[str]:
             before = parent.expressions[: _index(parent.expressions, inside)]
             if parent.args.get("recursive"):
                 before = [*before, inside]
-            found.update(cte.alias for cte in before if not cte.args.get("scalar"))
+            names.update(cte.alias for cte in before if not cte.args.get("scalar"))
         else:
             with_ = parent.args.get("with_") or parent.args.get("with")
             if with_ is not None and inside is not with_:
-                found.update(c.alias for c in with_.expressions if not c.args.get("scalar"))
+                names.update(c.alias for c in with_.expressions if not c.args.get("scalar"))
         inside, parent = parent, parent.parent
-    return found
+    return names
 
 
-def _index(nodes: list[exp.Expr], wanted: exp.Expr) -> int:
-    return next(position for position, node in enumerate(nodes) if node is wanted)
+def _index(nodes: list[exp.Expr], node: exp.Expr) -> int:
+    """The index of this very node: sqlglot compares nodes by their content."""
+    return next(position for position, other in enumerate(nodes) if other is node)
 
 
 def _qualified(tree: exp.Expr) -> set[str]:
-    """Aliases of names with a qualifier, such as ``y`` in ``a.b AS y``."""
+    """Aliases of qualified names, such as ``y`` in ``a.b AS y``."""
     return {
         node.alias
         for node in tree.find_all(exp.Alias, exp.CTE)
@@ -269,11 +272,11 @@ def _qualified(tree: exp.Expr) -> set[str]:
 
 
 def _operand(node: exp.In, tree: exp.Expr, tables: Collection[str], database: str) -> str:
-    """The table on the right of IN, where one stands there.
+    """The tenant's table on the right of IN, or ''.
 
-    ClickHouse reads ``x IN a`` as a column or else as a table, and ``x IN a.b`` as a column of
-    ``a`` or else as the table ``b`` of the database ``a``; hence only what can't leave the
-    tenant's database is allowed.
+    ClickHouse reads ``x IN a`` as a column, or as a table if there is no such column; and
+    ``x IN a.b`` as a column of ``a``, or as the table ``b`` of the database ``a``. So only names
+    that can't leave the tenant's database are allowed.
     """
     right = node.args.get("field")
     if right is None and len(node.expressions) == 1:

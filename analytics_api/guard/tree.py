@@ -1,7 +1,7 @@
-"""The statement as ClickHouse's own parser reads it, held to the allow-lists.
+"""Checks a statement's tree, as ClickHouse's own parser reads it, against the allow-lists.
 
-The tree is that of ``parseQueryToJSON``. A kind of node that is not known here is refused, so that
-what a newer ClickHouse learns to parse is refused until somebody has read what it does.
+The tree comes from ``parseQueryToJSON``. Unknown kinds of nodes are refused, so that syntax that a
+newer ClickHouse adds is refused until somebody has reviewed what it does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from analytics_api.guard.verdicts import higher_order
 
 Node = Mapping[str, Any]
 
-#: Every kind of node that a query may be made of.
+#: Every kind of node that a query may contain.
 NODES = frozenset(
     {
         "SelectWithUnionQuery",
@@ -54,7 +54,7 @@ NODES = frozenset(
         "WindowListElement",
     }
 )
-#: What may hang on a query besides its SELECTs. SETTINGS at its end are taken off before.
+#: Clauses that are refused. SETTINGS at a query's end has been taken out before.
 _CLAUSES = ("out_file", "settings", "settings_ast", "format_ast", "format", "compression")
 IN = frozenset(
     f"{place}{word}" for place in ("", "global") for word in ("in", "notin", "nullin", "notnullin")
@@ -65,7 +65,7 @@ _WORDS = {"settings": "SETTINGS", "settings_ast": "SETTINGS", "out_file": "INTO 
 
 @dataclass(frozen=True)
 class _Scope:
-    """Names that a WITH around a node has given: to SELECTs, and to lambdas."""
+    """Names that the WITHs around a node define: of SELECTs, and of lambdas."""
 
     ctes: frozenset[str] = frozenset()
     lambdas: frozenset[str] = frozenset()
@@ -79,14 +79,14 @@ class _Scope:
 
 @dataclass
 class Reading:
-    """What was read: the tenant's tables, and whether there is a PREWHERE."""
+    """What a statement reads: the tenant's tables, and whether it has a PREWHERE."""
 
     tables: set[str] = field(default_factory=set)
     has_prewhere: bool = False
 
 
 def read(tree: Node, *, tables: Collection[str], database: str) -> Reading:
-    """Hold a statement's tree to the lists; raises QueryRefused."""
+    """Check a statement's tree against the allow-lists; raises QueryRefused."""
     if tree.get("type") != "SelectWithUnionQuery":
         kind = str(tree.get("type", "")).removesuffix("Query")
         msg = f"A saved query is a SELECT; this is {kind.upper() or 'something else'}."
@@ -97,52 +97,52 @@ def read(tree: Node, *, tables: Collection[str], database: str) -> Reading:
 
 
 def named(tree: object) -> frozenset[str]:
-    """Lambdas, common table expressions and aliases of tables: a bracket may follow their names."""
-    found: set[str] = set()
+    """Names of lambdas, common table expressions and aliased tables: a bracket may follow them."""
+    names: set[str] = set()
     if isinstance(tree, list):
         return frozenset().union(*map(named, tree))
     if isinstance(tree, dict):
         if tree.get("type") == "WithElement" and tree.get("aliases"):
-            found.add(tree["name"])
+            names.add(tree["name"])
         if _is_lambda(tree) and tree.get("alias"):
-            found.add(tree["alias"])
+            names.add(tree["alias"])
         if tree.get("type") == "TableExpression" and tree.get("column_aliases"):
             keys = ("database_and_table_name", "subquery", "table_function")
-            found |= {tree[key].get("alias", "") for key in keys if key in tree}
-        found.update(*(named(child) for child in tree.values()))
-    return frozenset(found)
+            names |= {tree[key].get("alias", "") for key in keys if key in tree}
+        names.update(*(named(child) for child in tree.values()))
+    return frozenset(names)
 
 
 def is_hidden(name: str, tables: Collection[str]) -> bool:
-    """Whether a name may be that of a table behind one of the tenant's, which nobody may read."""
+    """Whether ``name`` may be an internal table beside one of ``tables``, which nobody may read."""
     return name not in tables and any(name.startswith(f"{table}__") for table in tables)
 
 
 def aliased(parts: Sequence[str], tables: Collection[str], database: str) -> set[str]:
-    """The tenant's table that a name with an alias may be; raises QueryRefused for a hidden one.
+    """The tenant's table that a name with an alias may mean; raises QueryRefused for a hidden one.
 
-    ClickHouse reads the table ``orders`` in ``WITH orders AS y SELECT 1 IN y``, and wherever else
-    the alias is given. A column of a table's name counts as the table, since nothing tells them
-    apart.
+    ClickHouse reads the table ``orders`` in ``WITH orders AS y SELECT 1 IN y``, and in every other
+    place that defines the alias. A column with a table's name counts as the table, since the two
+    can't be distinguished.
     """
     name = parts[-1]
     if len(parts) > 2 or (len(parts) == 2 and parts[0] != database):
         return set()
     if is_hidden(name, tables):
-        msg = f"{name} may be a table of ours. Write it without an alias, if it is a column."
+        msg = f"{name} may be an internal table. If it is a column, write it without an alias."
         raise QueryRefused("in_operand", msg)
     return {name} & set(tables)
 
 
 def _qualified(tree: object) -> frozenset[str]:
-    """Aliases of names with a qualifier, such as ``y`` in ``a.b AS y``."""
+    """Aliases of qualified names, such as ``y`` in ``a.b AS y``."""
     if isinstance(tree, list):
         return frozenset().union(*map(_qualified, tree))
     if not isinstance(tree, dict):
         return frozenset()
-    found = frozenset().union(*map(_qualified, tree.values()))
-    is_one = tree.get("type") == "Identifier" and tree.get("alias") and len(_parts(tree)) > 1
-    return found | {tree["alias"]} if is_one else found
+    below = frozenset().union(*map(_qualified, tree.values()))
+    is_qualified = tree.get("type") == "Identifier" and tree.get("alias") and len(_parts(tree)) > 1
+    return below | {tree["alias"]} if is_qualified else below
 
 
 def _is_lambda(node: Node) -> bool:
@@ -158,7 +158,7 @@ def _arguments(node: Node) -> list[Node]:
 
 
 def _text(node: Node) -> str | None:
-    """The text of a literal, None for all else."""
+    """The text of a string literal; None for any other node."""
     value = node.get("value") if node.get("type") == "Literal" else None
     return value["value"] if value and value.get("field_type") == "String" else None
 
@@ -169,7 +169,7 @@ class _TreeReader:
         self.reading = Reading()
 
     def visit(self, node: object, place: str, scope: _Scope) -> None:
-        """Check a node and all below it; ``place`` is the key under which it stands."""
+        """Check a node and everything below it. ``place`` is the key of the node in its parent."""
         if isinstance(node, list):
             for child in node:
                 self.visit(child, place, scope)
@@ -188,7 +188,7 @@ class _TreeReader:
                 self.visit(child, key, scope)
 
     def _union(self, node: Node, scope: _Scope) -> None:
-        """The names that the first SELECT's WITH gives are those of the others, too."""
+        """Visit a union's SELECTs. The names of the first one's WITH are valid in the others."""
         selects = node.get("list_of_selects") or node
         for position, child in enumerate(selects.get("children", [])):
             if child.get("type") != "SelectQuery":
@@ -213,7 +213,7 @@ class _TreeReader:
             return scope.with_lambda(element["alias"]) if named_lambda else scope
         name = element["name"]
         if is_hidden(name, self._tables):
-            raise QueryRefused("name", f"{name} may be a table of ours. Give it another name.")
+            raise QueryRefused("name", f"{name} may be an internal table. Use another name.")
         self._below(element, scope.with_cte(name) if recursive else scope)
         return scope.with_cte(name)
 
@@ -226,7 +226,8 @@ class _TreeReader:
         for clause in _CLAUSES:
             if node.get(clause):
                 word = _WORDS.get(clause, "FORMAT")
-                msg = f"{word} is not allowed here: the caller chooses the format, nothing writes."
+                msg = f"{word} is not allowed here: the caller chooses the format, and queries "
+                msg += "only read."
                 raise QueryRefused(f"clause_{word.lower().replace(' ', '_')}", msg)
         if kind == "Function":
             self._check_function(node, place, scope)
@@ -242,7 +243,7 @@ class _TreeReader:
         if len(parts) == 1:
             calls.check_bare(parts[0])
         elif node.get("children"):
-            raise _refused("A parameter may be a value, never a name.")
+            raise _refused("A parameter may be a value, but not a name.")
         if node.get("alias"):
             self.reading.tables |= aliased(parts, self._tables, self._database)
 
@@ -281,7 +282,7 @@ class _TreeReader:
     def _check_table_function(name: str, arguments: list[Node]) -> None:
         if not allowed_names.is_table_function(name):
             known = ", ".join(sorted(allowed_names.allowed_tables()))
-            msg = f"The table function {name} is not allowed. These are: {known}."
+            msg = f"The table function {name} is not allowed. Allowed are: {known}."
             raise QueryRefused("table_function", msg)
         if name.lower() == "values" and arguments:
             named_types.check(_text(arguments[0]) or "")
@@ -289,7 +290,7 @@ class _TreeReader:
     def _check_table(self, node: Node, scope: _Scope) -> None:
         parts = _parts(node)
         if node.get("children"):
-            raise _refused("A parameter may be a value, never the name of a table.")
+            raise _refused("A parameter may be a value, but not the name of a table.")
         if len(parts) == 1 and parts[0] in scope.ctes:
             return
         if not self._is_own(parts):
@@ -304,12 +305,12 @@ class _TreeReader:
         return len(parts) <= 2 and parts[-1] in self._tables
 
     def _check_operand(self, right: Node) -> None:
-        """``x IN a`` may be a column or a table, and ``x IN a.b`` the table of a database."""
+        """Check the right side of IN: ``a`` may be a table, ``a.b`` another database's table."""
         if right["type"] != "Identifier":
             return
         parts = _parts(right)
         if right.get("children"):
-            raise _refused("A parameter may be a value, never the name of a table.")
+            raise _refused("A parameter may be a value, but not the name of a table.")
         if self._is_own(parts):
             self.reading.tables.add(parts[-1])
         elif len(parts) > 1 or parts[0] in self._qualified or is_hidden(parts[0], self._tables):

@@ -1,9 +1,9 @@
-"""The verdict on every name that a query can call, as ``verdicts.tsv`` beside this module has it.
+"""The verdict on every name that a query can call, read from ``verdicts.tsv`` beside this module.
 
-A line is kind, name, verdict, reason, and ``lambda`` where the first argument may be one. Kinds:
-``function``, ``aggregate``, ``combinator`` and ``table`` are all that the engine has of each
-(``tools/engine_functions.py`` asks it); ``syntax`` are words that its parser resolves, and that
-look like calls, and functions that only some builds of the engine have.
+A line has kind, name, verdict and reason, and ``lambda`` if the first argument may be one. The
+kinds ``function``, ``aggregate``, ``combinator`` and ``table`` list everything of that kind in
+ClickHouse (``tools/engine_functions.py`` asks it). The kind ``syntax`` lists words that look like
+calls but are resolved by ClickHouse's parser, and functions that only some builds have.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HEAD = "kind\tname\tverdict\treason\ttakes\n"
 
 @dataclass(frozen=True)
 class Verdict:
-    """``verdict`` is ``allowed``, ``refused`` or, where nobody has judged it yet, ``open``."""
+    """``verdict`` is ``allowed``, ``refused``, or ``open`` if nobody has reviewed the name yet."""
 
     kind: str
     name: str
@@ -41,13 +41,13 @@ def write(verdicts: Iterable[Verdict]) -> None:
 
 @cache
 def names(kind: str, verdict: str) -> frozenset[str]:
-    """Names of one kind that got this verdict, in lower case."""
+    """Names of one kind with this verdict, in lower case."""
     return frozenset(
-        one.name.lower() for one in read() if one.kind == kind and one.verdict == verdict
+        line.name.lower() for line in read() if line.kind == kind and line.verdict == verdict
     )
 
 
 @cache
 def higher_order() -> frozenset[str]:
-    """Functions that call another one, whose name or lambda is their first argument."""
-    return frozenset(one.name.lower() for one in read() if one.takes == "lambda")
+    """Functions that call another one: their first argument may be its name or a lambda."""
+    return frozenset(line.name.lower() for line in read() if line.takes == "lambda")

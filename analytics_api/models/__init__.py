@@ -1,4 +1,4 @@
-"""Out: saved queries and their published versions."""
+"""Saved queries and their published versions."""
 
 from analytics_api.models.saved_query import SavedQuery, SavedQueryVersion
 

@@ -15,26 +15,26 @@ name_validator = RegexValidator(
 
 
 class SavedQuery(models.Model):
-    """Named SQL with typed parameters ``{name:Type}``; published, it is an endpoint."""
+    """Named SQL with typed parameters ``{name:Type}``. Once published, it is an endpoint."""
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="saved_queries")
     name = models.CharField(
         max_length=63,
         validators=[name_validator],
-        help_text="Stands in the endpoint's address: /api/v1/queries/<name>.",
+        help_text="The last part of the endpoint's address: /api/v1/queries/<name>.",
     )
     description = models.TextField(blank=True)
     sql = models.TextField(
         verbose_name="SQL",
-        help_text="One SELECT over the tenant's tables. Parameters are written {name:Type}.",
+        help_text="One SELECT over the tenant's tables. Write parameters as {name:Type}.",
     )
     parameters = models.JSONField(
         default=dict,
         blank=True,
         decoder=exact_json.Decoder,
-        help_text='What the SQL can\'t say of a parameter, by its name: {"day": {"default": '
-        '"2013-01-01", "example": "2013-12-24", "description": "The first day"}}. An example is '
-        "tried before the query is published. {by:Identifier} needs the names that it may be: "
+        help_text='Describe the parameters here, by name: {"day": {"default": "2013-01-01", '
+        '"example": "2013-12-24", "description": "The first day"}}. Before a query is published, '
+        "it is tried with the examples. {by:Identifier} needs a list of allowed names: "
         '{"by": {"allowed": ["country", "city"]}}.',
     )
     published = models.ForeignKey(
@@ -67,29 +67,32 @@ class SavedQuery(models.Model):
 
 
 class SavedQueryVersion(models.Model):
-    """One published state of a saved query.
+    """A published state of a saved query.
 
-    Its SQL as it runs never changes, a next version follows it; ``text`` follows the author's.
+    ``sql``, which runs, never changes: a change makes a new version. ``text`` may change, since the
+    author may edit blanks and comments without making a new version.
     """
 
     query = models.ForeignKey(SavedQuery, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
-    sql = models.TextField(verbose_name="SQL", help_text="As it runs.")
+    sql = models.TextField(verbose_name="SQL", help_text="The SQL that runs.")
     text = models.TextField(
         blank=True,
         default="",
         db_default="",
-        help_text="As its author wrote it, comments included. Empty: of an earlier release.",
+        help_text="The SQL as its author wrote it, with comments. Empty in versions of old "
+        "releases.",
     )
     parameters = models.JSONField(
         default=list,
-        help_text="[{name, type, default?, example?, allowed?, description?}], in the SQL's order.",
+        help_text="[{name, type, default?, example?, allowed?, description?}], in the order of the "
+        "SQL.",
     )
-    columns = models.JSONField(default=list, help_text="[{name, type}] of the result.")
+    columns = models.JSONField(default=list, help_text="The result's columns: [{name, type}].")
     engine_settings = models.JSONField(
         default=dict,
         blank=True,
-        help_text="ClickHouse's settings that the query asks for, by name.",
+        help_text="ClickHouse settings that the query sets, by name.",
     )
     published_at = models.DateTimeField(auto_now_add=True)
     published_by = models.ForeignKey(

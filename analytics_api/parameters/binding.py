@@ -1,3 +1,5 @@
+"""Binds a caller's values to the parameters of a query."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +12,7 @@ from analytics_api.parameters.expected import expected
 from analytics_api.parameters.types import IDENTIFIER, ParameterType, names_of, parse
 from analytics_api.parameters.values import encode, sample
 
-#: Characters of a value that an error repeats.
+#: How many characters of a value an error repeats.
 SHOWN = 60
 
 
@@ -18,9 +20,9 @@ SHOWN = 60
 class Parameter:
     """A parameter of a published query.
 
-    ``default`` is the encoded value of one that may be left out, None where it must be given: NULL
-    for a Nullable one without a default. ``example`` is the encoded value that its author gave as
-    one that the query takes.
+    ``default`` is the encoded value used if the caller gives none; None if the caller must give
+    one. A Nullable parameter without a default has NULL. ``example`` is an encoded value that the
+    query accepts, according to its author.
     """
 
     name: str
@@ -31,25 +33,25 @@ class Parameter:
 
     @property
     def is_name(self) -> bool:
-        """Whether it is a name within the SQL, not a value that ClickHouse binds."""
+        """Whether the parameter is a name put into the SQL, not a value that ClickHouse binds."""
         return self.type.base == IDENTIFIER
 
     @property
     def is_made_up(self) -> bool:
-        """Whether nobody has said of any value that the query takes it."""
+        """Whether ``usual`` is made up: the author gave neither a default nor an example."""
         return self.default is None and self.example is None and not self.is_name
 
     @property
     def usual(self) -> str:
-        """What a call would have: the default, else the example, else some value of its type."""
+        """The encoded value of a usual call: the default, else the example, else a made-up one."""
         if self.default is not None:
             return self.default
         return sample(self.type) if self.example is None else self.example
 
 
 def load(stored: Iterable[Mapping[str, Any]]) -> tuple[Parameter, ...]:
-    """Parameters as a version stores them, ``[{name, type, default?, description?, …}]``."""
-    return tuple(_load(one) for one in stored)
+    """The parameters that a version stores as ``[{name, type, default?, description?, …}]``."""
+    return tuple(_load(parameter) for parameter in stored)
 
 
 def _load(stored: Mapping[str, Any]) -> Parameter:
@@ -62,7 +64,7 @@ def _load(stored: Mapping[str, Any]) -> Parameter:
 
 
 def _encoded(kind: ParameterType, stored: Mapping[str, Any], member: str) -> str | None:
-    """None where it has none, or, of a version from before a rule was, one that does not fit."""
+    """The encoded ``member``; None if absent, or if an older version stores one that misfits."""
     try:
         return encode(kind, stored[member]) if member in stored else None
     except Misfit:
@@ -70,14 +72,15 @@ def _encoded(kind: ParameterType, stored: Mapping[str, Any], member: str) -> str
 
 
 def may_be_left_out(stored: Mapping[str, Any]) -> bool:
-    """Whether a parameter, as a version stores it, has a value where the caller gives none."""
+    """Whether a stored parameter has a value if the caller gives none."""
     return _load(stored).default is not None
 
 
 def bind(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str, str]:
-    """``param_<name>`` for each parameter, from values as JSON has them.
+    """The encoded ``param_<name>`` of each parameter, from values as JSON has them.
 
-    Raises ParametersRefused with every problem at once: misfits, missing ones, unknown ones.
+    Raises ParametersRefused with all problems at once: values that don't fit, missing parameters
+    and unknown ones.
     """
     problems: list[ParameterProblem] = []
     bound: dict[str, str] = {}
@@ -100,9 +103,9 @@ def bind(parameters: Sequence[Parameter], given: Mapping[str, Any]) -> dict[str,
 def from_query_string(
     parameters: Sequence[Parameter], pairs: Mapping[str, Sequence[str]]
 ) -> dict[str, Any]:
-    """Values of a query string, in which a key may come several times for an array.
+    """The values in a query string. A key may be repeated to give an array.
 
-    Raises ParametersRefused where a key comes twice for what is not an array.
+    Raises ParametersRefused for a repeated key whose parameter is not an array.
     """
     types = {parameter.name: parameter.type for parameter in parameters}
     values: dict[str, Any] = {}
@@ -130,14 +133,14 @@ def _misfit(parameter: Parameter, misfit: Misfit, value: Any) -> ParameterProble
 
 
 def _written(value: Any) -> str:
-    """A value as it was sent, more or less."""
+    """A value about as it was sent, for an error message."""
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, list):
         return f"[{', '.join(map(_written, value[:SHOWN]))}]"
     if isinstance(value, dict):
         pairs = list(value.items())[:SHOWN]
-        return "{" + ", ".join(f"{name!r}: {_written(one)}" for name, one in pairs) + "}"
+        return "{" + ", ".join(f"{name!r}: {_written(item)}" for name, item in pairs) + "}"
     return {True: "true", False: "false", None: "null"}[value] if _is_word(value) else repr(value)
 
 

@@ -1,16 +1,19 @@
+"""Errors about parameters: of a declared type, of one value, of a whole call."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 
 class TypeRefused(ValueError):
-    """A parameter's type that is not known or not allowed; its words say which are."""
+    """The type of a parameter is unknown or not allowed. Its text lists the allowed types."""
 
 
 class Misfit(ValueError):
-    """A value that is not of its type.
+    """A value does not fit its parameter's type.
 
-    Its text is what was expected; ``reason`` says what is wrong, where that is not plain to see.
+    Its text says what was expected. ``reason`` says what is wrong with the value, unless that is
+    obvious.
     """
 
     def __init__(self, expected: str, reason: str = "") -> None:
@@ -19,19 +22,19 @@ class Misfit(ValueError):
 
 
 class Unfit(ValueError):
-    """A value that can't be written as its type. Its text is the reason, or empty."""
+    """A value can't be written as its type. Its text is the reason, or empty."""
 
 
 @dataclass(frozen=True)
 class ParameterProblem:
-    """One thing wrong with a call's parameters, in words for the caller."""
+    """One problem with a call's parameters, with a message for the caller."""
 
     name: str
     message: str
 
 
 class ParametersRefused(Exception):
-    """The caller's parameters don't fit. Attribute: ``problems``, all of them."""
+    """The caller's parameters don't fit. ``problems`` lists every problem."""
 
     def __init__(self, problems: tuple[ParameterProblem, ...]) -> None:
         super().__init__("; ".join(problem.message for problem in problems))

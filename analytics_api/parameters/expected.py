@@ -1,4 +1,4 @@
-"""What a value of a type looks like, in words that follow "expected"."""
+"""Describes the values of a type, for error messages: the words after "expected"."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _EXPECTED = {
 
 
 def family(base: str) -> str:
-    """Int, UInt, Float and Enum without the bits; any other name as it is."""
+    """The name of an Int, UInt, Float or Enum type without its bits; any other name unchanged."""
     return base.rstrip("0123456789") if base.startswith(("Int", "UInt", "Float", "Enum")) else base
 
 
@@ -50,11 +50,11 @@ def _expected_choice(kind: ParameterType) -> str:
 def _expected_moment(kind: ParameterType) -> str:
     fraction = f".{'f' * digits(kind)}" if digits(kind) else ""
     zone = kind.zone or "UTC"
-    return f"a time as YYYY-MM-DD hh:mm:ss{fraction}, with Z or an offset where it is not {zone}"
+    return f"a time as YYYY-MM-DD hh:mm:ss{fraction}, with Z or an offset if it is not in {zone}"
 
 
 def _expected_of_inner(kind: ParameterType) -> str:
-    inner = [expected(one) for one in kind.inner]
+    inner = [expected(inner_kind) for inner_kind in kind.inner]
     if kind.base == "Map":
         return f"a map from {inner[0]} to {inner[1]}"
     if kind.base == "Array":

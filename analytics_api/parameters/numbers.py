@@ -1,4 +1,4 @@
-"""Numbers of a caller's, by the rules of columns: what fits is written digit by digit."""
+"""Checks and writes a caller's numbers by the rules of columns, without losing digits."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from analytics_api.parameters.errors import Unfit
 from analytics_api.parameters.types import ParameterType
 
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]*)\Z")
-#: JSON's own form (RFC 8259), in an address and in quotes, too.
+#: JSON's form of a number (RFC 8259), also required in a query string and in quotes.
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,6})?\Z")
-#: Longest number that is looked at, in characters.
+#: The longest number that is read, in characters.
 _MAX_LENGTH = 1_000
-#: No type holds a number of more digits before the point, except the floats.
+#: No type but the floats holds a number with more digits before the point.
 _MAX_WHOLE = 80
 _MAX_FLOAT32 = 3.4028234663852886e38
 _OUT_OF_RANGE = "it is out of range"
 
 
 def is_number(value: Any) -> bool:
-    """Whether ``value`` is a number, or a text that is one."""
+    """Whether ``value`` is a number, or text in the form of one."""
     if isinstance(value, str):
         return len(value) <= _MAX_LENGTH and _NUMBER.match(value) is not None
     return type(value) in (int, float, Decimal)
 
 
 def read(value: Any) -> Decimal:
-    """The number, with all its digits; raises Unfit where ``value`` is none."""
+    """``value`` as a number with all its digits; raises Unfit if it is not a number."""
     if not is_number(value):
         raise Unfit
     if isinstance(value, str):
@@ -42,7 +42,7 @@ def read(value: Any) -> Decimal:
 
 
 def _parts(number: Decimal) -> tuple[str, int]:
-    """Its digits without zeros at either end, and the power of ten that they are times."""
+    """The digits without zeros at either end, and the power of ten to multiply them by."""
     _, digits, exponent = number.as_tuple()
     text = "".join(map(str, digits)).lstrip("0")
     bare = text.rstrip("0")
@@ -50,13 +50,13 @@ def _parts(number: Decimal) -> tuple[str, int]:
 
 
 def places(number: Decimal) -> int:
-    """How many digits it has behind the point, without zeros at its end."""
+    """How many digits the number has after the point, without trailing zeros."""
     digits, exponent = _parts(number)
     return max(-exponent, 0) if digits else 0
 
 
 def whole(number: Decimal) -> int:
-    """The integer that it is; raises Unfit for one with a fraction, or beyond all types."""
+    """The number as an integer. Raises Unfit for a fraction or a number too large for any type."""
     if places(number):
         raise Unfit("it has a fraction")
     if number and number.adjusted() > _MAX_WHOLE:
@@ -65,7 +65,7 @@ def whole(number: Decimal) -> int:
 
 
 def integer_range(base: str) -> tuple[int, int]:
-    """Least and greatest number of an integer type."""
+    """The least and the greatest number of an integer type."""
     bits = int(base.lstrip("UInt"))
     if base.startswith("U"):
         return 0, 2**bits - 1
@@ -87,7 +87,7 @@ def decimal(kind: ParameterType, value: Any) -> str:
     if not digits:
         return "0"
     if -exponent > scale:
-        raise Unfit(f"it has {-exponent} digits behind the point, and {scale} fit")
+        raise Unfit(f"it has {-exponent} digits after the point, but only {scale} fit")
     if len(digits) + exponent > precision - scale:
         raise Unfit(_OUT_OF_RANGE)
     sign = "-" if number < 0 else ""
@@ -96,7 +96,7 @@ def decimal(kind: ParameterType, value: Any) -> str:
 
 
 def floating(kind: ParameterType, value: Any) -> str:
-    """The nearest double, or float, as for a column."""
+    """The nearest Float64, also for a Float32, as for a column."""
     number = float(read(value))
     most = _MAX_FLOAT32 if kind.base == "Float32" else math.inf
     if not math.isfinite(number) or abs(number) > most:

@@ -1,8 +1,8 @@
-"""Dates and times of a caller's, by the rules of columns.
+"""Checks and writes a caller's dates and times by the rules of columns.
 
-A time goes to ClickHouse as seconds since 1970, whatever its zone: its own clock reading would be
-another moment in the hour that a zone has twice, and in the zone of the server where the type has
-none.
+A time goes to ClickHouse as seconds since 1970, whatever its zone. A clock reading would be
+ambiguous in the hour that a zone has twice, and ClickHouse would read it in the server's zone if
+the type has none.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _TIME = re.compile(
     r"(?P<seconds>:[0-5][0-9](?:\.(?P<fraction>[0-9]{1,60}))?)?"
     r"(?P<zone>Z|[+-](?:[01][0-9]|2[0-3]):?[0-5][0-9])?\Z"
 )
-#: A number from here on, by its magnitude, is of milliseconds, below it of seconds.
+#: A number of at least this magnitude counts milliseconds; a smaller one counts seconds.
 _MILLISECONDS_FROM = 100_000_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-#: From 1900 to 2299, and to 2262 with nanoseconds (clickhouse.com, DateTime64).
+#: DateTime64 reaches from 1900 to 2299, with nanoseconds to 2262 (clickhouse.com/docs).
 _EARLIEST, _LATEST, _LATEST_NS = -2_208_988_800, 10_413_791_999, 9_223_372_035
 _LATEST_UINT32 = 4_294_967_295
 _DATES = {
@@ -38,15 +38,15 @@ _DATES = {
 def day(kind: ParameterType, value: Any) -> str:
     if not isinstance(value, str) or not _DAY.match(value):
         raise Unfit
-    found = date.fromisoformat(value)
+    parsed = date.fromisoformat(value)
     first, last = _DATES[kind.base]
-    if not first <= found <= last:
+    if not first <= parsed <= last:
         raise Unfit("it is out of range")
-    return found.isoformat()
+    return parsed.isoformat()
 
 
 def moment(kind: ParameterType, value: Any) -> str:
-    """A time with an offset or ``Z`` is that moment; without, it is in the type's zone, or UTC."""
+    """The moment of a time with an offset or ``Z``; without, it is in the type's zone, or UTC."""
     if numbers.is_number(value):
         seconds, fraction = _of_number(kind, numbers.read(value))
     else:
@@ -58,19 +58,19 @@ def moment(kind: ParameterType, value: Any) -> str:
 
 
 def digits(kind: ParameterType) -> int:
-    """How many digits of a second the type has."""
+    """How many fractional digits of a second the type has."""
     return (kind.numbers or (3,))[0] if kind.base == "DateTime64" else 0
 
 
 def _range(kind: ParameterType) -> tuple[int, int]:
-    """The first and the last second."""
+    """The first and the last second of the type, since 1970."""
     if kind.base == "DateTime":
         return 0, _LATEST_UINT32
     return _EARLIEST, _LATEST_NS if digits(kind) == 9 else _LATEST
 
 
 def _of_number(kind: ParameterType, number: Decimal) -> tuple[int, int]:
-    """Seconds, and the rest in the type's own unit."""
+    """Seconds, and the rest in the type's unit (``10**-digits`` seconds)."""
     scale, units = digits(kind), 0
     if abs(number) >= _MILLISECONDS_FROM:
         milliseconds = numbers.whole(number)
@@ -98,28 +98,28 @@ def _of_text(kind: ParameterType, value: Any) -> tuple[int, int]:
 
 
 def _finer(given: int, fitting: int) -> str:
-    return f"it has {given} digits of a second, and {fitting} fit"
+    return f"it has {given} fractional digits of a second, but only {fitting} fit"
 
 
 def _instant(local: datetime, offset: str | None, zone: str) -> datetime:
-    """The moment at which clocks read ``local``; of an hour that comes twice the first."""
+    """The moment at which clocks show ``local``: the first, if they show it twice."""
     if offset:
         return datetime.fromisoformat(f"{local.isoformat()}{offset}").astimezone(UTC)
-    found = local.replace(tzinfo=_zone(zone)).astimezone(UTC)
-    if found.astimezone(_zone(zone)).replace(tzinfo=None) != local:
+    instant = local.replace(tzinfo=_zone(zone)).astimezone(UTC)
+    if instant.astimezone(_zone(zone)).replace(tzinfo=None) != local:
         raise Unfit(f"clocks in {zone} skip that time")
-    return found
+    return instant
 
 
 def _zone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError):
-        raise Unfit(f"the time zone {name} is not known here: give an offset") from None
+        raise Unfit(f"the server does not know the time zone {name}: give an offset") from None
 
 
 def _written(seconds: int, rest: int, scale: int) -> str:
-    """ClickHouse takes fewer than five digits for something else than a time."""
+    """Seconds as ClickHouse reads them: padded, since it takes fewer than five digits otherwise."""
     units = seconds * 10**scale + rest
     whole, fraction = divmod(abs(units), 10**scale)
     sign = "-" if units < 0 else ""

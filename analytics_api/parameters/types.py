@@ -1,6 +1,6 @@
-"""Types of parameters: read from ClickHouse's notation into a tree, by allow-list.
+"""Parses the types of parameters from ClickHouse's notation into a tree, by an allow-list.
 
-``Identifier`` is not among them: a name is no value, and stands in the SQL (see
+``parse`` does not accept ``Identifier``: such a parameter is not a value but a name in the SQL (see
 ``analytics_api.identifiers``).
 """
 
@@ -37,9 +37,9 @@ _ALLOWED = (
     "Nullable(T), LowCardinality(T), Array(T), Map(K, V), Tuple(T, …), and Identifier"
 )
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
-#: Types whose values have values in them.
+#: Types whose values contain other values.
 COMPOSITES = ("Array", "Map", "Tuple")
-#: Of a parameter that is a name in the SQL. ``parse`` does not take it.
+#: The type of a parameter that is a name in the SQL. ``parse`` refuses it.
 IDENTIFIER = "Identifier"
 MAX_DEPTH = 4
 
@@ -48,10 +48,10 @@ MAX_DEPTH = 4
 class ParameterType:
     """A type as a tree.
 
-    ``base`` is its name; ``inner`` the types in its brackets; ``numbers`` its integers (precision
-    and scale of a Decimal, length of a FixedString, digits of a DateTime64); ``choices`` the names
-    of an Enum; ``zone`` the time zone of a DateTime or DateTime64; ``names`` those of a Tuple's
-    elements, where it has some.
+    ``base`` is the type's name and ``inner`` the types in its brackets. ``numbers`` are its
+    integers (precision and scale of a Decimal, length of a FixedString, digits of a DateTime64).
+    ``choices`` are the names and numbers of an Enum, ``zone`` is the time zone of a DateTime or
+    DateTime64, and ``names`` are the names of a Tuple's elements, if they have any.
     """
 
     base: str
@@ -70,7 +70,7 @@ class ParameterType:
     def __str__(self) -> str:
         if self.base == IDENTIFIER:
             return self.base
-        arguments = [str(one) for one in (*self.inner, *self.numbers)]
+        arguments = [str(argument) for argument in (*self.inner, *self.numbers)]
         if self.names:
             pairs = zip(self.names, arguments, strict=True)
             arguments = [f"{name} {kind}" for name, kind in pairs]
@@ -80,7 +80,7 @@ class ParameterType:
 
 
 def names_of(allowed: Iterable[str]) -> ParameterType:
-    """The type of a parameter that is one of these names."""
+    """The type of an Identifier parameter that may be one of these names."""
     return ParameterType(IDENTIFIER, choices=tuple((name, 0) for name in allowed))
 
 
@@ -94,21 +94,23 @@ def parse(text: str) -> ParameterType:
 
 
 class _TypeReader:
-    """Reads a type from left to right; each method leaves off behind what it read."""
+    """Reads a type from left to right. Each method removes the tokens that it reads."""
 
     def __init__(self, text: str) -> None:
         self.text = text.strip()
         self.tokens: list[str] = []
         position = 0
         while position < len(self.text):
-            found = _TOKEN.match(self.text, position)
-            if found is None:
+            match = _TOKEN.match(self.text, position)
+            if match is None:
                 raise self.refused()
-            self.tokens.append(found[0].strip())
-            position = found.end()
+            self.tokens.append(match[0].strip())
+            position = match.end()
 
     def refused(self) -> TypeRefused:
-        return TypeRefused(f"{self.text!r} is not a type of parameters. These are: {_ALLOWED}.")
+        return TypeRefused(
+            f"A parameter can't have the type {self.text!r}. Allowed types: {_ALLOWED}."
+        )
 
     def next(self) -> str:
         if not self.tokens:
@@ -178,7 +180,7 @@ class _TypeReader:
         return ParameterType(base, (key, value))
 
     def elements(self, base: str, depth: int) -> ParameterType:
-        """A tuple's: types, or names with types."""
+        """A Tuple's elements: types, or names with types."""
         self.expect("(")
         names: list[str] = []
         inner: list[ParameterType] = []

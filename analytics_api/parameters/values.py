@@ -1,9 +1,9 @@
-r"""A caller's value, held against its type and written as ClickHouse reads ``param_<name>``.
+r"""Checks a caller's value against its type and writes it as ClickHouse reads ``param_<name>``.
 
-ClickHouse reads a parameter as one field of TabSeparated: backslash, tab and line feed escaped,
-``\N`` for NULL, arrays and maps with quoted elements
-(clickhouse.com/docs/interfaces/http#cli-queries-with-parameters). What the engine would cut, wrap
-or round in silence is refused here.
+ClickHouse reads a parameter as one field of TabSeparated: backslash, tab and line feed are escaped,
+``\N`` is NULL, and the elements of arrays and maps are quoted
+(clickhouse.com/docs/interfaces/http#cli-queries-with-parameters). Values that ClickHouse would
+silently cut, wrap or round are refused.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from analytics_api.parameters.types import COMPOSITES, ParameterType
 from tenants import exact_json
 from tenants.warehouse.quoting import tab_separated
 
-#: Longest array or map, and longest text in characters, of one parameter.
+#: The most items of an array or map, and the most characters of a text, in one parameter.
 MAX_ITEMS = 10_000
 MAX_TEXT = 1_000_000
 
@@ -32,8 +32,8 @@ _NEEDS_NO_QUOTES = re.compile(r"(?:U?Int\d+|Float\d\d|Decimal|Bool)\Z")
 def encode(kind: ParameterType, value: Any) -> str:
     """``value`` as the text of ``param_<name>``; raises Misfit.
 
-    ``value`` is what JSON has, or its text, as an address has it. The rules are those of columns
-    (docs/reference/column-types.md), with numbers in quotes.
+    ``value`` is a JSON value, or its text as in a query string. The rules are those of columns
+    (docs/reference/column-types.md); in addition, numbers may be in quotes.
     """
     if value is None:
         return _null(kind, "\\N")
@@ -51,7 +51,7 @@ def _null(kind: ParameterType, text: str) -> str:
 
 
 def _nested(kind: ParameterType, value: Any) -> str:
-    """``value`` as it stands within the brackets of an array or map, or as one of them."""
+    """``value`` as an element of an array, map or tuple, or as one of these itself."""
     if value is None:
         return _null(kind, "NULL")
     if kind.base in ("Nullable", "LowCardinality"):
@@ -68,7 +68,7 @@ def _array(kind: ParameterType, value: Any) -> str:
 
 
 def _tuple(kind: ParameterType, value: Any) -> str:
-    """From an array, or, where the elements have names, from an object that has all of them."""
+    """A tuple from an array or, if its elements have names, from an object with all the names."""
     value = _parsed(kind, value)
     if kind.names and isinstance(value, dict):
         if value.keys() != set(kind.names):
@@ -112,7 +112,7 @@ def _items(kind: ParameterType, value: Any) -> list[Any]:
 
 
 def _parsed(kind: ParameterType, value: Any) -> Any:
-    """What JSON has, or a text of it."""
+    """``value``, parsed if it is the text of a JSON value."""
     if not isinstance(value, str):
         return value
     try:
@@ -122,7 +122,7 @@ def _parsed(kind: ParameterType, value: Any) -> Any:
 
 
 def _scalar(kind: ParameterType, value: Any) -> str:
-    """A value without brackets, not yet escaped."""
+    """A value that is not composite, not yet escaped."""
     try:
         return _WRITERS[family(kind.base)](kind, value)
     except Unfit as unfit:
@@ -143,8 +143,8 @@ def _string(_: ParameterType, value: Any) -> str:
     if not isinstance(value, str):
         raise Unfit
     if len(value) > MAX_TEXT:
-        raise Unfit(f"it has {len(value):,} characters, and {MAX_TEXT:,} are the most")
-    value.encode()  # a lone surrogate has no bytes
+        raise Unfit(f"it has {len(value):,} characters, but at most {MAX_TEXT:,} are allowed")
+    value.encode()  # raises for a lone surrogate, which UTF-8 can't encode
     return value
 
 
@@ -200,18 +200,18 @@ _WRITERS: dict[str, Callable[[ParameterType, Any], str]] = {
 
 
 def sample(kind: ParameterType) -> str:
-    """Some value of this type, encoded: to try a statement when nobody gave one."""
+    """A made-up value of this type, encoded, for trying a statement without a given value."""
     return encode(kind, sample_value(kind))
 
 
 def sample_value(kind: ParameterType) -> Any:
-    """The same as JSON has it."""
+    """A made-up value of this type as JSON has it."""
     if kind.is_nullable:
         return None
     if kind.base == "LowCardinality":
         return sample_value(kind.inner[0])
     if kind.base == "Tuple":
-        return [sample_value(one) for one in kind.inner]
+        return [sample_value(inner) for inner in kind.inner]
     return kind.choices[0][0] if kind.choices else _plain_sample(kind)
 
 
@@ -223,7 +223,7 @@ def _plain_sample(kind: ParameterType) -> Any:
     return _SAMPLES[family(kind.base)]
 
 
-#: 1 rather than 0, by which nothing can be divided.
+#: Numbers are not 0, since a query may divide by them.
 _SAMPLES: dict[str, Any] = {
     "Array": [],
     "Map": {},

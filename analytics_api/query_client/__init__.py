@@ -1,4 +1,4 @@
-"""One HTTP call to ClickHouse as the tenant's own user; its bytes are passed on as they are."""
+"""Calls ClickHouse over HTTP as the tenant's own user; a result's bytes are passed on unchanged."""
 
 from __future__ import annotations
 

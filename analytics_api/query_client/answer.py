@@ -1,9 +1,9 @@
-"""Results from ClickHouse, taken in whole before a byte of them goes to the caller.
+"""Reads whole results from ClickHouse, before a byte of them goes to the caller.
 
-A WSGI server ends a response in the ordinary way when the application fails in its middle (seen
-with granian 2.8: a broken stream came to the client as a complete one). So a result is read to
-its end first, and only then has a status and a Content-Length. What is larger than WHOLE_BYTES
-waits in a file without a name; a slow caller thereby holds no query open in the engine.
+A WSGI server ends a response normally even if the application fails in the middle of it (seen with
+granian 2.8: a broken stream reached the client as a complete one). So a result is read to its end
+first; then its status and Content-Length are known. A result larger than WHOLE_BYTES waits in an
+unnamed file. That way a slow caller keeps no query open in ClickHouse.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from analytics_api.query_client.connections import Broken, ConnectionPool, Respo
 from analytics_api.query_client.text import TextWatch
 from tenants.warehouse.errors import StatementFailed, WarehouseError, clean, name_of
 
-#: A result up to so many bytes is kept in memory.
+#: A result of fewer bytes is kept in memory.
 WHOLE_BYTES = 1024 * 1024
-#: A result is at most so long as it is written. ClickHouse's own limit counts its columns.
+#: The most bytes of a result in its format. ClickHouse's own limit counts bytes of columns.
 MAX_BYTES = 1024 * 1024 * 1024
 CHUNK_BYTES = 256 * 1024
-#: How ClickHouse before 25.11 ends a body in which something failed after the head had left.
+#: How ClickHouse before 25.11 ends a body if the query fails after the headers were sent.
 _OLD_ERROR = re.compile(rb"Code: \d+\. DB::Exception: [^\0]{0,16000}\(version [^)]*\)+\s*\Z")
 _TAIL_BYTES = 16 * 1024
 _QUERY_ID = b"x-clickhouse-query-id"
 
 
 class BrokenAnswer(WarehouseError):
-    """The engine failed, or went away, after its answer had begun."""
+    """ClickHouse failed or closed the connection after its answer had begun."""
 
 
 class AnswerTooLong(WarehouseError):
@@ -39,7 +39,7 @@ class AnswerTooLong(WarehouseError):
 
 
 class NotText(WarehouseError):
-    """A result in text has bytes that are not UTF-8, in ``column``, or nobody knows where."""
+    """A text result has bytes that are not UTF-8, in ``column``; None if the column is unknown."""
 
     def __init__(self, column: str | None) -> None:
         super().__init__(column)
@@ -47,9 +47,10 @@ class NotText(WarehouseError):
 
 
 class Answer(NamedTuple):
-    """A complete result, as bytes or in an open file. ``encoding`` is its compression or ''.
+    """A complete result, as bytes or in an open file. ``encoding`` is its compression, or ''.
 
-    ``rows_read``, ``bytes_read``: what ClickHouse read for it.
+    ``size`` is its length in bytes. ``rows_read`` and ``bytes_read`` are what ClickHouse read for
+    it.
     """
 
     content: bytes
@@ -61,7 +62,7 @@ class Answer(NamedTuple):
     bytes_read: int = 0
 
     def parts(self) -> Iterator[bytes]:
-        """All of it, piece by piece."""
+        """The result, piece by piece. Closes the file at the end."""
         if self.file is None:
             yield self.content
             return
@@ -76,11 +77,11 @@ def read(
     response: ResponseReader,
     watch: TextWatch | None = None,
 ) -> Answer:
-    """Take in the whole result and give the connection back, or close it: ClickHouse cancels a
-    query whose reader has gone. ``watch`` sees all of it.
+    """Read the whole result, showing all of it to ``watch``, and release the connection.
 
-    Raises StatementFailed or BrokenAnswer where the engine failed in the middle, AnswerTooLong
-    beyond MAX_BYTES.
+    On an error the connection is closed, since ClickHouse cancels a query whose reader is gone.
+    Raises StatementFailed or BrokenAnswer if ClickHouse failed after its answer had begun, and
+    AnswerTooLong beyond MAX_BYTES.
     """
     try:
         content, file, size = _take(response, watch)
@@ -101,12 +102,12 @@ def read(
 
 
 def _summary(fields: dict[bytes, bytes]) -> tuple[int, int]:
-    """Rows and bytes read, by X-ClickHouse-Summary: a JSON object with its numbers as texts."""
-    found = fields.get(b"x-clickhouse-summary")
-    if found is None:
+    """Rows and bytes read, from X-ClickHouse-Summary: a JSON object with numbers as strings."""
+    header = fields.get(b"x-clickhouse-summary")
+    if header is None:
         return 0, 0
     try:
-        summary = json.loads(found)
+        summary = json.loads(header)
         return int(summary.get("read_rows", 0)), int(summary.get("read_bytes", 0))
     except ValueError:
         return 0, 0
@@ -120,7 +121,7 @@ def _take(response: ResponseReader, watch: TextWatch | None) -> tuple[bytes, IO[
         watch.feed(content, last=len(content) < WHOLE_BYTES)
     if len(content) < WHOLE_BYTES:
         return content, None, len(content)
-    file = tempfile.TemporaryFile()  # noqa: SIM115 - it is closed when the answer was sent
+    file = tempfile.TemporaryFile()  # noqa: SIM115 - closed after the answer is sent
     try:
         size = _spool(response, content, file, watch)
     except BaseException:
@@ -131,7 +132,7 @@ def _take(response: ResponseReader, watch: TextWatch | None) -> tuple[bytes, IO[
 
 
 def _spool(response: ResponseReader, part: bytes, file: IO[bytes], watch: TextWatch | None) -> int:
-    """Write ``part`` and all that follows; returns the number of bytes."""
+    """Write ``part`` and the rest of the body to ``file``; returns the number of bytes."""
     size = 0
     tail = b""
     while part:
@@ -147,18 +148,18 @@ def _spool(response: ResponseReader, part: bytes, file: IO[bytes], watch: TextWa
 
 
 def _look_for_error(response: ResponseReader, tail: bytes) -> None:
-    """Raise StatementFailed where the end of a body tells of an error.
+    """Raise StatementFailed if ``tail``, the end of a body, contains an error.
 
-    A server since 25.11 announces a tag and leaves the body without its end, for which Broken is
-    raised. An older one ends it as if nothing had happened; it is asked for no compression.
+    ClickHouse since 25.11 announces a tag and breaks the body off, for which Broken is raised. An
+    older server ends the body as if nothing had happened; so it is never asked to compress.
     """
     tag = response.field(b"x-clickhouse-exception-tag")
     if tag:
         _, _, text = tail.partition(f"__exception__\r\n{tag}\r\n".encode())
         text, _, _ = text.partition(f"{tag}\r\n__exception__".encode())
     else:
-        found = _OLD_ERROR.search(tail) if b"DB::Exception" in tail else None
-        text = found[0] if found else b""
+        match = _OLD_ERROR.search(tail) if b"DB::Exception" in tail else None
+        text = match[0] if match else b""
     if text:
         words = text.decode("utf-8", "replace")
         raise StatementFailed(*clean(words), name_of(words))

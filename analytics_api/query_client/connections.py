@@ -1,7 +1,7 @@
-"""Open connections to ClickHouse, used again by whoever comes next.
+"""A pool of open connections to ClickHouse.
 
-A socket and httptools, the parser of uvicorn: ``http.client`` and urllib3 read the head of an
-answer in Python, line by line, which each call would pay for.
+It uses sockets and httptools, uvicorn's HTTP parser. ``http.client`` and urllib3 read the headers
+of an answer in Python, line by line, which would cost time in every call.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from urllib.parse import unquote, urlsplit
 from django.conf import settings
 from httptools import HttpParserError, HttpResponseParser
 
-#: Seconds after which an idle connection is not trusted any more (ClickHouse closes at 10 or 30).
+#: Seconds after which an idle connection is not reused (ClickHouse closes it after 10 or 30).
 IDLE_SECONDS = 5.0
-#: Idle connections kept by one process.
+#: How many idle connections one process keeps.
 POOL_SIZE = 32
-#: Bytes taken from the socket at once.
+#: How many bytes are received from the socket at once.
 RECEIVED = 64 * 1024
 _MAX_HEAD = 1024 * 1024
 
 
 class Broken(Exception):
-    """An answer that is not HTTP, or ended before its end; ``partial`` had come of its body."""
+    """An answer is not HTTP, or broke off. ``partial`` is the part of its body that arrived."""
 
     def __init__(self, message: str, partial: bytes = b"") -> None:
         super().__init__(message)
@@ -34,12 +34,12 @@ class Broken(Exception):
 
 
 class ResponseReader:
-    """One answer, its headers in ``fields`` by names in lower case, trailers among them.
+    """Reads one answer. ``fields`` are its headers and trailers, by names in lower case.
 
     Its methods raise OSError and Broken.
     """
 
-    # No more than it needs: one is made for each call.
+    # Slots, since every call creates one of these.
     __slots__ = (
         *("fields", "status", "will_close", "_socket", "_parser", "_parts"),
         *("_has_head", "_is_over", "_ends_by_close"),
@@ -55,7 +55,7 @@ class ResponseReader:
         self._has_head = self._is_over = self._ends_by_close = False
 
     def begin(self) -> None:
-        """Take in the head, and what comes with it."""
+        """Read the status line and the headers, and what arrives with them."""
         size = 0
         while not self._has_head:
             size += self._receive()
@@ -63,7 +63,7 @@ class ResponseReader:
                 raise Broken("ClickHouse's answer has a head of more than a megabyte.")
 
     def read(self, size: int) -> bytes:
-        """The next ``size`` bytes of the body; fewer are its last."""
+        """The next ``size`` bytes of the body; fewer at its end."""
         have = sum(map(len, self._parts))
         while have < size and not self._is_over:
             known = len(self._parts)
@@ -83,7 +83,7 @@ class ResponseReader:
         try:
             self._parser.feed_data(received)
         except HttpParserError as error:
-            # What a server wrote that failed in the middle of a chunk may tell why.
+            # A server that failed in the middle of a chunk may have written the reason there.
             raise Broken(str(error), b"".join([*self._parts, received])) from error
         return len(received)
 
@@ -93,7 +93,7 @@ class ResponseReader:
         return self.fields.get(name, b"").decode("latin-1").strip()
 
     def on_message_begin(self) -> None:
-        if self._is_over:  # more than was asked for
+        if self._is_over:  # a second answer, which nobody asked for
             self.will_close = True
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -114,7 +114,7 @@ class ResponseReader:
 
 
 class ConnectionPool:
-    """Connections to one server. ``acquire`` and ``release`` are safe in threads."""
+    """Connections to one server. ``acquire`` and ``release`` are thread-safe."""
 
     def __init__(self, url: str, timeout: float) -> None:
         parts = urlsplit(url)
@@ -127,7 +127,7 @@ class ConnectionPool:
         self._idle: list[tuple[float, socket.socket]] = []
 
     def acquire(self) -> tuple[socket.socket, bool]:
-        """A connection, and whether it was used before; raises OSError."""
+        """A connection, and whether it has been used before; raises OSError."""
         while self._idle:
             try:
                 since, connection = self._idle.pop()
@@ -151,7 +151,7 @@ class ConnectionPool:
         return connection
 
     def release(self, connection: socket.socket) -> None:
-        """Give back a connection whose answer was read to its end."""
+        """Return a connection whose answer has been read to its end."""
         if len(self._idle) < POOL_SIZE:
             self._idle.append((time.monotonic(), connection))
         else:

@@ -1,3 +1,5 @@
+"""Builds the HTTP request of a query, sends it and reads the answer."""
+
 from __future__ import annotations
 
 import os
@@ -17,21 +19,21 @@ from tenants.provisioning.warehouse import limits
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable, clean, name_of
 from tenants.warehouse.statements import QUERY_SETTINGS, ROW_FILTERS
 
-#: Longest parameters in an address (http_max_uri_size is 1 MiB); longer ones go as a form.
+#: The most characters of parameters in an address (http_max_uri_size is 1 MiB); more go as a form.
 MAX_URL = 16 * 1024
-#: An error within so many bytes of the result still gets its own status.
+#: ClickHouse buffers this many bytes of a result: an error within them still sets the status.
 BUFFER_BYTES = 1024 * 1024
 _ERROR_BYTES = 64 * 1024
 
-#: Set when ClickHouse is seen to mark, and to break off, an answer that fails in its middle.
+#: Whether this ClickHouse marks and breaks off an answer that fails in the middle (since 25.11).
 _marks_errors = False
 
 
 class Account(NamedTuple):
-    """A tenant's user in ClickHouse, and the database it may read.
+    """A tenant's ClickHouse user, and the database it may read.
 
-    ``rows``, ``bytes``: what one query may read where the tenant's plan says less than the
-    settings do; 0 where it says nothing. They are those that its user has, too.
+    ``rows`` and ``bytes`` limit what one query may read, if the tenant's plan allows less than the
+    settings; 0 if it sets no limit. The ClickHouse user has the same limits.
     """
 
     database: str
@@ -47,11 +49,11 @@ class Account(NamedTuple):
 class QueryCall(NamedTuple):
     """A statement with its ``param_*`` and the ClickHouse format of the result.
 
-    ``encoding`` is the compression that the client takes, ``gzip`` or ``zstd``, or ''. ``filters``
-    is ClickHouse's map of row filters by table, or ''. ``settings`` are those that the query asks
-    for; what is not among ``QUERY_SETTINGS`` is left out.
-    ``format_settings`` are those of the format. ``is_text``: the result must be UTF-8;
-    ``replaces``: ClickHouse replaces what is not.
+    ``encoding`` is the compression that the client accepts, ``gzip`` or ``zstd``, or ''.
+    ``filters`` is ClickHouse's map of row filters by table, or ''. ``settings`` are those that the
+    query sets; any that are not in ``QUERY_SETTINGS`` are left out. ``format_settings`` are those
+    of the format. ``is_text``: the result must be UTF-8. ``replaces``: ClickHouse writes U+FFFD for
+    bytes that are not UTF-8.
     """
 
     sql: str
@@ -66,9 +68,9 @@ class QueryCall(NamedTuple):
 
 
 def ask(account: Account, call: QueryCall) -> Answer:
-    """Run a statement as the tenant; raises WarehouseError, and NotText where it must be text.
+    """Run a statement as the tenant; raises WarehouseError, and NotText if the result must be text.
 
-    Every call carries readonly and all limits, besides those of the user's own settings.
+    Every call sends readonly and all limits, although the ClickHouse user has them, too.
     """
     if not call.is_text:
         return _ask(account, call, None)
@@ -80,7 +82,7 @@ def ask(account: Account, call: QueryCall) -> Answer:
 
 
 def _find_culprit(account: Account, call: QueryCall, answer: Answer) -> None:
-    """Raise NotText, unless a U+FFFD stood in the data: a second look tells it from another."""
+    """Raise NotText, unless the data has U+FFFD itself. Running the query again shows which."""
     again = call._replace(format="JSONEachRow", encoding="", format_settings=(), is_text=False)
     column = culprit(_ask(account, again, None).parts())
     if column is None and call.replaces:
@@ -102,17 +104,17 @@ def _ask(account: Account, call: QueryCall, watch: TextWatch | None) -> Answer:
 
 @lru_cache(maxsize=10_000)
 def _session(database: str, form: str, rows: int = 0, size: int = 0) -> str:
-    """What does not change from call to call: readonly, the limits, database and format."""
+    """The part of the address that calls share: readonly, the limits, database and format."""
     fixed = {"database": database, "default_format": form, "buffer_size": str(BUFFER_BYTES)}
     if "CLICKHOUSE_URL" not in settings.EMBEDDED_SERVICES:
-        # A server says before the answer what was read, and only so at the query's end. The answer
-        # is taken in whole in any case.
+        # The server sends what it read in a header, before the body. With this setting it waits
+        # for the query's end, so that the counts are final. We read the whole result anyway.
         fixed["wait_end_of_query"] = "1"
     return urlencode({**limits(rows, size).settings(), **fixed})
 
 
 def _note(response: ResponseReader) -> None:
-    global _marks_errors  # noqa: PLW0603 - what is known of the server, the same for all threads
+    global _marks_errors  # noqa: PLW0603 - a fact about the server, the same for all threads
     _marks_errors = b"x-clickhouse-exception-tag" in response.fields
 
 
@@ -146,7 +148,7 @@ def _request(connections: ConnectionPool, account: Account, call: QueryCall) -> 
 
 
 def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:
-    """``multipart/form-data``, which is how ClickHouse takes parameters of any length."""
+    """``multipart/form-data``, in which ClickHouse accepts parameters of any length."""
     boundary = uuid.uuid4().hex
     parts = [
         f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -157,7 +159,7 @@ def _form(fields: Mapping[str, str]) -> tuple[bytes, str]:
 
 
 def _send(connections: ConnectionPool, request: bytes) -> tuple[ResponseReader, socket.socket]:
-    """Send, once more on a new connection where a used one turns out to be closed."""
+    """Send the request; if a used connection turns out to be closed, once more on a new one."""
     try:
         connection, used = connections.acquire()
         try:

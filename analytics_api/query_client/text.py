@@ -1,7 +1,7 @@
-"""Looking whether a result in text is UTF-8, as its bytes go by.
+"""Checks whether a text result is UTF-8 while it is read.
 
-ClickHouse writes a String's bytes as they are, whatever they are; in JSON and JSONCompact it puts
-U+FFFD in the place of those that are not UTF-8.
+ClickHouse writes a String's bytes unchanged, whatever they are. In JSON and JSONCompact it writes
+U+FFFD in place of bytes that are not UTF-8.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import Any
 
 import zstandard
 
-#: A compressed result is looked at in pieces of so many bytes, however little it was sent as.
+#: A compressed result is unpacked in steps of this many bytes: a few may stand for millions.
 STEP_BYTES = 256 * 1024
 _REPLACED = "\N{REPLACEMENT CHARACTER}".encode()
-#: What ``surrogateescape`` makes of a byte that is no UTF-8.
+#: The range in which ``surrogateescape`` puts bytes that are not UTF-8.
 _FIRST, _LAST = "\udc80", "\udcff"
 
 
 class TextWatch:
-    """Takes in a result part by part; ``is_suspect`` says whether some of it may not be text.
+    """Watches a result part by part. ``is_suspect``: some of it may not be UTF-8.
 
-    ``replaced``: ClickHouse has replaced what is not, so that each U+FFFD is suspicious.
+    ``replaced``: ClickHouse has replaced such bytes, so any U+FFFD is suspicious.
     """
 
     def __init__(self, *, replaced: bool) -> None:
@@ -36,7 +36,7 @@ class TextWatch:
         self._tail = b""
 
     def begin(self, encoding: str) -> None:
-        """The result comes compressed like this, or with '' plain."""
+        """Set the result's compression: ``gzip``, ``zstd``, or '' for none."""
         if encoding == "gzip":
             self._unpack = _Gunzip(self._look)
         elif encoding == "zstd":
@@ -67,7 +67,7 @@ class TextWatch:
 
 
 class _Gunzip:
-    """Unpacks gzip in steps: a few bytes of it may stand for many millions."""
+    """Unpacks gzip in steps, since a few bytes may stand for many millions."""
 
     def __init__(self, look: Callable[[bytes], None]) -> None:
         self._look = look
@@ -76,14 +76,14 @@ class _Gunzip:
     def __call__(self, part: bytes) -> None:
         plain = self._stream.decompress(part, STEP_BYTES)
         self._look(plain)
-        # A full step may have left something in the stream's own buffer, too.
+        # After a full step, zlib may still hold output in its own buffer.
         while self._stream.unconsumed_tail or len(plain) == STEP_BYTES:
             plain = self._stream.decompress(self._stream.unconsumed_tail, STEP_BYTES)
             self._look(plain)
 
 
 class _Sink(io.BytesIO):
-    """What zstandard writes its steps to."""
+    """The file that zstandard writes its steps to."""
 
     def __init__(self, look: Callable[[bytes], None]) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class _Sink(io.BytesIO):
 
 
 def culprit(parts: Iterable[bytes]) -> str | None:
-    """The first column of JSONEachRow that is not UTF-8, None where all are."""
+    """The first column in rows of JSONEachRow that is not UTF-8; None if all are."""
     for line in _lines(parts):
         try:
             line.decode()

@@ -1,1 +1,1 @@
-"""What is read of saved queries: by endpoints, and by the pages of their authors."""
+"""Reads of saved queries, for endpoints and for the authors' admin pages."""

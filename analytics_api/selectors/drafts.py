@@ -1,4 +1,4 @@
-"""A query as its author last wrote it, beside the version that answers."""
+"""Compares a query's draft, as its author last saved it, with the published version."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analytics_api.models import SavedQuery, SavedQueryVersion
 
 
 def has_draft(query: SavedQuery) -> bool:
-    """Whether the query says something else than the version that answers; without one it does."""
+    """Whether the draft differs from the published version; True for an unpublished query."""
     version = query.published
     if version is None:
         return True
@@ -19,7 +19,7 @@ def has_draft(query: SavedQuery) -> bool:
 
 
 def _bare(sql: str) -> str:
-    """Without comments, which change nothing, where the text can be read at all."""
+    """``sql`` without comments, which change nothing, if the lexer can read it."""
     try:
         return text_of(sql)
     except QueryRefused:
@@ -32,22 +32,22 @@ def written(version: SavedQueryVersion) -> str:
 
 
 def described(version: SavedQueryVersion) -> dict[str, Any]:
-    """What its author has said of parameters, as a draft has it: by name, without their types."""
+    """The version's parameter descriptions as a draft has them: by name, without types."""
     own = ("name", "type")
     return _said(
         {
-            one["name"]: {key: value for key, value in one.items() if key not in own}
-            for one in version.parameters
+            stored["name"]: {key: value for key, value in stored.items() if key not in own}
+            for stored in version.parameters
         }
     )
 
 
 def _said(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what says nothing."""
-    found = {
-        name: {key: one for key, one in said.items() if (key, one) != ("description", "")}
+    """The descriptions without empty ones."""
+    without_blanks = {
+        name: {key: value for key, value in said.items() if (key, value) != ("description", "")}
         if isinstance(said, Mapping)
         else said
         for name, said in parameters.items()
     }
-    return {name: said for name, said in found.items() if said}
+    return {name: said for name, said in without_blanks.items() if said}

@@ -1,4 +1,4 @@
-"""Reads of published queries. Every one of them names its tenant."""
+"""Reads of published queries. Every function takes the tenant's id."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from analytics_api.models import SavedQuery
 from analytics_api.parameters import Parameter, load
 from tenants.recent import Recent
 
-#: A newly published version answers after this many seconds at the latest.
+#: A newly published version takes effect after at most this many seconds.
 MEMORY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published query, ready to be run.
+    """A published query, ready to run.
 
-    ``stored`` are its parameters as the version has them; ``settings`` ClickHouse's.
+    ``stored`` are its parameters as the version stores them; ``settings`` are ClickHouse's.
     """
 
     name: str
@@ -35,12 +35,12 @@ _recent: Recent[tuple[int, str], Published | None] = Recent(MEMORY_SECONDS)
 
 
 def forget() -> None:
-    """Look up every query anew, as after a change within this process."""
+    """Look up every query again; for use after a change in this process."""
     _recent.forget()
 
 
 def published(tenant_id: int, name: str) -> Published | None:
-    """The tenant's published query of that name."""
+    """The tenant's published query of that name, or None."""
     return _recent.get((tenant_id, name), lambda: _look_up(tenant_id, name))
 
 

@@ -1,1 +1,1 @@
-"""What can be done with saved queries. Views, admin and config-as-code call these."""
+"""Writes to saved queries, called by views, the admin and config-as-code."""

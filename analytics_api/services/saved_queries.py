@@ -33,13 +33,14 @@ __all__ = [
     "unpublish",
 ]
 
-#: ClickHouse's codes of what no value could mend: names, numbers of arguments, aggregation.
+#: ClickHouse's codes for errors that no value could mend: unknown names, wrong numbers of
+#: arguments, wrong aggregation.
 _BY_ITSELF = frozenset({10, 34, 35, 42, 46, 47, 60, 81, 179, 184, 207, 215, 352})
 
 
 @dataclass(frozen=True)
 class CheckTarget:
-    """Where a query is checked: a database, and the user that describes the result there."""
+    """Where a query is checked: a database, and the account that describes the result there."""
 
     database: str
     account: Account
@@ -47,9 +48,9 @@ class CheckTarget:
 
 @dataclass(frozen=True)
 class Checked:
-    """A query that may be published: its text, parameters and the columns of its result.
+    """A query that may be published: its text, its parameters and its result's columns.
 
-    ``settings`` are ClickHouse's that it asks for; they are sent beside its text.
+    ``settings`` are the ClickHouse settings that the query sets. They are sent beside its text.
     """
 
     sql: str
@@ -59,7 +60,7 @@ class Checked:
 
 
 def place_of(tenant: Tenant) -> CheckTarget:
-    """The tenant's own warehouse; raises QueryRefused where it has none yet."""
+    """The tenant's own warehouse. Raises QueryRefused if the tenant has none yet."""
     if not hasattr(tenant, "warehouse"):
         raise QueryRefused(
             "no_warehouse", "The tenant has no warehouse yet: wait until it is ready."
@@ -76,18 +77,18 @@ def check_query(
     filters: Callable[[str], str] = lambda _: "",
     place: CheckTarget | None = None,
 ) -> Checked:
-    """Put a statement through the guard and the engine, without publishing it.
+    """Check a statement with the guard and ClickHouse, without publishing it.
 
-    It is tried with its parameters' defaults and examples. ``described`` says of parameters what
-    SQL can't, by name: {default, example, description, allowed}; ``filters`` gives the row filters
-    that a guarded statement is held to; ``place`` is where it is checked, the tenant's warehouse
-    by default. Raises QueryRefused, which says what its author must change, and WarehouseError.
+    ClickHouse analyses it with its parameters' defaults and examples. ``described`` describes the
+    parameters by name: {default, example, description, allowed}. ``filters`` returns the row
+    filters for a guarded statement. ``place`` is where it is checked, by default the tenant's
+    warehouse. Raises QueryRefused, which says what the author must change, and WarehouseError.
     """
     place = place or place_of(tenant)
     guarded = guard_query(place.database, sql, described)
     parameters = load(guarded.parameters)
-    asked = tuple(guarded.settings.items())
-    tried = TriedStatement(place.account, guarded.sql, parameters, filters(guarded.sql), asked)
+    requested = tuple(guarded.settings.items())
+    tried = TriedStatement(place.account, guarded.sql, parameters, filters(guarded.sql), requested)
     try:
         columns = [tried.columns(bound) for bound in _usual_calls(parameters)]
     except StatementFailed as error:
@@ -96,29 +97,32 @@ def check_query(
 
 
 def _usual_calls(parameters: Sequence[Parameter]) -> Iterator[dict[str, str]]:
-    """The values of calls as they may come: the usual ones, the examples, each allowed name."""
-    usual = {f"param_{one.name}": one.usual for one in parameters}
-    examples = {f"param_{one.name}": one.example for one in parameters if one.example is not None}
-    names = [one for one in parameters if one.is_name]
-    chosen = itertools.product(*(one.type.choices for one in names))
-    for choice in chosen:
-        allowed = zip(names, choice, strict=True)
-        put_in = {f"param_{one.name}": name for one, (name, _) in allowed}
+    """The values of calls to expect: the usual ones and the examples, with each allowed name."""
+    usual = {f"param_{parameter.name}": parameter.usual for parameter in parameters}
+    examples = {
+        f"param_{parameter.name}": parameter.example
+        for parameter in parameters
+        if parameter.example is not None
+    }
+    identifiers = [parameter for parameter in parameters if parameter.is_name]
+    for choice in itertools.product(*(parameter.type.choices for parameter in identifiers)):
+        allowed = zip(identifiers, choice, strict=True)
+        put_in = {f"param_{parameter.name}": name for parameter, (name, _) in allowed}
         yield usual | put_in
         if not examples.items() <= usual.items():
             yield usual | examples | put_in
 
 
 def _by_values(error: StatementFailed, parameters: Sequence[Parameter]) -> QueryRefused:
-    """The refusal where a statement was tried with values, some of which nobody gave."""
-    made_up = [one.name for one in parameters if one.is_made_up]
+    """The refusal of a statement that failed with certain values, some of them made up."""
+    made_up = [parameter.name for parameter in parameters if parameter.is_made_up]
     refused = by_engine(error)
     if not made_up or error.code in _BY_ITSELF:
         return refused
     names = ", ".join(made_up)
     msg = (
-        f"{refused.message} It was tried with made-up values of {names}. If it depends on the "
-        f'value, give an example, such as "{made_up[0]}": {{"example": …}}, among the parameters.'
+        f"{refused.message} It was tried with made-up values of {names}. If the query depends on "
+        f'the value, give an example in the parameters: "{made_up[0]}": {{"example": …}}.'
     )
     return QueryRefused("example", msg)
 
@@ -126,11 +130,11 @@ def _by_values(error: StatementFailed, parameters: Sequence[Parameter]) -> Query
 def publish(
     query: SavedQuery, by: User | None = None, *, place: CheckTarget | None = None
 ) -> SavedQueryVersion:
-    """Make the query's present state its endpoint; ``place`` is as for ``check_query``.
+    """Publish the query's present state; ``place`` is as for ``check_query``.
 
-    Returns the version that now answers: a new one, or the one before where nothing has changed
-    but its author's blanks and comments.
-    Raises QueryRefused and WarehouseError, and then the endpoint stays as it was.
+    Returns the version that the endpoint now runs: a new one, or the one before if only blanks and
+    comments have changed. Raises QueryRefused and WarehouseError; the endpoint then stays as it
+    was.
     """
     checked = check_query(query.tenant, query.sql, query.parameters, place=place)
     with transaction.atomic():
@@ -147,13 +151,13 @@ def publish(
 
 
 def unpublish(query: SavedQuery) -> None:
-    """Take the endpoint away. Its versions stay."""
+    """Remove the endpoint. The query's versions are kept."""
     SavedQuery.across_tenants.filter(pk=query.pk).update(published=None)
     query.published = None
 
 
 def discard_draft(query: SavedQuery) -> None:
-    """Take the query back to the version that answers."""
+    """Reset the draft to the published version."""
     if query.published is None:
         return
     query.sql, query.parameters = drafts.written(query.published), drafts.described(query.published)

@@ -1,1 +1,1 @@
-"""What one would write by hand, as well as one would."""
+"""Hand-written programs for comparison, as fast as their author could make them."""

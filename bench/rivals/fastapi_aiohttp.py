@@ -1,4 +1,4 @@
-"""An endpoint by hand: FastAPI and aiohttp. One key, one query, no limits, no log, no guard."""
+"""A hand-written endpoint with FastAPI and aiohttp: one key, one query, no limits, log or guard."""
 
 from __future__ import annotations
 

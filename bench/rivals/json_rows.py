@@ -1,4 +1,4 @@
-"""Rows by the standard json: ``python -m bench.rivals.json_rows SERVERS TOPIC URL TABLE N``."""
+"""Inserts rows parsed with json: ``python -m bench.rivals.json_rows SERVERS TOPIC URL TABLE N``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows by a JSON library: ``python -m bench.rivals.orjson_rows SERVERS TOPIC URL TABLE N``."""
+"""Inserts parsed rows: ``python -m bench.rivals.orjson_rows SERVERS TOPIC URL TABLE N``."""
 
 from __future__ import annotations
 

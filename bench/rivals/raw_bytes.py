@@ -1,7 +1,7 @@
-"""Raw bytes joined into JSONEachRow inserts, by one thread that waits for each of them.
+"""Joins raw bytes into JSONEachRow inserts, in one thread that waits for each insert.
 
-``python -m bench.rivals.raw_bytes SERVERS TOPIC URL TABLE N [AGE]``: with AGE, also cut every AGE
-seconds, and stay until N rows have landed.
+``python -m bench.rivals.raw_bytes SERVERS TOPIC URL TABLE N [AGE]``: runs until N rows have landed.
+With AGE, it also inserts every AGE seconds.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def main(servers: str, topic: str, url: str, table: str, count: str, age: str = 
     )
     started, landed, held, cut = 0.0, 0, [], time.perf_counter()
     while landed < int(count):
-        found = consumer.consume(10_000, timeout=0.05)
-        started = started or (time.perf_counter() if found else 0.0)
-        held += [message.value() for message in found]
+        messages = consumer.consume(10_000, timeout=0.05)
+        started = started or (time.perf_counter() if messages else 0.0)
+        held += [message.value() for message in messages]
         old = held and time.perf_counter() - cut >= float(age)
         if old or len(held) >= BATCH or landed + len(held) >= int(count):
             client.raw_insert(table, insert_block=b"\n".join(held), fmt="JSONEachRow")

@@ -328,7 +328,7 @@ def test_a_query_the_guard_refuses_is_refused_at_its_sql(operator: Client, fille
     assert "system.tables" in answer.content.decode()
     assert not SavedQuery.objects.exclude(published=None).exists()
     asked = operator.post(address, form | {"sql": "SELECT n FROM events"}, follow=True)
-    assert "answers with this from now on" in asked.content.decode()
+    assert "will run this SQL from now on" in asked.content.decode()
     one.refresh_from_db()
     assert one.published is None
     operator.post(asked.redirect_chain[-1][0], {"confirmed": "1"})

@@ -71,7 +71,9 @@ def test_saving_publishes_nothing_and_says_what_answers(
     assert query.versions.count() == 1
     assert query.published is not None
     assert "n + 1" not in query.published.sql
-    assert "Saved as a draft. Version 1 answers as before until you publish it." in told
+    assert (
+        "Saved as a draft. The endpoint still runs version 1 until you publish the draft." in told
+    )
     assert "Version 1 + draft" in told
 
 
@@ -82,7 +84,7 @@ def test_an_unpublished_query_stays_so_however_often_it_is_saved(
     assert query.published is None
     told = save(operator, query)
     assert query.published is None
-    assert "It is no endpoint until you publish it." in told
+    assert "It has no endpoint until you publish the draft." in told
     page = operator.get(address(query)).content.decode()
     assert 'type="checkbox"' not in page.split("submit-row")[0].split('id="id_parameters"')[1]
 
@@ -93,14 +95,14 @@ def test_publishing_is_a_button_that_says_what_happens_and_asks(
     save(operator, query, sql="SELECT 2 AS two", parameters="{}")
     shown = operator.get(address(query)).content.decode()
     assert "/do/publish/" in shown
-    assert "Below is a draft. Version 1 answers until you publish it." in shown
+    assert "This is a draft. The endpoint runs version 1 until you publish it." in shown
     for asked in (operator.get, operator.post):
         page = asked(address(query, "act", "publish")).content.decode()
-        assert "/api/v1/queries/q answers with this from now on. Version 1 answers there" in page
+        assert "/api/v1/queries/q will run this SQL from now on. It runs version 1 now." in page
         assert "SELECT 2 AS two" in page
     query.refresh_from_db()
     assert query.versions.count() == 1
-    assert "answers with version 2 from now on" in act(operator, query, "publish")
+    assert "runs version 2 from now on" in act(operator, query, "publish")
     assert not drafts.has_draft(query)
     assert "/do/publish/" not in operator.get(address(query)).content.decode()
     assert "Version 2" in operator.get(reverse(LIST)).content.decode()
@@ -110,11 +112,11 @@ def test_what_can_not_be_published_is_saved_and_says_why(
     operator: Client, query: SavedQuery
 ) -> None:
     told = save(operator, query, sql="SELECT * FROM system.users", parameters="{}")
-    assert "It can't be published yet." in told
+    assert "The query can't be published yet." in told
     page = operator.get(address(query, "act", "publish")).content.decode()
     assert "system.users" in page
     assert 'name="confirmed"' not in page
-    assert "It was not published" in act(operator, query, "publish")
+    assert "The query was not published" in act(operator, query, "publish")
     assert query.versions.count() == 1
 
 
@@ -131,7 +133,7 @@ def test_a_draft_is_discarded_for_the_version_that_answers(
 
 def test_unpublishing_asks_and_says_what_happens(operator: Client, query: SavedQuery) -> None:
     page = operator.get(address(query, "act", "unpublish")).content.decode()
-    assert "/api/v1/queries/q answers 404 from now on" in page
+    assert "/api/v1/queries/q will answer 404 to every key from now on" in page
     query.refresh_from_db()
     assert query.is_published
     act(operator, query, "unpublish")

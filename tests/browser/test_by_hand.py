@@ -236,10 +236,10 @@ def add_query(operator: Admin) -> None:
     page.fill("#id_sql", SQL)
     operator.shoot("query")
     page.click("text=Save and publish")
-    operator.said("answers with this from now on")
+    operator.said("will run this SQL from now on")
     operator.shoot("query-publish")
     page.click("button[name=confirmed]")
-    operator.said("answers with version 1")
+    operator.said("runs version 1 from now on")
 
 
 def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(

@@ -1,5 +1,5 @@
-"""The pages of docs/reference that follow from code: ``make reference`` writes them.
+"""Generates pages of docs/reference from the code: ``make reference`` writes them.
 
-Each page has a part by hand, and below MARK one that a function here makes. A test fails when the
-two differ.
+Each page has a hand-written part and, below MARK, a generated one. A test fails if a generated part
+differs from the code.
 """

@@ -1,4 +1,4 @@
-"""The endpoints, from the OpenAPI description."""
+"""Generates the reference of the API's endpoints from the OpenAPI description."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tools.reference.text import code, plain, sentence, table
 
 
 def description() -> dict[str, Any]:
-    """The document that answers at /api/v1/openapi.json."""
+    """The OpenAPI document that /api/v1/openapi.json returns."""
     return SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-any-return]
 
 
@@ -49,32 +49,32 @@ def _operation(
 
 
 def _needs(path: str, operation: dict[str, Any]) -> str:
-    """Which key the address asks for, and with which scope."""
-    if any("API key" not in one for one in operation["security"]):
+    """Which kind of key the endpoint requires, and with which scope."""
+    if any("API key" not in schemes for schemes in operation["security"]):
         return "Needs an operator's key."
     view = resolve(re.sub(r"{[^}]+}", "x", path)).func.view_class  # type: ignore[attr-defined]
     return f"Needs an API key with the scope {code(view.scope)}."
 
 
 def _parameters(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, ...]]:
-    for one in operation.get("parameters", ()):
-        where = {"path": "address", "query": "query string"}.get(one["in"], one["in"])
+    for parameter in operation.get("parameters", ()):
+        place = parameter["in"]
         yield (
-            code(one["name"]),
-            where,
-            _type(one["schema"], schemas),
-            plain(one.get("description", "")),
+            code(parameter["name"]),
+            {"path": "address", "query": "query string"}.get(place, place),
+            _type(parameter["schema"], schemas),
+            plain(parameter.get("description", "")),
         )
 
 
 def _members(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     content = operation.get("requestBody", {}).get("content", {})
     schema = content.get("application/json", {}).get("schema", {})
-    found = _resolved(schema, schemas)
-    required = found.get("required", ())
-    for name, one in found.get("properties", {}).items():
+    body = _resolved(schema, schemas)
+    required = body.get("required", ())
+    for name, member in body.get("properties", {}).items():
         where = "body, required" if name in required else "body"
-        yield code(name), where, _type(one, schemas), plain(one.get("description", ""))
+        yield code(name), where, _type(member, schemas), plain(member.get("description", ""))
 
 
 def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def _resolved(schema: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]
 def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
     schema = _resolved(schema, schemas)
     if "enum" in schema:
-        return ", ".join(code(one) for one in schema["enum"])
+        return ", ".join(code(value) for value in schema["enum"])
     if schema.get("type") == "array":
         return f"list of {_type(schema['items'], schemas)}"
     of_several = schema.get("allOf") or schema.get("oneOf")
@@ -98,7 +98,7 @@ def _type(schema: dict[str, Any], schemas: dict[str, Any]) -> str:
 
 def _answers(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for status, answer in sorted(operation["responses"].items()):
-        # The page says once what any address may answer.
+        # The hand-written part of the page says what any endpoint may answer.
         if (ANYWHERE | WITH_BODY).get(status) == answer["description"]:
             continue
         words = plain(answer["description"]) or _shape(answer, schemas)
@@ -106,7 +106,7 @@ def _answers(operation: dict[str, Any], schemas: dict[str, Any]) -> Iterator[tup
 
 
 def _shape(answer: dict[str, Any], schemas: dict[str, Any]) -> str:
-    """The members of an answer that is not described in words."""
+    """The members of an answer that has no description."""
     content = answer.get("content", {}).get("application/json", {})
-    found = _resolved(content.get("schema", {}), schemas)
-    return ", ".join(code(name) for name in found.get("properties", {}))
+    body = _resolved(content.get("schema", {}), schemas)
+    return ", ".join(code(name) for name in body.get("properties", {}))

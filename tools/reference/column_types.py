@@ -1,4 +1,4 @@
-"""All types that a column may have, from the module that reads them."""
+"""Generates the list of column types from the module that reads them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def page() -> str:
     rows = [
         (code(name), f"{least:,}", f"{most:,}")
         for name, (least, most) in INTEGERS.items()
-        # The ranges of wider ones have 39 digits and more.
+        # The ranges of wider types have 39 digits and more.
         if name.removeprefix("U") in {"Int8", "Int16", "Int32", "Int64"}
     ]
     names = KNOWN.replace(" and ", " ")

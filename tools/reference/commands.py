@@ -1,4 +1,4 @@
-"""The commands, from their own parsers."""
+"""Generates the reference of the commands from their argument parsers."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def page() -> str:
 
 def arguments(parser: argparse.ArgumentParser) -> Iterator[argparse.Action]:
     """All arguments of a command and of its subcommands."""
-    for one in parser._actions:  # noqa: SLF001 - there is no other way to ask
-        if isinstance(one, argparse._SubParsersAction):  # noqa: SLF001
-            for inner in one.choices.values():
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way
+        if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001
+            for inner in action.choices.values():
                 yield from arguments(inner)
-        elif one.dest not in _DJANGO:
-            yield one
+        elif action.dest not in _DJANGO:
+            yield action
 
 
 def _command(name: str) -> str:
@@ -44,21 +44,31 @@ def _command(name: str) -> str:
 
 
 def _of(parser: argparse.ArgumentParser, name: str, meaning: str) -> str:
-    actions = [one for one in parser._actions if one.dest not in _DJANGO]  # noqa: SLF001 - no other way
+    actions = [
+        action
+        for action in parser._actions  # noqa: SLF001 - argparse has no public way
+        if action.dest not in _DJANGO
+    ]
     parts = [sentence(meaning)] if meaning else []
-    within = [one for one in actions if isinstance(one, argparse._SubParsersAction)]  # noqa: SLF001
+    within = [
+        action
+        for action in actions
+        if isinstance(action, argparse._SubParsersAction)  # noqa: SLF001
+    ]
     if not within:
         parts.append(f"```\npython {_usage(name, actions)}\n```")
-    rows = [(code(_shown(one)), plain(_help(one))) for one in actions if one not in within]
+    rows = [
+        (code(_shown(action)), plain(_help(action))) for action in actions if action not in within
+    ]
     if rows:
         parts.append(table(("argument", "meaning"), rows))
-    for one in within:
-        parts += _subcommands(one, name)
+    for action in within:
+        parts += _subcommands(action, name)
     return "\n\n".join(parts)
 
 
 def _subcommands(action: argparse._SubParsersAction, name: str) -> Iterator[str]:  # type: ignore[type-arg]
-    helps = {one.dest: one.help or "" for one in action._choices_actions}  # noqa: SLF001
+    helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
     for word, parser in action.choices.items():
         yield f"### {name.removeprefix('manage.py ')} {word}"
         yield _of(parser, f"{name} {word}", helps.get(word, ""))
@@ -66,12 +76,14 @@ def _subcommands(action: argparse._SubParsersAction, name: str) -> Iterator[str]
 
 def _usage(name: str, actions: list[argparse.Action]) -> str:
     places = [
-        _PLACES.get(str(one.nargs), "{0}").format(_value(one))
-        for one in actions
-        if not one.option_strings
+        _PLACES.get(str(action.nargs), "{0}").format(_value(action))
+        for action in actions
+        if not action.option_strings
     ]
     options = [
-        _shown(one) if one.required else f"[{_shown(one)}]" for one in actions if one.option_strings
+        _shown(action) if action.required else f"[{_shown(action)}]"
+        for action in actions
+        if action.option_strings
     ]
     return " ".join([name, *places, *options])
 
@@ -80,7 +92,7 @@ _PLACES = {"*": "[{0} ...]", "+": "{0} [{0} ...]", "?": "[{0}]"}
 
 
 def _shown(action: argparse.Action) -> str:
-    """``--since TIME``, or the name of what stands without an option's name."""
+    """``--since TIME`` for an option; the argument's name for a positional argument."""
     if not action.option_strings:
         return _value(action)
     name = max(action.option_strings, key=len)
@@ -93,11 +105,11 @@ def _value(action: argparse.Action) -> str:
     if action.metavar:
         return str(action.metavar)
     if action.choices:
-        return "|".join(str(one) for one in action.choices)
+        return "|".join(map(str, action.choices))
     return action.dest.upper()
 
 
 def _help(action: argparse.Action) -> str:
     text = (action.help or "").replace("%(default)s", str(action.default)).replace("%%", "%")
-    several = isinstance(action, argparse._AppendAction)  # noqa: SLF001 - told by nothing else
+    several = isinstance(action, argparse._AppendAction)  # noqa: SLF001 - nothing else shows it
     return text + ("; may be repeated" if several and "repeat" not in text else "")

@@ -1,4 +1,4 @@
-"""The codes of the API's errors, from their list."""
+"""Generates the list of the API's error codes from ``tenants.rest.codes``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tools.reference.text import code, table
 
 def page() -> str:
     rows = [
-        (code(one.code), ", ".join(str(status) for status in one.statuses), one.meaning)
-        for one in sorted(CODES, key=lambda one: one.code)
+        (code(error.code), ", ".join(map(str, error.statuses)), error.meaning)
+        for error in sorted(CODES, key=lambda error: error.code)
     ]
     return table(("code", "status", "meaning"), rows)

@@ -1,4 +1,4 @@
-"""The formats of a result, from their list."""
+"""Generates the list of result formats from ``analytics_api.api.result_formats``."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from tools.reference.text import code, table
 def page() -> str:
     rows = [
         (
-            code(one.name),
-            code(one.clickhouse),
-            ", ".join(code(kind) for kind in one.media_types),
-            code(one.content_type),
+            code(form.name),
+            code(form.clickhouse),
+            ", ".join(code(media_type) for media_type in form.media_types),
+            code(form.content_type),
         )
-        for one in FORMATS
+        for form in FORMATS
     ]
     head = ("`format`, ending", "ClickHouse's name", "`Accept`", "`Content-Type` of the answer")
     return f"## All formats\n\n{table(head, rows)}"

@@ -1,4 +1,4 @@
-"""The metrics, from their catalogue."""
+"""Generates the list of metrics from their catalogue."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from tools.reference.text import code, table
 
 
 def page() -> str:
-    labels = ", ".join(code(one) for one in LABELS)
+    labels = ", ".join(map(code, LABELS))
     rows = [
-        (code(one.name) + (f" ({code(one.label)})" if one.label else ""), one.meaning, one.kind)
-        for one in METRICS
+        (
+            code(metric.name) + (f" ({code(metric.label)})" if metric.label else ""),
+            metric.meaning,
+            metric.kind,
+        )
+        for metric in METRICS
     ]
     return f"Every metric has the labels {labels}; a further label stands in brackets.\n\n" + table(
         ("metric (further label)", "meaning", "kind"), rows

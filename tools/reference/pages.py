@@ -1,4 +1,4 @@
-"""Which page is made of what, and where its generated part begins."""
+"""The generated pages, the function that generates each, and where the generated part begins."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ GENERATED = {
 
 
 def renewed(path: Path) -> str:
-    """The page as it should be: its part by hand, and what the code says now."""
+    """The page with its hand-written part unchanged and its generated part up to date."""
     by_hand, mark, _ = path.read_text().partition(MARK)
     if not mark:
-        msg = f"{path} lacks the line that its generated part begins with: {MARK}"
+        msg = f"{path} lacks the line that begins its generated part: {MARK}"
         raise ValueError(msg)
     return f"{by_hand}{MARK}\n\n{GENERATED[path]()}\n"

@@ -1,4 +1,4 @@
-"""Markdown that a page consists of."""
+"""Writes the Markdown of the pages."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ def code(text: object) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table; a bar within a cell would end it."""
+    """A Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(cell(part) for part in line) + " |" for line in lines)
 
 
 def cell(text: str) -> str:
+    """A cell of a table, on one line. Bars are escaped: they would end the cell."""
     return " ".join(shown(text).replace("|", "\\|").split())
 
 
 def shown(text: str) -> str:
-    """Text in which what looks like a tag of HTML is shown, as it is within backticks."""
+    """Text with ``<`` escaped outside backticks, so that Markdown does not read an HTML tag."""
     parts = text.split("`")
     return "`".join(
         part if place % 2 else part.replace("<", "&lt;") for place, part in enumerate(parts)
@@ -28,12 +29,12 @@ def shown(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Prose from code: docstrings have two backticks where Markdown has one."""
+    """Prose from a docstring as Markdown: one backtick instead of two, without line breaks."""
     return " ".join(text.replace("``", "`").split())
 
 
 def sentence(text: str) -> str:
-    """Prose with a capital and a full stop."""
+    """Prose that begins with a capital letter and ends with a full stop."""
     text = plain(text)
     first = text.split(" ", 1)[0]
     start = text[:1].upper() if first.isalpha() else text[:1]

@@ -1,4 +1,4 @@
-"""What a configuration file may say, from its JSON schema."""
+"""Generates the reference of configuration files from their JSON schema."""
 
 from __future__ import annotations
 
@@ -39,14 +39,15 @@ def _properties(part: dict[str, Any]) -> str:
 
 
 def _rows(part: dict[str, Any], above: str) -> Iterator[tuple[str, str, str]]:
-    """A row for each member, and for each within it; ``above`` is the path to ``part``."""
+    """A row for each member and each nested member. ``above`` is the path to ``part``."""
     required = part.get("required", ())
-    for name, one in part["properties"].items():
+    for name, member in part["properties"].items():
         path = f"{above}{name}"
-        yield code(path) + (", required" if name in required else ""), _type(one), meaning(one)
-        if "properties" in one:
-            yield from _rows(one, f"{path}.")
-        of_each = one.get("additionalProperties")
+        label = code(path) + (", required" if name in required else "")
+        yield label, _type(member), meaning(member)
+        if "properties" in member:
+            yield from _rows(member, f"{path}.")
+        of_each = member.get("additionalProperties")
         if isinstance(of_each, dict) and "properties" in of_each:
             yield from _rows(of_each, f"{path}.<name>.")
 
@@ -56,10 +57,10 @@ def _type(part: dict[str, Any]) -> str:
         above, name = part["$ref"].rsplit("/", 1)
         return f"[{name}](#{name})" if above == "#/$defs" else f"as {code(name)}"
     if "enum" in part:
-        return ", ".join(code(one) for one in part["enum"])
+        return ", ".join(map(code, part["enum"]))
     for word in ("oneOf", "anyOf"):
         if word in part:
-            return " or ".join(_type(one) for one in part[word])
+            return " or ".join(map(_type, part[word]))
     kinds = part.get("type", "any value")
     if kinds == "array":
         return f"list of {_type(part['items'])}"
@@ -76,4 +77,4 @@ def _range(part: dict[str, Any]) -> str:
 
 def meaning(part: dict[str, Any]) -> str:
     words = (part.get("description", ""), part.get("x-message", ""))
-    return " ".join(sentence(one) for one in words if one)
+    return " ".join(sentence(text) for text in words if text)

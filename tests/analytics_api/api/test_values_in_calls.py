@@ -72,7 +72,9 @@ def test_a_refusal_says_what_is_wrong_with_the_value(api: Any) -> None:
     assert problem.startswith("t: expected a time as YYYY-MM-DD hh:mm:ss.fff")
     assert problem.endswith("clocks in Europe/Zurich skip that time.")
     problem = api.post("/at", b'{"t": 1700000000.12345}').json()["errors"][0]["message"]
-    assert problem.endswith("got 1700000000.12345: it has 5 digits of a second, and 3 fit.")
+    assert problem.endswith(
+        "got 1700000000.12345: it has 5 fractional digits of a second, but only 3 fit."
+    )
 
 
 def test_a_time_without_a_zone_is_in_utc(api: Any) -> None:
