@@ -9,7 +9,10 @@ from tenants import roles
 
 
 class MemberBackend(BaseBackend):
-    """Gives members the permissions of their role: of an object in its tenant, else of any."""
+    """Gives members the permissions of their role.
+
+    For an object, the role in the object's tenant counts; without one, a role in any tenant.
+    """
 
     def get_user_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
         if user_obj.is_anonymous:

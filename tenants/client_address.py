@@ -1,4 +1,4 @@
-"""From where a request comes. ``X-Forwarded-For`` counts where a trusted proxy sent it."""
+"""The client address of a request. ``X-Forwarded-For`` counts only if a trusted proxy sent it."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ def _networks(texts: tuple[str, ...]) -> tuple[Network, ...]:
 
 
 def trusted() -> tuple[Network, ...]:
-    """Networks of the proxies in front; raises ValueError for what is no network."""
+    """The networks of trusted proxies; raises ValueError for a setting that is not a network."""
     return _networks(tuple(settings.MILLRACE_TRUSTED_PROXIES))
 
 
 def client_address(meta: Mapping[str, str]) -> Address | None:
-    """The address that calls, None where it can't be told (a Unix socket, a broken header).
+    """The caller's address; None if it is unknown (a Unix socket, a broken header).
 
-    Of ``X-Forwarded-For``, to which each proxy adds whom it got the request from, the last that is
-    no trusted proxy counts: what stands before it, the caller may have written itself.
+    Each proxy appends to ``X-Forwarded-For`` the address it received the request from. The last
+    entry that is not a trusted proxy counts: the caller may have forged everything before it.
     """
     proxies = trusted()
     hops = [meta.get("REMOTE_ADDR", "")]
     if proxies:
         hops = [*meta.get("HTTP_X_FORWARDED_FOR", "").split(","), *hops]
     address = None
-    for hop in reversed([one for one in hops if one.strip()]):
+    for hop in reversed([hop for hop in hops if hop.strip()]):
         address = _read(hop.strip())
         if address is None or not any(address in proxy for proxy in proxies):
             break

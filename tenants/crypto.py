@@ -1,7 +1,7 @@
-"""Secrets at rest: text encrypted by Fernet (https://cryptography.io/en/latest/fernet/).
+"""Secrets at rest: text encrypted with Fernet (https://cryptography.io/en/latest/fernet/).
 
-The keys are ``settings.MILLRACE_ENCRYPTION_KEYS``, newest first. The first encrypts and all
-decrypt, so a key is rotated by putting a new one in front and saving every secret again.
+The keys are ``settings.MILLRACE_ENCRYPTION_KEYS``, newest first. The first key encrypts; all keys
+decrypt. To rotate, put a new key in front and save every secret again.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ def encrypt(text: str) -> str:
 
 
 def decrypt(token: str) -> str:
-    """The text behind ``token``; raises ImproperlyConfigured when no key of ours made it."""
+    """The plaintext of ``token``; raises ImproperlyConfigured if none of our keys decrypts it."""
     try:
         return _fernet(tuple(settings.MILLRACE_ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
     except InvalidToken:
         msg = (
-            "A stored secret was encrypted by a key that MILLRACE_ENCRYPTION_KEYS no longer has. "
-            "Put the old key back at its end, or enter the secret again."
+            "A stored secret is encrypted with a key that MILLRACE_ENCRYPTION_KEYS no longer has. "
+            "Put the old key back at the end of the list, or enter the secret again."
         )
         raise ImproperlyConfigured(msg) from None
 
 
 class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
-    """Text that the database sees only encrypted. It can't be filtered by, other than empty."""
+    """Text that is stored encrypted. Queries can filter only by whether it is empty."""
 
     def get_prep_value(self, value: Any) -> Any:
         text = super().get_prep_value(value)

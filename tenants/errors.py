@@ -1,16 +1,16 @@
-"""What can stand in the way of a tenant's lifecycle.
+"""Errors of a tenant's lifecycle: creating, suspending, exporting, erasing and deleting.
 
 LifecycleError
-├── TenantNotConfirmed  the caller has not typed what was asked for
-├── TenantRefused       what was asked makes no sense here; the text says what would
-└── StillBusy           try later: something of the tenant's is still at work
+├── TenantNotConfirmed  the confirmation does not match
+├── TenantRefused       the tenant's state does not allow it; the text says what to do
+└── StillBusy           try later: a worker or ClickHouse still works for the tenant
 """
 
 from __future__ import annotations
 
 
 class LifecycleError(Exception):
-    """Nothing was done, or what was done is safe to repeat; the text is for people."""
+    """Nothing was changed, or repeating the call is safe. The text is for people."""
 
 
 class TenantNotConfirmed(LifecycleError):
@@ -18,8 +18,8 @@ class TenantNotConfirmed(LifecycleError):
 
 
 class TenantRefused(LifecycleError):
-    """What was asked can't be done to this tenant."""
+    """The request can't be carried out for this tenant."""
 
 
 class StillBusy(LifecycleError):
-    """A worker still holds something of the tenant's."""
+    """A worker still holds a lease of the tenant, or ClickHouse is still working for it."""

@@ -1,7 +1,7 @@
-"""JSON as it was written: numbers with all their digits, no member twice, and not too deep.
+"""Strict, exact JSON: numbers keep all their digits; repeated members and deep nesting are errors.
 
-Python's own reader makes a double of every number with a point or an exponent, and keeps the last
-of two members of one name, without a word.
+Python's own reader turns every number with a point or an exponent into a double, and silently keeps
+the last of two members with the same name.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ import math
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-#: Arrays and objects within each other. Python's own bound differs from release to release, and
-#: what reads the value after it (``storable``, a database's driver) has less room.
+#: The deepest nesting of arrays and objects. Python's own limit differs between releases, and code
+#: that walks the value afterwards (``storable``, a database driver) reaches its limit earlier.
 MAX_DEPTH = 100
 
 
 class Doubled(ValueError):
-    """A member stands there twice. ``name``: which."""
+    """An object has the member ``name`` twice."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"the member {name!r} stands there twice")
+        super().__init__(f"the member {name!r} occurs twice")
         self.name = name
 
 
 def read(text: str | bytes) -> Any:
-    """The value of ``text``; numbers with a point or an exponent are Decimals.
+    """Parse ``text``; numbers with a point or an exponent become Decimals.
 
-    Raises ValueError, which says why: no JSON, not UTF-8, NaN or an infinity, more than MAX_DEPTH
-    levels; or Doubled.
+    Raises Doubled for a repeated member, and ValueError, with the reason, for text that is not
+    JSON or not UTF-8, has NaN or an infinity, or is nested more than MAX_DEPTH levels deep.
     """
     if isinstance(text, bytes):
         text = _decoded(text)
@@ -38,7 +38,7 @@ def read(text: str | bytes) -> Any:
         )
     except RecursionError:
         raise ValueError(_TOO_DEEP) from None
-    # Most texts have too few brackets to be deep, which costs less to see than a walk.
+    # Counting brackets is cheaper than walking the value, and most texts have too few to be deep.
     if text.count("[") + text.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
         raise ValueError(_TOO_DEEP)
     return value
@@ -56,12 +56,12 @@ def _decoded(text: bytes) -> str:
 
 
 def _depth(value: Any) -> int:
-    """How many levels of arrays and objects ``value`` has; level by level, so without recursion."""
+    """The levels of arrays and objects in ``value``, counted without recursion."""
     depth, level = 0, [value]
-    while level := [one for one in level if isinstance(one, list | dict)]:
+    while level := [node for node in level if isinstance(node, list | dict)]:
         depth += 1
         level = [
-            inner for one in level for inner in (one.values() if isinstance(one, dict) else one)
+            child for node in level for child in (node.values() if isinstance(node, dict) else node)
         ]
     return depth
 
@@ -70,42 +70,42 @@ def _number(text: str) -> Decimal:
     try:
         return Decimal(text)
     except InvalidOperation:
-        msg = f"the number {text[:60]} is beyond all bounds"
+        msg = f"the number {text[:60]} is out of range"
         raise ValueError(msg) from None
 
 
 def _refuse(constant: str) -> Any:
-    msg = f"{constant} is no JSON"
+    msg = f"{constant} is not JSON"
     raise ValueError(msg)
 
 
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise Doubled(twice[:60])
-    return found
+    return members
 
 
 def storable(value: Any) -> Any:
-    """``value`` for a reader, or a database, that makes doubles of numbers.
+    """``value`` for readers and databases that turn numbers into doubles.
 
-    A number that a double can't hold becomes a text of its digits.
+    A number that a double can't hold exactly becomes text with its digits.
     """
     if isinstance(value, Decimal):
         double = float(value)
         is_exact = math.isfinite(double) and Decimal(repr(double)) == value
         return double if is_exact else str(value)
     if isinstance(value, list):
-        return [storable(one) for one in value]
+        return [storable(item) for item in value]
     if isinstance(value, dict):
-        return {name: storable(one) for name, one in value.items()}
+        return {name: storable(item) for name, item in value.items()}
     return value
 
 
 class Decoder(json.JSONDecoder):
-    """For fields of forms and of models: what is read is ``storable``."""
+    """A decoder for form and model fields; it returns ``storable`` values."""
 
     def decode(self, s: str, *_: Any) -> Any:
         try:

@@ -1,10 +1,11 @@
-"""Row filters: conditions in SQL that a key, or a token, holds its queries to.
+"""Row filters: SQL conditions that restrict the rows which a key's or token's queries can read.
 
-``{table: condition}``, where the table ``*`` is every one that has the condition's columns. Without
-filters all rows may be read; with some, only those of the tables that they are for.
+They have the form ``{table: condition}``; the table ``*`` stands for every table that has the
+condition's columns. Without filters, queries can read all rows. With filters, they can read only
+tables that a filter covers, and there only the matching rows.
 
-What a condition may say is judged by the guard of queries, which lies above this package: it
-registers itself here. As long as nobody has, every filter is refused.
+The SQL guard checks conditions. It lives in an app above this package, so it registers itself
+here. Until it has, every filter is refused.
 """
 
 from __future__ import annotations
@@ -14,63 +15,63 @@ from typing import Protocol
 
 from tenants.models import Tenant
 
-#: Longest condition, in characters, and most tables of a key's or a token's filters.
+#: The longest condition, in characters, and the most tables that one key's or token's filters name.
 MAX_LENGTH = 4_000
 MAX_TABLES = 100
 EVERY = "*"
 
 
 class FilterRefused(ValueError):
-    """A condition that is not allowed, or fits no table; its words say what would be right."""
+    """A condition is not allowed or fits no table; the message says what to write instead."""
 
 
 class Checker(Protocol):
-    """What judges conditions."""
+    """Checks conditions."""
 
     def condition(self, text: str) -> None:
-        """Judge a condition by its text alone; raises FilterRefused."""
+        """Check the text of one condition; raises FilterRefused."""
 
     def fits(self, tenant: Tenant, filters: Mapping[str, str]) -> None:
-        """Judge conditions by the tenant's tables; raises FilterRefused, WarehouseError."""
+        """Check conditions against the tenant's tables; raises FilterRefused, WarehouseError."""
 
 
 _checkers: list[Checker] = []
 
 
 def register(checker: Checker) -> None:
-    """From now on ``checker`` judges conditions."""
+    """Let ``checker`` check conditions from now on."""
     _checkers[:] = [checker]
 
 
 def _checker() -> Checker:
     if not _checkers:
-        msg = "Row filters can't be checked in this process, so none is taken."
+        msg = "This process can't check row filters, so it accepts none."
         raise FilterRefused(msg)
     return _checkers[0]
 
 
 def read(given: object) -> dict[str, str]:
-    """Filters as JSON has them: a condition for every table, or conditions by table.
+    """Read filters from JSON: one condition for every table, or conditions by table.
 
-    Each is judged by its text. Raises FilterRefused.
+    Checks the text of each condition. Raises FilterRefused.
     """
-    found = {EVERY: given} if isinstance(given, str) else given
-    if not isinstance(found, Mapping) or len(found) > MAX_TABLES:
-        msg = f'Row filters are conditions by table, at most {MAX_TABLES}: {{"orders": "id = 7"}}.'
+    conditions = {EVERY: given} if isinstance(given, str) else given
+    if not isinstance(conditions, Mapping) or len(conditions) > MAX_TABLES:
+        msg = f'Give row filters by table, at most {MAX_TABLES}, such as {{"orders": "id = 7"}}.'
         raise FilterRefused(msg)
-    for table, condition in found.items():
+    for table, condition in conditions.items():
         if not isinstance(table, str) or not isinstance(condition, str):
-            msg = f"The filter of {table!r} must be a condition in SQL, as text."
+            msg = f"The filter of {table!r} must be a string with an SQL condition."
             raise FilterRefused(msg)
         if len(condition) > MAX_LENGTH:
             msg = f"The filter of {table!r} is longer than {MAX_LENGTH:,} characters."
             raise FilterRefused(msg)
         _checker().condition(condition)
-    return dict(found)
+    return dict(conditions)
 
 
 def check(tenant: Tenant, given: object) -> dict[str, str]:
-    """``read``, and each condition must fit the tenant's tables; raises also WarehouseError."""
+    """Like ``read``, but conditions must also fit the tenant's tables; may raise WarehouseError."""
     filters = read(given)
     if filters:
         _checker().fits(tenant, filters)
@@ -78,7 +79,7 @@ def check(tenant: Tenant, given: object) -> dict[str, str]:
 
 
 def both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
-    """Filters that let through what both do."""
+    """Filters that pass only the rows that both ``first`` and ``second`` pass."""
     if not first or not second:
         return dict(first or second)
     return {table: _both(table, first, second) for table in sorted({*first, *second})}
@@ -86,7 +87,7 @@ def both(first: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
 
 def _both(table: str, first: Mapping[str, str], second: Mapping[str, str]) -> str:
     left, right = first.get(table, first.get(EVERY)), second.get(table, second.get(EVERY))
-    # What one of them has no filter for can't be read.
+    # Filters hide the tables that they don't cover, so both sides must cover the table.
     if left is None or right is None:
         return "0"
     return left if left == right else f"({left}) AND ({right})"

@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-#: A spreadsheet takes a cell that begins so for a formula, and runs it.
+#: Spreadsheets run a cell that begins with one of these as a formula.
 #: Source: owasp.org/www-community/attacks/CSV_Injection
 _BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def neutral(cell: str) -> str:
-    """The text of a CSV cell that no spreadsheet runs: behind an apostrophe where it might."""
+    """``cell``, with an apostrophe in front if a spreadsheet might run it as a formula."""
     if cell.startswith(_BEGINNINGS) or cell.lstrip(" ").startswith(_BEGINNINGS):
         return f"'{cell}"
     return cell

@@ -1,14 +1,14 @@
-"""The text of an API key: how it looks, how one is made, and what is kept of it.
+"""The text of an API key: its format, how it is generated, and what Millrace stores of it.
 
     mr_<prefix, 10>_<secret, 32>_<checksum, 6>
 
-All base 62. The prefix may be shown and searched for; the secret has 190 bits; the checksum is
-the CRC-32 of what stands before it, so that a mistyped key is refused without a look-up, and
-scanners of leaked secrets can tell a key from other text. Only the SHA-256 of the whole is kept:
-a fast hash is enough for a secret that nobody can guess.
+All parts are base 62. The prefix may be shown and searched for; the secret has 190 bits; the
+checksum is the CRC-32 of everything before it. With the checksum a mistyped key is refused without
+a look-up, and scanners of leaked secrets can recognize a key. Millrace stores only the SHA-256 of
+the whole key: a fast hash is enough for a secret that can't be guessed.
 
-An operator's key has ``op_`` before that form. Its hash covers the ``op_`` too, and is looked up
-among operators' keys alone, so that neither kind can stand in for the other.
+An operator's key has ``op_`` before this form. Its hash covers the ``op_`` too and is looked up
+only among operators' keys, so neither kind can replace the other.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OPERATOR_BEGINNING = "op_"
 
 @dataclass(frozen=True)
 class NewKey:
-    """A key just made. ``plaintext`` is shown once and never kept; ``sha256`` is."""
+    """A new key. ``plaintext`` is shown once and never stored; ``sha256`` is stored."""
 
     plaintext: str
     prefix: str
@@ -43,7 +43,7 @@ class NewKey:
 
 @dataclass(frozen=True)
 class ParsedKey:
-    """A key as it came, with the right form and checksum; whether it is known is not said."""
+    """A key with a valid form and checksum, which may still be unknown."""
 
     prefix: str
     sha256: bytes
@@ -57,16 +57,16 @@ def generate() -> NewKey:
 
 
 def digest(text: str) -> bytes:
-    """The SHA-256 that is kept of a key."""
+    """The SHA-256 of a key, which is what Millrace stores."""
     return hashlib.sha256(text.encode()).digest()
 
 
 def parse(text: str) -> ParsedKey | None:
-    """The key in ``text``, or None where form or checksum is not a key's."""
-    found = _FORM.match(text)
-    if found is None or _checksum(text[: -_CHECKSUM - 1]) != found[2]:
+    """The key in ``text``, or None if its form or checksum is not valid."""
+    match = _FORM.match(text)
+    if match is None or _checksum(text[: -_CHECKSUM - 1]) != match[2]:
         return None
-    return ParsedKey(found[1], digest(text))
+    return ParsedKey(match[1], digest(text))
 
 
 def _random(length: int) -> str:

@@ -9,13 +9,13 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """What was looked up less than ``seconds`` ago, in this process.
+    """A per-process cache that keeps values for ``seconds``.
 
-    So short a memory needs no invalidation: a change is seen everywhere within ``seconds``. At
-    most ``size`` values are kept; when there are more, all are forgotten.
+    It is so short-lived that it needs no invalidation: every process sees a change within
+    ``seconds``. It keeps at most ``size`` values, and drops all of them when it is full.
 
-    Own code rather than a cache of cachetools, which would forget only the oldest: its look-ups
-    under a lock cost a call 12 µs of CPU, a twentieth of what that takes in all.
+    Why not a cache of cachetools, which would drop only the oldest value: its look-ups under a lock
+    cost each call 12 µs of CPU, a twentieth of the call's total.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class Recent(Generic[K, V]):
         self._kept: dict[K, tuple[float, V]] = {}
 
     def get(self, key: K, look_up: Callable[[], V]) -> V:
-        """The value of ``key``, by ``look_up`` where none is kept. None is kept like any other."""
+        """The cached value of ``key``, or else that of ``look_up()``. None is cached, too."""
         now = self.clock()
         kept = self._kept.get(key)
         if kept is not None and kept[0] > now:
@@ -38,7 +38,7 @@ class Recent(Generic[K, V]):
         value = look_up()
         if len(self._kept) >= self.size:
             self._kept.clear()
-        # The age counts from before the look-up: what it read may be as old as its beginning.
+        # The age counts from before the look-up, because what it read may be that old.
         self._kept[key] = (now + self.seconds, value)
         return value
 

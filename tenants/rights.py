@@ -1,4 +1,4 @@
-"""What a key may do: its scopes and what holds it back. A restriction that is None is none."""
+"""The rights of a key: its scopes and its restrictions. None means no restriction."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tenants.warehouse.errors import WarehouseError
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]{0,62}\Z")
 _PARAMETER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,62}\Z")
-#: NUL as JSON has it: after an even number of backslashes.
+#: An escaped NUL in JSON: ``\u0000`` after an even number of backslashes.
 _NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
-#: Longest fixed parameters, in characters of JSON.
+#: The longest fixed parameters, in characters of JSON.
 MAX_PARAMETERS = 10_000
 
 
 class RightsRefused(ValueError):
-    """Rights that can't be given. ``field`` is the one at fault."""
+    """Rights that can't be granted. ``field`` names the invalid one."""
 
     def __init__(self, name: str, message: str) -> None:
         super().__init__(message)
@@ -35,14 +35,14 @@ class RightsRefused(ValueError):
 
 
 class RightsExceeded(RightsRefused):
-    """More than the key has that wants to give them."""
+    """Rights beyond those of the key that grants them."""
 
 
 @dataclass(frozen=True)
 class Rights:
-    """Scopes; when they end; the queries, sources, networks and origins that they are held to."""
+    """Scopes, their expiry, and the queries, sources, networks and origins they are limited to."""
 
-    scopes: tuple[str, ...] = tuple(str(one) for one in DEFAULT_SCOPES)
+    scopes: tuple[str, ...] = tuple(str(scope) for scope in DEFAULT_SCOPES)
     expires_at: datetime | None = None
     queries: tuple[str, ...] | None = None
     sources: tuple[str, ...] | None = None
@@ -52,37 +52,37 @@ class Rights:
     origins: tuple[str, ...] | None = None
 
     def columns(self) -> dict[str, Any]:
-        """As the columns of ``APIKey`` have them."""
-        found = {one.name: getattr(self, one.name) for one in fields(self)}
+        """The values of the matching ``APIKey`` columns."""
+        values = {right.name: getattr(self, right.name) for right in fields(self)}
         return {
             name: list(value) if isinstance(value, tuple) else value
-            for name, value in found.items()
+            for name, value in values.items()
         }
 
 
 def of(key: APIKey) -> Rights:
     """The rights of a key."""
-    return of_columns({one.name: getattr(key, one.name) for one in fields(Rights)})
+    return of_columns({right.name: getattr(key, right.name) for right in fields(Rights)})
 
 
 def of_columns(given: Mapping[str, Any]) -> Rights:
-    """Rights by their names, as JSON or the columns have them; not yet checked."""
-    found: dict[str, Any] = {
-        name: tuple(one) if isinstance(one, list) else one for name, one in given.items()
+    """Rights from their JSON or column values, by name; not checked yet."""
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
     }
-    return Rights(**found)
+    return Rights(**values)
 
 
 def checked(rights: Rights, tenant: Tenant) -> Rights:
-    """The rights in their usual form, an empty restriction as none; raises RightsRefused."""
+    """The rights in normal form, with empty restrictions as None; raises RightsRefused."""
     unknown = set(rights.scopes) - set(Scope.values)
     if unknown:
         listed = ", ".join(sorted(unknown))
-        msg = f"There is no scope {listed}. These are: {', '.join(Scope)}."
+        msg = f"Unknown scope: {listed}. Use: {', '.join(Scope)}."
         raise RightsRefused("scopes", msg)
     return replace(
         rights,
-        scopes=tuple(str(one) for one in Scope if one in (rights.scopes or DEFAULT_SCOPES)),
+        scopes=tuple(str(scope) for scope in Scope if scope in (rights.scopes or DEFAULT_SCOPES)),
         queries=names("queries", rights.queries),
         sources=names("sources", rights.sources),
         parameters=checked_parameters(rights.parameters),
@@ -94,7 +94,7 @@ def checked(rights: Rights, tenant: Tenant) -> Rights:
 
 def _each(name: str, given: Iterable[str] | None, read: Any) -> tuple[str, ...] | None:
     try:
-        return tuple(dict.fromkeys(read(one.strip()) for one in given or ())) or None
+        return tuple(dict.fromkeys(read(text.strip()) for text in given or ())) or None
     except ValueError as error:
         raise RightsRefused(name, str(error)) from None
 
@@ -102,7 +102,7 @@ def _each(name: str, given: Iterable[str] | None, read: Any) -> tuple[str, ...] 
 def names(name: str, given: Iterable[str] | None) -> tuple[str, ...] | None:
     def read(text: str) -> str:
         if not _NAME.match(text):
-            msg = f"{text[:60]!r} is not a name."
+            msg = f"{text[:60]!r} is not a valid name."
             raise ValueError(msg)
         return text
 
@@ -110,11 +110,11 @@ def names(name: str, given: Iterable[str] | None) -> tuple[str, ...] | None:
 
 
 def network(text: str) -> Network:
-    """An address or a network in CIDR notation; raises ValueError."""
+    """Parse an IP address or a network in CIDR notation; raises ValueError."""
     try:
         return ipaddress.ip_network(text, strict=False)
     except ValueError:
-        msg = f"{text[:60]!r} is neither an address nor a network such as 203.0.113.0/24."
+        msg = f"{text[:60]!r} is not an IP address or a network such as 203.0.113.0/24."
         raise ValueError(msg) from None
 
 
@@ -123,7 +123,7 @@ def _origin(text: str) -> str:
     origin = f"{parts.scheme}://{parts.netloc}".lower()
     plain = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
     if not plain or origin != text.rstrip("/").lower():
-        msg = f"{text[:60]!r} is not an origin, such as https://shop.example.com."
+        msg = f"{text[:60]!r} is not an origin such as https://shop.example.com."
         raise ValueError(msg)
     return origin
 
@@ -133,12 +133,13 @@ def checked_parameters(given: Any) -> dict[str, Any]:
         isinstance(name, str) and _PARAMETER.match(name) for name in given
     )
     if not named or not _is_kept(given):
-        raise RightsRefused("parameters", 'Parameters are an object, such as {"customer": 7}.')
+        msg = 'Give parameters as a JSON object, such as {"customer": 7}.'
+        raise RightsRefused("parameters", msg)
     return dict(given)
 
 
 def _is_kept(given: Any) -> bool:
-    """Whether it is short enough, and JSON that Postgres takes: no NaN, NUL or half a character."""
+    """Whether it is short enough and JSON that Postgres can store: no NaN, NUL, lone surrogate."""
     try:
         text = json.dumps(storable(given), allow_nan=False, ensure_ascii=False)
         text.encode()
@@ -155,9 +156,9 @@ def _row_filters(tenant: Tenant, given: Any) -> dict[str, str]:
 
 
 def narrowed(wanted: Rights, own: Rights) -> Rights:
-    """``wanted`` as one who has ``own`` may give them: what is not said is inherited.
+    """``wanted``, as far as a key with the rights ``own`` may grant them; the rest is inherited.
 
-    Both in their usual form. Raises RightsExceeded where more is asked for.
+    Both must be in normal form. Raises RightsExceeded if ``wanted`` exceeds ``own``.
     """
     _within("scopes", wanted.scopes, own.scopes)
     return replace(
@@ -185,10 +186,10 @@ def _within(
 def _inside(wanted: tuple[str, ...] | None, own: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if wanted is None or own is None:
         return own if wanted is None else wanted
-    outer = [network(one) for one in own]
-    for one in wanted:
-        if not any(_is_part(network(one), other) for other in outer):
-            raise _exceeded("networks", one)
+    outer = [network(text) for text in own]
+    for text in wanted:
+        if not any(_is_part(network(text), other) for other in outer):
+            raise _exceeded("networks", text)
     return wanted
 
 
@@ -216,4 +217,6 @@ def _held(wanted: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _exceeded(name: str, what: str) -> RightsExceeded:
-    return RightsExceeded(name, f"The calling key may not give this itself: {what}.")
+    return RightsExceeded(
+        name, f"The calling key can't grant rights that it does not have: {what}."
+    )

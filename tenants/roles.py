@@ -1,7 +1,7 @@
-"""What the members of a tenant may do there, by their role.
+"""What members may do in their tenant, by role.
 
-The operator (a superuser) may do everything, and alone makes tenants, users, groups, shared
-connections and whatever is not named here.
+Operators (superusers) may do everything. Only they can create tenants, users, groups, shared
+connections and everything else that is not listed here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _MADE_BY_EDITORS = (
 _SEEN_BY_OWNERS = ("tenants.apikey", "tenants.membership", "tenants.auditentry")
 _MADE_BY_OWNERS = ("tenants.apikey", "tenants.membership")
 
-#: (model, verb): the least role that may do it; what is missing is the operator's.
+#: (model, verb): the lowest role that may do it. Only operators may do what is missing here.
 RULES: Final[dict[tuple[str, str], Role]] = {
     **{(label, "view"): Role.VIEWER for label in _SEEN_BY_ALL},
     **{(label, "view"): Role.OWNER for label in _SEEN_BY_OWNERS},
@@ -42,7 +42,7 @@ RULES: Final[dict[tuple[str, str], Role]] = {
 
 
 def roles_of(user: Any) -> dict[int, Role]:
-    """Role by tenant's number. Asked once for each user object, so once a request."""
+    """The user's role by tenant id. Cached on the user object, so read once per request."""
     if not (user.is_active and user.is_staff and user.pk):
         return {}
     known: dict[int, Role] | None = user.__dict__.get("_tenant_roles")
@@ -53,7 +53,7 @@ def roles_of(user: Any) -> dict[int, Role]:
 
 
 def tenants_where(user: Any, model: type[Model], verb: str) -> list[int]:
-    """Numbers of the tenants in which a member may do ``verb`` to objects of ``model``."""
+    """Ids of the tenants in which a member may do ``verb`` to objects of ``model``."""
     least = RULES.get((model._meta.label_lower, verb))
     if least is None:
         return []
@@ -61,13 +61,13 @@ def tenants_where(user: Any, model: type[Model], verb: str) -> list[int]:
 
 
 def may(user: Any, model: type[Model], verb: str, obj: Model | None = None) -> bool:
-    """Whether a member may do it: to ``obj``, or without one in any of their tenants."""
+    """Whether a member may do ``verb`` to ``obj``; without ``obj``, in any of their tenants."""
     tenants = tenants_where(user, model, verb)
     return bool(tenants) if obj is None else tenant_id_of(obj) in tenants
 
 
 def tenant_id_of(obj: Any) -> int | None:
-    """Number of the tenant that an object is of; None for one that is of none."""
+    """The id of the tenant that an object belongs to; None if it belongs to none."""
     if isinstance(obj, Tenant):
         return obj.pk
     manager = getattr(type(obj), "objects", None)
@@ -76,5 +76,5 @@ def tenant_id_of(obj: Any) -> int | None:
     *way, last = manager.path.split("__")
     for name in way:
         obj = getattr(obj, name)
-    found: int | None = getattr(obj, f"{last}_id")
-    return found
+    tenant_id: int | None = getattr(obj, f"{last}_id")
+    return tenant_id

@@ -1,14 +1,14 @@
-"""A query of a tenant's rows that forgets its tenant raises.
+"""Tenant scope: a query of tenants' rows that names no tenant raises an error.
 
     TenantForgotten (Exception)
 
-``Model.objects`` wants a tenant in every query: as a filter by the tenant or by one of its
-columns, by ``objects.for_tenant(…)``, by coming from an object at hand (``table.sources``), or from
-``tenant_scope`` around it, which adds the filter by itself. What Millrace does for all
-tenants says so: ``Model.across_tenants``, or ``across_tenants()`` around code that isn't ours.
+``Model.objects`` needs a tenant in every query. The query can filter by the tenant or one of its
+columns, use ``objects.for_tenant(…)``, start from a related object (``table.sources``), or run
+within ``tenant_scope``, which adds the filter. Code that works on all tenants must say so: with
+``Model.across_tenants``, or with ``across_tenants()`` around code that isn't ours.
 
-django-scopes (github.com/raphaelm/django-scopes) was looked at: it knows only the scope around a
-query, so that every filter by a tenant that is written out would still need one.
+Why not django-scopes (github.com/raphaelm/django-scopes): it knows only the scope around a query,
+so even a query that filters by a tenant explicitly would need one.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from django.db.models.sql.where import AND, WhereNode
 T = TypeVar("T", bound=Model)
 
 _EVERYONE: Final = object()
-#: Numbers of tenants, ``_EVERYONE``, or None where nobody has said.
+#: The ids of the tenants in scope, ``_EVERYONE``, or None outside of any scope.
 _scope: ContextVar[object] = ContextVar("tenant_scope", default=None)
 _TENANT = "tenants.tenant"
 
 
 class TenantForgotten(Exception):
-    """A query of tenants' rows names no tenant."""
+    """A query of tenants' rows does not name a tenant."""
 
 
 @contextmanager
 def tenant_scope(tenants: Iterable[int]) -> Iterator[None]:
-    """Within it, ``objects`` has the rows of these tenants (their numbers) alone."""
+    """Within this context, ``objects`` returns only the rows of these tenants (their ids)."""
     token = _scope.set(frozenset(tenants))
     try:
         yield
@@ -48,7 +48,7 @@ def tenant_scope(tenants: Iterable[int]) -> Iterator[None]:
 
 @contextmanager
 def across_tenants() -> Iterator[None]:
-    """Within it, ``objects`` has the rows of all tenants."""
+    """Within this context, ``objects`` returns the rows of all tenants."""
     token = _scope.set(_EVERYONE)
     try:
         yield
@@ -61,19 +61,19 @@ def refuse(query: Query) -> None:
     if not _names_tenant(query.where):
         label = query.model._meta.label if query.model else "?"
         msg = (
-            f"A query of {label} names no tenant. Filter by one, or say "
-            f"{label.rpartition('.')[2]}.across_tenants where all are meant."
+            f"A query of {label} names no tenant. Filter by a tenant, or use "
+            f"{label.rpartition('.')[2]}.across_tenants to query all tenants."
         )
         raise TenantForgotten(msg)
 
 
 def _names_tenant(node: Any) -> bool:
-    """Whether all that passes is of tenants that are named."""
+    """Whether the condition passes only rows of tenants that it names."""
     if isinstance(node, WhereNode):
         if node.negated or not node.children:
             return False
-        found = (_names_tenant(one) for one in node.children)
-        return any(found) if node.connector == AND else all(found)
+        named = (_names_tenant(child) for child in node.children)
+        return any(named) if node.connector == AND else all(named)
     if not isinstance(node, Exact | In | IsNull) or isinstance(node.rhs, Col):
         return False
     if isinstance(node, IsNull) and not node.rhs:
@@ -92,7 +92,7 @@ def _is_of_tenant(lookup: Lookup[Any]) -> bool:
 
 
 class _Query(Query):
-    """Looks at itself when it is compiled, also as part of another."""
+    """A query that checks itself when it is compiled, even as a part of another query."""
 
     def get_compiler(self, *args: Any, **kwargs: Any) -> Any:
         refuse(self)
@@ -119,8 +119,10 @@ class ScopedQuerySet(QuerySet[T]):
 
 
 class ScopedManager(Manager[T]):
-    """``path`` leads from a row to its tenant. A model that has ``required`` unset may be asked
-    outside of any scope.
+    """A manager whose queries must name a tenant.
+
+    ``path`` is the look-up from a row to its tenant. With ``required=False``, queries outside of
+    any scope are allowed.
     """
 
     _queryset_class: type[QuerySet[T]] = ScopedQuerySet
@@ -132,7 +134,7 @@ class ScopedManager(Manager[T]):
 
     def get_queryset(self) -> QuerySet[T]:
         scope = _scope.get()
-        # A related manager starts from an object at hand, which is of one tenant.
+        # A related manager starts from an object, which belongs to one tenant.
         if scope is _EVERYONE or getattr(self, "instance", None) is not None:
             return self._plain()
         if scope is not None:
@@ -144,5 +146,5 @@ class ScopedManager(Manager[T]):
         return self._plain().filter(**{self.path: tenant})
 
     def _plain(self, query: Query | None = None) -> QuerySet[T]:
-        made: QuerySet[T] = self._queryset_class(model=self.model, query=query, using=self._db)
-        return made
+        rows: QuerySet[T] = self._queryset_class(model=self.model, query=query, using=self._db)
+        return rows

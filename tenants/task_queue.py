@@ -1,4 +1,4 @@
-"""Asking for a Celery task by its name, so that a service need not import the tasks above it."""
+"""Queues Celery tasks by name, so that services need not import the tasks, a layer above them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 def send(name: str, *arguments: Any) -> None:
-    """Queue a task now. Where the broker is down, the reconciler will find the row later."""
+    """Queue a task now. If the broker is down, the reconciler finds the row later."""
     try:
         signature(name, args=arguments).apply_async(retry=False)
     except OperationalError:

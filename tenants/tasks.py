@@ -1,4 +1,4 @@
-"""Celery tasks: work outside the database, asked for by a row and repeatable at any time."""
+"""Celery tasks: work outside the database that a row asks for. Each can be repeated at any time."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def provision_warehouse(pk: int) -> None:
 
 @shared_task(name="tenants.tasks.reconcile")
 def reconcile() -> None:
-    """Queue every warehouse whose wish is not applied and whose time has come.
+    """Queue every warehouse that has a change to apply and whose retry is due.
 
-    Where an operator has changed the limits of queries, or those of a plan, that is a wish of every
-    warehouse concerned; so is a new version of ours that lets queries ask for other settings.
+    A warehouse also needs a change when an operator changed the query limits or those of its plan,
+    or when a new version of Millrace allows queries to set other settings.
     """
     from tenants.provisioning.warehouse import limits_of
 
@@ -46,9 +46,9 @@ def reconcile() -> None:
 
 @shared_task(name="tenants.tasks.hold_over_plan")
 def hold_over_plan() -> None:
-    """Hold the streams of tenants that reached their plan's day or storage; let go of the others.
+    """Hold ingestion of tenants that reached a daily or storage limit, and release the others.
 
-    Slices do so themselves as they go; this notices midnight, HTTP and storage.
+    Ingestion slices do this as they work; this task covers midnight, HTTP events and storage.
     """
     from tenants.plans import holds
 
@@ -57,7 +57,7 @@ def hold_over_plan() -> None:
 
 @shared_task(name="tenants.tasks.measure_storage")
 def measure_storage() -> None:
-    """Note what each warehouse takes on disk, and forget flushes that nobody repeats any more."""
+    """Record each warehouse's size on disk, and delete flush records that are too old to repeat."""
     from tenants.usage import storage
 
     storage.measure()
@@ -66,7 +66,7 @@ def measure_storage() -> None:
 
 @shared_task(name="tenants.tasks.export_tenant")
 def export_tenant(pk: int) -> None:
-    """Export everything of a tenant's into the usual place; takes as long as its data is large."""
+    """Export all of a tenant's data to the usual place; the time grows with the data."""
     from tenants.lifecycle.tenant_export import export
 
     tenant = Tenant.objects.filter(pk=pk).first()

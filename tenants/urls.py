@@ -1,4 +1,4 @@
-"""Addresses of tenants' own affairs, and of operators, below ``/api/v1/``."""
+"""URLs below ``/api/v1/`` of the tenants' and the operators' endpoints."""
 
 from __future__ import annotations
 

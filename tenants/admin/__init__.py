@@ -1,4 +1,4 @@
-"""Admin pages of tenants, their people, keys and warehouses."""
+"""Admin pages of tenants, their members, keys, plans, usage and warehouses, and the audit log."""
 
 from tenants.admin import audit, key, membership, plan, tenant, usage, user, warehouse
 

@@ -14,15 +14,15 @@ from tenants.admin.base import ReadOnlyAdmin
 from tenants.audit.entry_formats import as_csv
 from tenants.models import AuditEntry
 
-#: Entries that are fetched at once for an export.
+#: Entries fetched at a time for an export.
 _CHUNK = 2_000
 
 
 @admin.register(AuditEntry)
 class AuditEntryAdmin(ReadOnlyAdmin):
     intro = (
-        "Who did what to which object: in the admin, by the API and by commands. Entries are never "
-        "changed and never deleted, and hold no secret."
+        "Who did what to which object, in the admin, over the API and by commands. Entries can't "
+        "be changed or deleted here, and contain no secrets."
     )
     list_before_template = "millrace/audit_list.html"
     list_display = ("when", "who", "action", "object_shown", "tenant_slug", "address", "summary")
@@ -48,7 +48,7 @@ class AuditEntryAdmin(ReadOnlyAdmin):
         return [path("export/", view, name="tenants_auditentry_export"), *super().get_urls()]
 
     def export_view(self, request: HttpRequest) -> HttpResponseBase:
-        """The entries that the list shows, with its filters and its search, as CSV."""
+        """The entries of the filtered and searched list as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         rows = self.get_changelist_instance(request).get_queryset(request)

@@ -1,4 +1,4 @@
-"""What is done on admin pages stands in the audit log, beside Django's own history."""
+"""Records what people do on admin pages in the audit log, beside Django's own history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 else:
     _Mixed = object
 
-#: How an object is called in an action, where its model's name is a longer one.
+#: The short names of models in actions, such as ``key.revoke``.
 _NOUNS = {"apikey": "key", "savedquery": "query", "membership": "member"}
 
 
@@ -28,15 +28,15 @@ def noun(model: type[Model]) -> str:
 
 
 class Audited(_Mixed):
-    """Stands before the ModelAdmin that it is mixed into.
+    """A mixin that must come before ModelAdmin among the base classes.
 
-    ``tenant_path`` leads from an object to its tenant; an empty one says that it has none.
+    ``tenant_path`` is the look-up from an object to its tenant; empty if objects have no tenant.
     """
 
     tenant_path: ClassVar[str] = "tenant"
 
     def tenant_of(self, obj: Any) -> Tenant | None:
-        """The tenant that an object is of; None for one of the installation's own."""
+        """The tenant that an object belongs to; None for objects of the installation."""
         for name in self.tenant_path.split("__") if self.tenant_path not in {"", "pk"} else ():
             obj = getattr(obj, name, None)
         return obj if isinstance(obj, Tenant) else None
@@ -48,12 +48,12 @@ class Audited(_Mixed):
     # --- Django's hooks -------------------------------------------------------------------------
 
     def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
-        self.audit("create", obj, _told(message))
+        self.audit("create", obj, _changes(message))
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
         if message:
-            self.audit("change", obj, _told(message))
+            self.audit("change", obj, _changes(message))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Iterable[Any]) -> Any:
@@ -63,34 +63,34 @@ class Audited(_Mixed):
         return super().log_deletions(request, rows)  # type: ignore[arg-type]
 
     def log_act(self, request: HttpRequest, obj: Any, verb: str, label: str) -> None:
-        """A button, or another page of an object's, was used."""
+        """Record that a button, or another page of the object, was used."""
         self.audit(verb, obj, {"said": label})
         super().log_change(request, obj, label)
 
     # --- Actions on lists -----------------------------------------------------------------------
 
     def get_actions(self, request: HttpRequest) -> Any:
-        found: dict[str, Any] = super().get_actions(request)
-        for name, (run, _, label) in found.items():
-            if name != "delete_selected":  # which log_deletions hears of
-                found[name] = (self._audited(run, name), name, label)
-        return found
+        actions: dict[str, Any] = super().get_actions(request)
+        for name, (run, _, label) in actions.items():
+            if name != "delete_selected":  # log_deletions records that one
+                actions[name] = (self._audited(run, name), name, label)
+        return actions
 
     def _audited(self, run: Callable[..., Any], name: str) -> Callable[..., Any]:
         def act(modeladmin: Any, request: HttpRequest, queryset: QuerySet[Any]) -> Any:
             rows = list(queryset)
             if not all(self.has_change_permission(request, obj) for obj in rows):
                 raise PermissionDenied
-            done = run(modeladmin, request, queryset)
+            response = run(modeladmin, request, queryset)
             for obj in rows:
                 self.audit(name, obj, {"list": len(rows)})
-            return done
+            return response
 
         return act
 
 
-def _told(message: Any) -> dict[str, object]:
-    """What Django's message says was changed: names of fields, never their values."""
+def _changes(message: Any) -> dict[str, object]:
+    """What changed, according to Django's message: names of fields, never their values."""
     if isinstance(message, str):
         try:
             message = json.loads(message)

@@ -1,4 +1,4 @@
-"""What all admin pages of Millrace have in common."""
+"""The base classes of all admin pages of Millrace."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ from tenants.admin.scope import is_operator, visible
 from tenants.admin.typed import ModelAdmin
 from tenants.models import Tenant
 
-#: jQuery, which the pickers' own scripts bring, must stand before ours.
+#: jQuery, which the pickers' own scripts load, must come before our script.
 _PICKERS = ("admin/js/jquery.init.js", "millrace/pickers.js")
 
 
 class ActRefused(Exception):
-    """A button can't do it to this object; the text says why, and nothing was changed."""
+    """A button's action is not possible for this object. The text says why; nothing changed."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is shown before a button does its work.
+    """The confirmation page of a button.
 
-    ``says``: what will happen. ``code``: a text that it concerns. ``refused``: why it can't be
-    done; then there is nothing to confirm.
+    ``says``: what will happen. ``code``: a text to show, such as SQL. ``refused``: why it is not
+    possible; the page then has no button to confirm.
     """
 
     says: tuple[str, ...]
@@ -46,12 +46,11 @@ class Question:
 
 @dataclass(frozen=True)
 class Button:
-    """A button on an object's page. It is a form of its own, so that only a POST has an effect.
+    """A button on an object's page. It is a form of its own, so only a POST has an effect.
 
-    ``run`` gets the object and returns what to tell the operator, or raises ActRefused; ``shown``
-    says whether the button makes sense for the object as it is. With ``ask`` a page of its own
-    says what will happen, and only its button does it. ``page`` names an admin page that shows more
-    than that, and is sent the form in place of ``run``.
+    ``run`` gets the object and returns a message for the operator, or raises ActRefused. ``shown``
+    says whether the button makes sense in the object's state. With ``ask``, a confirmation page
+    comes first. ``page`` names an admin page that receives the form instead of ``run``.
     """
 
     name: str
@@ -65,10 +64,10 @@ class Button:
 
 
 class WholeForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Looks at unique names with the fields that can't be changed here, too.
+    """A form that also checks unique constraints with fields that are not in the form.
 
-    Django passes over a constraint of which a field is not in the form, and Postgres then refuses
-    the row with an error that nobody has words for.
+    Django skips a constraint if one of its fields is not in the form. Postgres would then refuse
+    the row, and the user would see a server error.
     """
 
     def _get_validation_exclusions(self) -> set[str]:
@@ -77,26 +76,26 @@ class WholeForm(forms.ModelForm):  # type: ignore[type-arg]
             return excluded
         return excluded - {
             name
-            for one in self.instance._meta.total_unique_constraints
-            for name in one.fields
+            for constraint in self.instance._meta.total_unique_constraints
+            for name in constraint.fields
             if name not in self.fields
         }
 
 
 class Admin(Audited, ModelAdmin):
-    """One kind of object.
+    """The admin pages of one model.
 
-    ``fixed_fields`` can be set once, when the object is made. ``keep_reason`` says why an object
-    can't be deleted here and what to do instead; an empty one leaves it to Django's permissions.
+    ``fixed_fields`` can be set only when an object is created. ``keep_reason`` says why objects
+    can't be deleted here and what to do instead; if it is empty, Django's permissions decide.
     """
 
     form = WholeForm
     fixed_fields: ClassVar[tuple[str, ...]] = ()
     keep_reason: ClassVar[str] = ""
     intro: ClassVar[str] = ""
-    #: Ways to the slug of an object's tenant and to its name, which it is shown by: shop.orders.
+    #: Look-ups of the tenant's slug and of the object's name, which form its label: shop.orders.
     label: ClassVar[tuple[str, str] | None] = None
-    #: Whether the search over everything looks here.
+    #: Whether the admin's global search includes this model.
     is_searched: ClassVar[bool] = True
     buttons: ClassVar[tuple[Button, ...]] = ()
 
@@ -119,7 +118,7 @@ class Admin(Audited, ModelAdmin):
     # --- Who may do it --------------------------------------------------------------------------
 
     def _may(self, request: HttpRequest, verb: str, obj: Any = None) -> bool:
-        """The operator by Django's permissions, everybody else by their role in the tenant."""
+        """Operators may do everything; other users, what their role in the tenant allows."""
         user = request.user
         if is_operator(user):
             return True
@@ -135,11 +134,11 @@ class Admin(Audited, ModelAdmin):
         return self._may(request, "change", obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """A member makes objects only in tenants in which their role allows it."""
+        """Members can create objects only in tenants where their role allows it."""
         field = super().formfield_for_foreignkey(db_field, request, **kwargs)
         if field is not None and db_field.name == "tenant" and not is_operator(request.user):
-            made_in = roles.tenants_where(request.user, self.model, "add")
-            field.queryset = Tenant.objects.filter(pk__in=made_in)
+            allowed = roles.tenants_where(request.user, self.model, "add")
+            field.queryset = Tenant.objects.filter(pk__in=allowed)
             field.required = True
         return field
 
@@ -148,7 +147,7 @@ class Admin(Audited, ModelAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Also by what is shown; for a form's picker only what is of the form's tenant."""
+        """Also search labels; a form's picker finds only objects of the form's tenant."""
         if self.label is not None:
             slug, name = (Coalesce(F(way), Value(none)) for way, none in _ways(self.label))
             queryset = queryset.annotate(_label=Concat(slug, Value("."), name))
@@ -171,7 +170,7 @@ class Admin(Audited, ModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Where the tenant is fixed, pickers.js reads it from the pickers themselves."""
+        """Add the tenant to pickers where it is fixed: pickers.js can't read it from the form."""
         form = super().get_form(request, obj, change, **kwargs)
         tenant = self.tenant_of(obj) if obj is not None else None
         for name in self.autocomplete_fields:
@@ -187,7 +186,7 @@ class Admin(Audited, ModelAdmin):
     # --- Buttons --------------------------------------------------------------------------------
 
     def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the buttons may be used: what would allow a change, where changes are allowed."""
+        """Whether the user may use the buttons. By default, those who may change the object may."""
         return self._may(request, "change", obj)
 
     def get_urls(self) -> list[URLPattern]:
@@ -199,8 +198,9 @@ class Admin(Audited, ModelAdmin):
         return f"{self.opts.app_label}_{self.opts.model_name}_act"
 
     def act_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
-        """Run a button's function and return to the object's page."""
-        button = next((one for one in self.buttons if one.name == name and not one.page), None)
+        """Run a button's function, then redirect to the object's page."""
+        named = (button for button in self.buttons if button.name == name and not button.page)
+        button = next(named, None)
         if request.method != "POST" and (button is None or button.ask is None):
             return HttpResponseNotAllowed(["POST"])
         if not self.has_act_permission(request):
@@ -221,7 +221,7 @@ class Admin(Audited, ModelAdmin):
         return redirect(self.page_of(obj))
 
     def act(self, request: HttpRequest, obj: Any, button: Button) -> str:
-        """Do what the button says; returns what to tell, raises ActRefused."""
+        """Run the button's function. Returns a message for the user; raises ActRefused."""
         return button.run(obj)
 
     def _asked(
@@ -243,7 +243,7 @@ class Admin(Audited, ModelAdmin):
         return reverse(f"admin:{self._act_name()}", args=[obj.pk, button.name])
 
     def page_of(self, obj: Model) -> str:
-        """Address of the object's page."""
+        """The URL of the object's page."""
         return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_change", args=[obj.pk])
 
     def changeform_view(
@@ -260,12 +260,14 @@ class Admin(Audited, ModelAdmin):
             extra |= self.head(request, obj)
             if self.has_act_permission(request, obj):
                 extra["buttons"] = [
-                    (one, self._button_address(one, obj)) for one in self.buttons if one.shown(obj)
+                    (button, self._button_address(button, obj))
+                    for button in self.buttons
+                    if button.shown(obj)
                 ]
         return super().changeform_view(request, object_id, form_url, extra)
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
-        """Further context for ``millrace/object_head.html``: facts, trouble, links."""
+        """Extra context for ``millrace/object_head.html``: facts, trouble, notices, charts."""
         return {}
 
     def changelist_view(
@@ -275,7 +277,7 @@ class Admin(Audited, ModelAdmin):
 
 
 def _ways(label: tuple[str, str]) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Each way, with what stands for nothing there."""
+    """Each look-up, with the text that stands for an empty value."""
     return (label[0], "shared"), (label[1], "")
 
 
@@ -284,7 +286,7 @@ def _is_number(text: str) -> bool:
 
 
 class ReadOnlyAdmin(Admin):
-    """Objects that Millrace itself makes and changes."""
+    """Pages of objects that only Millrace itself creates and changes."""
 
     is_searched = False
     warn_unsaved_form = False

@@ -1,6 +1,6 @@
-"""Charts of admin pages, drawn here and not in the browser: figures over time as an SVG's paths.
+"""Charts of admin pages: figures over time as SVG paths, drawn on the server.
 
-A drawing is as many units wide as it has columns, and HEIGHT high; the page stretches it.
+A drawing is one unit wide per column, and HEIGHT units high; the page stretches it.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from itertools import groupby
 from typing import Literal
 
 HEIGHT = 100
-#: How a line is coloured, by what it says: static/millrace/admin.css.
+#: The colour of a line, by its meaning; see static/millrace/admin.css.
 Tone = Literal["main", "side", "warn", "bad"]
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """One figure over time, a value a column; None where there is none, and then a gap."""
+    """One figure over time, one value per column. None leaves a gap."""
 
     name: str
     tone: Tone
@@ -29,7 +29,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A series as paths; ``area`` is empty where it is not filled."""
+    """A series as SVG paths; ``area`` is empty unless the series is filled."""
 
     name: str
     tone: Tone
@@ -39,9 +39,10 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """``starts``: when each column begins. ``told`` writes a value with its unit.
+    """A chart of one or more series.
 
-    ``now`` is what the chart's heading says beside its title; ``form`` how times are written.
+    ``starts``: when each column begins. ``told`` formats a value with its unit. ``now`` is the
+    current value, shown next to the title. ``form`` is the strftime format of times.
     """
 
     title: str
@@ -57,8 +58,8 @@ class Chart:
 
     @property
     def top(self) -> float:
-        """Where the scale ends: a round number that nothing goes beyond."""
-        return rounded_up(max((value for one in self.series for value in _known(one)), default=0))
+        """The end of the scale: a round number that no value exceeds."""
+        return rounded_up(self._most())
 
     @property
     def top_told(self) -> str:
@@ -66,12 +67,17 @@ class Chart:
 
     def drawn(self) -> list[Drawn]:
         return [
-            Drawn(one.name, one.tone, self._line(one), self._area(one) if one.filled else "")
-            for one in self.series
+            Drawn(
+                series.name,
+                series.tone,
+                self._line(series),
+                self._area(series) if series.filled else "",
+            )
+            for series in self.series
         ]
 
     def columns(self) -> list[tuple[int, str]]:
-        """Of each column that holds something: its place, and all its values in words."""
+        """The place and the tooltip of each column that has values."""
         return [
             (place, f"{start:{self._form}} UTC: {words}")
             for place, start in enumerate(self.starts)
@@ -79,24 +85,26 @@ class Chart:
         ]
 
     def summary(self) -> str:
-        """The chart in a sentence, for who can't see it."""
-        most = max((value for one in self.series for value in _known(one)), default=0)
-        return f"{self.title}: now {self.now}, at most {self.told(most)}"
+        """The chart in a sentence, for screen readers."""
+        return f"{self.title}: now {self.now}, at most {self.told(self._most())}"
+
+    def _most(self) -> float:
+        return max((value for series in self.series for value in _known(series)), default=0)
 
     def times(self) -> list[str]:
-        """What stands below: the first column's time, that of the middle, and the last's."""
+        """The times below the chart: of the first, the middle and the last column."""
         at = (0, self.width // 2, self.width - 1)
         return [f"{self.starts[place]:{self._form}}" for place in at]
 
     @property
     def _form(self) -> str:
-        """How a time is written: as ``form`` says, else with its day where there are several."""
+        """The strftime format of times: ``form``, or one with the weekday for several days."""
         if self.form:
             return self.form
         return "%H:%M" if (self.starts[-1] - self.starts[0]).days < 1 else "%a %H:%M"
 
     def _words(self, place: int) -> str:
-        values = [(one.name, one.values[place]) for one in self.series]
+        values = [(series.name, series.values[place]) for series in self.series]
         return ", ".join(f"{name} {self.told(value)}" for name, value in values if value)
 
     def _line(self, series: Series) -> str:
@@ -110,12 +118,12 @@ class Chart:
 
 
 def rounded_up(value: float) -> float:
-    """The least of 1, 2 and 5 times a power of ten that is not below ``value``; 1 for nothing."""
+    """The smallest of 1, 2 and 5 times a power of ten that is not below ``value``; 1 for 0."""
     if value <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
-    found = next(step for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
-    return found * power
+    factor = next(step for step in (1, 2, 5, 10) if step * power >= value * (1 - 1e-9))
+    return factor * power
 
 
 def _known(series: Series) -> list[float]:
@@ -123,14 +131,14 @@ def _known(series: Series) -> list[float]:
 
 
 def _runs(values: Sequence[float | None]) -> Iterator[tuple[int, list[float]]]:
-    """Values without a gap among them, each run with the place at which it begins."""
-    for known, run in groupby(enumerate(values), key=lambda one: one[1] is not None):
+    """Runs of values without a gap, each with the column where it begins."""
+    for known, run in groupby(enumerate(values), key=lambda pair: pair[1] is not None):
         if known:
             pairs = list(run)
             yield pairs[0][0], [value for _, value in pairs if value is not None]
 
 
 def _steps(run: Sequence[float], top: float) -> str:
-    """From the height of the first value on, one step to the right for each; ``x`` goes before."""
+    """The path of a run: from the first value's height, one step to the right for each value."""
     heights = [f"{HEIGHT - HEIGHT * value / top:.4g}" for value in run]
     return f"{heights[0]} h1" + "".join(f" V{height} h1" for height in heights[1:])

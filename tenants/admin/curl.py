@@ -1,4 +1,4 @@
-"""The line that tries a new key out, as the page that shows it prints it."""
+"""The curl command that the page of a new key shows to try it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _JSON = "-H 'Content-Type: application/json'"
 
 
 def line(key: APIKey, plaintext: str, api: str) -> str:
-    """A call that the key's scopes allow and that changes nothing; '' where there is none."""
+    """A call that the key's scopes allow and that changes nothing; '' if there is no such call."""
     origin = f" -H {shlex.quote('Origin: ' + key.origins[0])}" if key.origins else ""
     head = f"curl -sS -H 'Authorization: Bearer {plaintext}'{origin}"
     if Scope.QUERIES_RUN in key.scopes:

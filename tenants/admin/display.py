@@ -1,4 +1,4 @@
-"""How states, numbers and times look on admin pages. All text is escaped here."""
+"""Formats states, numbers and times for admin pages, and escapes all text."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _ICONS = {
 
 
 def badge(state: str, text: str = "", title: str = "") -> SafeString:
-    """A state in its colour, with an icon, so that colour alone never tells it."""
+    """A state in its colour, with an icon, so that it never depends on colour alone."""
     word = str(state)
     return SafeString(
         render_to_string(
@@ -67,7 +67,7 @@ def provision_badge(state: str, error: str = "") -> SafeString:
 
 
 def number(value: int | None, *, alarm: bool = False) -> SafeString:
-    """12,345 in figures of one width; ``alarm`` makes anything above 0 stand out."""
+    """12,345 in tabular figures; ``alarm`` highlights anything above 0."""
     if value is None:
         return DASH
     style = "text-red-700 dark:text-red-400 font-semibold" if alarm and value else ""
@@ -75,14 +75,14 @@ def number(value: int | None, *, alarm: bool = False) -> SafeString:
 
 
 def figures(text: str, title: str = "") -> SafeString:
-    """Figures of one width that stay in one line; ``title`` where the pointer rests."""
+    """Tabular figures that don't wrap; ``title`` is the tooltip."""
     return format_html(
         '<span class="tabular-nums whitespace-nowrap" title="{}">{}</span>', title, text
     )
 
 
 def size(count: int) -> str:
-    """Bytes in the unit that suits them."""
+    """Bytes in a suitable unit: 12 B, 3.4 MiB."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB", "GiB"):
         if amount < 1024:
@@ -102,7 +102,7 @@ def duration(seconds: float) -> str:
 
 
 def ago(moment: datetime | None, empty: str = "never") -> SafeString:
-    """``3 s ago``, with the exact time where the pointer rests."""
+    """``3 s ago``, with the exact time as tooltip."""
     if moment is None:
         return format_html('<span class="text-base-400">{}</span>', empty)
     seconds = (timezone.now() - moment).total_seconds()
@@ -117,7 +117,7 @@ def ago(moment: datetime | None, empty: str = "never") -> SafeString:
 
 
 def short(text: str, length: int = 80) -> SafeString:
-    """The first line of a text, cut; the whole of it where the pointer rests."""
+    """The first line of a text, cut to ``length`` characters; the whole text is the tooltip."""
     if not text:
         return DASH
     line = text.strip().splitlines()[0]
@@ -126,7 +126,7 @@ def short(text: str, length: int = 80) -> SafeString:
 
 
 def trouble(text: str) -> SafeString:
-    """An error, cut to a line of a list."""
+    """An error, cut to one line for a list."""
     if not text:
         return DASH
     return format_html('<span class="text-red-700 dark:text-red-400">{}</span>', short(text))
@@ -139,7 +139,7 @@ def code(text: str) -> SafeString:
 
 
 def linked(address: str, text: Any) -> SafeString:
-    """A link of which both are ours, or escaped."""
+    """A link; the address and the text are escaped."""
     return format_html(
         '<a class="text-primary-600 dark:text-primary-500 hover:underline" href="{}">{}</a>',
         address,
@@ -157,7 +157,7 @@ def link(obj: Model | None, text: str = "") -> SafeString:
 
 
 def listing(model: type[Model], text: Any, **filters: Any) -> SafeString:
-    """A link to a list page, filtered."""
+    """A link to a model's list page, with filters."""
     meta = model._meta
     address = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
     return linked(f"{address}?{urlencode(filters)}", text)

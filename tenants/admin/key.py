@@ -32,12 +32,12 @@ from tenants.rights import Rights, RightsRefused
 from tenants.services import keys
 from tenants.tokens.signing import read_public_key
 
-_ONE_A_LINE = "One a line, or separated by commas; empty: no restriction."
+_ONE_A_LINE = "Enter one a line, or separate them by commas. Empty: no restriction."
 _RIGHTS = ("queries", "sources", "parameters", "row_filters", "networks", "origins")
 
 
 class NamesField(forms.CharField):
-    """Names, one a line; None where there are none."""
+    """A list of names, one a line; None if it is empty."""
 
     def __init__(self, **kwargs: Any) -> None:
         widget = UnfoldAdminTextareaWidget(attrs={"rows": 3})
@@ -48,7 +48,7 @@ class NamesField(forms.CharField):
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value) or ""
-        return [one for one in re.split(r"[\s,]+", text) if one] or None
+        return [name for name in re.split(r"[\s,]+", text) if name] or None
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         return bool(self.to_python(data) != (initial or None))
@@ -62,29 +62,31 @@ class KeyForm(WholeForm):
         help_text="What the key may do.",
     )
     queries = NamesField(
-        help_text=f"Only these saved queries; every other is as if it did not exist. {_ONE_A_LINE}"
+        help_text="The saved queries that the key may use. All others answer as if they did not "
+        f"exist. {_ONE_A_LINE}"
     )
     sources = NamesField(
-        help_text=f"Only these sources, for sending events and for managing. {_ONE_A_LINE}"
+        help_text=f"The sources that the key may send events to and manage. {_ONE_A_LINE}"
     )
     networks = NamesField(
-        help_text=f"Only from these addresses or networks, as 203.0.113.0/24. {_ONE_A_LINE}"
+        help_text="The IP addresses or networks that may use the key, such as 203.0.113.0/24. "
+        f"{_ONE_A_LINE}"
     )
     origins = NamesField(
-        help_text="Only from web pages of these origins, as https://shop.example.com. "
+        help_text="The web origins that may use the key, such as https://shop.example.com. "
         f"{_ONE_A_LINE}"
     )
     signing = forms.ChoiceField(
         choices=[
             ("", "None"),
             ("HS256", "A secret, shown once with the key (HS256)"),
-            ("EdDSA", "A key pair of your own: give its public key (EdDSA)"),
+            ("EdDSA", "Your own key pair: enter its public key below (EdDSA)"),
         ],
         required=False,
         widget=UnfoldAdminSelectWidget,
         label="Signed by",
-        help_text="Tokens let a browser run queries in the name of this key, and never more than "
-        "it may.",
+        help_text="What signs this key's tokens. A token lets a browser run queries with at most "
+        "the rights of the key.",
     )
 
     token_seconds = forms.IntegerField(
@@ -94,7 +96,7 @@ class KeyForm(WholeForm):
         initial=TOKEN_SECONDS,
         widget=UnfoldAdminIntegerFieldWidget,
         label="Longest life of a token",
-        help_text="In seconds. A token that is to last longer is refused.",
+        help_text="In seconds. Tokens that last longer are refused.",
     )
 
     class Meta:
@@ -114,23 +116,23 @@ class KeyForm(WholeForm):
         return self.cleaned_data["token_seconds"] or TOKEN_SECONDS
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
-        tenant = self.instance.tenant if self.instance.pk else found.get("tenant")
-        self._clean_signing(found)
+        data = super().clean() or {}
+        tenant = self.instance.tenant if self.instance.pk else data.get("tenant")
+        self._clean_signing(data)
         if tenant is None:
-            return found
+            return data
         own = self._own()
         for name in (*_RIGHTS, "scopes", "expires_at"):
-            if name in found:
-                self._clean_right(name, replace(own, **{name: self._given(found, name)}), tenant)
+            if name in data:
+                self._clean_right(name, replace(own, **{name: self._value(data, name)}), tenant)
         if not self.errors:
-            self.rights = rights.checked(self._wanted(found), tenant)
-        return found
+            self.rights = rights.checked(self._requested(data), tenant)
+        return data
 
-    def _clean_right(self, name: str, wanted: Rights, tenant: Tenant) -> None:
-        """Each by itself, so that all that is wrong is told at once."""
+    def _clean_right(self, name: str, requested: Rights, tenant: Tenant) -> None:
+        """Check one right by itself, so that the form shows all errors at once."""
         try:
-            rights.checked(wanted, tenant)
+            rights.checked(requested, tenant)
         except RightsRefused as error:
             field = error.field if error.field in self.fields else None
             if error.field == name:
@@ -140,23 +142,23 @@ class KeyForm(WholeForm):
         return rights.of(self.instance) if self.instance.pk else Rights()
 
     @staticmethod
-    def _given(found: dict[str, Any], name: str) -> Any:
-        value = found[name]
+    def _value(data: dict[str, Any], name: str) -> Any:
+        value = data[name]
         if name in {"parameters", "row_filters"}:
             return value or {}
         return tuple(value) if isinstance(value, list) else value
 
-    def _wanted(self, found: dict[str, Any]) -> Rights:
-        names = [name for name in (*_RIGHTS, "scopes", "expires_at") if name in found]
-        return replace(self._own(), **{name: self._given(found, name) for name in names})
+    def _requested(self, data: dict[str, Any]) -> Rights:
+        names = [name for name in (*_RIGHTS, "scopes", "expires_at") if name in data]
+        return replace(self._own(), **{name: self._value(data, name) for name in names})
 
-    def _clean_signing(self, found: dict[str, Any]) -> None:
-        public = found.get("public_key", "")
+    def _clean_signing(self, data: dict[str, Any]) -> None:
+        public = data.get("public_key", "")
         if "signing" not in self.fields:
             return
-        if (found.get("signing") == "EdDSA") != bool(public):
-            words = "Give the public key here." if not public else "Choose EdDSA above for it."
-            self.add_error("public_key", words)
+        if (data.get("signing") == "EdDSA") != bool(public):
+            missing, unused = "Enter the public key here.", "Choose EdDSA above to use this key."
+            self.add_error("public_key", unused if public else missing)
         elif public:
             try:
                 read_public_key(public)
@@ -165,7 +167,7 @@ class KeyForm(WholeForm):
 
 
 class ChangeKeyForm(KeyForm):
-    """What can be changed of a key: its name, and what holds it back."""
+    """Changes what can be changed of a key: its name, its restrictions and its tokens' life."""
 
     scopes = None  # type: ignore[assignment]
     signing = None  # type: ignore[assignment]
@@ -201,16 +203,18 @@ def _person(request: HttpRequest) -> User | None:
 
 def _revoke(key: APIKey) -> str:
     keys.revoke_key(key)
-    return f"{key} is revoked: it is refused from now on."
+    return f"{key} is revoked and refused from now on."
 
 
 @admin.register(APIKey)
 class APIKeyAdmin(Admin):
     intro = (
-        "Programs call the API with a key. Its text is shown once, when it is made; only its "
-        "SHA-256 is kept. Keys are never deleted, only revoked, so that logs stay readable."
+        "Programs call the API with a key. Its text is shown once, when you create it; Millrace "
+        "stores only its SHA-256. Keys are revoked, never deleted, so that logs stay readable."
     )
-    keep_reason = "Keys are not deleted but revoked, so that the prefixes in logs stay readable."
+    keep_reason = (
+        "Keys can't be deleted, so that the prefixes in logs stay readable. Revoke the key instead."
+    )
     form = KeyForm
     fixed_fields = ("tenant", "scopes_text", "expires_at", "signed_by")
     buttons = (
@@ -266,7 +270,7 @@ class APIKeyAdmin(Admin):
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> Any:
-        # response_add() sees the request, not the form; the texts live no longer than both.
+        # response_add() gets the request but not the form; the texts live no longer than both.
         request.new_key_texts = (  # type: ignore[attr-defined]
             getattr(form, "plaintext", None),
             getattr(form, "secret", ""),
@@ -281,7 +285,7 @@ class APIKeyAdmin(Admin):
     def _shown_once(
         self, request: HttpRequest, key: APIKey, text: str, secret: str
     ) -> HttpResponse:
-        """Show the key's text in the answer itself: a message would be kept in a cookie."""
+        """Show the key's text in this response: a Django message would be stored in a cookie."""
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -303,7 +307,7 @@ class APIKeyAdmin(Admin):
         return [route, *super().get_urls()]
 
     def rotate_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for the overlap, then show the successor, once."""
+        """Ask for the overlap, then show the successor once."""
         key = self.get_object(request, unquote(object_id))
         if key is None:
             raise Http404
@@ -313,12 +317,14 @@ class APIKeyAdmin(Admin):
         if form.is_valid():
             try:
                 overlap = timedelta(seconds=form.cleaned_data["overlap"])
-                made = keys.rotate_key(key, overlap=overlap, created_by=_person(request))
+                rotated = keys.rotate_key(key, overlap=overlap, created_by=_person(request))
             except keys.KeyStateRefused as error:
                 form.add_error(None, str(error))
             else:
-                self.log_act(request, key, "rotate", f"Rotated: followed by {made.key}")
-                return self._shown_once(request, made.key, made.plaintext, made.signing_secret)
+                self.log_act(request, key, "rotate", f"Rotated: followed by {rotated.key}")
+                return self._shown_once(
+                    request, rotated.key, rotated.plaintext, rotated.signing_secret
+                )
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -334,8 +340,8 @@ class APIKeyAdmin(Admin):
                 ("Key", display.code(f"mr_{obj.prefix}_…")),
                 ("State", self.state_badge(obj)),
                 ("Last used", display.ago(obj.last_used_at)),
-                ("Made", display.ago(obj.created_at)),
-                ("Made by", str(obj.created_by or "command line")),
+                ("Created", display.ago(obj.created_at)),
+                ("Created by", str(obj.created_by or "command line")),
                 *([("Successor", display.link(obj.replaced_by))] if obj.replaced_by else []),
             ]
         }
@@ -343,9 +349,9 @@ class APIKeyAdmin(Admin):
     @admin.display(description="Signed by")
     def signed_by(self, key: APIKey) -> str:
         return {
-            "": "Nothing: it signs no tokens.",
-            "HS256": "Its secret (HS256). Rotate the key to get another.",
-            "EdDSA": "The private half of the public key that was given (EdDSA).",
+            "": "Nothing; this key signs no tokens.",
+            "HS256": "Its secret (HS256). Rotate the key to get a new one.",
+            "EdDSA": "The private key that matches the stored public key (EdDSA).",
         }[key.algorithm]
 
     @admin.display(description="Key", ordering="prefix")
@@ -368,7 +374,7 @@ class APIKeyAdmin(Admin):
     def used(self, key: APIKey) -> SafeString:
         return display.ago(key.last_used_at)
 
-    @admin.display(description="Made", ordering="created_at")
+    @admin.display(description="Created", ordering="created_at")
     def created(self, key: APIKey) -> SafeString:
         return display.ago(key.created_at)
 

@@ -1,4 +1,4 @@
-"""The pages of a tenant that erase one person's rows, and that delete the tenant."""
+"""Forms and context of a tenant's pages that erase one person's rows and delete the tenant."""
 
 from __future__ import annotations
 
@@ -24,26 +24,30 @@ def _text(**attributes: str) -> forms.TextInput:
 
 
 class EraseForm(forms.Form):
-    """Whose rows."""
+    """Whose rows to erase."""
 
     column = forms.CharField(
         max_length=200,
         widget=_text(placeholder="user_id"),
-        help_text="The column that tells whose a row is.",
+        help_text="The column that identifies a person.",
     )
     value = forms.CharField(
-        max_length=10_000, strip=False, widget=_text(), help_text="Its value for that person."
+        max_length=10_000,
+        strip=False,
+        widget=_text(),
+        help_text="The person's value in that column.",
     )
     table = forms.CharField(
         max_length=63,
         required=False,
         widget=_text(),
-        help_text="Only this table, its quarantine and its rollups. Empty: all that have it.",
+        help_text="Only this table, its quarantine and its rollups. Empty: all tables with the "
+        "column.",
     )
 
 
 class DeleteForm(forms.Form):
-    """Typed by hand, so that nobody deletes a tenant by a click."""
+    """The slug must be typed, so that nobody deletes a tenant by a click."""
 
     confirmation = forms.CharField(
         max_length=40, widget=_text(), label="Type the tenant's slug to confirm"
@@ -51,7 +55,7 @@ class DeleteForm(forms.Form):
 
 
 def erased(tenant: Tenant, query: QueryDict) -> dict[str, Any]:
-    """For ``millrace/tenant_erase.html``: the form and, once filled in, what there is or was."""
+    """Context of ``millrace/tenant_erase.html``: the form and, once filled in, the report."""
     if "column" not in query:
         return {"form": EraseForm()}
     form = EraseForm(query)
@@ -68,7 +72,7 @@ def erased(tenant: Tenant, query: QueryDict) -> dict[str, Any]:
 
 
 def to_delete(tenant: Tenant) -> dict[str, Any]:
-    """For ``millrace/tenant_delete.html``: what would go."""
+    """Context of ``millrace/tenant_delete.html``: the form and what would be deleted."""
     try:
         return {"form": DeleteForm(), "report": preview(tenant.slug)}
     except (LifecycleError, WarehouseError) as error:
@@ -76,7 +80,7 @@ def to_delete(tenant: Tenant) -> dict[str, Any]:
 
 
 def deleted(tenant: Tenant, data: QueryDict) -> dict[str, Any]:
-    """The same after a try: ``done`` is its report."""
+    """The context of the same page after an attempt to delete: ``done`` is the report."""
     try:
         report: DeleteReport = delete(tenant.slug, data.get("confirmation", "").strip())
     except (LifecycleError, WarehouseError) as error:

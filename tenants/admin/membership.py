@@ -18,13 +18,13 @@ from tenants.services.members import let_in
 
 
 class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Whom an owner takes in is typed in full: nobody browses the people of other tenants."""
+    """Owners type a person's full name, so they can't browse the people of other tenants."""
 
     person = forms.CharField(
         max_length=254,
         widget=UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"}),
-        help_text="The username or e-mail address of somebody who has an account here. The "
-        "operator makes accounts.",
+        help_text="The username or e-mail address of an existing account. Only operators create "
+        "accounts.",
     )
 
     class Meta:
@@ -32,26 +32,27 @@ class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
         fields = ("tenant", "role")
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean() or {}
-        text, tenant = found.get("person"), found.get("tenant")
+        data = super().clean() or {}
+        text, tenant = data.get("person"), data.get("tenant")
         if not text or tenant is None:
-            return found
+            return data
         people = User.objects.filter(Q(username=text) | Q(email__iexact=text), is_active=True)
         person = people.first() if people.count() == 1 else None
         if person is None:
-            self.add_error("person", "There is no one account of that name or address.")
+            self.add_error("person", "No single active account has this username or address.")
         elif Membership.objects.filter(tenant=tenant, user=person).exists():
-            self.add_error("person", "They are a member already.")
+            self.add_error("person", "This person is already a member.")
         else:
             self.instance.user = person
-        return found
+        return data
 
 
 @admin.register(Membership)
 class MembershipAdmin(Admin):
     intro = (
-        "Who belongs to which tenant, and what they may do there. Owners: all of it, with members, "
-        "keys and the audit log. Editors: connections, tables, sources, queries. Viewers only look."
+        "Who belongs to which tenant, and what they may do there. Owners may do everything, "
+        "including members, keys and the audit log. Editors change connections, tables, sources "
+        "and queries. Viewers can only look."
     )
     fixed_fields = ("tenant", "user")
     list_display = ("user", "tenant", "role_badge", "since")
@@ -92,5 +93,9 @@ class MembershipAdmin(Admin):
 
 
 def _is_own(request: HttpRequest, obj: Any) -> bool:
-    """An owner neither leaves their tenant without one nor gives up their role by mistake."""
+    """Whether it is the user's own membership.
+
+    Owners can't change or delete it, so they can't give up their role by mistake or leave the
+    tenant without an owner.
+    """
     return obj is not None and not is_operator(request.user) and obj.user_id == request.user.pk

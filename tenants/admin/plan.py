@@ -17,8 +17,9 @@ from tenants.services import plans
 @admin.register(Plan)
 class PlanAdmin(Admin):
     intro = (
-        "What tenants of the plan may use. An empty limit is none. A change counts within a "
-        "second; the retention of tables follows within some. A tenant gets its plan on its page."
+        "The limits of the tenants that have the plan. Leave a limit empty for unlimited. Changes "
+        "take effect within a second; the retention of tables follows within a few seconds. Assign "
+        "a plan on the tenant's page."
     )
     tenant_path = ""
     list_display = ("name", "limits", "tenants_total")
@@ -37,7 +38,7 @@ class PlanAdmin(Admin):
             },
         ),
         ("Events", {"fields": ("events_a_day", "bytes_a_day")}),
-        ("What is kept", {"fields": ("retention_days", "storage_bytes")}),
+        ("Storage", {"fields": ("retention_days", "storage_bytes")}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
@@ -52,12 +53,12 @@ class PlanAdmin(Admin):
 
     @admin.display(description="Limits")
     def limits(self, plan: Plan) -> SafeString:
-        told = [
+        words = [
             f"{name.replace('_', ' ')} {value:,}"
             for name in LIMITS
             if (value := getattr(plan, name)) is not None
         ]
-        return display.short(", ".join(told)) if told else display.DASH
+        return display.short(", ".join(words)) if words else display.DASH
 
     @admin.display(description="Tenants", ordering="tenants_count")
     def tenants_total(self, plan: Any) -> SafeString:

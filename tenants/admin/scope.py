@@ -1,4 +1,4 @@
-"""Whose objects a person sees in the admin: the operator all, a member those of their tenants."""
+"""Which objects a user sees in the admin: operators see all, members those of their tenants."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ def is_operator(user: Any) -> bool:
 
 
 def visible(rows: QuerySet[Any], user: Any, tenant_path: str) -> QuerySet[Any]:
-    """The rows that ``user`` may see; ``tenant_path`` leads from a row to its tenant.
+    """The rows that ``user`` may see.
 
-    It is empty where rows are of no tenant: those are the operator's.
+    ``tenant_path`` is the look-up from a row to its tenant. It is empty if rows have no tenant;
+    only operators see those.
     """
     if is_operator(user):
         return rows
@@ -31,9 +32,9 @@ def visible(rows: QuerySet[Any], user: Any, tenant_path: str) -> QuerySet[Any]:
 
 
 class AdminScope:
-    """Puts all of the admin's queries into the scope of who asks, whatever page they are of.
+    """Middleware that runs all of the admin's queries in the tenant scope of the user.
 
-    So a list, a filter, a choice or a check that forgets its tenant shows nothing of another's.
+    So a list, filter, choice or check that forgets the tenant shows nothing of other tenants.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -47,7 +48,7 @@ class AdminScope:
 
 
 def in_admin(request: HttpRequest) -> bool:
-    """Whether it asks for a page of the admin."""
+    """Whether the request is for a page of the admin."""
     return request.path_info.startswith(_admin())
 
 

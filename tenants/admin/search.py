@@ -1,7 +1,7 @@
-"""The admin's search over everything: what is found is what the lists would find.
+"""The admin's global search; it finds what the list pages would find.
 
-In place of Unfold's, which keeps results for five minutes, also of who has lost a role since, and
-says nothing where nothing is found.
+It replaces Unfold's search, which caches results for five minutes, even for a user who has lost a
+role meanwhile, and shows nothing if it finds nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-#: Objects of one kind that are shown; of more the list is offered.
+#: The most objects of one model to show; for more, the results link to the list page.
 SHOWN = 8
 LONGEST = 200
 
@@ -30,7 +30,7 @@ class SearchResult:
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """Pages and objects that match ``s``, for the panel that Ctrl+K opens."""
+    """Pages and objects that match the parameter ``s``, for the panel that Ctrl+K opens."""
     term = request.GET.get("s", "").strip()[:LONGEST]
     results = [*_pages(request, term), *_objects(request, term)] if term else []
     context = {"term": term, "results": results}
@@ -38,7 +38,8 @@ def search(request: HttpRequest) -> HttpResponse:
 
 
 def _admins(request: HttpRequest) -> Iterator[Any]:
-    ordered = sorted(admin.site._registry.items(), key=lambda one: one[0]._meta.label)  # noqa: SLF001
+    registry = admin.site._registry.items()  # noqa: SLF001 - Django has no public way to it
+    ordered = sorted(registry, key=lambda item: item[0]._meta.label)
     for _, model_admin in ordered:
         if model_admin.has_view_permission(request):
             yield model_admin

@@ -1,6 +1,6 @@
-"""The share of a web process's threads that one person's pages may hold, as calls of a tenant do.
+"""Limits the share of a web process's threads that one person's admin pages may hold.
 
-Pages wait, too: for a broker that is tried, or for ClickHouse.
+Pages wait, just as API calls do: for a broker that is tested, or for ClickHouse.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tenants.rest.limited import BUSY_AGAIN
 
 
 class AdminShare:
-    """Answers 429 where the person's other pages hold their share."""
+    """Middleware that answers 429 if the person's other pages hold their whole share."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -34,7 +34,7 @@ class AdminShare:
 
 
 def _busy(held: int) -> HttpResponse:
-    pages = "A page that you asked for is" if held == 1 else f"{held} pages of yours are"
-    text = f"{pages} still being made. Load this one again in a moment."
+    pages = "1 of your pages is" if held == 1 else f"{held} of your pages are"
+    text = f"{pages} still loading. Reload this page in a moment."
     headers = {"Retry-After": str(BUSY_AGAIN)}
     return HttpResponse(text, "text/plain; charset=utf-8", status=429, headers=headers)

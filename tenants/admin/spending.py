@@ -1,4 +1,4 @@
-"""A tenant's usage as charts, a column a day."""
+"""A tenant's usage as charts, one column a day."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from tenants.models import Tenant
 from tenants.selectors import usage
 from tenants.selectors.usage import Figures
 
-#: How far back one may look, in days.
+#: The periods to choose from, in days.
 SPANS = (30, 90, 365)
 
 
 def chosen(text: str) -> int:
-    """The days asked for, where they are among SPANS."""
+    """The requested number of days if it is one of SPANS, else the first of SPANS."""
     return int(text) if text.isascii() and text.isdigit() and int(text) in SPANS else SPANS[0]
 
 
 def spans(days: int) -> list[tuple[str, str, bool]]:
-    """(label, address, whether it is the one shown) of each."""
-    return [(f"{one} days", f"?days={one}", one == days) for one in SPANS]
+    """(label, address, whether it is selected) of each period."""
+    return [(f"{span} days", f"?days={span}", span == days) for span in SPANS]
 
 
 def charts(tenant: Tenant, days: int, now: datetime) -> list[Chart]:
-    """Requests, events, what queries read, and storage, up to today (UTC)."""
+    """Charts of requests, events, what queries read, and storage, up to today (UTC)."""
     last = now.astimezone(UTC).date()
     first = last - timedelta(days=days - 1)
-    found = usage.by_day(usage.lines(first, last, tenant.pk), first, last)
-    columns = [figures for _, figures in found]
-    starts = [_start(day) for day, _ in found]
+    by_day = usage.by_day(usage.lines(first, last, tenant.pk), first, last)
+    columns = [figures for _, figures in by_day]
+    starts = [_start(day) for day, _ in by_day]
     return [
         _chart("Requests a day", starts, columns, _count, ("requests", "errors")),
         _chart("Events a day", starts, columns, _count, ("events",)),
@@ -61,7 +61,7 @@ def _chart(
             Series(
                 name.replace("_", " "),
                 "bad" if name == "errors" else "main",
-                [float(getattr(one, name)) for one in columns],
+                [float(getattr(figures, name)) for figures in columns],
                 filled=name != "errors",
             )
             for name in names

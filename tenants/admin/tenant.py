@@ -28,12 +28,12 @@ from tenants.task_queue import send
 
 def _suspend(tenant: Tenant) -> str:
     tenants.suspend(tenant)
-    return f"{tenant} is suspended: ingestion pauses within seconds, its callers get 403."
+    return f"{tenant} is suspended: ingestion pauses within seconds, its API calls get a 403."
 
 
 def _resume(tenant: Tenant) -> str:
     tenants.resume(tenant)
-    return f"{tenant} goes on where it was suspended."
+    return f"{tenant} is resumed."
 
 
 def _is_suspended(tenant: Tenant) -> bool:
@@ -42,7 +42,7 @@ def _is_suspended(tenant: Tenant) -> bool:
 
 def _export(tenant: Tenant) -> str:
     send("tenants.tasks.export_tenant", tenant.pk)
-    return f"A worker exports {tenant} now. Its folder is listed here when it is complete."
+    return f"A worker is exporting {tenant}. This page shows the folder when it is complete."
 
 
 class MembershipInline(TabularInline):
@@ -62,19 +62,19 @@ class MembershipInline(TabularInline):
 
     @admin.display(description="User")
     def person(self, membership: Membership) -> str:
-        """Without the link to a page that is the operator's."""
+        """As plain text: a link would lead to a page that only operators may see."""
         return str(membership.user)
 
 
 @admin.register(Tenant)
 class TenantAdmin(Admin):
     intro = (
-        "A tenant is a customer. It owns its warehouse (a ClickHouse database and a user that may "
+        "A tenant is a customer. It owns a warehouse (a ClickHouse database and a user that can "
         "read only it), connections, tables, sources, saved queries and keys."
     )
     keep_reason = (
-        "A tenant is deleted from its own page, by Delete: it has more than rows in Postgres. "
-        "Suspend it to close it for a while: its sources pause and its endpoints answer 403."
+        "A tenant has more than rows in Postgres, so use the Delete button on its page. To close "
+        "it for a while, suspend it: its sources pause and its API calls get a 403."
     )
     buttons = (
         Button("suspend", "Suspend", "pause", _suspend, lambda tenant: tenant.is_active),
@@ -104,22 +104,22 @@ class TenantAdmin(Admin):
         return rows
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        found = super().get_fields(request, obj)
+        names = super().get_fields(request, obj)
         if is_operator(request.user):
-            return found
-        return ["plan_name" if one == "plan" else one for one in found]
+            return names
+        return ["plan_name" if name == "plan" else name for name in names]
 
     @admin.display(description="Plan")
     def plan_name(self, tenant: Tenant) -> str:
-        """Without the link to a page that is the operator's."""
+        """As plain text: a link would lead to a page that only operators may see."""
         return str(tenant.plan or display.DASH)
 
     def get_list_filter(self, request: HttpRequest) -> Any:
-        """Names of plans are the operator's."""
-        found = super().get_list_filter(request)
+        """Only operators may see the names of all plans."""
+        filters = super().get_list_filter(request)
         if is_operator(request.user):
-            return found
-        return [one for one in found if one != "plan"]
+            return filters
+        return [name for name in filters if name != "plan"]
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
         return {}
@@ -134,7 +134,7 @@ class TenantAdmin(Admin):
         if not change:
             messages.info(
                 request,
-                f"The warehouse {warehouse.database} is being made. Next: add a connection, "
+                f"The warehouse {warehouse.database} is being created. Next, add a connection, "
                 "or a table for events sent over HTTP.",
             )
 
@@ -150,7 +150,7 @@ class TenantAdmin(Admin):
                 ("Warehouse", display.link(warehouse)),
                 ("Warehouse state", display.provision_badge(warehouse.state, warehouse.error)),
                 ("Stored", display.size(warehouse.storage_bytes)),
-                ("Newest export", next(iter(exports_of(obj.slug)), display.DASH)),
+                ("Latest export", next(iter(exports_of(obj.slug)), display.DASH)),
             ],
             "trouble": warehouse.error,
             "notice": hold.reason if hold is not None else "",
@@ -177,20 +177,22 @@ class TenantAdmin(Admin):
     def created(self, tenant: Tenant) -> SafeString:
         return display.ago(tenant.created_at)
 
-    @admin.action(description="Suspend: pause sources, refuse queries", permissions=["act"])
+    @admin.action(description="Suspend: pause sources, refuse API calls", permissions=["act"])
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = sum(tenants.suspend(one) for one in queryset.filter(status=TenantStatus.ACTIVE))
+        active = queryset.filter(status=TenantStatus.ACTIVE)
+        count = sum(tenants.suspend(tenant) for tenant in active)
         messages.success(request, f"Suspended {count} tenants.")
 
     @admin.action(description="Resume", permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
-        count = sum(tenants.resume(one) for one in queryset.filter(status=TenantStatus.SUSPENDED))
+        suspended = queryset.filter(status=TenantStatus.SUSPENDED)
+        count = sum(tenants.resume(tenant) for tenant in suspended)
         messages.success(request, f"Resumed {count} tenants.")
 
     # --- Pages of its lifecycle -----------------------------------------------------------------
 
     def has_act_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Operators alone suspend, export, erase and delete."""
+        """Only operators suspend, export, erase and delete."""
         return request.user.is_active and request.user.is_superuser
 
     def get_urls(self) -> list[URLPattern]:
@@ -206,31 +208,31 @@ class TenantAdmin(Admin):
         return [*routes, *super().get_urls()]
 
     def erase_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """A form, what it would erase, and doing it."""
+        """The form to erase a person's rows; it previews them, then erases them."""
         tenant = self._own(request, object_id)
-        found = lifecycle.erased(tenant, request.POST)
-        report = found.get("report")
+        context = lifecycle.erased(tenant, request.POST)
+        report = context.get("report")
         if report is not None and report.erased:
-            told = f"Erased {report.rows} rows by {report.column}."
-            self.log_act(request, tenant, "erase", told)
+            label = f"Erased {report.rows} rows by {report.column}."
+            self.log_act(request, tenant, "erase", label)
         headings = ("Table", "Kind", "Before", "Now", "What to do")
         return self._page(
             request,
             "tenant_erase",
             f"Erase a person's rows of {tenant}",
             tenant,
-            {"headings": headings, **found},
+            {"headings": headings, **context},
         )
 
     def remove_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What there is, and, once its slug is typed, deleting all of it."""
+        """Shows what the tenant has, and deletes all of it once its slug is typed."""
         tenant = self._own(request, object_id)
-        # The button on the tenant's page sends an empty form: nothing is confirmed by it.
+        # The button on the tenant's page sends an empty form, which confirms nothing.
         if "confirmation" in request.POST:
-            found = lifecycle.deleted(tenant, request.POST)
+            context = lifecycle.deleted(tenant, request.POST)
         else:
-            found = lifecycle.to_delete(tenant)
-        return self._page(request, "tenant_delete", f"Delete {tenant}", tenant, found)
+            context = lifecycle.to_delete(tenant)
+        return self._page(request, "tenant_delete", f"Delete {tenant}", tenant, context)
 
     def _own(self, request: HttpRequest, object_id: str) -> Tenant:
         if not self.has_act_permission(request):

@@ -1,4 +1,4 @@
-"""Unfold's classes, with the types of the Django classes that they extend (Unfold has none)."""
+"""Unfold's classes, typed as the Django classes that they extend; Unfold has no types."""
 
 from __future__ import annotations
 

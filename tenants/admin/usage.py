@@ -15,8 +15,8 @@ from tenants.models import APIKey, Usage
 @admin.register(Usage)
 class UsageAdmin(ReadOnlyAdmin):
     intro = (
-        "What tenants used, by day (UTC) and key; without a key stand events from brokers, and "
-        "storage. A tenant's page has the same as charts, and the API and manage.py usage as CSV."
+        "The usage of tenants by day (UTC) and key. Rows without a key hold events from brokers "
+        "and storage. A tenant's page shows charts; the API and manage.py usage export CSV."
     )
     list_display = (
         *("day", "tenant", "key_told", "requests_told", "errors_told", "queries_told"),
@@ -34,7 +34,7 @@ class UsageAdmin(ReadOnlyAdmin):
     show_full_result_count = False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        # A key that is gone has no row, so it is looked up and not joined.
+        # A subquery, not a join, because a deleted key has no row.
         prefix = APIKey.across_tenants.filter(pk=models.OuterRef("key_id")).values("prefix")[:1]
         return super().get_queryset(request).annotate(key_prefix=models.Subquery(prefix))
 

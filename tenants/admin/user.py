@@ -1,4 +1,4 @@
-"""Django's own users and groups, in the look of the rest."""
+"""Pages of Django's users and groups, in Unfold's look and recorded in the audit log."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ else:
 
 
 class OperatorsOnly(_Mixed):
-    """Whoever may change users or groups could give themselves anything."""
+    """Only operators see these pages: users who can change users or groups can grant themselves
+    anything.
+    """
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        """Of nobody else it is told whether they exist."""
+        """Does not reveal whether other accounts exist."""
         rows = super().get_queryset(request)
         return rows if is_operator(request.user) else rows.none()
 

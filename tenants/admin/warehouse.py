@@ -14,26 +14,32 @@ from tenants.warehouse.errors import WarehouseError
 
 def _retry(warehouse: Warehouse) -> str:
     retry_warehouse(warehouse)
-    return f"Asked again for {warehouse}. Its state shows what comes of it."
+    return f"{warehouse} is queued again. Its state below shows the result."
 
 
 def _rotate(warehouse: Warehouse) -> str:
     try:
         rotate_warehouse_password(warehouse)
     except WarehouseError as error:
-        return f"The password stays as it was. {error}"
-    return f"{warehouse} has a new password; the old one ends within seconds. No call fails."
+        return f"The password did not change. {error}"
+    return f"{warehouse} has a new password. The old one ends within seconds; no call fails."
 
 
 @admin.register(Warehouse)
 class WarehouseAdmin(ReadOnlyAdmin):
     intro = (
-        "A tenant's ClickHouse database and the user that may read only it. Made with the tenant; "
-        "what fails is tried again by itself, and at once by the button on its page."
+        "A tenant's ClickHouse database and the user that can read only it. It is created with the "
+        "tenant. Millrace retries failures by itself; the button on its page retries at once."
     )
     buttons = (
-        Button("retry", "Make it again now", "refresh", _retry),
-        Button("rotate", "Give its user a new password", "key", _rotate, lambda one: one.applied),
+        Button("retry", "Create again now", "refresh", _retry),
+        Button(
+            "rotate",
+            "Give its user a new password",
+            "key",
+            _rotate,
+            lambda warehouse: warehouse.applied,
+        ),
     )
     list_display = ("database", "tenant", "state_badge", "attempts", "error_line")
     list_filter: ClassVar[Any] = ("state",)
@@ -46,7 +52,7 @@ class WarehouseAdmin(ReadOnlyAdmin):
             "facts": [
                 ("State", display.provision_badge(obj.state)),
                 ("Attempts since the last success", display.number(obj.attempts)),
-                ("Tried again", display.ago(obj.retry_at) if obj.error else display.DASH),
+                ("Next attempt", display.ago(obj.retry_at) if obj.error else display.DASH),
             ],
             "trouble": obj.error,
         }

@@ -1,1 +1,1 @@
-"""The endpoints of tenants and of operators. What all endpoints share is ``tenants.rest``."""
+"""The endpoints of tenants and of operators. ``tenants.rest`` has what all endpoints share."""

@@ -1,4 +1,4 @@
-"""``GET /api/v1/audit``: who did what within the caller's tenant."""
+"""``GET /api/v1/audit``: the audit log of the caller's tenant."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ _MOST = 1_000
 
 class AuditQuerySerializer(ArgumentsSerializer):
     before = serializers.IntegerField(
-        required=False, min_value=1, max_value=2**63 - 1, help_text="Only older ones than this id."
+        required=False, min_value=1, max_value=2**63 - 1, help_text="Only entries before this id."
     )
     since = serializers.DateTimeField(required=False)
     until = serializers.DateTimeField(required=False)
-    action = serializers.CharField(required=False, max_length=60, help_text="Such as key.revoke.")
+    action = serializers.CharField(
+        required=False, max_length=60, help_text="For example key.revoke."
+    )
     limit = serializers.IntegerField(default=100, min_value=1, max_value=_MOST)
 
 
@@ -47,7 +49,7 @@ class AuditEntrySerializer(serializers.Serializer[Any]):
 class AuditPageSerializer(serializers.Serializer[Any]):
     entries = AuditEntrySerializer(many=True)
     next_before = serializers.IntegerField(
-        allow_null=True, help_text="Give it as `before` for the next page; null: there is none."
+        allow_null=True, help_text="Pass it as `before` to get the next page; null on the last."
     )
 
 
@@ -55,31 +57,33 @@ class AuditView(Endpoint):
     """The audit log of the caller's tenant, newest first."""
 
     scope = Scope.MANAGE
-    arguments = None  # AuditQuerySerializer has them
+    arguments = None  # AuditQuerySerializer checks them
 
     @extend_schema(
         operation_id="list_audit",
-        summary="List who did what, newest first",
+        summary="List audit log entries, newest first",
         parameters=[AuditQuerySerializer],
         responses={
             200: AuditPageSerializer,
             (400, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, "A parameter is not valid."),
             (401, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, "The key is not valid."),
             (403, CONTENT_TYPE): OpenApiResponse(
-                OpenApiTypes.OBJECT, "The tenant is suspended, or the key lacks `manage`."
+                OpenApiTypes.OBJECT, "The tenant is suspended, or the key has no scope `manage`."
             ),
         },
     )
     def get(self, request: Request) -> HttpResponse:
-        """Give a page of it."""
-        asked = read_arguments(AuditQuerySerializer, request)
-        rows = AuditEntry.objects.filter(tenant=self.caller(request).tenant_id, **_filters(asked))
-        found = list(rows.order_by("-pk")[: asked["limit"] + 1])
-        page = found[: asked["limit"]]
-        last = page[-1].pk if len(found) > len(page) else None
-        return JsonResponse({"entries": [as_dict(one) for one in page], "next_before": last})
+        """Return one page."""
+        arguments = read_arguments(AuditQuerySerializer, request)
+        tenant_id, limit = self.caller(request).tenant_id, arguments["limit"]
+        rows = AuditEntry.objects.filter(tenant=tenant_id, **_filters(arguments))
+        # One entry more than the page shows whether there is a next page.
+        entries = list(rows.order_by("-pk")[: limit + 1])
+        page = entries[:limit]
+        last = page[-1].pk if len(entries) > len(page) else None
+        return JsonResponse({"entries": [as_dict(entry) for entry in page], "next_before": last})
 
 
-def _filters(asked: dict[str, Any]) -> dict[str, Any]:
+def _filters(arguments: dict[str, Any]) -> dict[str, Any]:
     names = {"before": "pk__lt", "since": "at__gte", "until": "at__lt", "action": "action"}
-    return {names[key]: value for key, value in asked.items() if key in names}
+    return {names[key]: value for key, value in arguments.items() if key in names}

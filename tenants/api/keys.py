@@ -1,4 +1,4 @@
-"""``/api/v1/keys``: a tenant's API keys, by a key that may manage."""
+"""``/api/v1/keys``: a tenant's API keys, for callers with the scope ``manage``."""
 
 from __future__ import annotations
 
@@ -28,20 +28,22 @@ MAX_OVERLAP = 90 * 24 * 3600
 _KNOWN = {
     (401, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The key is missing or not valid."),
     (403, PROBLEM): OpenApiResponse(
-        OpenApiTypes.OBJECT, "The key lacks the scope `manage`, or would give more than it has."
+        OpenApiTypes.OBJECT, "The key has no scope `manage`, or would grant more than it has."
     ),
 }
 _INPUT = {(400, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "`errors` says what is wrong.")}
 _RIGHTS = {
     (422, PROBLEM): OpenApiResponse(
-        OpenApiTypes.OBJECT, "A network, origin, filter or public key is none; `errors` says which."
+        OpenApiTypes.OBJECT, "A network, origin, filter or public key is not valid; see `errors`."
     )
 }
 _NO_NUL = RegexValidator(r"^[^\x00]+$", "Send text without NUL characters.")
-_NAME = RegexValidator(r"^[A-Za-z_][A-Za-z0-9_.\-]{0,62}$", "This is not a name.")
+_NAME = RegexValidator(r"^[A-Za-z_][A-Za-z0-9_.\-]{0,62}$", "This is not a valid name.")
 _ONE = {
     (404, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The tenant has no such key."),
-    (409, PROBLEM): OpenApiResponse(OpenApiTypes.OBJECT, "The key has ended, or has a successor."),
+    (409, PROBLEM): OpenApiResponse(
+        OpenApiTypes.OBJECT, "The key has ended, or was already rotated."
+    ),
 }
 
 
@@ -57,24 +59,26 @@ def _names(help_text: str, *validators: RegexValidator) -> serializers.ListField
 
 
 class RightsSerializer(serializers.Serializer):  # type: ignore[type-arg]
-    """What a key may do."""
+    """The rights of a key."""
 
     scopes = serializers.ListField(child=serializers.ChoiceField(Scope.choices), min_length=1)
     expires_at = serializers.DateTimeField(required=False, allow_null=True)
     queries = _names("Only these saved queries.", _NAME)
     sources = _names("Only these sources.", _NAME)
     parameters = serializers.DictField(
-        required=False, help_text="Values that the key sets, and no caller can change."
+        required=False, help_text="Query parameters that the key sets and callers can't change."
     )
     row_filters = serializers.DictField(
-        child=Text(min_length=1), required=False, help_text="Conditions by table, or `*`."
+        child=Text(min_length=1),
+        required=False,
+        help_text="SQL conditions by table; `*` stands for every table with the columns.",
     )
     networks = _names("Only from these addresses or networks.")
     origins = _names("Only from web pages of these origins.")
 
 
 class NewKeySerializer(BodySerializer, RightsSerializer):
-    """A key that is asked for."""
+    """A request for a new key."""
 
     name = Text(min_length=1, max_length=100, validators=[_NO_NUL])
     signing = serializers.ChoiceField(["", "HS256"], required=False)
@@ -87,7 +91,7 @@ class KeySerializer(RightsSerializer):
 
     prefix = serializers.CharField()
     name = serializers.CharField()
-    algorithm = serializers.CharField(help_text="HS256, EdDSA, or empty where it signs no tokens.")
+    algorithm = serializers.CharField(help_text="HS256, EdDSA, or empty if it signs no tokens.")
     token_seconds = serializers.IntegerField()
     created_at = serializers.DateTimeField()
     last_used_at = serializers.DateTimeField(allow_null=True)
@@ -99,7 +103,7 @@ class KeySerializer(RightsSerializer):
 
 
 class MadeSerializer(KeySerializer):
-    """A key just made. What is shown here is not shown again."""
+    """A new key. Its texts are shown only here."""
 
     key = serializers.CharField()
     signing_secret = serializers.CharField(required=False)
@@ -126,44 +130,44 @@ class KeysView(Endpoint):
         responses={200: KeysSerializer, **_KNOWN},
     )
     def get(self, request: Request) -> HttpResponse:
-        found = APIKey.objects.filter(tenant=self.caller(request).tenant_id)
-        return JsonResponse(KeysSerializer({"keys": found.select_related("replaced_by")}).data)
+        rows = APIKey.objects.filter(tenant=self.caller(request).tenant_id)
+        return JsonResponse(KeysSerializer({"keys": rows.select_related("replaced_by")}).data)
 
     @extend_schema(
         operation_id="create_key",
-        summary="Make an API key with no more rights than the calling one",
-        description="What is left out of the restrictions is inherited from the calling key.",
+        summary="Create an API key with at most the rights of the calling key",
+        description="Restrictions that are left out are inherited from the calling key.",
         request=NewKeySerializer,
         responses={201: MadeSerializer, **_INPUT, **_RIGHTS, **_KNOWN},
     )
     def post(self, request: Request) -> HttpResponse:
-        asked = read(NewKeySerializer, request)
+        body = read(NewKeySerializer, request)
         own = APIKey.across_tenants.select_related("tenant").get(pk=self.caller(request).key_id)
-        named = {one.name: asked[one.name] for one in fields(Rights) if one.name in asked}
-        wanted = rights.of_columns({k: v for k, v in named.items() if v is not None})
+        named = {right.name: body[right.name] for right in fields(Rights) if right.name in body}
+        requested = rights.of_columns({k: v for k, v in named.items() if v is not None})
         try:
-            given = rights.narrowed(rights.checked(wanted, own.tenant), rights.of(own))
+            granted = rights.narrowed(rights.checked(requested, own.tenant), rights.of(own))
             row, text, secret = keys.create_signing_key(
                 own.tenant,
-                asked["name"],
-                rights=given,
-                by_secret=asked.get("signing") == "HS256",
-                public_key=asked.get("public_key", ""),
-                token_seconds=min(asked.get("token_seconds", TOKEN_SECONDS), MAX_TOKEN_SECONDS),
+                body["name"],
+                rights=granted,
+                by_secret=body.get("signing") == "HS256",
+                public_key=body.get("public_key", ""),
+                token_seconds=min(body.get("token_seconds", TOKEN_SECONDS), MAX_TOKEN_SECONDS),
             )
         except RightsRefused as error:
             raise _refused(error) from None
-        return _made(row, text, secret, 201)
+        return _new_key(row, text, secret, 201)
 
 
 class KeyView(Endpoint):
-    """One key, by its prefix."""
+    """One key, identified by its prefix."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="get_key",
-        summary="Show what an API key may do, and when it was last used",
+        summary="Show the rights of an API key and when it was last used",
         responses={200: KeySerializer, **_KNOWN, **_ONE},
     )
     def get(self, request: Request, prefix: str) -> HttpResponse:
@@ -171,13 +175,13 @@ class KeyView(Endpoint):
 
 
 class RotateView(Endpoint):
-    """``POST``: make a successor; the key goes on for the overlap."""
+    """``POST``: create a successor; the key stays valid for the overlap."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="rotate_key",
-        summary="Rotate an API key: a successor is made, and this one ends after the overlap",
+        summary="Rotate an API key: create a successor; this key ends after the overlap",
         request=RotationSerializer,
         responses={201: MadeSerializer, **_INPUT, **_KNOWN, **_ONE},
     )
@@ -186,24 +190,24 @@ class RotateView(Endpoint):
         overlap = timedelta(seconds=read(RotationSerializer, request)["overlap_seconds"])
         own = APIKey.across_tenants.get(pk=self.caller(request).key_id)
         try:
-            # Whoever is shown the successor has its rights, so they must be the caller's own.
-            given = rights.narrowed(rights.of(key), rights.of(own))
-            made = keys.rotate_key(key, overlap=overlap, rights=given)
+            # The caller sees the successor's text, so it must not have more rights than the caller.
+            granted = rights.narrowed(rights.of(key), rights.of(own))
+            rotated = keys.rotate_key(key, overlap=overlap, rights=granted)
         except RightsExceeded as error:
             raise _refused(error) from None
         except keys.KeyStateRefused as error:
             raise Problem(409, "key_state", str(error)) from None
-        return _made(made.key, made.plaintext, made.signing_secret, 201)
+        return _new_key(rotated.key, rotated.plaintext, rotated.signing_secret, 201)
 
 
 class RevokeView(Endpoint):
-    """``POST``: refuse the key from now on. To repeat it changes nothing."""
+    """``POST``: refuse the key from now on. Repeating the call changes nothing."""
 
     scope = Scope.MANAGE
 
     @extend_schema(
         operation_id="revoke_key",
-        summary="Revoke an API key, and with it its tokens: refused within a second",
+        summary="Revoke an API key and its tokens; they are refused within a second",
         request=None,
         responses={200: KeySerializer, **_KNOWN, **_ONE},
     )
@@ -218,15 +222,15 @@ def _own(caller: Caller, prefix: str) -> APIKey:
     rows = APIKey.objects.select_related("replaced_by", "tenant")
     key = rows.filter(tenant=caller.tenant_id, prefix=prefix).first()
     if key is None:
-        raise not_found("There is no API key of that prefix.")
+        raise not_found("No API key has this prefix. GET /api/v1/keys lists all keys.")
     return key
 
 
-def _made(key: APIKey, text: str, secret: str, status: int) -> HttpResponse:
-    found = {**KeySerializer(key).data, "key": text}
+def _new_key(key: APIKey, text: str, secret: str, status: int) -> HttpResponse:
+    document = {**KeySerializer(key).data, "key": text}
     if secret:
-        found["signing_secret"] = secret
-    return JsonResponse(found, status=status, headers={"Cache-Control": "no-store"})
+        document["signing_secret"] = secret
+    return JsonResponse(document, status=status, headers={"Cache-Control": "no-store"})
 
 
 def _refused(error: RightsRefused) -> Problem:

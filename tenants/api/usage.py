@@ -1,4 +1,4 @@
-"""What the caller's tenant may use (``/api/v1/plan``), and has used (``/api/v1/usage``)."""
+"""``/api/v1/plan`` and ``/api/v1/usage``: what the caller's tenant may use, and what it used."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from tenants.rest.endpoint import Endpoint
 from tenants.rest.problem import CONTENT_TYPE, Problem
 from tenants.selectors import usage
 
-#: Days of one answer at the most.
+#: The most days in one response.
 _MOST_DAYS = 400
 _PROBLEMS = {
-    (status, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, words)
-    for status, words in {
+    (status, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, description)
+    for status, description in {
         401: "The key is not valid.",
-        403: "The tenant is suspended, or the key lacks `manage`.",
+        403: "The tenant is suspended, or the key has no scope `manage`.",
         429: "A limit of the tenant's plan is reached.",
     }.items()
 }
@@ -50,12 +50,12 @@ class HoldSerializer(serializers.Serializer[Any]):
 
 
 class PlanSerializer(serializers.Serializer[Any]):
-    plan = serializers.CharField(allow_null=True, help_text="null: there is none.")
-    limits = LimitsSerializer(help_text="null: there is no such limit.")
-    today = FiguresSerializer(help_text="What was used since midnight UTC.")
-    storage_bytes = serializers.IntegerField(help_text="As last measured.")
+    plan = serializers.CharField(allow_null=True, help_text="null: the tenant has no plan.")
+    limits = LimitsSerializer(help_text="null: unlimited.")
+    today = FiguresSerializer(help_text="Usage since midnight UTC.")
+    storage_bytes = serializers.IntegerField(help_text="The storage in use, as last measured.")
     hold = HoldSerializer(
-        allow_null=True, help_text="Why events from brokers wait; null: they don't."
+        allow_null=True, help_text="Why events from brokers wait; null: they are not held."
     )
 
 
@@ -63,7 +63,7 @@ class UsageLineSerializer(FiguresSerializer):
     def get_fields(self) -> dict[str, Any]:
         return {
             "day": serializers.DateField(),
-            "key": serializers.CharField(allow_null=True, help_text="How the key begins."),
+            "key": serializers.CharField(allow_null=True, help_text="The beginning of the key."),
             "key_name": serializers.CharField(allow_blank=True),
             **super().get_fields(),
         }
@@ -83,7 +83,7 @@ class UsageQuerySerializer(ArgumentsSerializer):
     def get_fields(self) -> dict[str, Any]:
         return {
             "from": serializers.DateField(required=False, help_text="The first day (UTC)."),
-            "to": serializers.DateField(required=False, help_text="The last day; today without."),
+            "to": serializers.DateField(required=False, help_text="The last day; default: today."),
             "format": serializers.ChoiceField(["json", "csv"], default="json"),
         }
 
@@ -95,11 +95,11 @@ class PlanView(Endpoint):
 
     @extend_schema(
         operation_id="get_plan",
-        summary="What the tenant may use, and has used today",
+        summary="Show the tenant's plan, its limits and today's usage",
         responses={200: PlanSerializer, **_PROBLEMS},
     )
     def get(self, request: Request) -> HttpResponse:
-        """Give the plan."""
+        """Return the plan."""
         tenant_id, now = self.caller(request).tenant_id, timezone.now()
         granted = look_up(tenant_id, now)
         today = usage.lines(granted.day, granted.day, tenant_id)
@@ -109,7 +109,7 @@ class PlanView(Endpoint):
             {
                 "plan": granted.plan or None,
                 "limits": asdict(granted.limits),
-                "today": asdict(usage.total(one.figures for one in today)),
+                "today": asdict(usage.total(line.figures for line in today)),
                 "storage_bytes": warehouse.storage_bytes if warehouse else 0,
                 "hold": None if hold is None else HoldSerializer(hold).data,
             }
@@ -120,40 +120,41 @@ class UsageView(Endpoint):
     """The usage of the caller's tenant."""
 
     scope = Scope.MANAGE
-    arguments = None  # UsageQuerySerializer has them
+    arguments = None  # UsageQuerySerializer checks them
 
     @extend_schema(
         operation_id="list_usage",
-        summary="What the tenant used, by day and key",
+        summary="List the tenant's usage by day and key",
         parameters=[UsageQuerySerializer],
         responses={
             200: UsageSerializer,
             (200, "text/csv"): OpenApiTypes.STR,
             (400, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, "A parameter is not valid."),
             (422, CONTENT_TYPE): OpenApiResponse(
-                OpenApiTypes.OBJECT, f"The days run backwards, or are more than {_MOST_DAYS}."
+                OpenApiTypes.OBJECT,
+                f"`from` is after `to`, or there are more than {_MOST_DAYS} days between them.",
             ),
             **_PROBLEMS,
         },
     )
     def get(self, request: Request) -> HttpResponse:
-        """Give the days from ``from`` to ``to``, the newest first."""
-        asked = read_arguments(UsageQuerySerializer, request)
+        """Return the days from ``from`` to ``to``, newest first."""
+        arguments = read_arguments(UsageQuerySerializer, request)
         try:
-            first, last = usage.span(asked.get("from"), asked.get("to"), timezone.now())
+            first, last = usage.span(arguments.get("from"), arguments.get("to"), timezone.now())
         except (ValueError, OverflowError) as error:
             raise Problem(422, "span_invalid", str(error)) from None
         if (last - first).days >= _MOST_DAYS:
             detail = f"Ask for at most {_MOST_DAYS} days at a time."
             raise Problem(422, "span_invalid", detail)
-        found = usage.lines(first, last, self.caller(request).tenant_id)
-        if asked["format"] == "csv":
-            return HttpResponse(usage.as_csv(found), content_type="text/csv; charset=utf-8")
+        lines = usage.lines(first, last, self.caller(request).tenant_id)
+        if arguments["format"] == "csv":
+            return HttpResponse(usage.as_csv(lines), content_type="text/csv; charset=utf-8")
         return JsonResponse(
             {
                 "from": first.isoformat(),
                 "to": last.isoformat(),
-                "total": asdict(usage.total(one.figures for one in found)),
-                "days": [one.as_dict() for one in found],
+                "total": asdict(usage.total(line.figures for line in lines)),
+                "days": [line.as_dict() for line in lines],
             }
         )

@@ -1,7 +1,7 @@
-"""Who did what to which object: from the admin, the API and commands.
+"""The audit log: who did what to which object, in the admin, over the API and by commands.
 
-``record`` writes an entry in the caller's transaction, so that what was rolled back was never
-done. Who did it is known by itself within a request and within a ``ChangingCommand``.
+``record`` writes an entry in the caller's transaction, so a rollback removes it, too. Within a
+request or a ``ChangingCommand`` it finds the actor by itself.
 """
 
 from tenants.audit.actor import Actor, acting, current_actor

@@ -1,4 +1,4 @@
-"""Who acts: the user or key of the request that is being answered, a command, or Millrace."""
+"""The current actor: the user or key of the current request, a command, or Millrace itself."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ActorKind(models.TextChoices):
 
 @dataclass(frozen=True)
 class Actor:
-    """``id`` is the user's or the key's number, or empty; ``address`` where a request came from."""
+    """Who did something. ``id`` is the user's or key's id, or ''; ``address`` is the client's."""
 
     kind: ActorKind
     name: str
@@ -37,7 +37,7 @@ class Actor:
 
     @classmethod
     def command(cls, name: str) -> Actor:
-        """A command, and the account of the machine that ran it."""
+        """A command, with the name of the system account that runs it."""
         try:
             account = getpass.getuser()
         except (KeyError, OSError):  # a container's user may have no name
@@ -46,10 +46,10 @@ class Actor:
 
     @classmethod
     def of_request(cls, request: HttpRequest) -> Actor:
-        """The person logged in, or the key that the call carries."""
+        """The user who is logged in, or the key of the call."""
         who: Any = getattr(request, "user", None)
-        found = client_address(request.META)
-        address = None if found is None else str(found)
+        client = client_address(request.META)
+        address = None if client is None else str(client)
         key_id = getattr(who, "key_id", None)
         operator = getattr(who, "operator_name", None)
         if operator is not None:
@@ -72,7 +72,7 @@ def _key_name(key_id: int) -> str:
 
 @dataclass
 class Trail:
-    """What is under way; ``told`` has what was recorded of it, (action, type, id) each."""
+    """The current request or command. ``told`` has (action, type, id) of each recorded entry."""
 
     actor: Callable[[], Actor]
     told: set[tuple[str, str, str]] = field(default_factory=set)
@@ -87,14 +87,14 @@ def current_actor() -> Actor:
 
 
 def told() -> set[tuple[str, str, str]]:
-    """What was recorded so far by the request or command under way."""
+    """What the current request or command has recorded so far."""
     trail = _trail.get()
     return trail.told if trail is not None else set()
 
 
 @contextmanager
 def acting(actor: Actor) -> Iterator[None]:
-    """Whatever is recorded within was done by ``actor``."""
+    """Within this context, entries are recorded as done by ``actor``."""
     token = _trail.set(Trail(lambda: actor))
     try:
         yield
@@ -103,7 +103,7 @@ def acting(actor: Actor) -> Iterator[None]:
 
 
 class AuditMiddleware:
-    """Notes the request; who made it is asked only when something is recorded."""
+    """Remembers the request, but finds out its user or key only when something is recorded."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -8,7 +8,7 @@ from tenants.audit.actor import Actor, acting
 
 
 class ChangingCommand(BaseCommand):
-    """A command that changes something: what it records, it did in the name of who ran it."""
+    """The base class of commands that change something; the log names the command and account."""
 
     def execute(self, *args: Any, **options: Any) -> Any:
         name = type(self).__module__.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Writing entries."""
+"""Writes entries of the audit log."""
 
 from __future__ import annotations
 
@@ -22,11 +22,10 @@ def record(
     actor: Actor | None = None,
     detail: dict[str, object] | None = None,
 ) -> AuditEntry:
-    """Write down that ``actor`` did ``action``, such as "key.rotate", to ``target``.
+    """Record that ``actor`` did ``action``, such as "key.rotate", to ``target``.
 
-    It belongs to the caller's transaction. Without ``actor`` it was the user or key of the request
-    that is being answered, or the command that runs. ``detail`` may hold whatever JSON can;
-    secrets in it are replaced.
+    The entry is part of the caller's transaction. ``actor`` defaults to the user or key of the
+    current request, or the running command. ``detail`` may be any JSON; secrets in it are replaced.
     """
     actor = actor or current_actor()
     entry = AuditEntry(
@@ -48,7 +47,7 @@ def record(
 
 
 def record_once(action: str, target: Model, **more: Any) -> None:
-    """Record it unless a service called by the same request, or command, did so already."""
+    """Record it, unless a service that the same request or command called already has."""
     if _key(action, target) not in told():
         record(action, target, **more)
 

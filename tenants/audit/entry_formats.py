@@ -1,4 +1,4 @@
-"""Entries as CSV, as NDJSON and as the API shows them."""
+"""Formats entries of the audit log as CSV, as NDJSON and as the API's JSON."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ def as_dict(entry: AuditEntry) -> dict[str, Any]:
 
 
 class _LastLine:
-    """A file of which only the last line is kept."""
+    """A file for csv.writer, whose ``writerow`` then returns the line."""
 
     def write(self, text: str) -> str:
         return text
 
 
 def as_csv(entries: Iterable[AuditEntry]) -> Iterator[str]:
-    """Lines of CSV, the heading first; no cell is a formula to a spreadsheet."""
+    """Lines of CSV, the heading first. Spreadsheets see no cell as a formula."""
     writer = csv.writer(_LastLine())
     yield writer.writerow(COLUMNS)
     for entry in entries:
         row = as_dict(entry) | {"detail": json.dumps(entry.detail, ensure_ascii=False)}
-        yield writer.writerow([neutral("" if one is None else str(one)) for one in row.values()])
+        texts = ("" if value is None else str(value) for value in row.values())
+        yield writer.writerow([neutral(text) for text in texts])
 
 
 def as_ndjson(entries: Iterable[AuditEntry]) -> Iterator[str]:

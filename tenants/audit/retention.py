@@ -1,4 +1,4 @@
-"""The one way in which entries go: those that are older than must be kept."""
+"""Deletes entries that are older than the retention period; nothing else can delete entries."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from django.db import connection, transaction
 
 from tenants.audit.entry import record
 
-#: Lets the trigger pass, within the transaction that says so.
+#: Makes the trigger allow deletions within the current transaction.
 ALLOW = "SET LOCAL millrace.audit_may_shrink = 'on'"
 
 
 def prune(before: datetime) -> int:
-    """Delete what was recorded before that time; how much that was. It is itself recorded."""
+    """Delete entries from before that time, and record the deletion. Returns how many."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(ALLOW)

@@ -1,4 +1,4 @@
-"""What no entry may hold: passwords, keys, and whatever is encrypted at rest."""
+"""Removes secrets from entries: passwords, keys, and values that are encrypted at rest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.db.models import Model
 from tenants.crypto import EncryptedTextField
 
 HIDDEN = "[hidden]"
-#: Names of values that are secret wherever they stand.
+#: Names whose values are always secret.
 _SECRET_NAME = re.compile(
     r"pass(word|phrase|wd)|secret|plaintext|private|credential|client_key|(^|_)token$|api_?key$"
     r"|authorization|sha256",
@@ -24,33 +24,33 @@ _SECRET_TEXT = re.compile(
     r"|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)"
 )
-#: A stored secret shorter than this is not looked for in texts: it would be found everywhere.
+#: Texts are not searched for stored secrets shorter than this, which would match everywhere.
 _LEAST = 4
 
 
 def without_secrets(value: Any, target: Model | None = None) -> Any:
-    """``value`` as JSON can hold it, with every secret replaced by ``[hidden]``."""
+    """``value`` as JSON-compatible data, with every secret replaced by ``[hidden]``."""
     return _clean(value, _stored(target))
 
 
 def _stored(target: Model | None) -> list[str]:
-    """Values of the target's encrypted fields, the longest first."""
+    """The values of the target's encrypted fields, longest first."""
     if target is None:
         return []
-    fields = [one for one in target._meta.fields if isinstance(one, EncryptedTextField)]
-    loaded = [one for one in fields if one.attname not in target.get_deferred_fields()]
-    texts = [str(getattr(target, one.attname) or "") for one in loaded]
-    return sorted((one for one in texts if len(one) >= _LEAST), key=len, reverse=True)
+    fields = [field for field in target._meta.fields if isinstance(field, EncryptedTextField)]
+    loaded = [field for field in fields if field.attname not in target.get_deferred_fields()]
+    texts = [str(getattr(target, field.attname) or "") for field in loaded]
+    return sorted((text for text in texts if len(text) >= _LEAST), key=len, reverse=True)
 
 
 def _clean(value: Any, stored: list[str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            str(name): HIDDEN if _is_secret(str(name), one) else _clean(one, stored)
-            for name, one in value.items()
+            str(name): HIDDEN if _is_secret(str(name), item) else _clean(item, stored)
+            for name, item in value.items()
         }
     if isinstance(value, list | tuple | set | frozenset):
-        return [_clean(one, stored) for one in value]
+        return [_clean(item, stored) for item in value]
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value.isoformat() if isinstance(value, date) else str(value)
@@ -60,5 +60,5 @@ def _clean(value: Any, stored: list[str]) -> Any:
 
 
 def _is_secret(name: str, value: Any) -> bool:
-    """A switch or a count named like a secret is none."""
+    """Whether the name is a secret's; booleans and numbers never count as secrets."""
     return bool(_SECRET_NAME.search(name)) and not isinstance(value, bool | int | float | None)

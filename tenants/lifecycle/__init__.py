@@ -1,4 +1,4 @@
-"""A tenant from its making to its deletion: suspend, resume, export, erase, delete.
+"""Exports a tenant's data, erases one person's rows, and deletes a tenant from every store.
 
 Views, admin, commands and tasks call these modules and decide nothing.
 """

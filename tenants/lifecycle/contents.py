@@ -1,4 +1,4 @@
-"""What of a tenant's own rows in Postgres goes into an export. No secret, and no hash of one."""
+"""The rows of this app that go into a tenant's export: no secrets and no hashes of secrets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tenants.models import APIKey, AuditEntry, Membership, Tenant
 
 
 def register() -> None:
-    """Called once, when the app is loaded."""
+    """Register the rows; called once, when the app is loaded."""
     registry.rows["audit.ndjson"] = _audit
     registry.rows["keys.ndjson"] = _keys
     registry.rows["members.ndjson"] = _members

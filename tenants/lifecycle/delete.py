@@ -1,8 +1,8 @@
-"""Deleting a tenant: all of it in every store, with counts before and after.
+"""Deletes a tenant from every store, and counts its data before and after.
 
-The order makes it safe to repeat after a crash anywhere: the mark ``deleting`` is committed first
-(from then on nothing is consumed, and callers are refused), Postgres' rows go last, since they say
-what there is elsewhere. A slug without a row is swept all the same.
+The order makes it safe to repeat after a crash anywhere. The status ``deleting`` is committed
+first; from then on nothing is consumed and callers are refused. The rows in Postgres go last,
+because they say what the other stores hold. The stores are emptied even if the slug has no row.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Emptied:
-    """Of one store: what there was, what there is now, and what had to be left to somebody."""
+    """The result for one store: counts before and after, and what must be removed by hand."""
 
     store: str
     before: Mapping[str, int]
@@ -43,7 +43,10 @@ class Emptied:
 
 @dataclass(frozen=True, slots=True)
 class DeleteReport:
-    """``exports``: folders of exported data, which stay. ``done``: nothing is left in any store."""
+    """The result for all stores.
+
+    ``exports``: folders of exported data, which stay. ``done``: nothing is left in any store.
+    """
 
     slug: str
     stores: tuple[Emptied, ...] = ()
@@ -51,55 +54,55 @@ class DeleteReport:
 
     @property
     def done(self) -> bool:
-        return all(one.is_empty for one in self.stores)
+        return all(store.is_empty for store in self.stores)
 
 
 def stores() -> list[Store]:
-    """In the order in which they are emptied: Postgres, which knows of the rest, is last."""
+    """All stores in the order of deletion; Postgres, which knows about the others, is last."""
     return [*registry.stores, WarehouseStore(), Cache(), PostgresRows()]
 
 
 def preview(slug: str) -> DeleteReport:
-    """What a deletion would remove. It changes nothing."""
+    """What a deletion would remove; changes nothing."""
     doomed = _doomed(slug)
-    counted = [(one.name, one.count(doomed)) for one in stores()]
-    found = tuple(Emptied(name, there, there) for name, there in counted)
-    return DeleteReport(slug, found, exports_of(slug))
+    counted = [(store.name, store.count(doomed)) for store in stores()]
+    unchanged = tuple(Emptied(name, counts, counts) for name, counts in counted)
+    return DeleteReport(slug, unchanged, exports_of(slug))
 
 
 def delete(slug: str, confirmation: str) -> DeleteReport:
-    """Remove everything of the tenant's, for good.
+    """Permanently remove all of the tenant's data.
 
-    Raises TenantNotConfirmed unless ``confirmation`` is the slug, StillBusy where a worker does not
-    let go, WarehouseError where ClickHouse does not answer; after each of them it is safe to
-    repeat, and the tenant stays closed.
+    Raises TenantNotConfirmed unless ``confirmation`` is the slug, StillBusy if a worker does not
+    release the tenant, and WarehouseError if ClickHouse does not answer. After each of them it is
+    safe to repeat the call, and the tenant stays closed.
     """
     if confirmation != slug:
-        msg = f"To delete {slug}, type its slug as the confirmation. Nothing was deleted."
+        msg = f"Nothing was deleted. To delete {slug}, type its slug as the confirmation."
         raise TenantNotConfirmed(msg)
     _mark(slug)
     doomed = _doomed(slug)
-    for one in stores():
-        one.settle(doomed)
-    before = {one.name: one.count(doomed) for one in stores()}
-    left = {one.name: tuple(one.remove(doomed)) for one in stores()}
+    for store in stores():
+        store.settle(doomed)
+    before = {store.name: store.count(doomed) for store in stores()}
+    left = {store.name: tuple(store.remove(doomed)) for store in stores()}
     after = _swept(doomed)
     log.info("Tenant %s was deleted.", slug)
     if any(before[PostgresRows.name].values()):
         record("tenant.delete", None, tenant=None, detail={"slug": slug, "before": before})
-    found = tuple(Emptied(name, before[name], after[name], left[name]) for name in before)
-    return DeleteReport(slug, found, exports_of(slug))
+    emptied = tuple(Emptied(name, before[name], after[name], left[name]) for name in before)
+    return DeleteReport(slug, emptied, exports_of(slug))
 
 
 def _swept(doomed: Doomed) -> dict[str, Mapping[str, int]]:
-    """What is there now; what came in between, by a task that was under way, is removed too."""
+    """The counts after removal. Also removes what a running task has written meanwhile."""
     after = {}
-    for one in stores():
-        counted = one.count(doomed)
-        if any(counted.values()):
-            one.remove(doomed)
-            counted = one.count(doomed)
-        after[one.name] = counted
+    for store in stores():
+        counts = store.count(doomed)
+        if any(counts.values()):
+            store.remove(doomed)
+            counts = store.count(doomed)
+        after[store.name] = counts
     return after
 
 
@@ -112,15 +115,15 @@ def _mark(slug: str) -> None:
 
 
 def _doomed(slug: str) -> Doomed:
-    """The tenant, or what one of that slug would have had; raises TenantRefused for no slug."""
+    """The tenant, or what one with this slug would have; raises TenantRefused for a bad slug."""
     try:
         slug_validator(slug)
     except ValidationError as error:
-        msg = f"{slug!r} is no tenant's slug."
+        msg = f"{slug!r} is not a valid slug of a tenant."
         raise TenantRefused(msg) from error
     warehouse = Warehouse.objects.filter(tenant__slug=slug).first()
     pk = Tenant.objects.filter(slug=slug).values_list("pk", flat=True).first() or 0
-    named = f"t_{slug}"
+    usual = f"t_{slug}"
     if warehouse is None:
-        return Doomed(pk, slug, named, named)
+        return Doomed(pk, slug, usual, usual)
     return Doomed(pk, slug, warehouse.database, warehouse.username)

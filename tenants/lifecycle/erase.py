@@ -1,7 +1,7 @@
-"""Erasing one person's rows, found by a column's value, wherever the tenant's warehouse has them.
+"""Erases one person's rows, found by the value of a column, from a tenant's whole warehouse.
 
-``ALTER TABLE … DELETE`` rewrites the parts, so that the rows are gone from the disk when it
-returns; a lightweight DELETE would only hide them until the next merge.
+It uses ``ALTER TABLE … DELETE``, which rewrites the parts, so the rows are gone from the disk when
+it returns. A lightweight DELETE would only hide them until the next merge.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tenants.warehouse.quoting import identifier, string
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """Rows of the person's in one table, before and after. ``advice``: why they could not be told.
+    """A person's rows in one table, before and after.
 
-    ``before`` and ``after`` are None where they can't be counted.
+    ``before`` and ``after`` are None if the rows can't be identified; ``advice`` says why.
     """
 
     table: str
@@ -37,7 +37,10 @@ class Erased:
 
 @dataclass(frozen=True, slots=True)
 class EraseReport:
-    """``remarks``: what is not in the warehouse, or can come back. ``erased``: it was done."""
+    """The result of an erasure or, unless ``erased``, of its preview.
+
+    ``remarks``: what the erasure does not reach, or what can come back.
+    """
 
     column: str
     places: tuple[Erased, ...]
@@ -46,39 +49,40 @@ class EraseReport:
 
     @property
     def rows(self) -> int:
-        """Rows found, in all places."""
-        return sum(one.before or 0 for one in self.places)
+        """The number of rows found in all places."""
+        return sum(place.before or 0 for place in self.places)
 
 
 def erase(
     tenant: Tenant, column: str, value: str, *, table: str = "", preview: bool = True
 ) -> EraseReport:
-    """Count the rows with that value and, unless it is a preview, delete them. Safe to repeat.
+    """Count the rows with this value and, unless it is a preview, delete them. Safe to repeat.
 
-    Looks in all tables that have the column, or in ``table`` and what hangs on it. Raises
-    TenantRefused where there is no such column or the value is none of its type, WarehouseError.
+    Searches all tables that have the column, or only ``table`` with its quarantine and rollups.
+    Raises TenantRefused if no table has the column or the value does not fit its type, and
+    WarehouseError.
     """
     if not value:
-        msg = "Give the value that tells whose rows they are; an empty one would be many people's."
+        msg = "Give the value that identifies the person. An empty value would match many people."
         raise TenantRefused(msg)
     if "\0" in column + table:
-        msg = "A column and a table are named without NUL characters."
+        msg = "The names of a column and a table can't contain NUL characters."
         raise TenantRefused(msg)
     warehouse = _warehouse(tenant)
     places = _places(tenant, warehouse.database, column, table)
-    if not any(one.condition for one in places):
-        wanted = f"the table {table!r}" if table else "any table"
-        msg = f"There is no column {column!r} in {wanted} of {tenant.slug} to find rows by."
+    if not any(place.condition for place in places):
+        searched = f"The table {table!r} of {tenant.slug}" if table else f"{tenant.slug}"
+        msg = f"{searched} has no column {column!r} to find rows by."
         raise TenantRefused(msg)
     _check_value(places, warehouse.database, column, value)
-    done = tuple(_erased(warehouse.database, one, value, preview=preview) for one in places)
+    erased = tuple(_erased(warehouse.database, place, value, preview=preview) for place in places)
     if not preview:
-        # The value is the person's, so the log must not have it.
-        counted = {one.table: one.before for one in done if one.before}
-        detail: dict[str, object] = {"column": column, "rows": counted}
+        # The value is personal data, so the log must not contain it.
+        counts = {place.table: place.before for place in erased if place.before}
+        detail: dict[str, object] = {"column": column, "rows": counts}
         record("tenant.erase", tenant, tenant=tenant, detail=detail)
     remarks = tuple(line for remark in registry.remarks for line in remark(tenant))
-    return EraseReport(column, done, remarks, erased=not preview)
+    return EraseReport(column, erased, remarks, erased=not preview)
 
 
 def _warehouse(tenant: Tenant) -> Warehouse:
@@ -90,20 +94,20 @@ def _warehouse(tenant: Tenant) -> Warehouse:
 
 
 def _places(tenant: Tenant, database: str, column: str, table: str) -> list[PersonTable]:
-    """Tables and quarantines, which the apps know, and the rollups that stand beside them."""
+    """The tables and quarantines that the apps know, and the rollups beside them."""
     known = [place for find in registry.finders for place in find(tenant, column, table)]
     ours = {place.table for find in registry.finders for place in find(tenant, "", "")}
     return known + rollups.places(database, column, ours, behind=table)
 
 
 def _check_value(places: Sequence[PersonTable], database: str, column: str, value: str) -> None:
-    """Raise TenantRefused where no such column's type has the value: it would be found nowhere."""
+    """Raise TenantRefused if the value fits none of the column's types, so can't be found."""
     types = types_of(database, column)
-    wanted = {types[place.table] for place in places if place.table in types}
-    casts = [f"isNotNull({cast(one)})" for one in sorted(wanted)]
+    kinds = sorted({types[place.table] for place in places if place.table in types})
+    casts = [f"isNotNull({cast(kind)})" for kind in kinds]
     if not casts or any(client.rows(f"SELECT {', '.join(casts)}", {"value": value})[0].values()):
         return
-    msg = f"{value!r} is no value of {column}, which is {' or '.join(sorted(wanted))}."
+    msg = f"{value!r} is not a value of {column}, which has the type {' or '.join(kinds)}."
     raise TenantRefused(msg)
 
 

@@ -1,4 +1,4 @@
-"""Deleting rows of a table by a mutation, however long ClickHouse takes to rewrite its parts."""
+"""Deletes rows by a mutation, however long ClickHouse takes to rewrite the table's parts."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseError, WarehouseUnreachable, clean
 from tenants.warehouse.quoting import identifier, string
 
-#: ClickHouse's codes for a mutation that it goes on with, while nobody waits for it any more.
+#: ClickHouse's error codes for a mutation that continues in the background.
 _GOES_ON = {159, 341}  # TIMEOUT_EXCEEDED, UNFINISHED
 _POLL = 1.0
-#: Seconds after which nobody waits any longer: six hours. Terabytes are rewritten in less, and one
-#: that is not done by then waits for what somebody must look at, such as a replica that is away.
+#: Seconds to wait at most: six hours. Terabytes are rewritten in less. A mutation that takes longer
+#: waits for something that needs a person, such as a replica that is down.
 PATIENCE = 6 * 3600.0
 _NOW = "SELECT toUnixTimestamp(now()) AS now"
 
 
 class StillDeleting(WarehouseError):
-    """A mutation has not ended within PATIENCE; ClickHouse goes on with it."""
+    """A mutation has not finished within PATIENCE; ClickHouse continues it."""
 
     def __init__(self, database: str, table: str, seconds: float) -> None:
         super().__init__(
             f"ClickHouse has been deleting rows of {database}.{table} for {seconds / 3600:,.1f} "
-            "hours, and goes on. See in system.mutations and system.replicas what it waits for "
-            "(merges that are stopped, a replica that is away, a full disk), mend that or end it "
-            "with KILL MUTATION, and then do this again."
+            "hours and has not finished. Find what it waits for in system.mutations and "
+            "system.replicas (stopped merges, a replica that is down, a full disk). Fix that, or "
+            "end the mutation with KILL MUTATION. Then run this again."
         )
 
 
 def delete_rows(database: str, table: str, condition: str) -> None:
-    """Rewrite the parts that hold such rows; returns when every replica has done so.
+    """Rewrite the parts that hold matching rows; returns when every replica is done.
 
-    Where an answer takes longer than a connection waits for it, ClickHouse is asked how far it is.
-    Raises WarehouseError, after PATIENCE StillDeleting. The deletion may go on after it, and is
-    safe to repeat.
+    If the connection times out, it polls ClickHouse for the mutation's progress. Raises
+    WarehouseError, or StillDeleting after PATIENCE seconds. The deletion may continue after an
+    error, and is safe to repeat.
     """
     cluster = settings.CLICKHOUSE_CLUSTER
     on = f" ON CLUSTER {identifier(cluster)}" if cluster else ""
@@ -58,19 +58,19 @@ def _may_go_on(error: WarehouseError) -> bool:
 
 
 def _wait(database: str, table: str, began: int, error: WarehouseError) -> None:
-    """Until the mutations since then are done.
+    """Wait until the mutations since ``began`` are done.
 
-    Raises ``error`` where none was accepted, and StillDeleting where one does not end.
+    Raises ``error`` if ClickHouse accepted none, and StillDeleting if one does not finish.
     """
     started = time.monotonic()
     while True:
-        found = _since(database, table, began)
-        if not found:
+        mutations = _since(database, table, began)
+        if not mutations:
             raise error
-        under_way = [one for one in found if not one["is_done"]]
+        under_way = [mutation for mutation in mutations if not mutation["is_done"]]
         if not under_way:
             return
-        if reasons := [str(one["reason"]) for one in under_way if one["reason"]]:
+        if reasons := [str(mutation["reason"]) for mutation in under_way if mutation["reason"]]:
             raise StatementFailed(*clean(reasons[0])) from error
         waited = time.monotonic() - started
         if waited > PATIENCE:
@@ -80,11 +80,11 @@ def _wait(database: str, table: str, began: int, error: WarehouseError) -> None:
 
 def _since(database: str, table: str, began: int) -> list[dict[str, object]]:
     cluster = settings.CLICKHOUSE_CLUSTER
-    of_all = "system.mutations"
+    mutations = "system.mutations"
     if cluster:
-        of_all = f"clusterAllReplicas({string(cluster)}, system.mutations)"
+        mutations = f"clusterAllReplicas({string(cluster)}, system.mutations)"
     return client.rows(
-        f"SELECT is_done, latest_fail_reason AS reason FROM {of_all} "  # noqa: S608 - quoted
+        f"SELECT is_done, latest_fail_reason AS reason FROM {mutations} "  # noqa: S608 - quoted
         "WHERE database = {database:String} AND table = {table:String} "
         "AND toUnixTimestamp(create_time) >= {began:UInt32}",
         {"database": database, "table": table, "began": began},

@@ -1,4 +1,4 @@
-"""Postgres: every row of a tenant's, found by walking the models, so that a new one is covered."""
+"""Postgres as a store: all rows of a tenant. It walks the models, so new models are covered."""
 
 from __future__ import annotations
 
@@ -16,21 +16,24 @@ from tenants.lifecycle.registry import Doomed
 from tenants.models import AuditEntry, Tenant
 
 _ATTEMPTS = 5
-#: What was done stays known: it is the installation's log, and holds no event of the tenant's.
+#: The audit log stays: it belongs to the installation and contains none of the tenant's events.
 KEPT: tuple[type[Model], ...] = (AuditEntry,)
 
-_LOG = "The audit log keeps its {} entries, who did what and when; manage.py audit prunes them."
+_LOG = "The audit log keeps {} entries about the tenant. manage.py audit --prune-days deletes them."
 
 
 def paths(owner: type[Model] = Tenant) -> list[tuple[type[Model], str]]:
-    """Every model whose rows belong to an ``owner``, with the way there; the farthest first."""
-    found = {model: _path(model, owner, ()) for model in apps.get_models(include_auto_created=True)}
-    owned = [(model, path) for model, path in found.items() if path and model not in (owner, *KEPT)]
-    return sorted(owned, key=lambda one: (-one[1].count("__"), one[0]._meta.label))
+    """All models whose rows belong to an ``owner``, with the look-up to it; the farthest first."""
+    models = apps.get_models(include_auto_created=True)
+    by_model = {model: _path(model, owner, ()) for model in models}
+    owned = [
+        (model, path) for model, path in by_model.items() if path and model not in (owner, *KEPT)
+    ]
+    return sorted(owned, key=lambda pair: (-pair[1].count("__"), pair[0]._meta.label))
 
 
 def _path(model: type[Model], owner: type[Model], seen: tuple[type[Model], ...]) -> str:
-    """The shortest way from a row to its owner by foreign keys, or '' where there is none."""
+    """The shortest look-up from a row to its owner by foreign keys, or '' if there is none."""
     if model is owner:
         return "pk"
     ways = []
@@ -38,7 +41,7 @@ def _path(model: type[Model], owner: type[Model], seen: tuple[type[Model], ...])
         target = field.related_model
         if not isinstance(field, ForeignKey) or not isinstance(target, type) or target in seen:
             continue
-        # A row that outlives what it refers to is not owned by it.
+        # A row that survives the deletion of its target does not belong to the target.
         if field.remote_field.on_delete is SET_NULL:
             continue
         rest = _path(target, owner, (*seen, model))
@@ -48,7 +51,7 @@ def _path(model: type[Model], owner: type[Model], seen: tuple[type[Model], ...])
 
 
 def below(obj: Model) -> dict[type[Model], int]:
-    """How many rows of each model belong to an object; what has none is left out."""
+    """How many rows of each model belong to an object, without models that have none."""
     counted = {
         model: model._base_manager.filter(**{path: obj.pk}).order_by().count()
         for model, path in paths(type(obj))
@@ -59,13 +62,13 @@ def below(obj: Model) -> dict[type[Model], int]:
 def remove_with_all_below(
     obj: Model, note: Callable[[], None], lock: Callable[[], None] = lambda: None
 ) -> None:
-    """Delete an object's row and all that belong to it; ``note`` is part of the transaction.
+    """Delete an object's row and all rows that belong to it, in one transaction.
 
-    ``lock`` comes first in it, and locks rows in the order in which others do. What comes in
-    between, by a task that was under way, is deleted by the next attempt; so is what was given up
-    because another waited in a circle.
+    ``lock`` runs first in the transaction; it must lock rows in the same order as other code.
+    ``note`` runs last, to record the deletion. A new attempt follows if a running task wrote a row
+    meanwhile, or if the transaction was aborted because of a deadlock.
     """
-    for last in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         try:
             with transaction.atomic():
                 lock()
@@ -74,36 +77,36 @@ def remove_with_all_below(
                 _delete(type(obj)._base_manager.filter(pk=obj.pk))
                 note()
         except (IntegrityError, OperationalError):
-            if last == _ATTEMPTS - 1:
+            if attempt == _ATTEMPTS - 1:
                 raise
         else:
             return
 
 
 class PostgresRows:
-    """The tenant's row and all below it, and what Django's admin has noted of them."""
+    """The tenant's row, all rows that belong to it, and their history in Django's admin."""
 
     name = "Postgres"
 
     def settle(self, doomed: Doomed) -> None:
-        """Rows are deleted in one transaction, after all else."""
+        """Nothing to wait for: the rows are deleted last, in one transaction."""
 
     def count(self, doomed: Doomed) -> Mapping[str, int]:
-        found = {
+        counts = {
             model._meta.db_table: _owned(model, path, doomed).count() for model, path in paths()
         }
-        found[LogEntry._meta.db_table] = sum(one.count() for one in _noted(doomed))
-        found[Tenant._meta.db_table] = Tenant.objects.filter(slug=doomed.slug).count()
-        return found
+        counts[LogEntry._meta.db_table] = sum(entries.count() for entries in _noted(doomed))
+        counts[Tenant._meta.db_table] = Tenant.objects.filter(slug=doomed.slug).count()
+        return counts
 
     def remove(self, doomed: Doomed) -> list[str]:
-        for last in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             try:
                 self._remove(doomed)
             except (IntegrityError, OperationalError):
-                # An event was accepted in between, by a process that still had the key in memory;
-                # or another waited in a circle.
-                if last == _ATTEMPTS - 1:
+                # A process that still remembered a key accepted an event meanwhile, or there was a
+                # deadlock.
+                if attempt == _ATTEMPTS - 1:
                     raise
             else:
                 break
@@ -124,8 +127,8 @@ def _owned(model: type[Model], path: str, doomed: Doomed) -> QuerySet[Model]:
 
 
 def _noted(doomed: Doomed) -> list[QuerySet[LogEntry]]:
-    """What the admin's history says of the tenant and its objects; their names stand in it."""
-    found = []
+    """The admin's history of the tenant and its objects, which contains their names."""
+    histories = []
     owned: list[tuple[type[Model], str]] = [(Tenant, "pk"), *paths()]
     for model, path in owned:
         content_type = ContentType.objects.get_for_model(model, for_concrete_model=False)
@@ -133,10 +136,13 @@ def _noted(doomed: Doomed) -> list[QuerySet[LogEntry]]:
             _owned(model, path, doomed).annotate(pk_text=Cast("pk", CharField())).values("pk_text")
         )
         entries = LogEntry._base_manager.filter(content_type=content_type, object_id__in=keys)
-        found.append(entries.order_by())
-    return found
+        histories.append(entries.order_by())
+    return histories
 
 
 def _delete(rows: QuerySet[Any]) -> None:
-    """Without loading a row: there may be millions. Foreign keys are checked at the commit."""
-    rows._raw_delete(rows.db)  # noqa: SLF001 - delete() would load every row below it
+    """Delete rows without loading them, as there may be millions.
+
+    Postgres checks foreign keys at the commit.
+    """
+    rows._raw_delete(rows.db)  # noqa: SLF001 - delete() would load every row that belongs to them

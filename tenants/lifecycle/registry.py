@@ -1,6 +1,6 @@
-"""What the apps beside ``tenants`` keep of a tenant, told here when they are loaded.
+"""The registry of what other apps store for a tenant.
 
-``tenants`` imports none of them; each registers its part in ``AppConfig.ready``.
+``tenants`` imports none of these apps; each registers its part in ``AppConfig.ready``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tenants.models import Tenant
 
 @dataclass(frozen=True, slots=True)
 class Doomed:
-    """A tenant that is being deleted, as known also after its row is gone (``pk`` is 0 then)."""
+    """A tenant that is being deleted. ``pk`` is 0 once its row is gone."""
 
     pk: int
     slug: str
@@ -23,26 +23,26 @@ class Doomed:
 
 
 class Store(Protocol):
-    """One place that holds something of a tenant's. All of it is safe to repeat."""
+    """A place that holds a tenant's data. All its methods are safe to repeat."""
 
     name: str
 
     def settle(self, doomed: Doomed) -> None:
-        """Return once nothing of the tenant's is written here any more; raises StillBusy."""
+        """Return once nothing writes the tenant's data here any more; raises StillBusy."""
 
     def count(self, doomed: Doomed) -> Mapping[str, int]:
-        """How much there is, by what it is; what is gone is left out, or 0."""
+        """How much data is left, by kind. A kind without data may be 0 or missing."""
 
     def remove(self, doomed: Doomed) -> list[str]:
-        """Remove all of it; returns what had to be left, and what to do about it."""
+        """Remove all of the data; returns sentences on what it had to leave and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonTable:
     """A ClickHouse table that may hold a person's rows.
 
-    ``condition`` is SQL over ``{value:String}`` that is true for them; where it is empty they
-    can't be told apart, and ``advice`` says what to do. ``kind``: table, quarantine or rollup.
+    ``condition`` is SQL with ``{value:String}`` that selects them. It is empty if they can't be
+    identified; then ``advice`` says what to do. ``kind`` is table, quarantine or rollup.
     """
 
     table: str
@@ -51,23 +51,26 @@ class PersonTable:
     advice: str = ""
 
 
-#: By file name in an export: the text that goes into it. No secret may stand in it.
+#: Returns the text of one file of an export. It must not contain secrets.
 Definition = Callable[[Tenant], str]
-#: By file name in an export: the rows that go into it, one JSON object a line.
+#: Returns the rows of one file of an export, which become one JSON object a line.
 Rows = Callable[[Tenant], Iterable[Mapping[str, Any]]]
-#: Where a person's rows may be, given the column that tells whose they are, and one table or ''.
+#: Returns where a person's rows may be, given the column that identifies the person, and one table
+#: or '' for all tables.
 Finder = Callable[[Tenant, str, str], list[PersonTable]]
-#: What an erasure can't reach, as sentences for its report.
+#: Returns sentences for an erasure's report on what the erasure can't reach.
 Remark = Callable[[Tenant], list[str]]
-#: Names of what answers a tenant's callers from any of these ClickHouse tables; given a word,
-#: only of what says it, too.
+#: Returns the names of what reads any of these ClickHouse tables for a tenant's callers, such as
+#: saved queries; with a word, only those that also mention it.
 Reader = Callable[[Tenant, Collection[str], str], list[str]]
 
 stores: list[Store] = []
+#: By file name in an export.
 definitions: dict[str, Definition] = {}
+#: By file name in an export.
 rows: dict[str, Rows] = {}
 finders: list[Finder] = []
 remarks: list[Remark] = []
 readers: list[Reader] = []
-#: Whether a table of that name is a note of the app's own that holds nothing of a tenant's.
+#: Functions that say whether a table of this name is the app's own note, without a tenant's data.
 notes: list[Callable[[str], bool]] = []

@@ -1,4 +1,6 @@
-"""Tables that somebody has put beside Millrace's own, filled by materialized views."""
+"""Finds a person's rows in rollups: tables that operators added beside Millrace's own, filled by
+materialized views.
+"""
 
 from __future__ import annotations
 
@@ -19,72 +21,74 @@ _TARGET = re.compile(
     r"^CREATE MATERIALIZED VIEW \S+ (?:.*? )?TO \S+\.(?:`((?:[^`\\]|\\.)+)`|(\w+))"
 )
 
-Found = Mapping[str, object]
+#: A row of ``warehouse_store.tables``.
+TableRow = Mapping[str, object]
 
 
 def types_of(database: str, column: str) -> dict[str, str]:
-    """By table that has the column: its type."""
+    """The type of the column in each table that has it."""
     rows = client.rows(_COLUMNS, {"database": database, "column": column})
     return {str(row["table"]): str(row["type"]) for row in rows}
 
 
 def places(database: str, column: str, ours: set[str], behind: str = "") -> list[PersonTable]:
-    """Of each table that is not among ``ours``, how to find the person's rows or what to do.
+    """How to find the person's rows in each table that is not in ``ours``, or what to do instead.
 
-    With ``behind`` only those that are filled from that table.
+    With ``behind``, only tables that views fill from that table.
     """
-    found = tables(database)
+    rows = tables(database)
     types = types_of(database, column)
-    wanted = _behind(behind, found) if behind else {str(one["name"]) for one in found}
+    searched = _behind(behind, rows) if behind else {str(row["name"]) for row in rows}
     return [
-        _place(one, types.get(str(one["name"]), ""), column, database, found)
-        for one in found
-        if holds_rows(one) and one["name"] in wanted - ours
+        _place(row, types.get(str(row["name"]), ""), column, database, rows)
+        for row in rows
+        if holds_rows(row) and row["name"] in searched - ours
     ]
 
 
 def _place(
-    one: Found, kind: str, column: str, database: str, found: Sequence[Found]
+    table: TableRow, kind: str, column: str, database: str, rows: Sequence[TableRow]
 ) -> PersonTable:
-    name = str(one["name"])
+    name = str(table["name"])
     if kind and bare(kind):
         return PersonTable(name, "rollup", equals(identifier(column), kind))
     why = f"its {column} is {kind}" if kind else f"it has no column {column}"
     return PersonTable(
-        name, "rollup", "", f"Left as it is: {why}. {_rebuilding(name, database, found)}"
+        name, "rollup", "", f"Not changed: {why}. {_rebuilding(name, database, rows)}"
     )
 
 
-def _rebuilding(name: str, database: str, found: Sequence[Found]) -> str:
-    """What an operator can do with sums that one person's share can't be taken out of."""
-    selects = [str(view["as_select"]) for view in found if target(view) == name]
+def _rebuilding(name: str, database: str, rows: Sequence[TableRow]) -> str:
+    """What to do with a table of sums, from which one person's share can't be removed."""
+    selects = [str(view["as_select"]) for view in rows if target(view) == name]
     at = f"{identifier(database)}.{identifier(name)}"
     if not selects:
-        return "No view fills it: look at it, and delete by hand what is that person's."
+        return "No view fills it. Check it and delete that person's data by hand."
     inserts = " ".join(f"INSERT INTO {at} {select};" for select in selects)
     return (
-        f"To rebuild it from what is left, while its sources are paused: TRUNCATE {at}; {inserts}"
+        f"To rebuild it from the rows that are left, pause its sources and run: "
+        f"TRUNCATE {at}; {inserts}"
     )
 
 
-def target(view: Found) -> str:
-    """Where a materialized view writes to, '' for what is none."""
+def target(view: TableRow) -> str:
+    """The table that a materialized view writes to; '' if ``view`` is not one."""
     if view["engine"] != "MaterializedView":
         return ""
     stated = _TARGET.match(str(view["create_table_query"]))
     return (stated[1] or stated[2]) if stated else f".inner_id.{view['uuid']}"
 
 
-def _behind(table: str, found: Sequence[Found]) -> set[str]:
-    """All tables that views fill from ``table``, directly or through others."""
-    by_name = {str(one["name"]): one for one in found}
+def _behind(table: str, rows: Sequence[TableRow]) -> set[str]:
+    """All tables that views fill from ``table``, directly or through other tables."""
+    by_name = {str(row["name"]): row for row in rows}
     reached: set[str] = set()
     waiting = [table]
     while waiting:
-        one = by_name.get(waiting.pop())
-        if one is None:
+        row = by_name.get(waiting.pop())
+        if row is None:
             continue
-        views = [str(name) for name in one["dependencies_table"] or ()]  # type: ignore[attr-defined]
+        views = [str(name) for name in row["dependencies_table"] or ()]  # type: ignore[attr-defined]
         new = {target(by_name[name]) for name in views if name in by_name} - reached
         reached |= new
         waiting += new

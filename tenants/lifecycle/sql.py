@@ -1,17 +1,17 @@
-"""Conditions that a column of any type has a value that is given as a text."""
+"""SQL conditions that compare a column of any type with a value given as text."""
 
 from __future__ import annotations
 
 from tenants.warehouse.quoting import string
 
-#: Types of which one value is many, or a state: nothing equals them.
+#: Types whose values are compound or aggregate states, so that no single value equals them.
 _MANY = ("Array(", "Map(", "Tuple(", "Nested(", "AggregateFunction(", "JSON", "Dynamic", "Variant(")
 
 
 def bare(kind: str) -> str:
-    """A type without what is wrapped around it: LowCardinality, Nullable, SimpleAggregateFunction.
+    """A type without the wrappers LowCardinality, Nullable and SimpleAggregateFunction.
 
-    An empty text where no single value can equal one of that type.
+    '' if no single value can equal a value of the type.
     """
     for wrapper in ("LowCardinality(", "Nullable("):
         if kind.startswith(wrapper):
@@ -22,13 +22,13 @@ def bare(kind: str) -> str:
 
 
 def cast(kind: str) -> str:
-    """``{value:String}`` as a value of that type; NULL where it is none, or where none can be."""
+    """SQL that casts ``{value:String}`` to the type: NULL if it does not fit or nothing can."""
     plain = bare(kind)
     return f"accurateCastOrNull({{value:String}}, {string(plain)})" if plain else "NULL"
 
 
 def equals(column: str, kind: str) -> str:
-    """The condition that a column has the value; '' where a column of that type can't."""
+    """The condition that a column equals the value; '' if a column of this type can't."""
     plain = bare(kind)
     if plain.startswith("FixedString("):
         return f"toStringCutToZero({column}) = {{value:String}}"

@@ -1,11 +1,11 @@
-"""Everything of a tenant's, in a folder that other programs can read.
+"""Exports all of a tenant's data into a folder that other programs can read.
 
     <folder>/manifest.json        every file with its rows, bytes and SHA-256
     <folder>/tables/<name>.parquet    as ClickHouse writes it; quarantine and rollups too
     <folder>/…                    definitions and rows that the apps have registered
 
-The folder appears at the end, under its name, complete; until then it is ``<folder>.partial``, and
-an export that was killed begins anew. No secret is in it.
+Until it is complete, the folder is named ``<folder>.partial``; an export that was killed starts
+again from the beginning. The export contains no secrets.
 """
 
 from __future__ import annotations
@@ -36,13 +36,14 @@ from tenants.warehouse.quoting import identifier
 
 VERSION = 1
 _CHUNK = 1 << 20
-#: Types that Parquet does not have; their columns go as text (ClickHouse's own, in hex a state).
+#: Types that Parquet does not have. Their columns are exported as text: aggregate states in hex,
+#: the others as JSON.
 _STATES, _TEXTS = "AggregateFunction(", ("JSON", "Dynamic", "Variant(", "Object(")
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """``rows`` is None where a file is no table of rows."""
+    """One file of an export. ``rows`` is None if the file has no rows."""
 
     path: str
     rows: int | None
@@ -52,7 +53,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an export holds; ``taken_at`` is its beginning."""
+    """The contents of an export; ``taken_at`` is when it began."""
 
     tenant: str
     taken_at: str
@@ -62,39 +63,40 @@ class Manifest:
 
     @property
     def rows(self) -> int:
-        return sum(one.rows or 0 for one in self.files)
+        return sum(file.rows or 0 for file in self.files)
 
 
 def folder_of(slug: str, at: datetime) -> Path:
-    """Where an export stands for which nobody names a place."""
+    """The default folder of an export."""
     return Path(settings.MILLRACE_EXPORT_DIR) / f"{slug}-{at:%Y%m%dT%H%M%S.%fZ}"
 
 
 def exports_of(slug: str) -> tuple[str, ...]:
-    """The finished exports of a tenant in the usual place, the newest first."""
-    found = Path(settings.MILLRACE_EXPORT_DIR).glob(f"{slug}-*/manifest.json")
-    return tuple(sorted((str(one.parent) for one in found if _is_of(one, slug)), reverse=True))
+    """The folders of a tenant's finished exports in the default place, newest first."""
+    manifests = Path(settings.MILLRACE_EXPORT_DIR).glob(f"{slug}-*/manifest.json")
+    folders = (str(manifest.parent) for manifest in manifests if _is_of(manifest, slug))
+    return tuple(sorted(folders, reverse=True))
 
 
 def _is_of(manifest: Path, slug: str) -> bool:
-    """Slugs have no dash, so the name says whose it is; partial ones are no exports."""
+    """Whether it is a finished export of this tenant. Slugs have no dash, so the name tells."""
     return manifest.parent.name.partition("-")[0] == slug and manifest.parent.suffix != ".partial"
 
 
 def export(tenant: Tenant, folder: Path | None = None) -> tuple[Path, Manifest]:
-    """Write all of it; returns where it is, and its manifest.
+    """Write the export; returns its folder and its manifest.
 
-    Raises TenantRefused where the folder is there already, WarehouseError where ClickHouse fails.
+    Raises TenantRefused if the folder already exists, and WarehouseError if ClickHouse fails.
     """
     began = timezone.now()
     target = (folder or folder_of(tenant.slug, began)).resolve()
     if target.exists():
-        msg = f"{target} is there already. Name another folder, or remove it."
+        msg = f"The folder {target} already exists. Choose another one, or remove it."
         raise TenantRefused(msg)
     partial = target.with_name(f"{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True, mode=0o700)
-    files = tuple(sorted(_files(tenant, partial), key=lambda one: one.path))
+    files = tuple(sorted(_files(tenant, partial), key=lambda file: file.path))
     manifest = Manifest(tenant.slug, began.isoformat(), timezone.now().isoformat(), files)
     _write(partial, "manifest.json", [_json(asdict(manifest)).encode()])
     partial.rename(target)
@@ -104,16 +106,16 @@ def export(tenant: Tenant, folder: Path | None = None) -> tuple[Path, Manifest]:
 
 
 def verify(folder: Path) -> list[str]:
-    """What of an export is not as its manifest says; empty where all of it is."""
+    """Check an export against its manifest; returns what differs, empty if nothing does."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    wrong = []
-    for one in manifest["files"]:
-        place = folder / one["path"]
+    differences = []
+    for file in manifest["files"]:
+        place = folder / file["path"]
         if not place.is_file():
-            wrong.append(f"{one['path']} is missing.")
-        elif _digest(place) != one["sha256"]:
-            wrong.append(f"{one['path']} is not what was written: its SHA-256 differs.")
-    return wrong
+            differences.append(f"{file['path']} is missing.")
+        elif _digest(place) != file["sha256"]:
+            differences.append(f"{file['path']} has changed: its SHA-256 differs.")
+    return differences
 
 
 def _files(tenant: Tenant, folder: Path) -> Iterator[File]:
@@ -143,14 +145,14 @@ def _lines(folder: Path, name: str, rows: Iterable[Mapping[str, Any]]) -> File:
 
 
 def _table(folder: Path, database: str, name: str) -> File:
-    """One table by ClickHouse's own Parquet, streamed; the rows are those of the file."""
+    """Stream one table as ClickHouse's own Parquet; the file's metadata gives the row count."""
     sql = f"SELECT {_columns(database, name)} FROM {identifier(database)}.{identifier(name)}"
     path = f"tables/{name.replace('/', '_')}.parquet"
     options = {"output_format_parquet_string_as_string": 1, "max_execution_time": 0}
     with translated():
         stream = client.admin().raw_stream(sql, fmt="Parquet", settings=options)
     with stream:
-        # A file-like object, whatever its annotation says.
+        # It is a file-like object, although its annotation says otherwise.
         source = cast("Any", stream)
         written = _write(folder, path, iter(lambda: source.read(_CHUNK), b""))
     rows = pq.ParquetFile(folder / path).metadata.num_rows
@@ -163,8 +165,8 @@ def _columns(database: str, name: str) -> str:
         "AND table = {table:String} AND default_kind NOT IN ('ALIAS', 'EPHEMERAL') "
         "ORDER BY position"
     )
-    found = client.rows(sql, {"database": database, "table": name})
-    return ", ".join(_column(str(one["name"]), str(one["type"])) for one in found)
+    rows = client.rows(sql, {"database": database, "table": name})
+    return ", ".join(_column(str(row["name"]), str(row["type"])) for row in rows)
 
 
 def _column(name: str, kind: str) -> str:

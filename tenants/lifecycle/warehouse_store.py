@@ -1,4 +1,4 @@
-"""ClickHouse: the tenant's database, its tables, its user."""
+"""ClickHouse as a store: the tenant's database, its tables and its user."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ FROM system.tables WHERE database = {database:String} ORDER BY name
 
 
 def tables(database: str) -> list[dict[str, object]]:
-    """What stands in a database: name, engine, rows, the SELECT of a view, what hangs on it."""
+    """The tables and views of a database: name, engine, rows, a view's SELECT, dependent views."""
     return client.rows(_TABLES, {"database": database})
 
 
 def holds_rows(table: Mapping[str, object]) -> bool:
-    """Whether the table keeps a tenant's rows, as views, ``Null`` tables and notes don't."""
+    """Whether the table stores a tenant's rows; views, ``Null`` tables and notes don't."""
     if any(is_note(str(table["name"])) for is_note in registry.notes):
         return False
     engine = str(table["engine"])
@@ -32,23 +32,23 @@ def holds_rows(table: Mapping[str, object]) -> bool:
 
 
 class WarehouseStore:
-    """The database ``t_<slug>`` and the user of that name."""
+    """The database ``t_<slug>`` and the user with the same name."""
 
     name = "ClickHouse"
 
     def settle(self, doomed: Doomed) -> None:
-        """Who inserts has been seen to by the apps that insert."""
+        """Nothing to wait for: the stores of the apps that insert have waited for their workers."""
 
     def count(self, doomed: Doomed) -> Mapping[str, int]:
-        found = tables(doomed.database)
-        held = {f"rows of {one['name']}": int(str(one["rows"])) for one in found if holds_rows(one)}
-        made = client.rows(
+        rows = tables(doomed.database)
+        held = {f"rows of {row['name']}": int(str(row["rows"])) for row in rows if holds_rows(row)}
+        databases = client.rows(
             "SELECT count() AS n FROM system.databases WHERE name = {database:String}",
             {"database": doomed.database},
         )
         return held | {
-            "tables and views": len(found),
-            "databases": int(made[0]["n"]),
+            "tables and views": len(rows),
+            "databases": int(databases[0]["n"]),
             "users": _users().count(doomed.username),
         }
 
@@ -59,6 +59,6 @@ class WarehouseStore:
 
 
 def _users() -> list[str]:
-    """Of the server; the embedded engine knows the statement as it is, without a FORMAT."""
+    """The server's users. The statement has no FORMAT: the embedded engine knows it only so."""
     with translated():
         return str(client.admin().command("SHOW USERS")).split()

@@ -1,4 +1,4 @@
-"""Types of commands' arguments."""
+"""Argument types of management commands."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from datetime import UTC, datetime
 
 
 def moment(text: str) -> datetime:
-    """A time in ISO 8601, in UTC where it names no zone. Raises ValueError."""
+    """Parse an ISO 8601 time, which is UTC if it has no zone. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

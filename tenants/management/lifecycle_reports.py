@@ -1,4 +1,4 @@
-"""Reports of a tenant's lifecycle, as lines for a terminal."""
+"""Formats the reports of export, erase and delete as lines for a terminal."""
 
 from __future__ import annotations
 
@@ -12,41 +12,42 @@ from tenants.lifecycle.tenant_export import Manifest
 
 def exported(folder: Path, manifest: Manifest) -> list[str]:
     lines = [
-        f"{one.path}: {'' if one.rows is None else f'{one.rows:,} rows, '}{one.bytes:,} bytes"
-        for one in manifest.files
+        f"{file.path}: {'' if file.rows is None else f'{file.rows:,} rows, '}{file.bytes:,} bytes"
+        for file in manifest.files
     ]
-    return [*lines, f"{manifest.rows:,} rows in all, in {folder}"]
+    return [*lines, f"{manifest.rows:,} rows in total, in {folder}"]
 
 
 def erased(report: EraseReport) -> list[str]:
     lines = []
-    for one in report.places:
-        counts = one.advice
-        if one.before is not None:
-            counts = f"{one.before:,} rows"
-            counts += f", {one.after:,} now" if report.erased else ""
-        lines.append(f"{one.kind} {one.table}: {counts}")
-    lines += [f"Note: {one}" for one in report.remarks]
+    for place in report.places:
+        counts = place.advice
+        if place.before is not None:
+            counts = f"{place.before:,} rows"
+            counts += f", {place.after:,} now" if report.erased else ""
+        lines.append(f"{place.kind} {place.table}: {counts}")
+    lines += [f"Note: {remark}" for remark in report.remarks]
     if report.erased:
         return [*lines, f"{report.rows:,} rows were erased."]
-    return [*lines, f"{report.rows:,} rows would be erased. Repeat it with --yes to do it."]
+    return [*lines, f"{report.rows:,} rows would be erased. Add --yes to erase them."]
 
 
 def to_delete(report: DeleteReport) -> list[str]:
-    lines = [f"{one.store}: {_counts(one.before) or 'nothing'}" for one in report.stores]
-    closing = f"Nothing was changed. Repeat it with --confirm {report.slug} to delete all of it."
+    lines = [f"{store.store}: {_counts(store.before) or 'nothing'}" for store in report.stores]
+    closing = f"Nothing was deleted. Add --confirm {report.slug} to delete all of it."
     return [*lines, *_exports(report), closing]
 
 
 def deleted(report: DeleteReport) -> list[str]:
-    lines = [line for one in report.stores for line in _emptied(one)]
-    closing = "is deleted: nothing is left" if report.done else "is not wholly deleted"
+    lines = [line for store in report.stores for line in _emptied(store)]
+    closing = "is deleted. Nothing is left" if report.done else "is only partly deleted"
     return [*lines, *_exports(report), f"{report.slug} {closing}."]
 
 
-def _emptied(one: Emptied) -> Iterator[str]:
-    yield f"{one.store}: {_counts(one.before) or 'nothing'}; now {_counts(one.after) or 'nothing'}"
-    yield from (f"Left: {line}" for line in one.left)
+def _emptied(store: Emptied) -> Iterator[str]:
+    before, now = _counts(store.before) or "nothing", _counts(store.after) or "nothing"
+    yield f"{store.store}: {before}; now {now}"
+    yield from (f"Left: {line}" for line in store.left)
 
 
 def _counts(counted: Mapping[str, int]) -> str:
@@ -54,4 +55,4 @@ def _counts(counted: Mapping[str, int]) -> str:
 
 
 def _exports(report: DeleteReport) -> list[str]:
-    return [f"Kept, since it was exported: {one}" for one in report.exports]
+    return [f"This export is kept: {folder}" for folder in report.exports]

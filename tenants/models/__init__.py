@@ -1,4 +1,4 @@
-"""Who: tenants, the people of a tenant, its keys, and its warehouse."""
+"""Models of tenants, their members, keys, plans, usage and warehouses, and of the audit log."""
 
 from tenants.models.audit import AppendOnly, AuditEntry
 from tenants.models.key import DEFAULT_SCOPES, APIKey, Scope

@@ -9,7 +9,7 @@ from tenants.scoping import ScopedManager, ScopedQuerySet
 
 
 class AppendOnly(Exception):
-    """An entry of the audit log can be neither changed nor deleted."""
+    """Entries of the audit log can't be changed or deleted."""
 
 
 class AuditQuerySet(ScopedQuerySet["AuditEntry"]):
@@ -29,10 +29,10 @@ class EveryAuditManager(models.Manager["AuditEntry"]):
 
 
 class AuditEntry(models.Model):
-    """Who did what to which object.
+    """One entry of the audit log: who did what to which object.
 
-    Names are kept as text, so that an entry can be read when its tenant, user or object is gone. A
-    trigger in Postgres refuses to change or delete entries; ``tenants.audit.retention`` alone may.
+    Names are stored as text, so an entry stays readable when its tenant, user or object is gone. A
+    trigger in Postgres refuses changes and deletions; only ``tenants.audit.retention`` may delete.
     """
 
     at = models.DateTimeField(auto_now_add=True, db_index=True)
@@ -42,7 +42,7 @@ class AuditEntry(models.Model):
         null=True,
         db_constraint=False,
         related_name="+",
-        help_text="Empty: the installation's own.",
+        help_text="Empty for entries of the installation itself.",
     )
     tenant_slug = models.CharField(max_length=40, blank=True)
     actor_kind = models.CharField(

@@ -16,24 +16,24 @@ from tenants.scoping import ScopedManager
 
 class Scope(models.TextChoices):
     QUERIES_RUN = "queries:run", "Run published queries"
-    QUERIES_SQL = "queries:sql", "Run SQL of the caller's own"
+    QUERIES_SQL = "queries:sql", "Run the caller's own SQL"
     EVENTS_WRITE = "events:write", "Send events"
     MANAGE = "manage", "Manage sources and API keys"
 
 
-#: What a key may do for which nobody says so. The rest is given by name alone: a key that is built
-#: into a web page or an app must not stop a stream, nor read what no query publishes.
+#: The scopes of a key for which none are given. The other scopes must be granted explicitly: a key
+#: built into a web page or an app must not stop a stream or read data that no query publishes.
 DEFAULT_SCOPES = (Scope.QUERIES_RUN, Scope.EVENTS_WRITE)
 
 
 def default_scopes() -> list[str]:
-    return [str(one) for one in DEFAULT_SCOPES]
+    return [str(scope) for scope in DEFAULT_SCOPES]
 
 
-#: As the first migration calls it.
+#: The name that the first migration refers to.
 _every_scope = default_scopes
 
-#: Seconds that a signed token may last, unless its key says otherwise, and at the very most.
+#: The longest life of a signed token in seconds: by default, and the most that a key can allow.
 TOKEN_SECONDS = 24 * 3600
 MAX_TOKEN_SECONDS = 31 * 24 * 3600
 
@@ -44,9 +44,9 @@ def _names(length: int, help_text: str) -> Any:
 
 
 class APIKey(models.Model):
-    """A key of a tenant's. Its text is shown once; only its SHA-256 stays.
+    """An API key of a tenant. Its text is shown once; only its SHA-256 is stored.
 
-    A restriction that is None holds nothing back. ``tenants.rights`` says what each may be.
+    None in a restriction means no restriction. ``tenants.rights`` defines the valid values.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="api_keys")
@@ -55,44 +55,47 @@ class APIKey(models.Model):
         max_length=16,
         unique=True,
         editable=False,
-        help_text="The beginning of the key, by which it is found in logs and lists.",
+        help_text="The beginning of the key, which identifies it in logs and lists.",
     )
     sha256 = models.BinaryField(max_length=32, unique=True, editable=False)
     scopes = ArrayField(
         models.CharField(max_length=20, choices=Scope.choices), default=default_scopes
     )
-    queries = _names(63, "Only these saved queries. Every other is as if it did not exist.")
-    sources = _names(63, "Only these sources: for sending events to them, and for managing them.")
+    queries = _names(
+        63, "Limits the key to these saved queries. All others answer as if they did not exist."
+    )
+    sources = _names(63, "Limits the key to sending events to these sources and managing them.")
     parameters = models.JSONField(
         "fixed parameters",
         default=dict,
         db_default={},
         blank=True,
-        help_text='Parameters that the key sets and its holder can\'t: {"customer": 7}. '
-        "A query that lacks one of them is refused.",
+        help_text='Query parameters that the key sets and callers can\'t change: {"customer": 7}. '
+        "The key can't run queries that lack one of them.",
     )
     row_filters = models.JSONField(
         default=dict,
         db_default={},
         blank=True,
-        help_text='Conditions in SQL by table: {"orders": "customer = 7"}; "*" is every table that '
-        "has the columns. A table that no condition is for can't be read.",
+        help_text='SQL conditions by table: {"orders": "customer = 7"}. "*" stands for every table '
+        "that has the columns. The key can't read tables without a condition.",
     )
-    networks = _names(43, "Only from these addresses or networks, such as 203.0.113.0/24.")
-    origins = _names(200, "Only from web pages of these origins, such as https://shop.example.com.")
+    networks = _names(43, "The IP addresses or networks that may use it, such as 203.0.113.0/24.")
+    origins = _names(200, "The web origins that may use it, such as https://shop.example.com.")
     signing_secret = EncryptedTextField(blank=True, default="", db_default="", editable=False)
     public_key = models.TextField(
         blank=True,
         default="",
         db_default="",
-        help_text="Ed25519, as PEM or JWK: tokens signed by its private key (EdDSA) are taken.",
+        help_text="An Ed25519 public key as PEM or JWK. Tokens signed with its private key (EdDSA) "
+        "are accepted.",
     )
     token_seconds = models.PositiveIntegerField(
         "longest life of a token",
         default=TOKEN_SECONDS,
         db_default=TOKEN_SECONDS,
         validators=[MinValueValidator(1), MaxValueValidator(MAX_TOKEN_SECONDS)],
-        help_text="In seconds. A token that is to last longer is refused.",
+        help_text="In seconds. Tokens that last longer are refused.",
     )
     replaced_by = models.OneToOneField(
         "self",
@@ -101,7 +104,7 @@ class APIKey(models.Model):
         blank=True,
         editable=False,
         related_name="replaces",
-        help_text="The key that took this one's place when it was rotated.",
+        help_text="The key that replaced this one when it was rotated.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     created_by = models.ForeignKey(
@@ -122,7 +125,7 @@ class APIKey(models.Model):
                 condition=Q(scopes__contained_by=list(Scope.values)) & ~Q(scopes=[]),
                 name="api_key_scopes_known",
             ),
-            # An algorithm that the token chooses is how tokens are forged; so a key has one.
+            # A key has one algorithm: if the token could choose, it could be forged.
             models.CheckConstraint(
                 condition=Q(signing_secret="") | Q(public_key=""),
                 name="api_key_one_algorithm",
@@ -133,12 +136,12 @@ class APIKey(models.Model):
         return f"{self.name} (mr_{self.prefix}…)"
 
     def is_usable(self, now: datetime) -> bool:
-        """Neither revoked nor expired at ``now``."""
+        """Whether the key is neither revoked nor expired at ``now``."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)
 
     @property
     def algorithm(self) -> str:
-        """What signs its tokens: ``HS256``, ``EdDSA``, or '' where it takes none."""
+        """The algorithm of its tokens: ``HS256``, ``EdDSA``, or '' if it accepts none."""
         if self.signing_secret:
             return "HS256"
         return "EdDSA" if self.public_key else ""

@@ -6,10 +6,11 @@ from django.db import models
 
 
 class OperatorKey(models.Model):
-    """A key of the platform's operators, who make, suspend and delete tenants over the API.
+    """A key of the platform's operators, who create, suspend and delete tenants over the API.
 
-    It belongs to no tenant and opens nothing of one; a tenant's key never opens what this does:
-    each kind is looked up in its own table, by a hash of its own form.
+    It belongs to no tenant and gives no access to a tenant's endpoints. A tenant's key gives no
+    access to the operators' endpoints: each kind is looked up in its own table, by a hash of its
+    own form.
     """
 
     name = models.CharField(max_length=100, help_text="Who or what uses this key.")
@@ -27,5 +28,5 @@ class OperatorKey(models.Model):
         return f"{self.name} (op_mr_{self.prefix}…)"
 
     def is_usable(self, now: datetime) -> bool:
-        """Neither revoked nor expired at ``now``."""
+        """Whether the key is neither revoked nor expired at ``now``."""
         return self.revoked_at is None and (self.expires_at is None or self.expires_at > now)

@@ -1,4 +1,4 @@
-"""Plans: what a tenant may use. And holds: ingestion that waits because a limit was reached."""
+"""Plans, which limit what tenants may use, and holds, which pause ingestion at a limit."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ def _limit(
 
 
 class Plan(models.Model):
-    """What tenants of the plan may use. A limit that is empty is none.
+    """The limits of the tenants that have this plan. An empty limit means unlimited.
 
-    Days and their budgets begin at midnight UTC, minutes with the first call in them.
+    Days and daily limits begin at midnight UTC; a minute begins with the first call in it.
     """
 
     name = models.CharField(max_length=60, unique=True)
-    requests_a_minute = _limit("Calls of the API, of all keys together.")
-    key_requests_a_minute = _limit("Calls of the API by one key.")
+    requests_a_minute = _limit("API calls a minute, all keys together.")
+    key_requests_a_minute = _limit("API calls a minute for each key.")
     concurrent_queries = _limit("Queries that run at the same time.")
-    rows_a_query = _limit("Rows that ClickHouse reads for one query.")
-    bytes_a_query = _limit("Bytes that ClickHouse reads for one query.")
-    rows_read_a_day = _limit("Rows that ClickHouse reads for all queries of a day.")
-    bytes_read_a_day = _limit("Bytes that ClickHouse reads for all queries of a day.")
-    events_a_day = _limit("Events taken in, over HTTP and from brokers, misfits included.")
+    rows_a_query = _limit("Rows that ClickHouse may read for one query.")
+    bytes_a_query = _limit("Bytes that ClickHouse may read for one query.")
+    rows_read_a_day = _limit("Rows that ClickHouse may read for all queries of a day.")
+    bytes_read_a_day = _limit("Bytes that ClickHouse may read for all queries of a day.")
+    events_a_day = _limit("Events a day, over HTTP and from brokers, including quarantined ones.")
     bytes_a_day = _limit("Bytes of these events.")
     retention_days = _limit(
-        "Rows, and messages in quarantine, are deleted after so many days.", MOST_DAYS
+        "Days after which rows and quarantined messages are deleted.", MOST_DAYS
     )
-    storage_bytes = _limit("Bytes on ClickHouse's disks, compressed.")
+    storage_bytes = _limit("Compressed bytes on ClickHouse's disks.")
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -55,10 +55,10 @@ LIMITS: tuple[str, ...] = tuple(
 
 
 class IngestionHold(models.Model):
-    """A tenant's sources on brokers are not read, because it has reached a limit of its plan.
+    """Pauses reading from a tenant's brokers because the tenant reached a limit of its plan.
 
-    It goes by itself: when the day ends, when there is room again, or when the plan allows more.
-    What is not read stays at the broker.
+    The hold ends by itself when the day ends, when storage is free again, or when the plan allows
+    more. Unread messages stay at the broker.
     """
 
     tenant = models.OneToOneField("Tenant", models.CASCADE, related_name="ingestion_hold")
@@ -67,7 +67,7 @@ class IngestionHold(models.Model):
     reason = models.TextField()
     since = models.DateTimeField(auto_now_add=True)
     until = models.DateTimeField(
-        null=True, blank=True, help_text="When it ends at the latest; empty where nobody knows."
+        null=True, blank=True, help_text="When it ends at the latest; empty if unknown."
     )
 
     objects = ScopedManager()

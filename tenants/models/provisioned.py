@@ -1,4 +1,4 @@
-"""Objects of ours that have a counterpart in ClickHouse, made after the transaction that asks."""
+"""Base of models with a counterpart in ClickHouse, which is made after the transaction commits."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F
 from django.utils import timezone
 
-#: Waits between attempts, in seconds; the last one repeats.
+#: Seconds to wait between attempts; the last value repeats.
 RETRY_AFTER = (1, 2, 5, 10, 30, 60)
 
 
@@ -19,11 +19,12 @@ class ProvisionState(models.TextChoices):
 
 
 class Provisioned(models.Model):
-    """What is wanted stands in the row; ``generation`` counts the wishes, ``applied`` answers.
+    """A row that describes the desired state of something in ClickHouse.
 
-    A wish is written in the transaction that changes the row, and carried out after it by a task.
-    A task that got lost is repeated by the reconciler, which looks for rows whose wish is not yet
-    applied; a wish that came while another was being applied is therefore never forgotten.
+    ``generation`` counts the requested changes; ``applied`` is the last generation that ClickHouse
+    has. The transaction that changes the row requests a new generation, and a task applies it after
+    the commit. The reconciler queues rows whose generation is not applied yet, so neither a lost
+    task nor a change requested while another is being applied is ever forgotten.
     """
 
     state = models.CharField(
@@ -42,7 +43,7 @@ class Provisioned(models.Model):
         abstract = True
 
     def request(self) -> None:
-        """Ask for the counterpart to be made or altered. The caller's transaction carries it."""
+        """Request a new generation: create or alter the counterpart. Call it in a transaction."""
         type(self)._base_manager.filter(pk=self.pk).update(
             generation=F("generation") + 1,
             state=ProvisionState.PENDING,
@@ -52,14 +53,14 @@ class Provisioned(models.Model):
         self.refresh_from_db(fields=["generation", "state", "attempts", "retry_at"])
 
     def succeeded(self, generation: int) -> None:
-        """``generation`` is applied; the row is ready unless a newer wish waits."""
+        """Record that ``generation`` is applied; the row is ready unless a newer one waits."""
         rows = type(self)._base_manager.filter(pk=self.pk)
         rows.update(applied=generation, error="", attempts=0)
         rows.filter(generation=generation).update(state=ProvisionState.READY)
         self.refresh_from_db(fields=["state", "applied", "error", "attempts"])
 
     def failed(self, generation: int, error: str) -> None:
-        """Note why ``generation`` could not be applied, and when it is tried again."""
+        """Record why ``generation`` could not be applied, and when to try again."""
         wait = RETRY_AFTER[min(self.attempts, len(RETRY_AFTER) - 1)]
         type(self)._base_manager.filter(pk=self.pk, generation=generation).update(
             state=ProvisionState.FAILED,

@@ -7,7 +7,7 @@ from django.db import models
 from tenants.models.plan import Plan
 from tenants.scoping import ScopedManager
 
-#: A slug names a ClickHouse database and stands in URLs and file names.
+#: A slug names a ClickHouse database and is used in URLs and file names.
 slug_validator = RegexValidator(
     r"^[a-z](?:[a-z0-9]|_(?!_)){0,38}[a-z0-9]\Z|^[a-z]\Z",
     "Use 1 to 40 lower-case letters, digits and single underscores, beginning with a letter and "
@@ -18,12 +18,12 @@ slug_validator = RegexValidator(
 class TenantStatus(models.TextChoices):
     ACTIVE = "active", "Active"
     SUSPENDED = "suspended", "Suspended"
-    #: On the way out for good: closed like a suspended one, and it can't come back.
+    #: Closed like a suspended tenant, but for good: it can't be resumed.
     DELETING = "deleting", "Being deleted"
 
 
 class Tenant(models.Model):
-    """A customer: it owns all that stands below it."""
+    """A customer. It owns its warehouse, connections, sources, tables, queries and keys."""
 
     slug = models.CharField(
         max_length=40,
@@ -36,14 +36,14 @@ class Tenant(models.Model):
         max_length=10,
         choices=TenantStatus.choices,
         default=TenantStatus.ACTIVE,
-        help_text="A suspended tenant's sources are paused and its queries answer 403.",
+        help_text="While a tenant is suspended, its sources pause and its API calls get a 403.",
     )
     weight = models.PositiveSmallIntegerField(
         default=1,
         db_default=1,
         validators=[MinValueValidator(1), MaxValueValidator(100)],
-        help_text="Its share of a worker while tenants compete, 1 to 100: one of weight 2 gets "
-        "twice as much through as one of weight 1. Nobody waits where nobody competes.",
+        help_text="The tenant's share of a worker while tenants compete, 1 to 100: weight 2 gets "
+        "twice as much through as weight 1. Without competition the weight has no effect.",
     )
     plan = models.ForeignKey(
         Plan,
@@ -51,7 +51,8 @@ class Tenant(models.Model):
         null=True,
         blank=True,
         related_name="tenants",
-        help_text="What it may use. Without a plan, as much as the installation's settings allow.",
+        help_text="The plan limits what the tenant may use. Without one, only the installation's "
+        "settings do.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Membership")

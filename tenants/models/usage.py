@@ -1,4 +1,4 @@
-"""What tenants have used, a row for each day (UTC) and key."""
+"""The usage of tenants, one row for each day (UTC) and key."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from tenants.scoping import ScopedManager
 
 
 class Usage(models.Model):
-    """What one tenant used on one day by one key, or without a key: events from brokers, storage.
+    """The usage of one tenant on one day (UTC) by one key.
 
-    Events from brokers are counted in the statement that settles their batch, so exactly as the
-    ledger counts them; all else by the web processes, which write it down once a second.
-
-    Of a key that is gone the rows stay.
+    Rows without a key hold events from brokers and storage. Events from brokers are counted in the
+    statement that settles their batch, so they match the ledger exactly. Web processes count
+    everything else and write it once a second. Rows stay when their key is deleted.
     """
 
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="usage")
@@ -29,28 +28,28 @@ class Usage(models.Model):
         related_name="usage",
     )
     requests = models.BigIntegerField(
-        default=0, db_default=0, help_text="Calls of the API, refused ones too."
+        default=0, db_default=0, help_text="API calls, including refused ones."
     )
     errors = models.BigIntegerField(
-        default=0, db_default=0, help_text="Calls answered with 400 or above."
+        default=0, db_default=0, help_text="Calls that got a status of 400 or above."
     )
     queries = models.BigIntegerField(
-        default=0, db_default=0, help_text="Queries that gave a result."
+        default=0, db_default=0, help_text="Queries that returned a result."
     )
     rows_read = models.BigIntegerField(
-        default=0, db_default=0, help_text="Rows that ClickHouse read for them."
+        default=0, db_default=0, help_text="Rows that ClickHouse read for queries."
     )
     bytes_read = models.BigIntegerField(
-        default=0, db_default=0, help_text="Bytes that ClickHouse read for them."
+        default=0, db_default=0, help_text="Bytes that ClickHouse read for queries."
     )
     events = models.BigIntegerField(
-        default=0, db_default=0, help_text="Events taken in, misfits included."
+        default=0, db_default=0, help_text="Events received, including quarantined ones."
     )
     bytes = models.BigIntegerField(default=0, db_default=0, help_text="Bytes of these events.")
     storage_bytes = models.BigIntegerField(
         default=0,
         db_default=0,
-        help_text="The most bytes on ClickHouse's disks that were measured that day.",
+        help_text="The day's highest measured size on ClickHouse's disks, in bytes.",
     )
 
     objects = ScopedManager()
@@ -71,7 +70,7 @@ class Usage(models.Model):
 
 
 class UsageFlush(models.Model):
-    """The number of the last flush that a process wrote: what it repeats is not counted twice."""
+    """The last flush that a process wrote, so that repeating it counts nothing twice."""
 
     process = models.UUIDField(primary_key=True)
     number = models.BigIntegerField()

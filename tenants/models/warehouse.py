@@ -9,7 +9,7 @@ from tenants.scoping import ScopedManager
 
 
 class Warehouse(Provisioned):
-    """A tenant's ClickHouse database, and the ClickHouse user that may read only it."""
+    """A tenant's ClickHouse database and the ClickHouse user that can read only it."""
 
     tenant = models.OneToOneField(Tenant, models.CASCADE, related_name="warehouse")
     database = models.CharField(max_length=64, unique=True, editable=False)
@@ -18,14 +18,14 @@ class Warehouse(Provisioned):
     limits = models.JSONField(
         default=dict,
         editable=False,
-        help_text="ClickHouse's settings of the user, as last applied.",
+        help_text="The ClickHouse settings of the user, as last applied.",
     )
 
     storage_bytes = models.BigIntegerField(
         default=0,
         db_default=0,
         editable=False,
-        help_text="On ClickHouse's disks, as last measured.",
+        help_text="Bytes on ClickHouse's disks, as last measured.",
     )
 
     objects = ScopedManager()

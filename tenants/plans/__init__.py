@@ -1,1 +1,1 @@
-"""Plans: what a tenant may use, and the limits as they are enforced."""
+"""Enforces plans: admission of API calls and events, holds of ingestion, shares of threads."""

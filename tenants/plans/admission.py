@@ -1,7 +1,7 @@
-"""Letting a call in, or not: all its limits in one round trip to the cache, atomically.
+"""Admits or refuses calls: checks all limits atomically, in one round trip to the cache.
 
-Where the cache does not answer, calls are let in and events are held to what Postgres knows of the
-day: a cache that is away must not lose anybody's data.
+If the cache does not answer, calls are admitted, and events are limited by what Postgres knows of
+the day: an outage of the cache must not lose data.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ _SCRIPT = (Path(__file__).parent / "admit.lua").read_bytes()
 _EVAL = pack(b"EVAL", _SCRIPT)
 _EVALSHA = pack(b"EVALSHA", hashlib.sha1(_SCRIPT, usedforsecurity=False).hexdigest().encode())
 MINUTE_MS = 60_000
-#: A day's counter outlives its day by as long as clocks may differ, and then some.
+#: A day's counter lives longer than its day, by more than clocks may differ.
 DAY_MS = 2 * 86_400_000
-#: Seconds that a query may take beyond its own limit before its slot is free again.
+#: Seconds beyond a query's time limit after which its slot becomes free by itself.
 SLOT_GRACE = 20
-#: Seconds after which a caller should try again that found no slot free, or no room.
+#: Retry-After in seconds when no slot is free, and when the storage is full.
 SLOT_AGAIN, STORAGE_AGAIN = 1, 300
 
 
 class Called(Protocol):
-    """What is asked of a caller. It may have a ``rate``, calls a minute, and with it a ``subject``:
-    who else shares it.
+    """What admission needs of a caller.
+
+    A caller may also have ``rate``, calls a minute, and ``subject``: callers with the same key and
+    subject share the rate.
     """
 
     @property
@@ -46,7 +48,7 @@ class Called(Protocol):
 
 
 class OverLimit(Exception):
-    """A limit that lets a call not in. ``again``: seconds after which it may come again."""
+    """The limit that refused the call. ``again``: seconds after which to try again."""
 
     def __init__(
         self, limit: str, value: int, again: int, headers: dict[str, str], reason: str = ""
@@ -58,7 +60,7 @@ class OverLimit(Exception):
 
 @dataclass(slots=True)
 class Admission:
-    """A call that was let in. ``headers`` are those of the IETF's draft on rate limits."""
+    """An admitted call. ``headers`` follow the IETF draft on rate-limit headers."""
 
     headers: dict[str, str] = field(default_factory=dict)
     given_back: tuple[bytes, ...] = ()
@@ -66,7 +68,7 @@ class Admission:
     keeps_slot: bool = False
 
     def give_back(self) -> None:
-        """Let go of the slot, or give back the day's events, that the call has taken."""
+        """Release the slot or the day's events that the call has taken."""
         slot, self.slot = self.slot, None
         if slot is not None:
             if self.keeps_slot:
@@ -83,7 +85,11 @@ _FREELY = Admission()
 
 @dataclass(frozen=True, slots=True)
 class _LimitWindow:
-    """One counter: the limit's name, the key's end, the limit, what the call takes of it."""
+    """One counter of a limit.
+
+    ``suffix`` ends the counter's key, ``cost`` is what a call takes, ``lasts`` is in milliseconds,
+    ``known`` is what other counters have used.
+    """
 
     limit: str
     suffix: str
@@ -94,13 +100,16 @@ class _LimitWindow:
 
     def parts(self) -> tuple[bytes, ...]:
         numbers = (self.value, self.cost, self.lasts, self.known)
-        return (self.suffix.encode(), *(b"%d" % one for one in numbers))
+        return (self.suffix.encode(), *(b"%d" % number for number in numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """All of a command but the script, how many calls, and the slot's name; what is answered; and
-    the calls that are let in already. ``slots_at`` is the slots' key.
+    """The parts of a command that are the same for all calls of a kind.
+
+    ``head`` is the command without the script, the number of calls and the slot's name;
+    ``slots_at`` is the key of the slots; ``policy`` is a response header; ``ahead`` has calls that
+    are already admitted.
     """
 
     head: bytes
@@ -112,7 +121,7 @@ class _Prepared:
 
 
 def admit(caller: Called, granted: Allowance, *, query: bool = False) -> Admission:
-    """Count a call, and take a slot where it is a ``query``. Raises OverLimit."""
+    """Count a call and, for a ``query``, take a slot. Raises OverLimit."""
     if query:
         _check_budgets(granted)
     prepared = _prepared(caller, granted, query)
@@ -133,7 +142,7 @@ def admit(caller: Called, granted: Allowance, *, query: bool = False) -> Admissi
 
 
 def _asked(prepared: _Prepared, slot: Slot | None, now: float) -> Admission:
-    """The cache is asked for the call, and where many come for some more."""
+    """Ask the cache to admit the call and, if the caller is busy, some calls ahead."""
     held = slot is not None
     if prepared.slots is not None:
         slot = slot or ahead.new_slot(prepared.slots_at, now)
@@ -155,7 +164,7 @@ def _admission(prepared: _Prepared, answer: list[int], slot: Slot | None) -> Adm
 
 
 def take_in(granted: Allowance, events: int, size: int) -> Admission:
-    """Count events, and their bytes, towards the day; ``give_back`` undoes it. Raises OverLimit."""
+    """Count events and their bytes for the day; ``give_back`` undoes it. Raises OverLimit."""
     if granted.storage_full:
         value = granted.limits.storage_bytes or 0
         raise OverLimit("storage_bytes", value, STORAGE_AGAIN, {}, granted.storage_full)
@@ -173,14 +182,14 @@ def take_in(granted: Allowance, events: int, size: int) -> Admission:
     base = _base(granted.tenant_id)
     return Admission(
         given_back=tuple(
-            b"*3\r\n" + pack(b"DECRBY", base + one.suffix.encode(), b"%d" % one.cost)
-            for one in windows
+            b"*3\r\n" + pack(b"DECRBY", base + window.suffix.encode(), b"%d" % window.cost)
+            for window in windows
         )
     )
 
 
 def _base(tenant_id: int) -> bytes:
-    """What the tenant's keys begin with; in braces, so that a cluster keeps them together."""
+    """The prefix of the tenant's keys; a cluster keeps keys with the same braces on one node."""
     return f"{settings.CACHES['default']['KEY_PREFIX']}:limits:{{{tenant_id}}}:".encode()
 
 
@@ -188,30 +197,32 @@ def _prepared(caller: Called, granted: Allowance, query: bool) -> _Prepared:
     rate = getattr(caller, "rate", None)
     shared_by = getattr(caller, "subject", "") if rate else ""
     key = (caller.key_id, query, rate, shared_by)
-    found = granted.commands.get(key)
-    if found is None:
+    prepared: _Prepared | None = granted.commands.get(key)
+    if prepared is None:
         windows = _minute_windows(caller, granted, rate, shared_by)
         slots = granted.limits.concurrent_queries if query else None
-        found = granted.commands[key] = _prepare(granted, windows, slots)
-    return found
+        prepared = granted.commands[key] = _prepare(granted, windows, slots)
+    return prepared
 
 
 def _minute_windows(
     caller: Called, granted: Allowance, rate: int | None, shared_by: str
 ) -> tuple[_LimitWindow, ...]:
     limits = granted.limits
-    found = (
+    minutes = (
         ("requests_a_minute", "minute", limits.requests_a_minute),
         ("key_requests_a_minute", f"key:{caller.key_id}", limits.key_requests_a_minute),
         ("token_rate", f"token:{caller.key_id}:{shared_by}", rate),
     )
-    return tuple(_LimitWindow(*one) for one in found if one[2] is not None)  # type: ignore[arg-type]
+    return tuple(
+        _LimitWindow(limit, suffix, value) for limit, suffix, value in minutes if value is not None
+    )
 
 
 def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_LimitWindow, ...]:
-    """What brokers brought counts too, and is known from Postgres alone."""
+    """The day's counters. Events from brokers count too; only Postgres knows them."""
     used, limits = granted.used, granted.limits
-    found = (
+    days = (
         ("events_a_day", limits.events_a_day, events, used.events, used.brokered_events),
         ("bytes_a_day", limits.bytes_a_day, size, used.bytes, used.brokered_bytes),
     )
@@ -224,7 +235,7 @@ def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_LimitWind
             lasts=DAY_MS,
             known=known - brokered,
         )
-        for name, value, cost, known, brokered in found
+        for name, value, cost, known, brokered in days
         if value is not None
     )
 
@@ -232,19 +243,19 @@ def _day_windows(granted: Allowance, events: int, size: int) -> tuple[_LimitWind
 def _prepare(granted: Allowance, windows: tuple[_LimitWindow, ...], slots: int | None) -> _Prepared:
     base = _base(granted.tenant_id)
     parts = [b"%d" % len(windows)]
-    for one in windows:
-        parts += one.parts()
+    for window in windows:
+        parts += window.parts()
     if slots is not None:
         lease = (settings.MILLRACE_QUERY_SECONDS + SLOT_GRACE) * 1000
         parts += [b"%d" % slots, b"%d" % lease]
     count = 5 + len(parts) + (slots is not None)
     first, last = (pack(*some).replace(b"%", b"%%") for some in ((b"1", base), parts))
     head = b"*%d\r\n%%b%b%%b%b" % (count, first, last)
-    policies = [f'"{one.limit}";q={one.value};w={one.lasts // 1000}' for one in windows]
+    policies = [f'"{window.limit}";q={window.value};w={window.lasts // 1000}' for window in windows]
     if slots is not None:
         policies.append(f'"concurrent_queries";q={slots};qu="concurrent-requests"')
-    kept = Ahead(tuple(base + one.suffix.encode() for one in windows))
-    return _Prepared(head, windows, slots, base + b"queries", ", ".join(policies), kept)
+    ahead_calls = Ahead(tuple(base + window.suffix.encode() for window in windows))
+    return _Prepared(head, windows, slots, base + b"queries", ", ".join(policies), ahead_calls)
 
 
 def _ask(prepared: _Prepared, calls: int, slot: Slot | None) -> list[int]:
@@ -253,17 +264,17 @@ def _ask(prepared: _Prepared, calls: int, slot: Slot | None) -> list[int]:
         answer = line.ask(prepared.head % (_EVALSHA, number) + name)
     except NoScriptError:
         answer = line.ask(prepared.head % (_EVAL, number) + name)
-    return [int(one) for one in cast("bytes", answer).split()]
+    return [int(number) for number in cast("bytes", answer).split()]
 
 
 def _headers(prepared: _Prepared, answer: list[int]) -> dict[str, str]:
-    told = [
-        f'"{one.limit}";r={answer[at]};t={-(-answer[at + 1] // 1000)}'
-        for one, at in zip(prepared.windows, range(1, len(answer), 2), strict=False)
+    items = [
+        f'"{window.limit}";r={answer[at]};t={-(-answer[at + 1] // 1000)}'
+        for window, at in zip(prepared.windows, range(1, len(answer), 2), strict=False)
     ]
     if prepared.slots is not None:
-        told.append(f'"concurrent_queries";r={answer[-2]}')
-    return {"RateLimit-Policy": prepared.policy, "RateLimit": ", ".join(told)}
+        items.append(f'"concurrent_queries";r={answer[-2]}')
+    return {"RateLimit-Policy": prepared.policy, "RateLimit": ", ".join(items)}
 
 
 def _refused(prepared: _Prepared, answer: list[int], headers: dict[str, str]) -> OverLimit:
@@ -276,7 +287,11 @@ def _refused(prepared: _Prepared, answer: list[int], headers: dict[str, str]) ->
 
 
 def _check_budgets(granted: Allowance) -> None:
-    """Rows and bytes read are known after a query alone: the day's budget ends with the next."""
+    """Raise OverLimit if the day's rows or bytes are used up.
+
+    What a query reads is known only after it, so the query that exceeds a budget still runs, and
+    the next one is refused.
+    """
     limits, used = granted.limits, granted.used
     if limits.rows_read_a_day is not None and used.rows_read >= limits.rows_read_a_day:
         raise _over_day(granted, "rows_read_a_day")
@@ -295,8 +310,8 @@ def _over_day(granted: Allowance, limit: str) -> OverLimit:
 
 
 def _guessed(windows: tuple[_LimitWindow, ...]) -> list[int]:
-    """The answer by what Postgres knows, of a second ago."""
-    for number, one in enumerate(windows, 1):
-        if one.known + one.cost > one.value:
+    """The answer according to Postgres, which is up to a second old."""
+    for number, window in enumerate(windows, 1):
+        if window.known + window.cost > window.value:
             return [number]
     return [0]

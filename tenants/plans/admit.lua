@@ -1,13 +1,13 @@
--- Whether a call may go on, by all limits at once; only if all of them let it does any count it.
+-- Checks a call against all limits at once. It is counted only if every limit admits it.
 --
--- KEYS[1]: what the tenant's keys begin with.
--- ARGV: how many calls are asked for at once; the number of windows; of each its name, limit, cost
--- of a call, milliseconds that it lasts, and what was used of it by other accounts; then, or
--- nothing: the limit of slots, milliseconds after which a slot that was never given back is free
--- again, and the name of the one wanted, which the asker may hold already.
+-- KEYS[1]: the prefix of the tenant's keys.
+-- ARGV: how many calls are requested at once; the number of windows; for each window its name,
+-- limit, cost of a call, duration in milliseconds, and what was used of it elsewhere. Then, for
+-- queries only: the limit of slots, milliseconds after which a slot that was never given back is
+-- free again, and the name of the requested slot, which the caller may already hold.
 --
--- Returns "denied left ttl left ttl ...": the number of what denied it (0: nothing did), then of
--- each window, and of the slots, what is left, and milliseconds until the window ends.
+-- Returns "denied left ttl left ttl ...": the number of the limit that denied the call (0: none),
+-- then for each window, and for the slots, what is left and milliseconds until the window ends.
 local base, calls, windows = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local found, denied, at = {}, 0, 3
 

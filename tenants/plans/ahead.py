@@ -1,15 +1,15 @@
-"""Calls let in ahead of their coming, so that most calls of a busy key don't ask the cache.
+"""Admits calls ahead of time, so that most calls of a busy key don't ask the cache.
 
-A call that comes soon after another asks for some more at once: a small part of what is left of
-every limit, so that at a limit each call asks for itself, and no limit is ever exceeded. A query's
-slot stays with the process for a moment while most of the tenant's slots are free, for its next
-query. What is not used within KEPT seconds goes back. So a slot may count as taken for KEPT seconds
-longer than its query, and calls of another process may be refused while this one holds, for as
-long, the last ``1 / PART`` of a minute's. A process that is killed takes what it holds along: calls
-until their minute ends, slots until their lease does.
+A call that comes soon after another asks for more calls at once: for a small part of what is left
+of every limit. So near a limit each call asks for itself, and no limit is ever exceeded. While most
+of the tenant's slots are free, a process keeps a query's slot for a moment, for its next query.
+What is not used within KEPT seconds goes back. So a slot may count as taken for KEPT seconds longer
+than its query, and another process's calls may be refused for that long while this process holds
+the last ``1 / PART`` of a minute's calls. If a process is killed, what it holds is lost: calls
+until their minute ends, slots until their lease ends.
 
-If each call asked for itself, it would take 534 µs of CPU instead of 319, and the cache ten times
-its share (docs/contributing.md has how that was measured).
+If each call asked the cache, it would cost 534 µs of CPU instead of 319, and the cache ten times as
+much (docs/contributing.md says how that was measured).
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from pathlib import Path
 from tenants.plans import line
 from tenants.plans.line import CacheAway, pack
 
-#: Seconds for which what is not used is kept.
+#: Seconds to keep unused calls and slots.
 KEPT = 0.025
-#: Calls asked for at once: so many at the most, and such a part of what is left.
+#: Calls to ask for at once: MOST at most, and at most 1 / PART of what is left.
 MOST, PART = 32, 64
-#: Seconds from when a slot was taken, or asked for anew, in which it may serve another query.
+#: Seconds after a slot was taken or renewed in which it may serve another query.
 SERVES = 5.0
 
 _GIVE_BACK = (Path(__file__).parent / "give_back.lua").read_bytes()
@@ -42,22 +42,22 @@ _swept_in = 0
 
 @dataclass(slots=True, eq=False)
 class Ahead:
-    """Calls of one kind that are let in, and counted at ``keys``, but have not come.
+    """Calls of one kind that are admitted and counted at ``keys`` but have not come yet.
 
-    ``left`` of each window are beyond them, and they may come until ``ends``, on the clock of
-    ``time.monotonic``, of each window.
+    For each window, ``left`` is how many calls are left beyond them, and ``ends`` is when the
+    window ends, on the clock of ``time.monotonic``.
     """
 
     keys: tuple[bytes, ...]
     calls: int = 0
     left: Sequence[int] = ()
     ends: Sequence[float] = ()
-    #: As the cache told last; None where it was not asked yet.
+    #: As the cache last reported; None until it was asked.
     free_slots: int | None = None
     came_at: float = 0.0
 
     def take(self, now: float) -> list[int] | None:
-        """Let one in: what admit.lua would have answered, or None where it must be asked."""
+        """Admit one call: the answer as admit.lua would give it, or None if it must be asked."""
         with _lock:
             if self.free_slots is None:
                 return None
@@ -66,18 +66,18 @@ class Ahead:
                     return None
                 self.calls -= 1
             self.came_at = now
-            return self._told(now)
+            return self._answer(now)
 
     def number(self, now: float) -> int:
-        """How many calls to ask for, that which has come included."""
+        """How many calls to ask for, including the one that has come."""
         is_busy = now - self.came_at < KEPT
         self.came_at = now
         if not is_busy or self.calls or not self.left:
             return 1
-        return max(1, min(MOST, *(one // PART for one in self.left)))
+        return max(1, min(MOST, *(left // PART for left in self.left)))
 
     def let_in(self, number: int, answer: Sequence[int], now: float) -> list[int]:
-        """The cache let in ``number`` calls, of which one has come; what to tell that one."""
+        """Store that the cache admitted ``number`` calls; returns the current one's answer."""
         windows = len(self.keys)
         with _lock:
             if self.calls and now >= min(self.ends):
@@ -88,21 +88,24 @@ class Ahead:
             self.free_slots = answer[-2]
             if self.calls:
                 _aheads.add(self)
-            told = self._told(now)
+            current = self._answer(now)
         if number > 1:
             _keep()
-        return told
+        return current
 
-    def _told(self, now: float) -> list[int]:
-        told = [0]
+    def _answer(self, now: float) -> list[int]:
+        numbers = [0]
         for left, end in zip(self.left, self.ends, strict=True):
-            told += (left + self.calls, int((end - now) * 1000))
-        return [*told, self.free_slots or 0, 0]
+            numbers += (left + self.calls, int((end - now) * 1000))
+        return [*numbers, self.free_slots or 0, 0]
 
 
 @dataclass(slots=True)
 class Slot:
-    """A query's place in ``key`` of the cache, by its name; when it was asked for, and laid by."""
+    """A query's slot, the member ``name`` of ``key`` in the cache.
+
+    ``asked_at`` and ``kept_at`` say when it was taken or renewed, and when it was last put aside.
+    """
 
     key: bytes
     name: bytes
@@ -110,14 +113,14 @@ class Slot:
     kept_at: float = 0.0
 
     def keep(self) -> None:
-        """Lay it by for the next query."""
+        """Put it aside for the next query."""
         self.kept_at = time.monotonic()
         with _lock:
             _slots[self.key].append(self)
         _keep()
 
     def free(self) -> None:
-        """Give it back, and don't wait for the answer."""
+        """Give it back without waiting for the answer."""
         line.tell(b"*3\r\n" + pack(b"ZREM", self.key, self.name))
 
 
@@ -126,7 +129,7 @@ _slots: defaultdict[bytes, list[Slot]] = defaultdict(list)
 
 
 def kept_slot(key: bytes, now: float) -> Slot | None:
-    """One that was laid by, the latest."""
+    """The slot that was put aside last, if there is one that may still serve a query."""
     if not _slots.get(key):
         return None
     with _lock:
@@ -139,26 +142,26 @@ def new_slot(key: bytes, now: float) -> Slot:
 
 
 def give_back(before: float | None = None) -> None:
-    """Give back what has been kept since ``before``, or all; nothing where the cache is away."""
+    """Give back what was kept at ``before`` or earlier (default: all), unless the cache is down."""
     before = time.monotonic() if before is None else before
     commands = []
     with _lock:
-        for ahead in [one for one in _aheads if one.came_at <= before or not one.calls]:
+        for ahead in [kept for kept in _aheads if kept.came_at <= before or not kept.calls]:
             _aheads.discard(ahead)
             if ahead.calls and time.monotonic() < min(ahead.ends):
                 parts = (b"%d" % len(ahead.keys), *ahead.keys, b"%d" % ahead.calls)
                 commands.append(_packed(b"EVAL", _GIVE_BACK, *parts))
             ahead.calls = 0
         for key, kept in list(_slots.items()):
-            names = [one.name for one in kept if one.kept_at <= before]
-            _slots[key] = [one for one in kept if one.kept_at > before]
+            names = [slot.name for slot in kept if slot.kept_at <= before]
+            _slots[key] = [slot for slot in kept if slot.kept_at > before]
             if names:
                 commands.append(_packed(b"ZREM", key, *names))
             if not _slots[key]:
                 del _slots[key]
     with suppress(CacheAway):
-        for one in commands:
-            line.ask(one)
+        for command in commands:
+            line.ask(command)
 
 
 def _packed(*parts: bytes) -> bytes:
@@ -176,13 +179,13 @@ def _keep() -> None:
 
 
 def _start() -> None:
-    global _swept_in  # noqa: PLW0603 - a thread does not come along into a forked process
+    global _swept_in  # noqa: PLW0603 - a forked process does not inherit the thread
     with _lock:
         if _swept_in == os.getpid():
             return
         _swept_in = os.getpid()
     threading.Thread(target=_give_back_forever, name="limits", daemon=True).start()
-    # A server's worker is a child of multiprocessing, where atexit's functions may not run.
+    # A server's worker is a multiprocessing child, where atexit functions may not run.
     Finalize(None, give_back, exitpriority=1)
 
 
@@ -197,8 +200,8 @@ def _give_back_forever() -> None:
 
 
 def _begin_anew() -> None:
-    """In a process that was just forked: what is kept is its parent's."""
-    global _lock  # noqa: PLW0603 - a lock that another thread held stays locked
+    """Forget everything after a fork: it belongs to the parent process."""
+    global _lock  # noqa: PLW0603 - a lock that another thread held at the fork stays locked
     _lock = threading.Lock()
     _something_kept.clear()
     _aheads.clear()

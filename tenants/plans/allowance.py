@@ -1,4 +1,4 @@
-"""What a tenant may use, and what it has used, as every process remembers it for half a second."""
+"""What a tenant may use and has used; each process remembers it for half a second."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.utils import timezone
 from tenants.models import LIMITS, Plan, Tenant, Usage
 from tenants.recent import Recent
 
-#: A changed plan counts after this many seconds at the latest.
+#: A changed plan takes effect within this many seconds.
 MEMORY_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class PlanLimits:
-    """The limits of a plan; None is no limit. Their meaning stands at ``Plan``."""
+    """The limits of a plan, as ``Plan`` defines them; None means unlimited."""
 
     requests_a_minute: int | None = None
     key_requests_a_minute: int | None = None
@@ -42,9 +42,9 @@ class PlanLimits:
 
 @dataclass(frozen=True)
 class Used:
-    """What was used of a day, as far as it is written down.
+    """A tenant's usage of a day, as stored in Postgres.
 
-    ``brokered_…``: that part of the events, and of their bytes, that came from brokers.
+    ``brokered_…`` are the events, and their bytes, that came from brokers.
     """
 
     events: int = 0
@@ -57,10 +57,10 @@ class Used:
 
 @dataclass(frozen=True)
 class Allowance:
-    """A tenant's plan. ``storage_full``: why nothing more is taken in, or ''. ``weight``: of its
-    share of what tenants compete for.
+    """What a tenant may use, and what it has used today.
 
-    ``commands`` is where admissions keep what is the same for each call (``admission``).
+    ``storage_full``: why no more events are accepted, or ''. ``weight``: the tenant's share of what
+    tenants compete for. ``commands``: a cache for ``admission``, of what is the same for all calls.
     """
 
     tenant_id: int
@@ -79,17 +79,17 @@ _recent: Recent[int, Allowance] = Recent(MEMORY_SECONDS)
 
 
 def forget() -> None:
-    """Look up every plan anew, as after a change within this process."""
+    """Drop all remembered allowances, for example after a change in this process."""
     _recent.forget()
 
 
 def allowance(tenant_id: int) -> Allowance:
-    """What the tenant may use."""
+    """What the tenant may use, at most MEMORY_SECONDS old."""
     return _recent.get(tenant_id, lambda: look_up(tenant_id, timezone.now()))
 
 
 def look_up(tenant_id: int, now: datetime) -> Allowance:
-    """The same, as it is at this moment."""
+    """What the tenant may use now, from Postgres."""
     tenant = (
         Tenant.objects.filter(pk=tenant_id)
         .select_related("plan", "warehouse", "ingestion_hold")
@@ -115,16 +115,16 @@ def look_up(tenant_id: int, now: datetime) -> Allowance:
 
 
 def _has_budget(limits: PlanLimits) -> bool:
-    """Whether anything of it counts by the day."""
+    """Whether any limit is a daily one that depends on usage."""
     by_day = (limits.rows_read_a_day, limits.bytes_read_a_day)
-    return any(one is not None for one in (*by_day, limits.events_a_day, limits.bytes_a_day))
+    return any(limit is not None for limit in (*by_day, limits.events_a_day, limits.bytes_a_day))
 
 
 def used(tenant_id: int, day: date) -> Used:
-    """What the tenant used that day, by all keys and from brokers."""
+    """The tenant's usage on that day, by all keys and from brokers."""
     brokered = Q(key=None)
-    found = Usage.objects.filter(tenant=tenant_id, day=day).aggregate(
-        # A sum can't have the name of a field that another one sums.
+    sums = Usage.objects.filter(tenant=tenant_id, day=day).aggregate(
+        # Django refuses an aggregate with the name of a field, hence the underscores.
         _events=Sum("events", default=0),
         _bytes=Sum("bytes", default=0),
         _brokered_events=Sum("events", filter=brokered, default=0),
@@ -132,7 +132,7 @@ def used(tenant_id: int, day: date) -> Used:
         _rows_read=Sum("rows_read", default=0),
         _bytes_read=Sum("bytes_read", default=0),
     )
-    return Used(**{name[1:]: int(value) for name, value in found.items()})
+    return Used(**{name[1:]: int(value) for name, value in sums.items()})
 
 
 def midnight(day: date) -> datetime:

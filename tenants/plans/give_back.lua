@@ -1,4 +1,4 @@
--- Undo the counting of calls that were asked for ahead and did not come, in minutes that still last.
+-- Subtracts calls that were admitted ahead but did not come, from windows that have not ended.
 --
 -- KEYS: the windows' keys. ARGV[1]: how many calls.
 for _, key in ipairs(KEYS) do

@@ -1,7 +1,7 @@
-"""Holding back what comes from brokers while a tenant is over its day's events, or its storage.
+"""Holds, which pause reading from brokers while a tenant is over its daily events or its storage.
 
-What is not read stays at the broker. A hold goes by itself. Events over HTTP are refused at the
-door instead (``admission.take_in``), so that none that was taken ever waits for a hold.
+Unread messages stay at the broker, and a hold ends by itself. Events over HTTP are refused instead
+(``admission.take_in``), so that an accepted event never waits for a hold.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _LIMITED = (
 
 @dataclass(frozen=True)
 class _Reached:
-    """A limit that a tenant has reached. ``until``: None where nobody knows."""
+    """A limit that a tenant has reached. ``until``: when the hold ends, or None if unknown."""
 
     limit: str
     value: int
@@ -38,7 +38,7 @@ class _Reached:
 
 
 def refresh(tenants: Collection[int] | None = None, now: datetime | None = None) -> None:
-    """Hold and let go, of these tenants or of all: by their plans, and by what is written down."""
+    """Set and end holds by plans and stored usage, for these tenants (their ids) or for all."""
     at = now or timezone.now()
     chosen = Tenant.objects.filter(_LIMITED | Q(ingestion_hold__isnull=False))
     if tenants is not None:
@@ -66,21 +66,21 @@ def _reached(tenant: Tenant, now: datetime) -> Iterator[_Reached]:
     if plan.storage_bytes is not None and stored >= plan.storage_bytes:
         reason = (
             f"{stored:,} bytes are stored, and the plan {plan.name} allows {plan.storage_bytes:,}. "
-            "It goes on by itself when rows have expired or were deleted, or when the plan allows "
-            "more. What is not read stays at the broker."
+            "Reading continues by itself when rows have expired or were deleted, or when the plan "
+            "allows more. Unread messages stay at the broker."
         )
         yield _Reached("storage_bytes", plan.storage_bytes, reason, None)
-    found = vars(tenant)  # the annotations
-    for limit, done, what in (
-        ("events_a_day", found["events_today"], "events"),
-        ("bytes_a_day", found["bytes_today"], "bytes of events"),
+    annotations = vars(tenant)
+    for limit, today, unit in (
+        ("events_a_day", annotations["events_today"], "events"),
+        ("bytes_a_day", annotations["bytes_today"], "bytes of events"),
     ):
         value = getattr(plan, limit)
-        if value is not None and done >= value:
+        if value is not None and today >= value:
             reason = (
-                f"{done:,} {what} were taken in today, and the plan {plan.name} allows {value:,} a "
-                "day. It goes on by itself at midnight UTC, or when the plan allows more. What is "
-                "not read stays at the broker."
+                f"{today:,} {unit} arrived today, and the plan {plan.name} allows {value:,} a day. "
+                "Reading continues by itself at midnight UTC, or when the plan allows more. Unread "
+                "messages stay at the broker."
             )
             yield _Reached(limit, value, reason, midnight(now.astimezone(UTC).date()))
 
@@ -90,10 +90,12 @@ def _settle(tenant: Tenant, reached: _Reached | None) -> None:
     if reached is None:
         if hold is not None:
             IngestionHold.objects.filter(tenant=tenant.pk).delete()
-            log.info("Tenant %s: its streams are read again.", tenant.slug)
+            log.info("Tenant %s: reading from its brokers continues.", tenant.slug)
         return
     if hold is None:
-        log.warning("Tenant %s: its streams are held. %s", tenant.slug, reached.reason)
+        log.warning(
+            "Tenant %s: reading from its brokers is on hold. %s", tenant.slug, reached.reason
+        )
     elif (hold.limit, hold.value, hold.until) == (reached.limit, reached.value, reached.until):
         return
     IngestionHold.objects.update_or_create(

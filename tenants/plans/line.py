@@ -1,7 +1,7 @@
-"""One connection to the cache a thread, for calls whose every microsecond is paid by each request.
+"""One connection to the cache per thread, for commands that are on the path of every request.
 
-redis-py's own connection, without its client around it, which costs such a call 67 µs of CPU more,
-an eighth of what it takes in all (docs/contributing.md has how that was measured).
+It uses redis-py's connection without its client, which would cost each call 67 µs of CPU more, an
+eighth of the call's total (docs/contributing.md says how that was measured).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a call waits for the cache at the most; a request waits no longer.
+#: The longest that a request waits for the cache, in seconds.
 TIMEOUT = 0.5
-#: Seconds for which a cache that did not answer is not asked again.
+#: Seconds to wait before asking a cache again that did not answer.
 REST = 1.0
-#: Seconds between two lines in the log that say so.
+#: Seconds between two warnings in the log about that.
 SAID_EVERY = 60.0
 
 
@@ -34,7 +34,7 @@ class CacheAway(Exception):
 
 
 class _Line(threading.local):
-    """``unread``: answers on their way that nobody waits for."""
+    """A thread's connection. ``unread``: how many answers to ``tell`` have not been read yet."""
 
     connection: ConnectionInterface | None = None
     pid = 0
@@ -65,10 +65,9 @@ def _connection() -> ConnectionInterface:
 
 
 def ask(command: bytes) -> object:
-    """Send a command as it goes over the line, and wait for its answer. Raises CacheAway.
+    """Send a packed command and wait for its answer. Raises CacheAway and NoScriptError.
 
-    On a connection that was used before it is sent once more where that turns out to be closed.
-    NoScriptError is raised as it is.
+    If an open connection turns out to be closed, the command is sent once more on a new one.
     """
     if time.monotonic() < _away_until:
         raise CacheAway
@@ -95,7 +94,7 @@ def _twice(command: bytes) -> object:
 
 
 def tell(*commands: bytes) -> None:
-    """Send commands and don't wait; their answers are read before that of the next one."""
+    """Send commands without waiting; the next ``ask`` reads their answers first."""
     if time.monotonic() < _away_until:
         return
     try:
@@ -107,7 +106,7 @@ def tell(*commands: bytes) -> None:
 
 
 def forget() -> None:
-    """Connect anew at this thread's next call."""
+    """Close this thread's connection; the next call opens a new one."""
     connection, _line.connection, _line.unread = _line.connection, None, 0
     if connection is not None:
         connection.disconnect()  # type: ignore[no-untyped-call]
@@ -123,16 +122,16 @@ def _exchange(command: bytes) -> object:
 
 
 def _rest(error: Exception) -> None:
-    """Leave the cache in peace for a moment, and say so now and then."""
-    global _away_until, _said_at  # noqa: PLW0603 - what is known of the cache, for all threads
+    """Don't ask the cache for REST seconds, and log a warning from time to time."""
+    global _away_until, _said_at  # noqa: PLW0603 - the cache's state, shared by all threads
     forget()
     now = time.monotonic()
     _away_until = now + REST
     if now - _said_at >= SAID_EVERY:
         _said_at = now
-        log.warning("The cache does not answer (%s): limits a minute are not enforced.", error)
+        log.warning("The cache does not answer (%s). Per-minute limits are not enforced.", error)
 
 
 def pack(*parts: bytes) -> bytes:
-    """A command, or the end of one, as it goes over the line (RESP)."""
+    """The parts of a command in the wire format (RESP), without the leading count."""
     return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])

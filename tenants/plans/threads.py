@@ -1,18 +1,17 @@
 """The threads of this web process, and the share of them that one tenant's calls may hold.
 
 A call holds a thread until it is answered: while ClickHouse works, while ``?wait=true`` waits for
-rows, while a slow client sends its body or takes its result. So each call of a tenant takes a place
+rows, while a slow client sends its body or reads its result. So each call of a tenant takes a place
 here, whatever its plan says. A tenant may hold as many places as are free (twice as many with a
-weight of 2): alone half of them, beside another a third, and so on, so that whoever comes next
-finds a thread. These are dynamic thresholds, as switches share their buffers by (Choudhury and
-Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
+weight of 2): half of them if it is alone, a third beside one other tenant, and so on, so that the
+next tenant always finds a thread. These are dynamic thresholds, the way in which network switches
+share their buffers (Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998).
 
-Beyond its share a call waits while the tenant's own calls come to an end one after the other, as
-short ones do, and is refused once they don't. Who waits holds a thread, too, so the fewer are left,
-the sooner. Of those that wait, the tenant that holds least goes first.
+A call beyond the tenant's share waits as long as the tenant's own calls keep ending, as short calls
+do, and is refused when they don't. A waiting call holds a thread too, so the fewer threads are
+left, the sooner it is refused. Among waiting calls, the tenant that holds least goes first.
 
-All of it is this process's own: threads are, so no other process has to be asked, and it holds
-whether the cache answers or not.
+All of this is local to the process, because threads are: it needs no other process and no cache.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from functools import lru_cache
 
 from django.conf import settings
 
-#: Seconds without an end of any of the tenant's calls after which one that waits is refused: while
-#: all other threads are free, and when it is in the last one.
+#: A waiting call is refused if none of the tenant's calls has ended for this many seconds: LONGEST
+#: while all other threads are free, LEAST if it waits in the last one.
 LONGEST, LEAST = 2.0, 0.05
 
 
 class Busy(Exception):
-    """A tenant's calls hold its share of the threads. ``held``: how many they are."""
+    """A tenant's calls already hold its share of the threads. ``held``: how many calls."""
 
     def __init__(self, held: int) -> None:
         super().__init__(held)
@@ -41,7 +40,7 @@ class Busy(Exception):
 
 @dataclass(slots=True, eq=False)
 class _Holder:
-    """A tenant with calls here. ``moved_at``: when one of them was let in, or ended."""
+    """A tenant with calls in this process. ``moved_at``: when one was last admitted, or ended."""
 
     held: int = 0
     waiting: int = 0
@@ -56,7 +55,7 @@ class _Waiting:
 
 
 class HeldThread:
-    """A thread that a call holds, until ``leave``."""
+    """A thread that a call holds until ``leave``."""
 
     __slots__ = ("_owner", "_threads")
 
@@ -65,14 +64,14 @@ class HeldThread:
         self._owner = owner
 
     def leave(self) -> None:
-        """Make room for another call. To do it again does nothing."""
+        """Release the thread. Calling it again does nothing."""
         threads, self._threads = self._threads, None
         if threads is not None:
             threads.leave(self._owner)
 
 
 class Threads:
-    """``number`` threads, and who holds them."""
+    """``number`` threads and their holders."""
 
     def __init__(self, number: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.number = number
@@ -83,7 +82,7 @@ class Threads:
         self._held = 0
 
     def take(self, owner: Hashable, weight: int = 1) -> HeldThread:
-        """A place for a call of ``owner``, once there is one. Raises Busy."""
+        """Take a thread for a call of ``owner``, waiting if necessary. Raises Busy."""
         with self._lock:
             holder = self._holders.get(owner)
             if holder is None:
@@ -98,7 +97,7 @@ class Threads:
         return HeldThread(self, owner)
 
     def leave(self, owner: Hashable) -> None:
-        """A call of ``owner`` has ended: those that wait are let in, as far as there is room."""
+        """End a call of ``owner``, and admit waiting calls as far as there is room."""
         with self._lock:
             holder = self._holders[owner]
             holder.held -= 1
@@ -109,7 +108,7 @@ class Threads:
                 del self._holders[owner]
 
     def _has_room(self, holder: _Holder, weight: int) -> bool:
-        """Nobody waits for a first place: a call that came so far has a thread."""
+        """Whether the holder's share has room; always for its first call, which has a thread."""
         if not holder.held:
             return True
         free = self.number - self._held
@@ -122,17 +121,19 @@ class Threads:
 
     def _let_in_waiting(self) -> None:
         while self._queue:
-            fitting = [one for one in self._queue if self._has_room(one.holder, one.weight)]
+            fitting = [
+                waiting for waiting in self._queue if self._has_room(waiting.holder, waiting.weight)
+            ]
             if not fitting:
                 return
-            # The first of equals is the one that has waited longest.
-            first = min(fitting, key=lambda one: one.holder.held / one.weight)
+            # min() returns the first of equals, which is the call that has waited longest.
+            first = min(fitting, key=lambda waiting: waiting.holder.held / waiting.weight)
             self._leave_queue(first)
             self._let_in(first.holder)
             first.let_in.set()
 
     def _wait(self, waiting: _Waiting) -> None:
-        """Return when the call is let in; raises Busy where that is not to be expected soon."""
+        """Return when the call is admitted; raises Busy if that is not likely soon."""
         while True:
             with self._lock:
                 if waiting.let_in.is_set():
@@ -144,7 +145,7 @@ class Threads:
             waiting.let_in.wait(left)
 
     def _patience(self, holder: _Holder) -> float:
-        """Seconds for which a call may wait if none of the holder's own ends."""
+        """Seconds that a call may still wait if none of the holder's calls ends."""
         idle = max(0, self.number - self._held - len(self._queue))
         longest = max(LEAST, LONGEST * idle / self.number)
         return holder.moved_at + longest - self.clock()
@@ -160,5 +161,5 @@ def _threads(number: int, pid: int) -> Threads:
 
 
 def threads() -> Threads:
-    """Those of this process; a process that was forked has its own."""
+    """The threads of this process; a forked process has its own."""
     return _threads(settings.MILLRACE_WEB_THREADS, os.getpid())

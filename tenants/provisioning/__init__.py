@@ -1,1 +1,1 @@
-"""Bringing a tenant's warehouse to what its row asks for; ``warehouse`` has the statements."""
+"""Brings a tenant's warehouse in ClickHouse to the state that its row in Postgres describes."""

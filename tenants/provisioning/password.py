@@ -1,11 +1,13 @@
-"""A new password for a warehouse's user, without a call that fails on the way.
+"""Rotates the password of a warehouse's user without failing any call.
 
-1. ClickHouse takes the new password beside the old one.
-2. The new one is stored, and with it the wish to provision the warehouse again, OVERLAP from now:
-   by then no process remembers the old one.
-3. Provisioning leaves the user only the stored one. ``finish`` does it, else the reconciler.
+1. ClickHouse adds the new password beside the old one.
+2. The new password is stored, together with a request to provision the warehouse again OVERLAP from
+   now. By then no process remembers the old password.
+3. Provisioning leaves the user only the stored password. ``finish`` does it, or else the
+   reconciler.
 
-Killed before 2, the next provisioning removes the new password; killed after it, the old one.
+If it is killed before step 2, the next provisioning removes the new password; after step 2, the old
+one.
 """
 
 from __future__ import annotations
@@ -23,21 +25,21 @@ from tenants.provisioning.warehouse import provision
 from tenants.warehouse import client, statements
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
-#: How long both passwords are good; processes remember one for half a second.
+#: How long both passwords are valid; processes remember a password for half a second.
 OVERLAP = timedelta(seconds=5)
 _SYNTAX_ERROR = 62
 
 
 class RotationRefused(WarehouseError):
-    """The password stays as it was. The text says why, and what to do."""
+    """The password did not change. The text says why and what to do."""
 
 
 def begin(warehouse: Warehouse) -> None:
-    """Steps 1 and 2; raises WarehouseError, and then the old password is as good as before."""
+    """Steps 1 and 2. Raises WarehouseError, after which the old password stays valid."""
     with transaction.atomic():
         row = Warehouse.across_tenants.select_for_update().get(pk=warehouse.pk)
         if not row.applied:
-            msg = f"{row} has not been made yet: wait until it is ready."
+            msg = f"The warehouse {row} does not exist yet. Wait until it is ready."
             raise RotationRefused(msg)
         password = secrets.token_urlsafe(32)
         _add(row, password)
@@ -59,16 +61,17 @@ def _add(row: Warehouse, password: str) -> None:
         if error.code != _SYNTAX_ERROR:
             raise
         msg = (
-            "This ClickHouse gives a user one password only. Rotating needs version 24.9 or later."
+            "This ClickHouse supports only one password per user. Rotating needs version 24.9 or "
+            "later."
         )
         raise RotationRefused(msg) from error
 
 
 def finish(warehouse: Warehouse) -> None:
-    """Step 3, where nobody has done it yet; raises WarehouseError."""
+    """Step 3, unless it is already done. Raises WarehouseError."""
     warehouse.refresh_from_db()
     if warehouse.applied != warehouse.generation:
         provision(warehouse)
     if warehouse.state == ProvisionState.FAILED:
-        msg = f"The old password of {warehouse} is still good: {warehouse.error}"
+        msg = f"The old password of {warehouse} is still valid: {warehouse.error}"
         raise WarehouseError(msg)

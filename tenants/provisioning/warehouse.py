@@ -1,4 +1,4 @@
-"""Bringing warehouses to what their rows ask for."""
+"""Creates, alters and drops the databases and users of warehouses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tenants.warehouse.statements import QueryLimits
 
 
 def limits(rows: int = 0, size: int = 0) -> QueryLimits:
-    """The limits of a tenant's queries, from the settings.
+    """The limits of a tenant's queries, from the settings and its plan.
 
-    ``rows`` and ``size`` (bytes) are what its plan allows to be read; 0 where it says nothing.
+    ``rows`` and ``size`` (bytes) are what its plan allows a query to read; 0 means no limit there.
     """
     most: int = settings.MILLRACE_QUERY_READ_ROWS
     return QueryLimits(
@@ -29,7 +29,7 @@ def limits(rows: int = 0, size: int = 0) -> QueryLimits:
 
 
 def limits_of(tenant: Tenant) -> QueryLimits:
-    """The same for one tenant, by its plan."""
+    """The limits of one tenant's queries, from the settings and its plan."""
     plan = tenant.plan
     return limits(plan.rows_a_query or 0, plan.bytes_a_query or 0) if plan else limits()
 
@@ -39,9 +39,10 @@ def _has_quotas() -> bool:
 
 
 def provision(warehouse: Warehouse) -> None:
-    """Make the warehouse's database and user; the outcome stands in the row. Safe to repeat.
+    """Create or alter the warehouse's database and user, and store the outcome in its row.
 
-    The row is locked meanwhile, so that no password is put back that a rotation has replaced.
+    Safe to repeat. The row stays locked meanwhile, so that it can't restore a password that a
+    rotation has just replaced.
     """
     with transaction.atomic():
         row = Warehouse.across_tenants.select_for_update().get(pk=warehouse.pk)
@@ -51,14 +52,14 @@ def provision(warehouse: Warehouse) -> None:
 
 def _apply(row: Warehouse) -> None:
     generation = row.generation
-    wanted = limits_of(Tenant.objects.select_related("plan").get(pk=row.tenant_id))
+    query_limits = limits_of(Tenant.objects.select_related("plan").get(pk=row.tenant_id))
     try:
         client.execute(
             statements.create(
                 row.database,
                 row.username,
                 row.password,
-                wanted,
+                query_limits,
                 cluster=settings.CLICKHOUSE_CLUSTER,
                 quota=_has_quotas(),
             )
@@ -66,7 +67,7 @@ def _apply(row: Warehouse) -> None:
     except WarehouseError as error:
         row.failed(generation, str(error))
     else:
-        Warehouse.across_tenants.filter(pk=row.pk).update(limits=wanted.applied())
+        Warehouse.across_tenants.filter(pk=row.pk).update(limits=query_limits.applied())
         row.succeeded(generation)
 
 

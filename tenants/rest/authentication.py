@@ -1,4 +1,4 @@
-"""``Authorization: Bearer …``: an API key, or a token that one of them signed."""
+"""Authentication by ``Authorization: Bearer …``: an API key, or a token signed with one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ __all__ = ["MEMORY_SECONDS", "APIKeyAuthentication", "Caller", "HasScope", "find
 
 
 class APIKeyAuthentication(BaseAuthentication):
-    """``Authorization: Bearer mr_…``, or a signed token; sets ``request.user`` to the Caller."""
+    """Accepts ``Bearer mr_…`` or ``Bearer <signed token>``; sets ``request.user`` to a Caller.
+
+    Raises AuthenticationFailed (401) for an unknown key or token, and Problem (403) when the key
+    may not be used from the request's network or origin.
+    """
 
     def authenticate(self, request: Request) -> tuple[Caller, Caller] | None:
         header = request.META.get("HTTP_AUTHORIZATION")
@@ -60,20 +64,20 @@ def _check_place(caller: Caller, meta: dict[str, str]) -> None:
     if caller.networks is not None:
         address = client_address(meta)
         if address is None or not any(address in network for network in caller.networks):
-            detail = "This key may not be used from your network. Ask who gave it to you."
+            detail = "This key can't be used from your network. Ask the person who issued it."
             raise Problem(403, "network_not_allowed", detail)
     if caller.origins is not None and meta.get("HTTP_ORIGIN", "").lower() not in caller.origins:
-        detail = "This key is for web pages of certain origins (the header Origin), not for this."
+        detail = "This key only works on web pages of certain origins (the Origin header)."
         raise Problem(403, "origin_not_allowed", detail)
 
 
 class HasScope(BasePermission):
-    """The key has the view's ``scope``, and its tenant is not suspended."""
+    """Allows a call if its key has the view's ``scope`` and its tenant is active."""
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         caller = request.user
         if not isinstance(caller, Caller):
-            msg = "This address needs an API key, sent as: Authorization: Bearer mr_..."
+            msg = "This endpoint needs an API key. Send: Authorization: Bearer mr_..."
             raise NotAuthenticated(msg, "key_missing")
         _check(caller, getattr(view, "scope", ""))
         return True
@@ -81,7 +85,7 @@ class HasScope(BasePermission):
 
 def _check(caller: Caller, scope: str) -> None:
     if not caller.is_active:
-        raise Problem(403, "tenant_suspended", "This tenant is suspended. Ask the operator.")
+        raise Problem(403, "tenant_suspended", "This tenant is suspended. Contact the operator.")
     if scope and scope not in caller.scopes:
-        detail = f"This key lacks the scope {scope}. Ask for a key that has it."
+        detail = f"This key does not have the scope {scope}. Use a key that has it."
         raise Problem(403, "scope_missing", detail, scope=scope)

@@ -1,13 +1,14 @@
-"""What a caller sends, read strictly: the one reader of JSON bodies and of query strings.
+"""Strict reading of requests: the only reader of JSON bodies and of query strings.
 
-A body is held to its size, its media type, UTF-8, JSON, a depth, and to members that are known and
-stand there once. Were others ignored, ``{"to": "start", "confrim": true}`` would do something else
-than what was asked for. Events are data, and have readers of their own (``ingestion.api``).
+It checks a body's size, media type, UTF-8, JSON syntax and depth, and refuses members that are
+unknown or repeated. If it ignored them, ``{"to": "start", "confrim": true}`` would do something
+other than what the caller asked for. Events are data and have their own readers
+(``ingestion.api``).
 
-All refusals are Problems: ``body_too_large``, ``length_required``, ``encoding_unknown``,
-``unsupported_media_type``, ``body_unreadable``, ``doubled_member``, ``unknown_member`` and
-``parameter_invalid``; of a query string ``doubled_parameter``, ``unknown_parameter`` and
-``parameter_invalid``.
+Every refusal is a Problem. For a body: ``body_too_large``, ``length_required``,
+``encoding_unknown``, ``unsupported_media_type``, ``body_unreadable``, ``doubled_member``,
+``unknown_member`` and ``parameter_invalid``. For a query string: ``doubled_parameter``,
+``unknown_parameter`` and ``parameter_invalid``.
 """
 
 from __future__ import annotations
@@ -23,20 +24,20 @@ from rest_framework.request import Request
 from tenants import exact_json
 from tenants.rest.problem import Problem
 
-#: Characters of a sender's own words that an answer repeats.
+#: The most characters of the caller's own text that an error message repeats.
 _SHOWN = 60
 _MEDIA_TYPE = "application/json"
 
 
 class BodySerializer(serializers.Serializer[Any]):
-    """The members of a body. One that it does not know is refused by name, wherever it stands.
+    """Describes the members of a body. Unknown members are refused by name, at any depth.
 
-    ``exact_numbers``: fields get numbers with a point or an exponent as Decimals. Otherwise they
-    get doubles, and the digits as a text where a double can't hold them.
+    With ``exact_numbers``, fields receive numbers with a point or an exponent as Decimals.
+    Otherwise they receive doubles, or the digits as text when a double can't hold the number.
     """
 
     exact_numbers = False
-    #: What a caller knows its parts as.
+    #: What error messages call a field.
     part = "member"
 
     def to_internal_value(self, data: Any) -> Any:
@@ -46,63 +47,66 @@ class BodySerializer(serializers.Serializer[Any]):
 
 
 class ArgumentsSerializer(BodySerializer):
-    """The parameters of a query string, read as strictly as a body."""
+    """Describes the parameters of a query string, which is read as strictly as a body."""
 
     part = "parameter"
 
 
 def check_length(request: Request) -> None:
-    """Refuse a body of more bytes than MILLRACE_MAX_BODY_BYTES before it is read.
+    """Refuse a body of more than MILLRACE_MAX_BODY_BYTES bytes, before reading it.
 
-    One that does not say its length is refused too: WSGI has no way to it, so Django would take it
-    for an empty one, and ``{"preview": true}`` would be done.
+    Also refuses a body that does not declare its length. WSGI can't read such a body, so Django
+    would treat it as empty, and a request with ``{"preview": true}`` would really be carried out.
     """
     length = request.META.get("CONTENT_LENGTH")
     if not length:
         if "HTTP_TRANSFER_ENCODING" in request.META:
-            detail = "Send the body with Content-Length, and not in chunks."
+            detail = "The body has no Content-Length. Send it with one, not in chunks."
             raise Problem(411, "length_required", detail)
         return
     limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length.isdecimal() and int(length) > limit:
-        detail = f"The body is larger than {limit} bytes. Send less at once."
+        detail = f"The body is larger than {limit} bytes. Split it into smaller requests."
         raise Problem(413, "body_too_large", detail, limit=limit)
 
 
 def read(kind: type[BodySerializer], request: Request) -> dict[str, Any]:
-    """The body as ``kind`` describes it, an empty one as ``{}``; raises Problem."""
+    """The body's members, validated by ``kind``; an empty body counts as ``{}``. Raises Problem."""
     body = document(request)
     return _validated(kind(data=body if kind.exact_numbers else exact_json.storable(body)))
 
 
 def read_nothing(request: Request) -> None:
-    """Refuse a body where none is taken, but for ``{}``; raises Problem."""
+    """Raise Problem if the request has a body other than ``{}``, for endpoints that take none."""
     refuse_unknown(document(request), ())
 
 
 def document(request: Request) -> dict[str, Any]:
-    """The body's JSON object, an empty body as ``{}``, numbers with all digits; raises Problem."""
+    """The body's JSON object with exact numbers; an empty body is ``{}``. Raises Problem."""
     check_length(request)
-    body = request._request.body  # noqa: SLF001 - DRF would take the last of two members
+    body = request._request.body  # noqa: SLF001 - DRF would keep the last of two equal members
     if not body:
         return {}
     _check_media_type(request)
     try:
-        found = exact_json.read(body)
+        value = exact_json.read(body)
     except exact_json.Doubled as error:
-        detail = f"The member {error.name!r} stands there twice. Send it once."
+        detail = f"The body has the member {error.name!r} twice. Send it once."
         raise Problem(400, "doubled_member", detail) from None
     except ValueError as error:
         raise Problem(400, "body_unreadable", f"The body is not JSON: {error}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(value, dict):
         raise Problem(400, "parameter_invalid", "The body must be a JSON object.")
-    return found
+    return value
 
 
 def _check_media_type(request: Request) -> None:
     encoding = request.META.get("HTTP_CONTENT_ENCODING", "").strip().lower()
     if encoding not in ("", "identity"):
-        detail = f"This address takes no body in {encoding[:_SHOWN]!r}. Send it plain."
+        detail = (
+            f"This endpoint does not accept the Content-Encoding {encoding[:_SHOWN]!r}. "
+            "Send the body uncompressed."
+        )
         headers = {"Accept-Encoding": "identity"}
         raise Problem(415, "encoding_unknown", detail, headers=headers)
     media_type = request.META.get("CONTENT_TYPE", "").partition(";")[0].strip().lower()
@@ -112,14 +116,14 @@ def _check_media_type(request: Request) -> None:
 
 
 def read_arguments(kind: type[ArgumentsSerializer], request: Request) -> dict[str, Any]:
-    """The query string as ``kind`` describes it; raises Problem."""
+    """The query string's parameters, validated by ``kind``. Raises Problem."""
     _refuse_doubled(request)
-    # As a plain mapping: of a QueryDict DRF takes an empty text for none.
+    # A plain dict, because DRF treats an empty value in a QueryDict as a missing one.
     return _validated(kind(data=request.query_params.dict()))
 
 
 def check_arguments(request: Request, known: Collection[str]) -> None:
-    """Raise Problem for a parameter of the query string that is unknown, or given twice."""
+    """Raise Problem for a query-string parameter that is unknown or repeated."""
     if not request.META.get("QUERY_STRING"):
         return
     refuse_unknown(request.query_params, known, "parameter")
@@ -127,33 +131,33 @@ def check_arguments(request: Request, known: Collection[str]) -> None:
 
 
 def refuse_unknown(given: Iterable[str], known: Iterable[str], what: str = "member") -> None:
-    """Raise Problem that names the first of ``given`` that is not ``known``."""
+    """Raise Problem for the first name in ``given``, alphabetically, that is not in ``known``."""
     names = list(known)
     for name in sorted(set(given) - set(names)):
         close = difflib.get_close_matches(name[:_SHOWN], names, 1)
-        right = f"Did you mean {close[0]!r}?" if close else f"These are: {', '.join(names)}."
+        advice = f"Did you mean {close[0]!r}?" if close else f"Use: {', '.join(names)}."
         if not names:
-            right = f"This address takes no {what}s."
-        detail = f"There is no {what} {name[:_SHOWN]!r}. {right}"
+            advice = f"This endpoint takes no {what}s."
+        detail = f"Unknown {what} {name[:_SHOWN]!r}. {advice}"
         raise Problem(400, f"unknown_{what}", detail)
 
 
 def _refuse_doubled(request: Request) -> None:
     for name, values in request.query_params.lists():
         if len(values) > 1:
-            detail = f"The parameter {name[:_SHOWN]!r} stands there twice. Send it once."
+            detail = f"The query string has the parameter {name[:_SHOWN]!r} twice. Send it once."
             raise Problem(400, "doubled_parameter", detail)
 
 
 def _validated(serializer: BodySerializer) -> dict[str, Any]:
     if serializer.is_valid():
         return dict(serializer.validated_data)
-    field, words = next(iter(serializer.errors.items()))
-    detail = f"{field}: {_first(words)}"
+    field, messages = next(iter(serializer.errors.items()))
+    detail = f"{field}: {_first(messages)}"
     raise Problem(400, "parameter_invalid", detail, errors=serializer.errors)
 
 
-def _first(words: Any) -> str:
-    while isinstance(words, dict | list):
-        words = next(iter(words.values() if isinstance(words, dict) else words))
-    return str(words)
+def _first(messages: Any) -> str:
+    while isinstance(messages, dict | list):
+        messages = next(iter(messages.values() if isinstance(messages, dict) else messages))
+    return str(messages)

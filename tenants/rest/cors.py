@@ -1,6 +1,6 @@
-"""Cross-origin calls (https://fetch.spec.whatwg.org/#http-cors-protocol), by django-cors-headers.
+"""CORS (https://fetch.spec.whatwg.org/#http-cors-protocol), by django-cors-headers.
 
-What pages may do is in the settings, ``CORS_…``.
+The ``CORS_…`` settings say what web pages may do.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from django.http.response import HttpResponseBase
 
 
 class CORSMiddleware(CorsMiddleware):
-    """The library's, for calls that name an origin, as browsers' do.
+    """The library's middleware, applied only to requests with an Origin, such as browsers send.
 
-    It would cost each other call 38 µs of CPU, a sixth of what that takes in all
-    (``python -m bench calls``), to add a ``Vary`` that an answer which is open to all origins
-    needs not.
+    Every other call would pay 38 µs of CPU, a sixth of its total (``python -m bench calls``), for
+    a ``Vary`` header that a response open to all origins does not need.
     """
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase | Awaitable[HttpResponseBase]:

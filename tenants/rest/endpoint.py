@@ -26,29 +26,28 @@ _RENDERER = JSONRenderer()
 
 
 class Endpoint(APIView):
-    """An address for holders of an API key.
+    """The base class of endpoints that need an API key.
 
-    ``scope`` is what the key must be allowed; ``is_query`` says that the tenant's ClickHouse works
-    for as long as the call lasts. Views answer with an HttpResponse of their own, so DRF neither
-    parses the body nor negotiates a renderer.
+    ``scope`` is the scope that the key must have. ``is_query`` marks calls that keep the tenant's
+    ClickHouse busy until they end. Views return an HttpResponse of their own, so DRF neither parses
+    the body nor negotiates a renderer.
 
-    A call is let in by the tenant's share of the threads, and by the limits of its plan, before
-    anything is done for it, and counted when it is over: what it did besides (a query, events) the
-    view notes in ``did``.
+    Before any work, a call must fit in the tenant's share of the threads and in the limits of its
+    plan. It is counted when it ends; a view records in ``did`` what else it did (a query, events).
     """
 
     authentication_classes = (APIKeyAuthentication,)
     permission_classes = (HasScope,)
     scope: str = ""
     is_query = False
-    #: Names that the query string may have; None: the view looks itself.
+    #: The parameters that the query string may have; None: the view checks them itself.
     arguments: tuple[str, ...] | None = ()
 
-    #: What the call did, in the order of ``tally.FIELDS`` from ``queries`` on.
+    #: What the call did, in the order of ``call_tally.FIELDS`` from ``queries`` on.
     did: tuple[int, int, int, int, int] = (0, 0, 0, 0, 0)
     admission: Admission | None = None
     place: HeldThread | None = None
-    #: The tenant's, when the call was let in.
+    #: The tenant's allowance at the time the call was admitted.
     allowance: Allowance
 
     def perform_content_negotiation(
@@ -57,35 +56,36 @@ class Endpoint(APIView):
         return _RENDERER, "application/json"
 
     def get_permissions(self) -> Any:
-        return _made(type(self)).permissions
+        return _parts(type(self)).permissions
 
     @property
     def default_response_headers(self) -> dict[str, str]:
-        return _made(type(self)).headers.copy()
+        return _parts(type(self)).headers.copy()
 
     def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        """DRF's, with what is the same for all calls of a view.
+        """DRF's request, built from the parts that all calls of a view share.
 
-        A DRF request hands on what it lacks by failing first: that costs more than a copy.
+        DRF's Request forwards attributes by ``__getattr__``, only after its own look-up failed.
+        Copying the three most used is cheaper.
         """
-        kept = _made(type(self))
-        made = Request(
+        parts = _parts(type(self))
+        drf_request = Request(
             request,
-            parsers=kept.parsers,
-            authenticators=kept.authenticators,
-            negotiator=kept.negotiator,
+            parsers=parts.parsers,
+            authenticators=parts.authenticators,
+            negotiator=parts.negotiator,
             parser_context={"view": self, "args": args, "kwargs": kwargs},
         )
-        copied: Any = made
+        copied: Any = drf_request
         copied.method, copied.path, copied.META = request.method, request.path, request.META
-        return made
+        return drf_request
 
     def perform_authentication(self, request: Request) -> None:
-        asked: Any = request
-        asked._authenticate()  # noqa: SLF001 - ``user`` asks twice before it does the same
+        drf_request: Any = request
+        drf_request._authenticate()  # noqa: SLF001 - ``user`` checks twice, then does the same
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Who calls, may they, and is there room for the call. There is nothing to negotiate."""
+        """Authenticate, check permissions and admit the call. Nothing needs negotiation."""
         check_length(request)
         self.perform_authentication(request)
         self.check_permissions(request)
@@ -98,15 +98,15 @@ class Endpoint(APIView):
             raise busy(error) from None
         except OverLimit as error:
             raise refused(error) from None
-        if "\0" in request.path:  # Postgres has no such text
+        if "\0" in request.path:  # Postgres refuses NUL in text, so nothing has such a name
             raise not_found()
         if self.arguments is not None:
             check_arguments(request, self.arguments)
 
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Headers of the limits; the slot is free again, and the call is counted.
+        """Add the headers about limits, free the call's slot, and count the call.
 
-        DRF's own (``Allow``) go with refusals: RFC 9110 asks for it with a 405.
+        Errors also get DRF's own headers (``Allow``): RFC 9110 requires it with a 405.
         """
         if isinstance(response, Response):
             answer = super().finalize_response(request, response, *args, **kwargs)
@@ -127,7 +127,7 @@ class Endpoint(APIView):
         return answer
 
     def _leave(self, answer: Any) -> None:
-        """Give back the call's place; of a result that is sent piece by piece, once it is sent."""
+        """Give back the call's thread; for a streaming response, once it has been sent."""
         if self.place is None:
             return
         if getattr(answer, "streaming", False):
@@ -137,13 +137,13 @@ class Endpoint(APIView):
 
     @staticmethod
     def caller(request: Request) -> Caller:
-        """Who calls; HasScope has seen to it that there is one."""
+        """Who calls. HasScope has made sure that this is a Caller."""
         return cast("Caller", getattr(request, "_user"))  # noqa: B009 - ``user`` costs more
 
 
 @dataclass(frozen=True)
-class _Made:
-    """What DRF makes anew for each call, and is the same for all calls of a view."""
+class _Parts:
+    """What DRF builds for each call although it is the same for all calls of a view."""
 
     authenticators: list[BaseAuthentication]
     permissions: list[Any]
@@ -152,24 +152,24 @@ class _Made:
     headers: dict[str, str]
 
 
-_kept: dict[type[APIView], _Made] = {}
+_parts_by_view: dict[type[APIView], _Parts] = {}
 
 
-def _made(view: type[APIView]) -> _Made:
-    made = _kept.get(view)
-    if made is None:
-        made = _kept[view] = _Made(
-            [one() for one in view.authentication_classes],
-            [one() for one in view.permission_classes],
-            [one() for one in view.parser_classes],
+def _parts(view: type[APIView]) -> _Parts:
+    parts = _parts_by_view.get(view)
+    if parts is None:
+        parts = _parts_by_view[view] = _Parts(
+            [authentication() for authentication in view.authentication_classes],
+            [permission() for permission in view.permission_classes],
+            [parser() for parser in view.parser_classes],
             view.content_negotiation_class(),
             {"Allow": ", ".join(view().allowed_methods)},
         )
-    return made
+    return parts
 
 
 class Nowhere(APIView):
-    """Answers for every address below /api/ at which there is nothing."""
+    """Answers 404 for every address below /api/ that no endpoint has."""
 
     authentication_classes = ()
     permission_classes = ()

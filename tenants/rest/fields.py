@@ -1,6 +1,6 @@
-"""Fields that take JSON of their own type alone, as the description says.
+"""Serializer fields that accept only JSON of their own type, as the API description says.
 
-DRF's own turn 7 into "7", "7" into 7 and "yes" into true.
+DRF's own fields convert: 7 to "7", "7" to 7, and "yes" to true.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from rest_framework import serializers
 
 
 class Text(serializers.CharField):
-    """A string, as it was sent: blanks at its ends stay."""
+    """A string, exactly as sent: leading and trailing blanks stay."""
 
     default_error_messages = {"invalid": "Send a string."}
 
     def __init__(self, **options: Any) -> None:
         super().__init__(trim_whitespace=False, **options)
-        # The description can't say that \0 is none; who uses the text refuses it.
+        # The OpenAPI description can't exclude \0, so the code that uses the text refuses it.
         self.validators = [
-            one for one in self.validators if not isinstance(one, ProhibitNullCharactersValidator)
+            validator
+            for validator in self.validators
+            if not isinstance(validator, ProhibitNullCharactersValidator)
         ]
 
     def to_internal_value(self, data: Any) -> str:
@@ -30,7 +32,7 @@ class Text(serializers.CharField):
 
 
 class Whole(serializers.IntegerField):
-    """A number without a fraction."""
+    """A whole number; 7.0 counts as 7."""
 
     def to_internal_value(self, data: Any) -> int:
         is_whole = isinstance(data, int) or (isinstance(data, float) and data.is_integer())
@@ -40,7 +42,7 @@ class Whole(serializers.IntegerField):
 
 
 class Flag(serializers.BooleanField):
-    """true or false."""
+    """``true`` or ``false``."""
 
     def to_internal_value(self, data: Any) -> bool:
         if not isinstance(data, bool):

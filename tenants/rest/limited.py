@@ -1,4 +1,4 @@
-"""What a limit that was reached is to the caller: a 429 that says which, and when it lifts."""
+"""429 responses, which say which limit was reached and when to try again."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from tenants.plans.admission import OverLimit
 from tenants.plans.threads import Busy
 from tenants.rest.problem import Problem
 
-#: Seconds after which a caller should try again whose other calls hold all that it may hold.
+#: Retry-After, in seconds, for a caller whose other calls use its whole share of the threads.
 BUSY_AGAIN = 1
-#: The limits in words.
+#: How error messages describe each limit.
 _WORDS = {
     "requests_a_minute": "{value:,} requests a minute",
-    "key_requests_a_minute": "{value:,} requests a minute by one key",
-    "token_rate": "{value:,} requests a minute by one token",
+    "key_requests_a_minute": "{value:,} requests a minute per key",
+    "token_rate": "{value:,} requests a minute per token",
     "concurrent_queries": "{value:,} queries at the same time",
     "rows_read_a_day": "{value:,} rows read a day",
     "bytes_read_a_day": "{value:,} bytes read a day",
@@ -27,12 +27,12 @@ _WORDS = {
 
 
 def refused(error: OverLimit) -> Problem:
-    """429 (RFC 6585) with Retry-After, and the limit by name in the document."""
+    """A 429 (RFC 6585) with Retry-After; the document names the limit."""
     allowed = _WORDS[error.limit].format(value=error.value)
     of = "token" if error.limit == "token_rate" else "plan"
     lifts_at = timezone.now() + timedelta(seconds=error.again)
     detail = error.reason or (
-        f"The {of} allows {allowed}, and that is used up. Try again in {error.again:,} s."
+        f"The {of} allows {allowed}; this is used up. Try again in {error.again:,} s."
     )
     return Problem(
         429,
@@ -46,10 +46,10 @@ def refused(error: OverLimit) -> Problem:
 
 
 def busy(error: Busy) -> Problem:
-    """429 for a call beyond the tenant's share of a web process's threads."""
+    """A 429 for a call beyond the tenant's share of a web process's threads."""
     calls = "call" if error.held == 1 else "calls"
     detail = (
-        f"{error.held} {calls} of yours are still being answered, which is your share of this "
-        f"server. Ask for less at the same time, or try again in {BUSY_AGAIN} s."
+        f"{error.held} of your {calls} still in progress use your whole share of this server. "
+        f"Send fewer calls at the same time, or try again in {BUSY_AGAIN} s."
     )
     return Problem(429, "busy", detail, headers={"Retry-After": str(BUSY_AGAIN)})

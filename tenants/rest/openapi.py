@@ -11,7 +11,7 @@ from tenants.rest.body import BodySerializer
 
 
 class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the OpenAPI description tells of API keys. To be imported is enough."""
+    """How the OpenAPI description presents API keys. Importing the class registers it."""
 
     target_class = "tenants.rest.authentication.APIKeyAuthentication"
     name = "API key"
@@ -25,7 +25,7 @@ class APIKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 class BodyScheme(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
-    """A body refuses a member that it does not know."""
+    """Describes that bodies refuse unknown members (``additionalProperties: false``)."""
 
     target_class = BodySerializer
     match_subclasses = True

@@ -1,4 +1,4 @@
-"""What holds for every address of the API, written into the OpenAPI description in one place."""
+"""Error responses that every endpoint shares, added to the OpenAPI description in one place."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tenants.rest.problem import CONTENT_TYPE
 
 _PROBLEM = {
     "type": "object",
-    "description": "What was wrong, and what would be right (RFC 9457).",
+    "description": "What was wrong and what to do about it (RFC 9457).",
     "required": ["type", "title", "status", "code", "detail"],
     "properties": {
         "type": {"type": "string"},
@@ -18,26 +18,26 @@ _PROBLEM = {
         "detail": {"type": "string", "description": "For people."},
     },
 }
-#: Answers that any address which asks for a key can give.
+#: Errors of any endpoint that needs a key.
 ANYWHERE = {
-    "400": "The request is not as it should be.",
+    "400": "The request is not valid.",
     "401": "The key is missing or not valid.",
     "403": "The tenant is suspended, or the key may not do this.",
-    "413": "The body is larger than this server takes.",
+    "413": "The body is larger than this server accepts.",
     "429": "A limit is reached; Retry-After says when it lifts.",
-    "503": "A store does not answer; Retry-After says when to try again.",
+    "503": "A database or cache does not answer; Retry-After says when to try again.",
 }
-#: Answers of those that read a body, if only to refuse one.
+#: Errors of endpoints that read a body, even if only to refuse one.
 WITH_BODY = {
-    "411": "The body came in chunks. Send it with Content-Length.",
-    "415": "The body is not of a media type or an encoding that the address takes.",
+    "411": "The body was sent in chunks. Send it with Content-Length.",
+    "415": "The endpoint does not accept the body's media type or encoding.",
 }
 _READ_NONE = ("get", "head", "options")
-_NAMED = {"404": "There is nothing of that name."}
+_NAMED = {"404": "No object has that name."}
 
 
 def problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A hook of drf-spectacular: every error is a problem document, and may come anywhere."""
+    """A drf-spectacular hook: adds the shared errors, and makes each a problem document."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = _PROBLEM
     for path, operations in result["paths"].items():
         words = ANYWHERE | (_NAMED if "{" in path else {})
@@ -49,7 +49,7 @@ def problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
 
 
 def _require_events(body: dict[str, Any]) -> None:
-    """drf-spectacular takes a body without a serializer for one that may be left out."""
+    """Mark the events body as required: drf-spectacular makes it optional."""
     if "application/x-ndjson" in body.get("content", {}):
         body["required"] = True
 

@@ -1,10 +1,10 @@
-"""Errors of the API as problem details (RFC 9457, application/problem+json).
+"""API errors as problem details (RFC 9457, application/problem+json).
 
     Problem (rest_framework.exceptions.APIException)
     └── any other exception of DRF or Django is turned into one by exception_handler
 
-``code`` is stable and for programs, ``detail`` is for people. An error that is ours (500) says
-nothing of its cause; that stands in the log.
+``code`` is stable and for programs; ``detail`` is for people. A bug of ours (500) does not reveal
+its cause to the caller; the log has it.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ CONTENT_TYPE = "application/problem+json"
 
 
 _RETRY = {"Retry-After": "2"}
-#: Exceptions that are no bug of ours. A subclass stands before its base.
+#: Exceptions that are not bugs of ours. A subclass must come before its base class.
 _KNOWN: dict[type[Exception], tuple[int, str, str]] = {
-    Http404: (404, "not_found", "There is nothing at this address."),
-    PermissionDenied: (403, "permission_denied", "This key may not do that."),
-    RequestDataTooBig: (413, "body_too_large", "The body is larger than this server takes."),
+    Http404: (404, "not_found", "Nothing exists at this address."),
+    PermissionDenied: (403, "permission_denied", "This key does not have permission to do that."),
+    RequestDataTooBig: (413, "body_too_large", "The body is larger than this server accepts."),
     SuspiciousOperation: (400, "bad_request", "The request could not be read."),
     UnreadablePostError: (400, "bad_request", "The request could not be read."),
     OperationalError: (503, "unavailable", "The database does not answer. Try again in a moment."),
@@ -43,10 +43,11 @@ _KNOWN: dict[type[Exception], tuple[int, str, str]] = {
 
 
 class Problem(exceptions.APIException):
-    """An error for the caller.
+    """An error that the caller receives as a problem document.
 
-    ``status`` is the HTTP status; ``code`` a stable word; ``detail`` what was wrong and what would
-    be right; ``headers`` go with the answer; ``members`` are added to the document.
+    ``status`` is the HTTP status; ``code`` is stable and listed in ``tenants.rest.codes``;
+    ``detail`` says what was wrong and what to do; ``headers`` are added to the response and
+    ``members`` to the document.
     """
 
     def __init__(
@@ -66,12 +67,12 @@ class Problem(exceptions.APIException):
         self.members = members
 
 
-def not_found(detail: str = "There is nothing at this address.") -> Problem:
+def not_found(detail: str = "Nothing exists at this address.") -> Problem:
     return Problem(404, "not_found", detail)
 
 
 def response(problem: Problem) -> HttpResponse:
-    """The answer that tells ``problem``."""
+    """``problem`` as an HTTP response."""
     document = {
         "type": f"urn:millrace:problem:{problem.code}",
         "title": HTTPStatus(problem.status_code).phrase,
@@ -89,7 +90,7 @@ def response(problem: Problem) -> HttpResponse:
 
 
 def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpResponse:
-    """DRF's hook for every exception that leaves a view."""
+    """DRF's hook, called for every exception that a view raises."""
     problem = of(error)
     if problem.status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
         request = context.get("request")
@@ -99,7 +100,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> HttpRespo
 
 
 def of(error: Exception) -> Problem:
-    """The problem that ``error`` is to the caller."""
+    """``error`` as a Problem for the caller."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, exceptions.APIException):
@@ -107,7 +108,7 @@ def of(error: Exception) -> Problem:
     for kind, (status, code, detail) in _KNOWN.items():
         if isinstance(error, kind):
             return Problem(status, code, detail, headers=_RETRY if status == 503 else None)
-    detail = "Something went wrong here. It has been noted; try again later."
+    detail = "An internal error occurred and has been logged. Try again later."
     return Problem(500, "internal_error", detail)
 
 

@@ -1,1 +1,1 @@
-"""What is read of tenants: who calls, by which key, and what was used. Nothing here decides."""
+"""Reads about tenants: callers by key, tenants by slug, and usage. Selectors decide nothing."""

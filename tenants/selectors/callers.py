@@ -12,20 +12,20 @@ from tenants.models import APIKey, TenantStatus
 from tenants.recent import Recent
 from tenants.rights import Network, network
 
-#: A revoked key is refused, and a suspended tenant noticed, after this many seconds at the latest.
+#: Processes notice a revoked key or a suspended tenant within this many seconds.
 MEMORY_SECONDS = 0.5
-#: ``last_used_at`` is no older than this while a key is in use.
+#: While a key is in use, ``last_used_at`` is at most this old.
 USED_EVERY = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Who calls: a key and its tenant, and where the tenant's data is. It is ``request.user``.
+    """The caller of an API endpoint, its tenant and the tenant's warehouse; ``request.user``.
 
-    ``queries`` and ``sources`` are the names it is held to, ``networks`` and ``origins`` where it
-    may call from; None holds nothing back. ``parameters`` are set for it, ``filters`` are
-    conditions by table. Of a token, ``subject`` is whom it is for and ``rate`` its requests a
-    minute.
+    ``queries`` and ``sources`` are the names that it may use, ``networks`` and ``origins`` the
+    places that it may call from; None means no restriction. ``parameters`` are fixed by the key;
+    ``filters`` are SQL conditions by table. For a signed token, ``subject`` is the user that it is
+    for and ``rate`` the most requests a minute.
     """
 
     key_id: int
@@ -60,7 +60,7 @@ class Caller:
 
 @dataclass(frozen=True)
 class Holder:
-    """A usable key: its caller, and what its tokens are signed by."""
+    """A usable key: its caller, and what verifies the signatures of its tokens."""
 
     caller: Caller
     prefix: str
@@ -74,28 +74,31 @@ _recent: Recent[bytes | str, Holder | None] = Recent(MEMORY_SECONDS)
 
 
 def forget() -> None:
-    """Look up every key anew, as after a change within this process."""
+    """Drop all remembered keys, for example after a change in this process."""
     _recent.forget()
 
 
 def is_remembered(sha256: bytes) -> bool:
-    """Whether a key of that hash was looked up a moment ago, and found or not."""
+    """Whether a key with this hash was looked up within MEMORY_SECONDS, with or without success."""
     return sha256 in _recent
 
 
 def find(sha256: bytes) -> Caller | None:
-    """The caller with that key, unless it is unknown, revoked or expired."""
+    """The caller with this key; None if the key is unknown, revoked or expired."""
     holder = _recent.get(sha256, lambda: _look_up(sha256=sha256))
-    return holder.caller if holder is not None and _goes_on(holder) else None
+    return holder.caller if holder is not None and _is_unexpired(holder) else None
 
 
 def find_holder(prefix: str) -> Holder | None:
-    """The key of that prefix, unless it is unknown, revoked or expired; the same for a moment."""
+    """The key with this prefix; None if it is unknown, revoked or expired.
+
+    It is the same object for MEMORY_SECONDS; verified tokens rely on that.
+    """
     holder = _recent.get(prefix, lambda: _look_up(prefix=prefix))
-    return holder if holder is not None and _goes_on(holder) else None
+    return holder if holder is not None and _is_unexpired(holder) else None
 
 
-def _goes_on(holder: Holder) -> bool:
+def _is_unexpired(holder: Holder) -> bool:
     ends = holder.caller.expires_at
     return ends is None or ends > timezone.now()
 

@@ -7,12 +7,12 @@ from django.utils import timezone
 from tenants.key_format import OPERATOR_BEGINNING, digest, parse
 from tenants.models import OperatorKey
 
-#: ``last_used_at`` is no older than this while a key is in use.
+#: While a key is in use, ``last_used_at`` is at most this old.
 _USED_EVERY = timedelta(minutes=1)
 
 
 def find_operator_key(text: str) -> OperatorKey | None:
-    """The key in ``text``, unless it has another form, is unknown, revoked or expired."""
+    """The key in ``text``; None if it is malformed, unknown, revoked or expired."""
     if not text.startswith(OPERATOR_BEGINNING) or parse(text[len(OPERATOR_BEGINNING) :]) is None:
         return None
     row = OperatorKey.objects.filter(sha256=digest(text)).first()

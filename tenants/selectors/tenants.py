@@ -5,7 +5,7 @@ from tenants.models import Tenant
 
 
 def find(slug: str) -> Tenant:
-    """The tenant of that slug; raises TenantRefused, naming those that there are."""
+    """The tenant with this slug; raises TenantRefused, which lists the known tenants."""
     tenant = Tenant.objects.filter(slug=slug).first()
     if tenant is None:
         known = ", ".join(Tenant.objects.values_list("slug", flat=True)[:20]) or "none yet"

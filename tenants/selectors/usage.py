@@ -1,4 +1,4 @@
-"""Selectors: what a tenant used, by day and key."""
+"""The usage of tenants, by day and key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from django.db.models import QuerySet
 from tenants.formulas import neutral
 from tenants.models import APIKey, Usage
 
-#: Days that are told where nobody says which.
+#: How many days a report covers by default.
 DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Counts, each as its help text at ``Usage`` says. ``storage_bytes`` is the day's most."""
+    """Counts, as the help texts of ``Usage`` define. ``storage_bytes`` is the day's maximum."""
 
     requests: int = 0
     errors: int = 0
@@ -32,12 +32,12 @@ class Figures:
     storage_bytes: int = 0
 
 
-FIELDS = tuple(one.name for one in fields(Figures))
+FIELDS = tuple(figure.name for figure in fields(Figures))
 
 
 @dataclass(frozen=True, slots=True)
 class UsageLine:
-    """What was used on one day by one key; ``key`` is its beginning, '' where there was none."""
+    """The usage of one day by one key; ``key`` is the key's beginning, or '' without a key."""
 
     tenant: str
     day: date
@@ -46,15 +46,15 @@ class UsageLine:
     figures: Figures
 
     def as_dict(self) -> dict[str, Any]:
-        """The figures beside the rest, and days as texts."""
-        told = {"day": self.day.isoformat(), "key": self.key or None, "key_name": self.key_name}
-        return told | asdict(self.figures)
+        """A flat dict for JSON, with the day as text and no tenant."""
+        own = {"day": self.day.isoformat(), "key": self.key or None, "key_name": self.key_name}
+        return own | asdict(self.figures)
 
 
 def span(first: date | None, last: date | None, now: datetime) -> tuple[date, date]:
-    """The days from ``first`` to ``last``, both included; without them the last DAYS.
+    """The first and the last day of a report, both inclusive; by default the last DAYS days.
 
-    Raises ValueError where they run backwards.
+    Raises ValueError if ``first`` is after ``last``.
     """
     until = last or now.astimezone(UTC).date()
     since = first or until - timedelta(days=DAYS - 1)
@@ -65,12 +65,12 @@ def span(first: date | None, last: date | None, now: datetime) -> tuple[date, da
 
 
 def lines(first: date, last: date, tenant_id: int | None = None) -> list[UsageLine]:
-    """By day, newest first, and key; of one tenant, or of all."""
+    """The usage of one tenant, or of all, by day (newest first) and key."""
     rows = _rows(first, last, tenant_id).select_related("tenant")
-    found = list(rows.order_by("-day", "tenant__slug", "key_id"))
-    # Of a key that is gone there is no row to join.
-    keys = APIKey.across_tenants.in_bulk({one.key_id for one in found if one.key_id})
-    return [_line(one, keys.get(one.key_id or 0)) for one in found]
+    usages = list(rows.order_by("-day", "tenant__slug", "key_id"))
+    # Not a join, because a deleted key has no row.
+    keys = APIKey.across_tenants.in_bulk({row.key_id for row in usages if row.key_id})
+    return [_line(row, keys.get(row.key_id or 0)) for row in usages]
 
 
 def _rows(first: date, last: date, tenant_id: int | None) -> QuerySet[Usage]:
@@ -85,28 +85,28 @@ def _line(row: Usage, key: APIKey | None) -> UsageLine:
 
 
 def total(some: Iterable[Figures]) -> Figures:
-    """All of them together; of storage the most."""
+    """The sum of all figures; for storage, the maximum."""
     listed = list(some)
-    added = {name: sum(getattr(one, name) for one in listed) for name in FIELDS}
-    added["storage_bytes"] = max((one.storage_bytes for one in listed), default=0)
-    return Figures(**added)
+    sums = {name: sum(getattr(figures, name) for figures in listed) for name in FIELDS}
+    sums["storage_bytes"] = max((figures.storage_bytes for figures in listed), default=0)
+    return Figures(**sums)
 
 
 def by_day(found: Sequence[UsageLine], first: date, last: date) -> list[tuple[date, Figures]]:
-    """Every day from the first to the last, those without anything too."""
+    """The figures of every day from ``first`` to ``last``, including days without usage."""
     days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
     grouped: dict[date, list[Figures]] = {day: [] for day in days}
-    for one in found:
-        grouped[one.day].append(one.figures)
+    for line in found:
+        grouped[line.day].append(line.figures)
     return [(day, total(grouped[day])) for day in days]
 
 
 def as_csv(found: Sequence[UsageLine]) -> str:
-    """A heading and a line for each day and key; no cell is a formula to a spreadsheet."""
+    """CSV with a heading and a line for each day and key. Spreadsheets see no cell as a formula."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["tenant", "day", "key", "key_name", *FIELDS])
-    for one in found:
-        texts = [neutral(text) for text in (one.tenant, str(one.day), one.key, one.key_name)]
-        writer.writerow([*texts, *(getattr(one.figures, name) for name in FIELDS)])
+    for line in found:
+        texts = [neutral(text) for text in (line.tenant, str(line.day), line.key, line.key_name)]
+        writer.writerow([*texts, *(getattr(line.figures, name) for name in FIELDS)])
     return out.getvalue()

@@ -1,1 +1,1 @@
-"""What can be done with tenants. Views, admin and commands call these, and decide nothing."""
+"""Everything that changes tenants. Views, admin and commands call services and decide nothing."""

@@ -1,4 +1,4 @@
-"""Making, changing, rotating and revoking a tenant's API keys."""
+"""Creates, changes, rotates and revokes a tenant's API keys."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tenants.tokens.signing import new_signing_secret, read_public_key
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
-#: For how long a rotated key goes on, unless somebody says otherwise.
+#: How long a rotated key stays valid by default.
 OVERLAP = timedelta(days=1)
 
 
 @dataclass(frozen=True)
 class RotatedKey:
-    """A successor: its row, its text, and the secret of its tokens or ''."""
+    """A successor: its row, its text, and the secret that signs its tokens or ''."""
 
     key: APIKey
     plaintext: str = field(repr=False)
@@ -34,7 +34,7 @@ class RotatedKey:
 
 
 class KeyStateRefused(ValueError):
-    """What can't be done with a key in the state that it is in."""
+    """The key's state does not allow the operation."""
 
 
 def create_key(
@@ -46,13 +46,13 @@ def create_key(
     created_by: User | None = None,
     rights: Rights | None = None,
 ) -> tuple[APIKey, str]:
-    """Make a key; returns its row and its text, which can't be had again.
+    """Create a key; returns its row and its text, which is not available later.
 
-    What it may do is said by ``rights``, or by ``scopes`` (DEFAULT_SCOPES) and ``expires_at``
-    alone. Raises RightsRefused, a ValueError, which says what is wrong with them.
+    Pass either ``rights``, or ``scopes`` (default: DEFAULT_SCOPES) and ``expires_at``. Raises
+    RightsRefused, a ValueError, which says what is wrong with them.
     """
-    wanted = rights or Rights(tuple(scopes) or Rights().scopes, expires_at)
-    return _insert(tenant, name, checked(wanted, tenant), created_by=created_by)
+    requested = rights or Rights(tuple(scopes) or Rights().scopes, expires_at)
+    return _insert(tenant, name, checked(requested, tenant), created_by=created_by)
 
 
 def create_signing_key(
@@ -65,14 +65,14 @@ def create_signing_key(
     token_seconds: int = TOKEN_SECONDS,
     created_by: User | None = None,
 ) -> tuple[APIKey, str, str]:
-    """Make a key that may sign tokens, of rights in their usual form.
+    """Create a key that can sign tokens; ``rights`` must be in normal form.
 
-    ``by_secret`` gives it a secret (HS256), ``public_key`` takes that one (EdDSA); at most one of
-    them. Returns the row, its text, and the secret or ''; both are had only here. Raises
-    RightsRefused.
+    ``by_secret`` creates a secret (HS256); ``public_key`` is the caller's own (EdDSA). Use at most
+    one of them. Returns the row, its text, and the secret or ''; text and secret are not available
+    later. Raises RightsRefused.
     """
     if by_secret and public_key:
-        msg = "Tokens are signed by a secret or by a private key, not by either. Choose one."
+        msg = "A key signs tokens with a secret or with a private key, not both. Choose one."
         raise RightsRefused("public_key", msg)
     secret = new_signing_secret() if by_secret else ""
     row, text = _insert(
@@ -98,21 +98,21 @@ def _insert(tenant: Tenant, name: str, rights: Rights, **further: Any) -> tuple[
             **rights.columns(),
             **further,
         )
-        record("key.create", row, tenant=tenant, detail=_said(rights))
+        record("key.create", row, tenant=tenant, detail=_detail(rights))
     return row, new.plaintext
 
 
-def _said(rights: Rights) -> dict[str, object]:
-    """The rights as the audit log has them."""
+def _detail(rights: Rights) -> dict[str, object]:
+    """The rights for the audit log."""
     return {name: value for name, value in rights.columns().items() if value}
 
 
 def change_key(key: APIKey, rights: Rights) -> None:
-    """Give a key other rights, from now on; raises RightsRefused."""
-    given = checked(rights, key.tenant)
+    """Replace the rights of a key; raises RightsRefused."""
+    granted = checked(rights, key.tenant)
     with transaction.atomic():
-        _store(key, **given.columns())
-        record("key.change", key, tenant=key.tenant, detail=_said(given))
+        _store(key, **granted.columns())
+        record("key.change", key, tenant=key.tenant, detail=_detail(granted))
 
 
 def rotate_key(
@@ -122,11 +122,11 @@ def rotate_key(
     rights: Rights | None = None,
     created_by: User | None = None,
 ) -> RotatedKey:
-    """Make a successor with the same rights; the key itself goes on for ``overlap``, then ends.
+    """Create a successor with the same rights; the key itself ends after ``overlap``.
 
-    Tokens are signed anew: a successor whose tokens are HS256 has a secret of its own, and one
-    with a public key the same. ``rights`` are the successor's where they are to be others, in
-    their usual form. Raises KeyStateRefused where the key has ended or has a successor.
+    The successor of an HS256 key gets a new secret; that of an EdDSA key keeps the public key.
+    ``rights``, in normal form, replace the successor's rights. Raises KeyStateRefused if the key
+    has ended or already has a successor.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -151,15 +151,15 @@ def rotate_key(
 
 def _check_rotation(key: APIKey, now: datetime) -> None:
     if not key.is_usable(now):
-        msg = f"{key} is revoked or expired. Make a new key."
+        msg = f"{key} is revoked or expired. Create a new key."
         raise KeyStateRefused(msg)
     if key.replaced_by is not None:
-        msg = f"{key} was rotated before: its successor is {key.replaced_by}."
+        msg = f"{key} was already rotated. Its successor is {key.replaced_by}."
         raise KeyStateRefused(msg)
 
 
 def revoke_key(key: APIKey) -> None:
-    """Refuse the key, and its tokens, from now on; it is noticed everywhere within a second."""
+    """Refuse the key and its tokens from now on; all processes notice within a second."""
     with transaction.atomic():
         rows = APIKey.across_tenants.filter(pk=key.pk, revoked_at=None)
         if rows.update(revoked_at=timezone.now()):

@@ -1,4 +1,4 @@
-"""Making and revoking the keys of operators."""
+"""Creates and revokes operators' keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tenants.models import OperatorKey
 def create_operator_key(
     name: str, *, expires_at: datetime | None = None
 ) -> tuple[OperatorKey, str]:
-    """Make a key; returns its row and its text, which can't be had again."""
+    """Create a key; returns its row and its text, which is not available later."""
     new = generate()
     plaintext = OPERATOR_BEGINNING + new.plaintext
     with transaction.atomic():
@@ -27,7 +27,7 @@ def create_operator_key(
 
 
 def revoke_operator_key(prefix: str) -> bool:
-    """Refuse the key from the next call on. Whether there was one to revoke."""
+    """Refuse the key from the next call on. Returns whether an active key has this prefix."""
     with transaction.atomic():
         row = OperatorKey.objects.filter(prefix=prefix, revoked_at=None).first()
         if row is None:

@@ -1,4 +1,4 @@
-"""Making plans and giving them to tenants. Admin, commands and files call these."""
+"""Creates plans and gives them to tenants. Used by the admin, commands and YAML configuration."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tenants.services.warehouses import retry_warehouse
 
 
 def make_plan(name: str, limits: dict[str, int | None]) -> Plan:
-    """Make a plan, or set those limits of the one of that name (None lifts a limit).
+    """Create a plan, or set these limits of the existing one; None removes a limit.
 
-    Raises ValidationError for a limit that does not exist, or is not above 0.
+    Raises ValidationError for a limit that does not exist or is not above 0.
     """
     if unknown := set(limits) - set(LIMITS):
-        msg = f"There is no limit {', '.join(sorted(unknown))}. These are: {', '.join(LIMITS)}."
+        msg = f"Unknown limit: {', '.join(sorted(unknown))}. Use: {', '.join(LIMITS)}."
         raise ValidationError(msg)
     plan = Plan.objects.filter(name=name).first() or Plan(name=name)
     for limit, value in limits.items():
@@ -32,7 +32,7 @@ def make_plan(name: str, limits: dict[str, int | None]) -> Plan:
 
 
 def give_plan(tenant: Tenant, plan: Plan | None) -> None:
-    """Let the tenant use what the plan allows, from now on; None lifts all limits."""
+    """Give the tenant a plan, effective now; None removes all limits."""
     with transaction.atomic():
         Tenant.objects.filter(pk=tenant.pk).update(plan=plan)
         tenant.plan = plan
@@ -42,15 +42,15 @@ def give_plan(tenant: Tenant, plan: Plan | None) -> None:
 
 
 def plan_changed(plan: Plan) -> None:
-    """A plan's limits were saved: all of its tenants get them."""
+    """Apply a plan's saved limits to all its tenants."""
     for tenant in Tenant.objects.filter(plan=plan):
         tenant_changed(tenant)
 
 
 def tenant_changed(tenant: Tenant) -> None:
-    """A tenant's plan was saved: let go of what is held, and tell ClickHouse.
+    """Apply a tenant's saved plan: release or set its hold, and update ClickHouse's limits.
 
-    Processes notice within a second; the retention of tables follows within some.
+    Processes notice within a second; the retention of tables follows within a few seconds.
     """
     allowance.forget()
     holds.refresh([tenant.pk])

@@ -1,7 +1,8 @@
-"""Re-encrypting every secret at rest by the newest key, so that older keys can be dropped.
+"""Re-encrypts every secret at rest with the newest key, so that older keys can be removed.
 
-Fields are found by walking the models, so that a new one is covered. Each row is one statement
-that holds only while nobody has stored another secret; to stop anywhere and begin again is safe.
+It finds the fields by walking the models, so new fields are covered. Each row is updated by one
+statement, and only if the stored secret has not changed meanwhile. It is safe to stop anywhere and
+start again.
 """
 
 from __future__ import annotations
@@ -19,15 +20,15 @@ from django.db.models import F, Func, Model, TextField
 from tenants.audit import record
 from tenants.crypto import EncryptedTextField, decrypt
 
-#: Rows that are read at once.
+#: Rows read at a time.
 BATCH = 500
-#: In place of a key's id: no key of ours opens it.
+#: Stands for a key's id if none of our keys decrypts the secret.
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class ReencryptedField:
-    """Of one field: secrets encrypted anew, and those that no key of ours opens."""
+    """The result for one field: secrets re-encrypted, and secrets that no key of ours decrypts."""
 
     field: str
     rotated: int
@@ -35,7 +36,7 @@ class ReencryptedField:
 
 
 def fields() -> list[tuple[type[Model], str]]:
-    """Every encrypted field that there is."""
+    """All encrypted fields of all models."""
     return [
         (model, field.name)
         for model in apps.get_models()
@@ -45,27 +46,29 @@ def fields() -> list[tuple[type[Model], str]]:
 
 
 def key_id(key: str) -> str:
-    """A key's name, that says nothing about it: the beginning of its SHA-256."""
+    """An id that does not reveal the key: the beginning of its SHA-256."""
     return hashlib.sha256(key.encode()).hexdigest()[:8]
 
 
 def in_use() -> dict[str, Counter[str]]:
-    """By field: how many secrets each key has encrypted, by the key's id."""
+    """How many secrets each key encrypts: counts by key id, by field."""
     keys: Sequence[str] = settings.MILLRACE_ENCRYPTION_KEYS
-    found = {}
+    counts = {}
     for model, name in fields():
-        opened = (_opened_by(token, keys) for _, token in _tokens(model, name))
-        found[f"{model._meta.label}.{name}"] = Counter(opened)
-    return found
+        key_ids = (_opened_by(token, keys) for _, token in _tokens(model, name))
+        counts[f"{model._meta.label}.{name}"] = Counter(key_ids)
+    return counts
 
 
 def rotate() -> list[ReencryptedField]:
-    """Encrypt by the newest key all that is not yet."""
-    done = [_rotate(model, name) for model, name in fields()]
-    counted: dict[str, object] = {one.field: one.rotated for one in done if one.rotated}
-    if counted:
-        record("secrets.rotate", None, tenant=None, detail=counted)
-    return done
+    """Encrypt every secret with the newest key, unless it already is."""
+    results = [_rotate(model, name) for model, name in fields()]
+    detail: dict[str, object] = {
+        result.field: result.rotated for result in results if result.rotated
+    }
+    if detail:
+        record("secrets.rotate", None, tenant=None, detail=detail)
+    return results
 
 
 def _rotate(model: type[Model], name: str) -> ReencryptedField:
@@ -82,20 +85,20 @@ def _rotate(model: type[Model], name: str) -> ReencryptedField:
 
 
 def _tokens(model: type[Model], name: str) -> Iterator[tuple[object, str]]:
-    """What stands in the database, in the order of the rows, batch by batch."""
+    """The stored values with their primary keys, in that order, BATCH rows at a time."""
     rows = model._base_manager.annotate(token=_raw(name)).exclude(token="").exclude(token=None)
     last = None
     while True:
         page = rows if last is None else rows.filter(pk__gt=last)
-        found = list(page.order_by("pk").values_list("pk", "token")[:BATCH])
-        yield from found
-        if len(found) < BATCH:
+        tokens = list(page.order_by("pk").values_list("pk", "token")[:BATCH])
+        yield from tokens
+        if len(tokens) < BATCH:
             return
-        last = found[-1][0]
+        last = tokens[-1][0]
 
 
 def _raw(name: str) -> Func:
-    """The field as it is stored: an expression of another type is not decrypted."""
+    """The field as stored: an expression with another output field is not decrypted."""
     return Func(F(name), template="%(expressions)s", output_field=TextField())
 
 

@@ -1,4 +1,4 @@
-"""Making, limiting, suspending and resuming a tenant."""
+"""Creates, limits, suspends and resumes tenants."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenants.services.warehouses import create_warehouse
 
 
 def make(slug: str, name: str = "", *, weight: int = 1) -> Tenant:
-    """Make a tenant and ask for its warehouse; raises TenantRefused where it can't be."""
+    """Create a tenant and request its warehouse; raises TenantRefused for invalid values."""
     tenant = Tenant(slug=slug, name=name or slug, weight=weight)
     _check(tenant)
     with transaction.atomic():
@@ -30,11 +30,11 @@ def limit(
     name: str | None = None,
     plan: str | None = None,
 ) -> Tenant:
-    """Change its plan, share of the workers, or name; raises TenantRefused for what can't be.
+    """Change a tenant's plan, weight or name; raises TenantRefused for invalid values.
 
-    ``plan`` is the name of one; an empty one takes the tenant's plan away.
+    ``plan`` is the name of a plan; an empty name takes the tenant's plan away.
     """
-    given = _plan(plan) if plan else None
+    new_plan = _plan(plan) if plan else None
     tenant.weight = tenant.weight if weight is None else weight
     tenant.name = tenant.name if name is None else name
     _check(tenant)
@@ -42,7 +42,7 @@ def limit(
         tenant.save(update_fields=["weight", "name"])
         record("tenant.limit", tenant, tenant=tenant, detail={"weight": tenant.weight})
     if plan is not None:
-        give_plan(tenant, given)
+        give_plan(tenant, new_plan)
     return tenant
 
 
@@ -56,17 +56,20 @@ def _plan(name: str) -> Plan:
 
 
 def suspend(tenant: Tenant) -> bool:
-    """Pause all its ingestion and refuse its callers; data stays. Whether that changed anything.
+    """Pause the tenant's ingestion and refuse its API calls. Returns whether its status changed.
 
-    Slices that hold partitions of its sources let go at their next heartbeat, API processes know
-    within half a second. The sources' own ``active`` is not touched, so that resuming restores
-    exactly what was running.
+    Its data stays. Slices that hold partitions of its sources release them at their next heartbeat;
+    API processes notice within half a second. The sources' own ``active`` does not change, so that
+    resuming restores exactly what was running.
     """
     return _move(tenant, TenantStatus.ACTIVE, TenantStatus.SUSPENDED, "tenant.suspend")
 
 
 def resume(tenant: Tenant) -> bool:
-    """Go on where it was suspended. Sources that were paused by hand stay paused."""
+    """Resume a suspended tenant. Sources that were paused by hand stay paused.
+
+    Returns whether its status changed.
+    """
     return _move(tenant, TenantStatus.SUSPENDED, TenantStatus.ACTIVE, "tenant.resume")
 
 
@@ -75,7 +78,7 @@ def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str
     moved = Tenant.objects.filter(pk=tenant.pk, status=before).update(status=after)
     tenant.refresh_from_db(fields=["status"])
     if tenant.status == TenantStatus.DELETING:
-        msg = f"{tenant.slug} is being deleted. Repeat its deletion; it can't come back."
+        msg = f"{tenant.slug} is being deleted and can't be resumed. Delete it again to finish."
         raise TenantRefused(msg)
     if moved:
         record(action, tenant, tenant=tenant)
@@ -84,10 +87,10 @@ def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str
 
 def _check(tenant: Tenant) -> None:
     if "\0" in tenant.slug + tenant.name:
-        msg = "A slug and a name are text without NUL characters."
+        msg = "The slug and the name can't contain NUL characters."
         raise TenantRefused(msg)
     try:
         tenant.full_clean()
     except ValidationError as error:
-        words = [f"{name}: {' '.join(said)}" for name, said in error.message_dict.items()]
-        raise TenantRefused(" ".join(words)) from error
+        lines = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
+        raise TenantRefused(" ".join(lines)) from error

@@ -1,4 +1,4 @@
-"""Asking for a tenant's warehouse, and for a new password of it."""
+"""Requests a tenant's warehouse, and rotates the password of its user."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenants.task_queue import send
 
 
 def create_warehouse(tenant: Tenant) -> Warehouse:
-    """Ask for the tenant's warehouse, where it has none yet; it is made after the commit."""
+    """Request the tenant's warehouse unless it has one; a task creates it after the commit."""
     with transaction.atomic():
         warehouse, _ = Warehouse.objects.get_or_create(
             tenant=tenant,
@@ -28,16 +28,16 @@ def create_warehouse(tenant: Tenant) -> Warehouse:
 
 
 def retry_warehouse(warehouse: Warehouse) -> None:
-    """Ask again, at once, for a warehouse that failed, or that is to have other limits."""
+    """Provision a warehouse again now, because it failed or its limits changed."""
     with transaction.atomic():
         warehouse.request()
         transaction.on_commit(lambda: send("tenants.tasks.provision_warehouse", warehouse.pk))
 
 
 def rotate_warehouse_password(warehouse: Warehouse) -> None:
-    """Give the warehouse's user a new password; the old one ends with the next reconciling.
+    """Give the warehouse's user a new password; the reconciler removes the old one.
 
-    Raises WarehouseError, and then the password is as it was.
+    Raises WarehouseError, which leaves the password as it was.
     """
     with transaction.atomic():
         password.begin(warehouse)

@@ -1,8 +1,8 @@
-"""Signed tokens: what a tenant's own backend hands its users, so that their browsers may ask.
+"""Signed tokens, which a tenant's backend issues to its users so that their browsers can query.
 
-A token is a JWT (RFC 7519) that names an API key and is signed by that key's secret (HS256) or
-private key (EdDSA). It runs queries and nothing else, never more than its key, and only with what
-its claims name. A claim that is missing, misspelt or not understood denies.
+A token is a JWT (RFC 7519) that names an API key and is signed with that key's secret (HS256) or
+private key (EdDSA). It can only run queries, never more than its key may, and only as its claims
+say. A token with a missing, misspelt or unknown claim is refused.
 
-``signing`` has the keys of signatures, ``claims`` what a token says, ``verify`` decides.
+``signing`` handles the keys of signatures, ``claims`` reads claims, ``verify`` verifies tokens.
 """

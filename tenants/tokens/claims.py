@@ -1,4 +1,4 @@
-"""What a token says, read strictly: a claim that is not known here is a mistake, not a remark."""
+"""The claims of a token, read strictly: an unknown claim is an error."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from tenants import filters
 from tenants.rights import Rights, RightsRefused, checked_parameters, names
 
-#: Claims that every token has.
+#: Claims that every token must have.
 REQUIRED = ("exp", "iat", "queries")
 KNOWN = frozenset({*REQUIRED, "iss", "sub", "aud", "nbf", "jti", "params", "filter", "rate"})
 AUDIENCE = "millrace"
-#: The year 5138; also keeps out NaN and infinities, which Python's JSON has.
+#: The year 5138. The limit also excludes NaN and infinities, which Python's JSON reader accepts.
 MAX_SECONDS = 1e11
 MAX_RATE = 1_000_000
 _MAX_SUBJECT = 200
 
 
 class ClaimRefused(ValueError):
-    """A claim that is missing, unknown or not of its form; the words say what would be right."""
+    """A claim is missing, unknown or malformed; the message says what would be valid."""
 
 
 @dataclass(frozen=True)
 class Claims:
-    """A token's own restrictions. Times are seconds since 1970, ``rate`` is requests a minute."""
+    """The claims of a token. Times are seconds since 1970; ``rate`` is requests a minute."""
 
     subject: str
     issued: float
@@ -35,12 +35,12 @@ class Claims:
 
 
 def read(payload: Mapping[str, Any]) -> Claims:
-    """The claims of a token whose signature is good; raises ClaimRefused."""
+    """The claims of a token whose signature was verified; raises ClaimRefused."""
     if missing := [name for name in REQUIRED if name not in payload]:
-        raise ClaimRefused(f"The claim {missing[0]} is missing.")
+        raise ClaimRefused(f"The token has no claim {missing[0]}. Add it.")
     if unknown := sorted(set(payload) - KNOWN):
         known = ", ".join(sorted(KNOWN))
-        raise ClaimRefused(f"The claim {unknown[0][:60]} is not known. These are: {known}.")
+        raise ClaimRefused(f"The claim {unknown[0][:60]} is unknown. Use: {known}.")
     _check_audience(payload.get("aud", AUDIENCE))
     return Claims(
         subject=_text(payload, "sub") or _text(payload, "jti"),
@@ -59,7 +59,7 @@ def _check_audience(given: Any) -> None:
 def _text(payload: Mapping[str, Any], name: str) -> str:
     value = payload.get(name, "")
     if not isinstance(value, str) or len(value) > _MAX_SUBJECT:
-        raise ClaimRefused(f"The claim {name} must be a text of up to {_MAX_SUBJECT} characters.")
+        raise ClaimRefused(f"The claim {name} must be a string of up to {_MAX_SUBJECT} characters.")
     return value
 
 
@@ -76,7 +76,7 @@ def _rights(payload: Mapping[str, Any]) -> Rights:
     if "filter" in payload and not payload["filter"]:
         raise ClaimRefused("The claim filter is empty. Leave it out, or give a condition.")
     if not isinstance(queries, list) or not queries or not all(isinstance(q, str) for q in queries):
-        raise ClaimRefused('The claim queries must be names of queries: ["revenue"].')
+        raise ClaimRefused('The claim queries must be a list of query names: ["revenue"].')
     try:
         return Rights(
             queries=names("queries", queries),

@@ -9,16 +9,16 @@ from tenants.models import APIKey
 
 
 class NotIssued(ValueError):
-    """The key signs no tokens that can be made here; the words say why."""
+    """Tokens of this key can't be issued here; the message says why."""
 
 
 def issue(key: APIKey, seconds: int, claims: dict[str, Any]) -> str:
-    """A token of ``key`` that lasts ``seconds``, as the tenant's backend would make it.
+    """A token of ``key`` that lasts ``seconds``, as the tenant's backend would issue it.
 
-    Raises NotIssued for a key that has no secret: of a key pair only the public half is here.
+    Raises NotIssued for a key without a secret: Millrace has only the public half of a key pair.
     """
     if not key.signing_secret:
-        msg = "Only a key with a signing secret (HS256) can do that here."
+        msg = "This key has no signing secret (HS256), so Millrace can't sign tokens for it."
         raise NotIssued(msg)
     now = int(time.time())
     payload = {"iat": now, "exp": now + seconds, **claims}

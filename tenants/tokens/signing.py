@@ -1,4 +1,4 @@
-"""Keys of signatures: secrets for HS256, public keys for EdDSA."""
+"""The keys that sign and verify tokens: secrets for HS256, public keys for EdDSA."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _REFUSED = (
 
 
 def new_signing_secret() -> str:
-    """384 bits as URL-safe text, which is used as it is (RFC 7518, 3.2 asks for 256)."""
+    """384 random bits as URL-safe text, used as is (RFC 7518, 3.2 requires 256)."""
     return secrets.token_urlsafe(48)
 
 
 def read_public_key(text: str) -> str:
-    """An Ed25519 public key, given as PEM or JWK, as PEM; raises RightsRefused."""
+    """Convert an Ed25519 public key from PEM or JWK to PEM; raises RightsRefused."""
     try:
         key = _of_jwk(text) if text.lstrip().startswith("{") else _of_pem(text)
     except (ValueError, TypeError, KeyError, UnsupportedAlgorithm, jwt.PyJWTError):
@@ -50,7 +50,7 @@ def _of_jwk(text: str) -> object:
 
 
 def loaded(pem: str) -> Ed25519PublicKey:
-    """The key of a PEM that ``read_public_key`` made."""
+    """The key in a PEM text that ``read_public_key`` returned."""
     key = load_pem_public_key(pem.encode("ascii"))
     if not isinstance(key, Ed25519PublicKey):
         raise TypeError(pem)

@@ -1,8 +1,8 @@
-"""Whether a token is good, and who calls by it.
+"""Verifies tokens, and finds the caller behind them.
 
-Of what a token says by itself nothing is believed but the name of its key. That key says which
-algorithm its tokens have, and with what they are checked; a header that brings a key, or the
-address of one (jwk, jku, x5u …), is refused.
+Before its signature is verified, only the name of its key is taken from a token. That key decides
+the algorithm and what verifies the signature. A header that brings a key or a key's address (jwk,
+jku, x5u …) is refused.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from tenants.selectors.callers import Caller, Holder, find_holder
 from tenants.tokens import claims, signing
 from tenants.tokens.claims import ClaimRefused, Claims
 
-#: Longest token, in characters.
+#: The longest token, in characters.
 MAX_LENGTH = 8 * 1024
-#: Seconds by which an issuer's clock may be ahead. At a token's end nothing is given.
+#: Seconds by which an issuer's clock may be ahead. A token's end has no such leeway.
 LEEWAY = 30
-#: Tokens that one process remembers as good.
+#: Verified tokens that one process remembers.
 KEPT = 10_000
 
 _HEADER = frozenset({"alg", "typ", "kid"})
 _PREFIX = re.compile(r"[0-9A-Za-z]{10}\Z")
-_INVALID = "This token is not valid: it is broken, or its key is unknown, revoked or another."
+_INVALID = "This token is not valid: it is malformed, or its key is unknown, revoked or wrong."
 _loaded = lru_cache(maxsize=1_000)(signing.loaded)
 
 
 class TokenRefused(Exception):
-    """A token that opens nothing. ``code`` is for programs, ``message`` for people."""
+    """The token is refused. ``code`` is for programs, ``message`` for people."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -50,7 +50,7 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True)
 class _Good:
-    """A token that was verified by ``holder``, until ``ends`` (seconds since 1970)."""
+    """A token that was verified with the key ``holder``. ``ends`` is in seconds since 1970."""
 
     holder: Holder
     caller: Caller
@@ -62,9 +62,10 @@ _lock = Lock()
 
 
 class _Exact(jwt.PyJWT):
-    """Reads the claim ``params`` as a call's body is read: its numbers keep all their digits.
+    """A PyJWT that reads claims as exactly and strictly as request bodies.
 
-    PyJWT by itself makes doubles of them, and takes the last of two claims of one name.
+    Numbers in ``params`` keep all their digits. PyJWT itself turns them into doubles, and keeps the
+    last of two claims with the same name.
     """
 
     def _decode_payload(self, decoded: dict[str, Any]) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class _Exact(jwt.PyJWT):
 
 
 def _plain(name: str, value: Any) -> Any:
-    """Seconds as doubles: PyJWT makes an ``int`` of them, for hours of a Decimal of 1e999999999."""
+    """Times as doubles: PyJWT calls ``int``, which takes hours for a Decimal of 1e999999999."""
     return float(value) if isinstance(value, Decimal) and name != "params" else value
 
 
@@ -87,9 +88,9 @@ _jwt = _Exact()
 
 
 def find(token: str) -> Caller:
-    """Who calls by ``token``; raises TokenRefused.
+    """The caller behind ``token``; raises TokenRefused.
 
-    A token is remembered as good for as long as its key is: half a second.
+    A verified token is remembered for as long as its key is: half a second.
     """
     with _lock:
         good = _kept.get(token)
@@ -106,14 +107,14 @@ def _verify(token: str) -> _Good:
     holder = _holder(token)
     payload = _payload(token, holder)
     try:
-        said = claims.read(payload)
-        return _Good(holder, _narrowed(holder, said), said.ends)
+        token_claims = claims.read(payload)
+        return _Good(holder, _narrowed(holder, token_claims), token_claims.ends)
     except ClaimRefused as error:
         raise TokenRefused("token_claims", str(error)) from None
 
 
 def _holder(token: str) -> Holder:
-    """The key that a token names, by its header's ``kid`` or else its ``iss``."""
+    """The key that a token names by ``kid`` in its header, or else by its claim ``iss``."""
     if len(token) > MAX_LENGTH:
         raise TokenRefused("token_invalid", _INVALID)
     try:
@@ -144,7 +145,7 @@ def _payload(token: str, holder: Holder) -> dict[str, Any]:
     except jwt.ExpiredSignatureError:
         raise TokenRefused("token_expired", "This token has expired. Get a new one.") from None
     except jwt.ImmatureSignatureError:
-        detail = "This token is not valid yet (nbf, iat). Set its issuer's clock."
+        detail = "This token is not valid yet (nbf, iat). Check the issuer's clock."
         raise TokenRefused("token_early", detail) from None
     except (jwt.PyJWTError, RecursionError, ValueError, OverflowError):
         raise TokenRefused("token_invalid", _INVALID) from None
@@ -153,31 +154,31 @@ def _payload(token: str, holder: Holder) -> dict[str, Any]:
     return payload
 
 
-def _narrowed(holder: Holder, said: Claims) -> Caller:
-    """The key's caller, held to what the token says; raises ClaimRefused."""
+def _narrowed(holder: Holder, token_claims: Claims) -> Caller:
+    """The key's caller, restricted by the token's claims; raises ClaimRefused."""
     key = holder.caller
-    if said.ends - said.issued > holder.token_seconds:
+    if token_claims.ends - token_claims.issued > holder.token_seconds:
         longest = f"{holder.token_seconds:,}"
         msg = f"The token lasts longer than the {longest} seconds that its key allows (exp - iat)."
         raise ClaimRefused(msg)
-    asked = frozenset(said.rights.queries or ())
-    ends = datetime.fromtimestamp(said.ends, UTC)
+    queries = frozenset(token_claims.rights.queries or ())
+    ends = datetime.fromtimestamp(token_claims.ends, UTC)
     return replace(
         key,
         scopes=key.scopes & {Scope.QUERIES_RUN},
         expires_at=ends if key.expires_at is None else min(ends, key.expires_at),
-        queries=asked if key.queries is None else asked & key.queries,
+        queries=queries if key.queries is None else queries & key.queries,
         sources=frozenset(),
-        parameters=_parameters(key, said.rights.parameters),
-        filters=tuple(filters.both(dict(key.filters), said.rights.row_filters).items()),
-        subject=said.subject,
-        rate=said.rate,
+        parameters=_parameters(key, token_claims.rights.parameters),
+        filters=tuple(filters.both(dict(key.filters), token_claims.rights.row_filters).items()),
+        subject=token_claims.subject,
+        rate=token_claims.rate,
     )
 
 
 def _parameters(key: Caller, given: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in key.parameters.items():
         if name in given and exact_json.storable(given[name]) != value:
-            msg = f"The claim params sets {name}, which the token's key has fixed to another value."
+            msg = f"The claim params sets {name}, but the token's key fixes it to another value."
             raise ClaimRefused(msg)
     return {**given, **key.parameters}

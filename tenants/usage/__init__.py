@@ -1,1 +1,1 @@
-"""Usage: what tenants have used, counted, written down, measured and read."""
+"""Counts the usage of API calls and measures storage. ``selectors.usage`` reads both."""

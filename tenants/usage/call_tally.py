@@ -1,8 +1,9 @@
-"""Counting calls in the process, and writing the counts down, exactly once.
+"""Counts calls in memory and writes the counts to Postgres, exactly once.
 
-A count is an addition in memory. Once a second all of them go to Postgres in one statement, which
-carries the number of the flush: one whose outcome was not heard is repeated under its number, and
-changes nothing where it had arrived. A process that is killed loses its last second.
+Counting is an addition in memory. Once a second, one statement writes all counts to Postgres. It
+carries the number of the flush. If the outcome of a flush is unknown, it is repeated with the same
+number, and changes nothing if it had already arrived. A process that is killed loses its last
+second.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ SET requests = u.requests + excluded.requests, errors = u.errors + excluded.erro
     bytes = u.bytes + excluded.bytes
 """
 
-#: Counts of one tenant, day (since 1970) and key, in the order of FIELDS.
+#: By tenant id, day (since 1970) and key id: counts in the order of FIELDS.
 _Counts = dict[tuple[int, int, int | None], list[int]]
 
 
@@ -62,7 +63,7 @@ class Tally:
         self.begin()
 
     def begin(self) -> None:
-        """Nothing is counted yet; so it is in a process that was just forked."""
+        """Start from zero, as a new process does; also called in a process that was just forked."""
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._counts: _Counts = {}
@@ -80,12 +81,12 @@ class Tally:
             if counts is None:
                 self._counts[key] = list(added)
                 return
-            for place, one in enumerate(added):
-                if one:
-                    counts[place] += one
+            for place, number in enumerate(added):
+                if number:
+                    counts[place] += number
 
     def flush(self) -> None:
-        """Write down what was counted; raises django.db.Error, and keeps it for the next time."""
+        """Write the counts to Postgres. On django.db.Error, keeps them for the next flush."""
         with self._writing:
             if self._left is not None:
                 self._write(self._left)
@@ -119,13 +120,13 @@ _started_in = 0
 
 
 def start() -> None:
-    """Flush every second, and at the end of the process. A web process calls it as it begins."""
-    global _started_in  # noqa: PLW0603 - a thread does not come along into a forked process
+    """Flush every second and at the end of the process. Web processes call it when they start."""
+    global _started_in  # noqa: PLW0603 - a forked process does not inherit the thread
     if _started_in == os.getpid():
         return
     _started_in = os.getpid()
     threading.Thread(target=_flush_forever, name="usage", daemon=True).start()
-    # A server's worker is a child of multiprocessing, where atexit's functions may not run.
+    # A server's worker is a multiprocessing child, where atexit functions may not run.
     Finalize(None, _flush, exitpriority=1)
 
 
@@ -140,4 +141,4 @@ def _flush() -> None:
         connection.close_if_unusable_or_obsolete()
         tally.flush()
     except Error as error:
-        log.warning("Usage is not written down yet, as Postgres does not take it: %s", error)
+        log.warning("Usage could not be written to Postgres and is kept for a retry: %s", error)

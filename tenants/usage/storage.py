@@ -1,4 +1,4 @@
-"""What warehouses take on ClickHouse's disks."""
+"""Measures the size of warehouses on ClickHouse's disks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tenants.warehouse.statements import own_identifier
 
 log = logging.getLogger(__name__)
 
-# One replica of each shard is asked: what is kept twice is used once.
+# Only one replica of each shard is queried, so that replicated data counts once.
 _SIZES = """
 SELECT database, sum(bytes_on_disk) AS size FROM {parts}
 WHERE active AND startsWith(database, 't_') GROUP BY database
@@ -37,19 +37,19 @@ SET storage_bytes = excluded.storage_bytes WHERE u.storage_bytes < excluded.stor
 
 
 def measure() -> None:
-    """Note the size of every warehouse; where ClickHouse does not answer, what was noted stays."""
+    """Store the size of every warehouse. If ClickHouse does not answer, the old sizes stay."""
     cluster = settings.CLICKHOUSE_CLUSTER
     parts = f"cluster({own_identifier(cluster)}, system.parts)" if cluster else "system.parts"
     try:
-        found = client.rows(_SIZES.format(parts=parts))
+        rows = client.rows(_SIZES.format(parts=parts))
     except WarehouseError as error:
-        log.warning("Storage is not measured: %s", error)
+        log.warning("Storage could not be measured: %s", error)
         return
     with connection.cursor() as cursor:
         cursor.execute(
             _NOTE,
             {
-                "databases": [one["database"] for one in found],
-                "sizes": [one["size"] for one in found],
+                "databases": [row["database"] for row in rows],
+                "sizes": [row["size"] for row in rows],
             },
         )

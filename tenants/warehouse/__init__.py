@@ -1,1 +1,1 @@
-"""The warehouse: a tenant's ClickHouse database, its user, grants and limits."""
+"""ClickHouse access: the platform's client, its errors, quoting, and the DDL of a warehouse."""

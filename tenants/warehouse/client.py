@@ -1,4 +1,4 @@
-"""The platform's own client of ClickHouse, one a process, shared by its threads."""
+"""The platform's own ClickHouse client, one per process, shared by its threads."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from django.conf import settings
 
 from tenants.warehouse.errors import translated
 
-#: Connections kept open by one process; more threads than that open and close their own.
+#: Connections that one process keeps open; threads beyond that open and close their own.
 POOL_SIZE = 32
-#: A query with these settings can't lift them, whoever runs it.
+#: A query can't change these settings, even with the rights of the platform's user.
 READ_ONLY = {"readonly": 1, "max_execution_time": 10}
 
 
@@ -35,23 +35,23 @@ def _client(dsn: str, pid: int) -> Client:
 
 
 def admin() -> Client:
-    """The client with all rights; raises WarehouseUnreachable where nothing answers."""
+    """The client with all rights; raises WarehouseUnreachable if ClickHouse does not answer."""
     return _client(settings.CLICKHOUSE_URL, os.getpid())
 
 
 def credentials() -> tuple[str, str]:
-    """Name and password of the user with all rights."""
+    """The name and password of the user with all rights."""
     address = urlsplit(settings.CLICKHOUSE_URL)
     return unquote(address.username or "default"), unquote(address.password or "")
 
 
 def forget() -> None:
-    """Connect anew at the next call, as after a change of address."""
+    """Drop the client; the next call connects again, for example after a change of address."""
     _client.cache_clear()
 
 
 def execute(statements: Sequence[str], options: Mapping[str, Any] | None = None) -> None:
-    """Run statements that return nothing, in their order, up to the first that fails."""
+    """Run statements that return nothing, in order; stops at the first that fails."""
     with translated():
         for statement in statements:
             admin().command(statement, settings=dict(options or {}))
@@ -69,5 +69,5 @@ def rows(
 
 
 def read_only_rows(sql: str, parameters: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
-    """The same, of a query that holds what others have written: it may change nothing, and ends."""
+    """The rows of a query with SQL from others: it can change nothing and has a time limit."""
     return rows(sql, parameters, READ_ONLY)

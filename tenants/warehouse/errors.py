@@ -1,11 +1,11 @@
-"""What can go wrong between us and ClickHouse.
+"""Errors of talking to ClickHouse.
 
     WarehouseError
-    ├── WarehouseUnreachable   try later: the engine did not answer
-    │   └── RunningAlready     the engine is still at the same statement of an earlier try
-    └── StatementFailed        somebody must act: the engine refused a statement (code, message)
+    ├── WarehouseUnreachable   try later: ClickHouse did not answer
+    │   └── RunningAlready     try later: ClickHouse still runs the same statement
+    └── StatementFailed        a person must act: ClickHouse refused a statement (code, message)
 
-ClickHouse's own code is kept, its stack trace and version are cut.
+Messages keep ClickHouse's error code but not its stack trace and version.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, OperationalErr
 
 UNREACHABLE = "ClickHouse does not answer at the address in CLICKHOUSE_URL."
 STILL_AT_WORK = (
-    "ClickHouse is still at work on an earlier try. Try again in a moment, as a source does by "
-    "itself. If this lasts, look for the query in system.processes, and end it by KILL QUERY."
+    "ClickHouse is still running an earlier attempt. Try again in a moment; sources do that by "
+    "themselves. If this lasts, find the query in system.processes and end it with KILL QUERY."
 )
 #: QUERY_WITH_SAME_ID_IS_ALREADY_RUNNING
 _RUNNING_ALREADY = 216
@@ -27,8 +27,8 @@ _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,60})\)\s*\(version ")
 _TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
 
-#: Where in the engine it happened: names of its files, threads and steps, which say nothing to an
-#: operator or to the sender of a message.
+#: Where in ClickHouse the error happened: names of its files, threads and steps, which don't help
+#: an operator or the sender of a message.
 _INTERNALS = re.compile(
     r":? ?\(in file/uri [^)]*\)|: While (?:executing|processing|reading) .*|:? ?\(at row \d+\)\s*"
     r"|/proc/self/fd/\d+",
@@ -37,22 +37,22 @@ _INTERNALS = re.compile(
 
 
 class WarehouseError(Exception):
-    """The engine could not do as asked."""
+    """ClickHouse could not carry out a request."""
 
 
 class WarehouseUnreachable(WarehouseError):
-    """The engine did not answer; the same call may go through later."""
+    """ClickHouse did not answer; the same call may succeed later."""
 
 
 class RunningAlready(WarehouseUnreachable):
-    """A statement with the same query id has not ended yet."""
+    """A statement with the same query id is still running."""
 
 
 class StatementFailed(WarehouseError):
-    """The engine refused a statement.
+    """ClickHouse refused a statement.
 
-    Attributes: ``code``, ClickHouse's number (0 where it gave none); ``message``, its words;
-    ``name``, such as BAD_ARGUMENTS, which its words may have too ('' where it is not known).
+    ``code`` is ClickHouse's error number (0 if unknown); ``message`` its text; ``name`` the error's
+    name, such as BAD_ARGUMENTS ('' if unknown). The text may contain the name, too.
     """
 
     def __init__(self, code: int, message: str, name: str = "") -> None:
@@ -63,20 +63,20 @@ class StatementFailed(WarehouseError):
 
 
 def clean(text: str) -> tuple[int, str]:
-    """ClickHouse's code and message out of the text of an error."""
-    found = _MESSAGE.search(text)
-    if found is None:
+    """ClickHouse's error code and message, from the text of an error."""
+    match = _MESSAGE.search(text)
+    if match is None:
         return 0, _sentence(text)
-    return int(found[1]), _sentence(found[2])
+    return int(match[1]), _sentence(match[2])
 
 
 def name_of(text: str) -> str:
-    """ClickHouse's name for the error, '' where it gives none.
+    """ClickHouse's name for the error, or '' if the text has none.
 
-    It stands before the version. In the words before it a value may look like one.
+    It is the last match, just before the version: a value in the message may look like a name.
     """
-    found = _NAME.findall(text)
-    return str(found[-1]) if found else ""
+    names = _NAME.findall(text)
+    return str(names[-1]) if names else ""
 
 
 def _sentence(text: str) -> str:
@@ -85,7 +85,7 @@ def _sentence(text: str) -> str:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raise this module's exceptions in place of the client library's."""
+    """Raise this module's exceptions instead of the client library's."""
     try:
         yield
     except ClickHouseError as error:

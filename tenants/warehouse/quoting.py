@@ -1,14 +1,14 @@
-"""Names and values in ClickHouse's SQL: the one place that quotes them, and reads quoted ones.
+"""Quotes names and values for ClickHouse's SQL, and reads quoted ones. No other module does.
 
-By clickhouse.com/docs/sql-reference/syntax and …/interfaces/formats/TabSeparated. It imports
-nothing of Millrace or Django, since the embedded engine's process uses it too.
+Sources: clickhouse.com/docs/sql-reference/syntax and …/interfaces/formats/TabSeparated. The module
+imports nothing of Millrace or Django, because the embedded engine's process uses it too.
 """
 
 from __future__ import annotations
 
 import re
 
-#: NUL is always written as an escape, since the engine's own interface may take it for the end.
+#: NUL is always escaped, because the embedded engine's C interface may take it for the end.
 _IN_STRING = str.maketrans({"\\": "\\\\", "'": "\\'", "\0": "\\0"})
 _IN_IDENTIFIER = str.maketrans({"\\": "\\\\", "`": "\\`", "\0": "\\0"})
 _IN_TAB_SEPARATED = str.maketrans(
@@ -20,7 +20,7 @@ _IN_TAB_SEPARATED = str.maketrans(
         "\0": "\\0",
         "\b": "\\b",
         "\f": "\\f",
-        # So that a text may also stand within quotes, as in an array.
+        # So that a text can also be inside quotes, as in an array.
         "'": "\\'",
     }
 )
@@ -37,28 +37,28 @@ _ESCAPED = {
     "0": "\0",
     "N": "",
 }
-#: Stand for themselves behind a backslash, as control characters do. Behind any other sign the
-#: backslash stays.
+#: After a backslash these, and control characters, stand for themselves. Before any other
+#: character the backslash stays.
 _ITSELF = frozenset("\\'\"`/=")
 
 
 def identifier(name: str) -> str:
-    """A name of any characters, in backticks."""
+    """A name in backticks; it may have any characters."""
     return f"`{name.translate(_IN_IDENTIFIER)}`"
 
 
 def string(value: str) -> str:
-    """A string literal of any characters."""
+    """A string literal; it may have any characters."""
     return f"'{value.translate(_IN_STRING)}'"
 
 
 def tab_separated(value: str) -> str:
-    """``value`` as a field of TabSeparated, which is how ClickHouse reads ``param_<name>``."""
+    """``value`` as a TabSeparated field, the format in which ClickHouse reads ``param_<name>``."""
     return value.translate(_IN_TAB_SEPARATED)
 
 
 def unquoted(literal: str) -> str:
-    """What a string literal, given with its quotes, stands for."""
+    """The value of a string literal, which is given with its quotes."""
     return _ESCAPE.sub(_meaning, literal[1:-1])
 
 

@@ -1,4 +1,4 @@
-"""The DDL of a warehouse: database, user, grant and limits (wall one of the isolation).
+"""The DDL of a warehouse: database, user, grant and limits (the first wall of the isolation).
 
 Sources: clickhouse.com/docs/sql-reference/statements/create/user, …/create/settings-profile,
 …/alter/user, …/grant, …/create/quota, and …/operations/settings/permissions-for-queries for
@@ -16,16 +16,16 @@ from typing import Any
 from tenants.warehouse.quoting import identifier, string
 
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,63}\Z")
-#: Days that rows can be kept at the most. ClickHouse's DateTime ends in 2106: a TTL beyond it wraps
-#: around to 1970, and deletes every row at once.
+#: The most days that rows can be kept. ClickHouse's DateTime ends in 2106: a TTL beyond that wraps
+#: around to 1970 and deletes every row at once.
 MOST_DAYS = 18_250
-#: A setting that a call of a tenant's user may bring: a key's row filters. A query can't, as
-#: the guard lets no SETTINGS through.
+#: The setting for a key's row filters. A call by the tenant's user may set it; a query can't,
+#: because the SQL guard allows no SETTINGS clause with it.
 ROW_FILTERS = "additional_table_filters"
 _SWITCH = ("0", "1")
 _MODES = ("", "ALL", "DISTINCT")
-#: The settings that a query may ask for, and their values: all change what a query means, none what
-#: a row filter's condition does, nor what the engine may use.
+#: The settings that a query may set, with their values. All change what a query means; none changes
+#: the effect of a row filter's condition or the resources that ClickHouse may use.
 QUERY_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "aggregate_functions_null_for_empty": _SWITCH,
     "any_join_distinct_right_table_keys": _SWITCH,
@@ -55,8 +55,8 @@ QUERY_SETTINGS: Mapping[str, tuple[str, ...]] = {
     "union_default_mode": _MODES,
 }
 
-#: How JSON writes numbers that many a reader would round, or does not have: in quotes or not. A
-#: call may choose; nothing of what may be read hangs on them.
+#: Whether JSON quotes numbers that many readers would round or don't support. A call may choose;
+#: these settings don't affect what it may read.
 QUOTING = (
     "output_format_json_quote_64bit_integers",
     "output_format_json_quote_decimals",
@@ -66,7 +66,7 @@ QUOTING = (
 
 @dataclass(frozen=True)
 class QueryLimits:
-    """What one query may use: seconds, bytes, rows, threads. 0 read bytes: no limit."""
+    """What one query may use: seconds, bytes, rows, threads. ``read_bytes`` of 0 means no limit."""
 
     seconds: int
     memory_bytes: int
@@ -78,7 +78,7 @@ class QueryLimits:
     queries_a_minute: int = 6_000
 
     def settings(self) -> dict[str, int | str]:
-        """ClickHouse settings of a tenant's queries. ``readonly = 1`` lets no query change any."""
+        """ClickHouse settings of a tenant's queries; with ``readonly = 1`` no query changes any."""
         return {
             "readonly": 1,
             "max_execution_time": self.seconds,
@@ -94,18 +94,18 @@ class QueryLimits:
         }
 
     def applied(self) -> dict[str, Any]:
-        """All that the user's profile sets beside what is the same in every release of Millrace.
+        """The settings of the user's profile that depend on limits or on Millrace's version.
 
-        Where a warehouse has other ones, its profile is made anew.
+        If a warehouse has other values stored, its profile is created again.
         """
         quoting = dict.fromkeys(QUOTING, 0)
         return {**self.settings(), **quoting, "may_bring": sorted(QUERY_SETTINGS)}
 
     def profile(self) -> tuple[Assignment, ...]:
-        """The settings profile of a tenant's user: all of ``settings()``, each nailed down.
+        """The settings profile of a tenant's user: all of ``settings()``, each with a constraint.
 
-        A constraint holds even where something else lifts ``readonly``. ClickHouse reads 0 as no
-        limit at all, hence the least of 1.
+        A constraint holds even if something else lifts ``readonly``. ClickHouse takes 0 for
+        unlimited, hence the minimum of 1.
         """
         own: dict[str, int | str] = {"allow_ddl": 0, "allow_introspection_functions": 0}
         fixed = (
@@ -119,9 +119,10 @@ class QueryLimits:
 
 @dataclass(frozen=True)
 class Assignment:
-    """One setting of a profile, which no query may change; ``bounded``: from 1 to its value.
+    """One setting of a profile, which no query can change.
 
-    ``changeable``: a call may bring another value, under ``readonly`` too.
+    ``bounded`` adds a constraint from 1 to its value. ``changeable`` lets a call set another value,
+    even under ``readonly``.
     """
 
     name: str
@@ -140,15 +141,15 @@ class Assignment:
 
 
 def own_identifier(name: str) -> str:
-    """``name`` quoted; raises ValueError for what is not a name of ours."""
+    """``name`` quoted; raises ValueError if it is not a name that Millrace gives."""
     if not _NAME.match(name):
-        msg = f"{name!r} is not a name that a warehouse may have."
+        msg = f"{name!r} is not a valid name of a warehouse."
         raise ValueError(msg)
     return identifier(name)
 
 
 def grants(database: str) -> tuple[str, ...]:
-    """What a tenant's user may do: read its own database. No SOURCES, nothing of the system."""
+    """The grants of a tenant's user: read its own database. No SOURCES, no system tables."""
     return (f"SELECT ON {own_identifier(database)}.*",)
 
 
@@ -161,14 +162,14 @@ def create(
     cluster: str = "",
     quota: bool = True,
 ) -> list[str]:
-    """Make, or bring up to date, a tenant's database and user. Safe to repeat.
+    """Statements that create a tenant's database and user or bring them up to date.
 
-    The user gets its grant last, when all limits hold.
+    Safe to repeat. The user gets its grant last, when all limits hold.
     """
     on = _on(cluster)
     db, user = own_identifier(database), own_identifier(username)
     identified = _identified(password)
-    settings = ", ".join(one.sql for one in limits.profile())
+    settings = ", ".join(assignment.sql for assignment in limits.profile())
     statements = [
         f"CREATE DATABASE IF NOT EXISTS {db}{on}",
         f"CREATE USER IF NOT EXISTS {user}{on} {identified} DEFAULT DATABASE {db}",
@@ -186,12 +187,12 @@ def create(
 
 
 def add_password(username: str, password: str, *, cluster: str = "") -> list[str]:
-    """Let the user in by one more password; ``create`` leaves only its own (ClickHouse 24.9)."""
+    """Add a second password to a user (ClickHouse 24.9); ``create`` leaves only its own."""
     return [f"ALTER USER {own_identifier(username)}{_on(cluster)} ADD {_identified(password)}"]
 
 
 def drop(database: str, username: str, *, cluster: str = "", quota: bool = True) -> list[str]:
-    """Remove a tenant's database, all in it, and its user. Safe to repeat."""
+    """Statements that drop a tenant's database, its contents and its user. Safe to repeat."""
     on = _on(cluster)
     db, user = own_identifier(database), own_identifier(username)
     statements = [

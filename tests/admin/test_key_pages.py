@@ -70,12 +70,12 @@ def test_a_key_is_made_with_its_restrictions_and_a_secret_shown_once(
 
 def test_what_is_wrong_stands_at_its_field(operator: Client, tenant: Tenant) -> None:
     for wrong, word in (
-        ({"networks": "nonsense"}, "neither an address nor a network"),
+        ({"networks": "nonsense"}, "is not an IP address or a network"),
         ({"origins": "shop"}, "is not an origin"),
-        ({"queries": "a/b"}, "is not a name"),
-        ({"parameters": "[1]"}, "Parameters are an object"),
+        ({"queries": "a/b"}, "is not a valid name"),
+        ({"parameters": "[1]"}, "Give parameters as a JSON object"),
         ({"row_filters": '{"*": "1) OR (1"}'}, "brackets"),
-        ({"signing": "EdDSA"}, "Give the public key here"),
+        ({"signing": "EdDSA"}, "Enter the public key here"),
         ({"signing": "EdDSA", "public_key": "x"}, "not an Ed25519 public key"),
         ({"public_key": "x"}, "Choose EdDSA"),
         ({"token_seconds": "99999999"}, "less than or equal to"),

@@ -333,7 +333,7 @@ def test_an_owner_takes_in_who_has_an_account(as_: Callable[[str], Client], cast
     owner, add = as_("owner"), reverse(name(Membership, "add"))
     User.objects.create_user("newcomer", "new@example.com", "x")
     assert CANARY not in text_of(owner.get(add))
-    for person, says in (("nobody", "no one account"), ("viewer", "a member already")):
+    for person, says in (("nobody", "No single active account"), ("viewer", "already a member")):
         form = {"tenant": cast.own.pk, "person": person, "role": "editor"}
         assert says in owner.post(add, form).content.decode()
     form = {"tenant": cast.own.pk, "person": "NEW@example.com", "role": "editor"}

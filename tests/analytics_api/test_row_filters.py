@@ -260,8 +260,8 @@ def test_a_changed_filter_holds_from_then_on(held: Held) -> None:
         ({"events": "who = {w:String}"}, "without {w:String}"),
         ({"events": "n = 1 -- x"}, "comments"),
         ({"events": "file('/etc/passwd') = ''"}, "not allowed"),
-        ({"events": 7}, "as text"),
-        ([], "conditions by table"),
+        ({"events": 7}, "must be a string"),
+        ([], "row filters by table"),
     ],
 )
 def test_a_condition_that_is_none_is_refused_when_the_key_is_saved(
@@ -274,7 +274,7 @@ def test_a_condition_that_is_none_is_refused_when_the_key_is_saved(
 
 def test_without_a_checker_no_filter_is_taken(monkeypatch: Any, api: Any) -> None:
     monkeypatch.setattr("tenants.filters._checkers", [])
-    with pytest.raises(FilterRefused, match="none is taken"):
+    with pytest.raises(FilterRefused, match="accepts none"):
         filters.read({"*": "1"})
 
 

@@ -58,7 +58,7 @@ def test_every_command_does_what_the_page_says(installation: Any, tmp_path: Path
     assert "tables/orders.parquet: 2 rows" in gone
     assert "2 rows would be erased" in gone
     assert "2 rows were erased." in gone
-    assert "shop is deleted: nothing is left." in gone
+    assert "shop is deleted. Nothing is left." in gone
     assert (tmp_path / "export" / "manifest.json").exists()
     answers = over_http.strip().splitlines()
     assert '"weight": 3' in answers[1]

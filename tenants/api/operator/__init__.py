@@ -1,1 +1,1 @@
-"""The operators' API: ``/api/v1/tenants…``, for keys that belong to no tenant."""
+"""The operators' API, ``/api/v1/tenants…``. It needs an operator's key, which has no tenant."""

@@ -19,7 +19,7 @@ _RENDERER = JSONRenderer()
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """Who calls. It is ``request.user`` of the operators' addresses, and of no other."""
+    """The calling operator: ``request.user`` in the operators' endpoints, and only there."""
 
     operator_key: int
     operator_name: str
@@ -28,7 +28,7 @@ class Operator:
 
 
 class OperatorAuthentication(BaseAuthentication):
-    """``Authorization: Bearer op_mr_…``."""
+    """Accepts ``Authorization: Bearer op_mr_…``; sets ``request.user`` to an Operator."""
 
     def authenticate(self, request: Request) -> tuple[Operator, Operator] | None:
         header = request.META.get("HTTP_AUTHORIZATION")
@@ -37,7 +37,7 @@ class OperatorAuthentication(BaseAuthentication):
         scheme, _, text = header.partition(" ")
         key = find_operator_key(text.strip()) if scheme.lower() == "bearer" else None
         if key is None:
-            msg = "This is no valid operator's key. A tenant's key opens nothing here."
+            msg = "This is not a valid operator's key. Tenants' keys don't work here."
             raise AuthenticationFailed(msg, "key_invalid")
         operator = Operator(key.pk, key.name)
         return operator, operator
@@ -49,17 +49,17 @@ class OperatorAuthentication(BaseAuthentication):
 class IsOperator(BasePermission):
     def has_permission(self, request: Request, view: APIView) -> bool:
         if not isinstance(request.user, Operator):
-            msg = "This address needs an operator's key: Authorization: Bearer op_mr_..."
+            msg = "This endpoint needs an operator's key. Send: Authorization: Bearer op_mr_..."
             raise NotAuthenticated(msg, "key_missing")
         return True
 
 
 class OperatorEndpoint(APIView):
-    """An address for operators."""
+    """The base class of the operators' endpoints."""
 
     authentication_classes = (OperatorAuthentication,)
     permission_classes = (IsOperator,)
-    #: Names that the query string may have.
+    #: The parameters that the query string may have.
     arguments: tuple[str, ...] = ()
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -74,7 +74,7 @@ class OperatorEndpoint(APIView):
 
 
 class OperatorKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the OpenAPI description tells of operators' keys. To be imported is enough."""
+    """How the OpenAPI description presents operators' keys. Importing the class registers it."""
 
     target_class = OperatorAuthentication
     name = "Operator's key"

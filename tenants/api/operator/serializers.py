@@ -1,4 +1,4 @@
-"""What the operators' API takes and gives."""
+"""Request and response bodies of the operators' API."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ErasureRequestSerializer(BodySerializer):
 
 class ErasedSerializer(_Serializer):
     table = serializers.CharField()
-    kind = serializers.CharField(help_text="table, quarantine or rollup")
+    kind = serializers.CharField(help_text="`table`, `quarantine` or `rollup`.")
     before = serializers.IntegerField(allow_null=True)
     after = serializers.IntegerField(allow_null=True)
     advice = serializers.CharField(allow_blank=True)

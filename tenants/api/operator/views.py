@@ -1,4 +1,4 @@
-"""Making, limiting, suspending, resuming, exporting, erasing and deleting tenants."""
+"""Endpoints to create, limit, suspend, resume, export, erase from and delete tenants."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ log = logging.getLogger(__name__)
 
 
 def _problems(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
-    words = {
-        400: "The body or a parameter is not as it should be.",
+    descriptions = {
+        400: "The body or a parameter is not valid.",
         401: "The operator's key is missing or not valid.",
-        404: "There is no tenant of that slug.",
-        409: "It can't be done to this tenant, or not now.",
-        503: "A store does not answer; see Retry-After. It is safe to repeat.",
+        404: "No tenant has this slug.",
+        409: "The tenant's state does not allow this.",
+        503: "A database or cache does not answer; see Retry-After. Repeating the call is safe.",
     }
     return {
-        (one, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, words[one])
-        for one in (401, *statuses)
+        (status, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, descriptions[status])
+        for status in (401, *statuses)
     }
 
 
@@ -63,14 +63,14 @@ def _translated() -> Iterator[None]:
         raise Problem(409, "refused", str(error)) from error
     except WarehouseError as error:
         log.warning("Operators' API: %s", error)
-        detail = "The engine does not answer, or has refused. It is safe to repeat this."
+        detail = "ClickHouse does not answer or refused a statement. Repeating the call is safe."
         raise Problem(503, "unavailable", detail, headers={"Retry-After": "5"}) from error
 
 
 def _tenant(slug: str) -> Tenant:
     tenant = Tenant.objects.filter(slug=slug).first()
     if tenant is None:
-        raise not_found("There is no tenant of that slug.")
+        raise not_found("No tenant has this slug. GET /api/v1/tenants lists all tenants.")
     return tenant
 
 
@@ -89,15 +89,15 @@ class TenantsView(OperatorEndpoint):
 
     @extend_schema(
         operation_id="make_tenant",
-        summary="Make a tenant; its warehouse is made after it",
+        summary="Create a tenant; its warehouse follows within seconds",
         request=MakeSerializer,
         responses={201: TenantSerializer, **_problems(400, 409)},
     )
     def post(self, request: Request) -> HttpResponse:
-        given = read(MakeSerializer, request)
+        body = read(MakeSerializer, request)
         with _translated():
-            made = tenants.make(given["slug"], given["name"], weight=given["weight"])
-        return _answer(made, 201)
+            tenant = tenants.make(body["slug"], body["name"], weight=body["weight"])
+        return _answer(tenant, 201)
 
 
 class TenantView(OperatorEndpoint):
@@ -105,7 +105,7 @@ class TenantView(OperatorEndpoint):
 
     @extend_schema(
         operation_id="get_tenant",
-        summary="Show a tenant: its status, weight and plan",
+        summary="Show a tenant's status, weight and plan",
         responses={200: TenantSerializer, **_problems(404)},
     )
     def get(self, request: Request, slug: str) -> HttpResponse:
@@ -113,19 +113,19 @@ class TenantView(OperatorEndpoint):
 
     @extend_schema(
         operation_id="limit_tenant",
-        summary="Change a tenant's limits or name",
+        summary="Change a tenant's plan, weight or name",
         request=LimitSerializer,
         responses={200: TenantSerializer, **_problems(400, 404, 409)},
     )
     def patch(self, request: Request, slug: str) -> HttpResponse:
-        tenant, given = _tenant(slug), read(LimitSerializer, request)
+        tenant, body = _tenant(slug), read(LimitSerializer, request)
         with _translated():
-            return _answer(tenants.limit(tenant, **given))
+            return _answer(tenants.limit(tenant, **body))
 
     @extend_schema(
         operation_id="delete_tenant",
-        summary="Delete a tenant and all its data in every store, for good",
-        description="Safe to repeat. What would go, `/deletion` tells.",
+        summary="Permanently delete a tenant and all its data in every store",
+        description="Repeating it is safe. `GET …/deletion` shows what would be deleted.",
         parameters=[
             OpenApiParameter(
                 "confirm", OpenApiTypes.STR, required=True, description="The tenant's slug, again."
@@ -157,7 +157,7 @@ class DeletionView(OperatorEndpoint):
 class SuspendView(OperatorEndpoint):
     @extend_schema(
         operation_id="suspend_tenant",
-        summary="Suspend a tenant: ingestion pauses, its callers get 403, data stays",
+        summary="Suspend a tenant: ingestion pauses, API calls get a 403, data stays",
         request=None,
         responses={200: TenantSerializer, **_problems(404, 409)},
     )
@@ -172,7 +172,7 @@ class SuspendView(OperatorEndpoint):
 class ResumeTenantView(OperatorEndpoint):
     @extend_schema(
         operation_id="resume_tenant",
-        summary="Resume a suspended tenant where it was",
+        summary="Resume a suspended tenant",
         request=None,
         responses={200: TenantSerializer, **_problems(404, 409)},
     )
@@ -187,16 +187,16 @@ class ResumeTenantView(OperatorEndpoint):
 class ExportsView(OperatorEndpoint):
     @extend_schema(
         operation_id="list_exports",
-        summary="List a tenant's finished exports: folders where the workers are",
+        summary="List a tenant's finished exports, as folders on the workers' disk",
         responses={200: ExportsSerializer, **_problems(404)},
     )
     def get(self, request: Request, slug: str) -> HttpResponse:
-        found = [{"folder": one} for one in exports_of(_tenant(slug).slug)]
-        return JsonResponse(ExportsSerializer({"exports": found}).data)
+        exports = [{"folder": folder} for folder in exports_of(_tenant(slug).slug)]
+        return JsonResponse(ExportsSerializer({"exports": exports}).data)
 
     @extend_schema(
         operation_id="export_tenant",
-        summary="Have a worker export everything of a tenant",
+        summary="Export all of a tenant's data on a worker",
         request=None,
         responses={202: QueuedSerializer, **_problems(404)},
     )
@@ -209,18 +209,18 @@ class ExportsView(OperatorEndpoint):
 class EraseView(OperatorEndpoint):
     @extend_schema(
         operation_id="erase_person",
-        summary="Erase one person's rows by a column's value; a preview by default",
+        summary="Erase one person's rows by the value of a column; a preview by default",
         request=ErasureRequestSerializer,
         responses={200: ErasureSerializer, **_problems(400, 404, 409, 503)},
     )
     def post(self, request: Request, slug: str) -> HttpResponse:
-        tenant, given = _tenant(slug), read(ErasureRequestSerializer, request)
+        tenant, body = _tenant(slug), read(ErasureRequestSerializer, request)
         with _translated():
             report = erase(
                 tenant,
-                given["column"],
-                given["value"],
-                table=given["table"],
-                preview=given["preview"],
+                body["column"],
+                body["value"],
+                table=body["table"],
+                preview=body["preview"],
             )
         return JsonResponse(ErasureSerializer(report).data)

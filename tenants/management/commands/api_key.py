@@ -32,11 +32,11 @@ def _value(text: str) -> Any:
 
 
 class Command(ChangingCommand):
-    help = "API keys: create, list, rotate and revoke them, and make a sample of a signed token."
+    help = "Create, list, rotate and revoke API keys, or print a sample of a signed token."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-        create = commands.add_parser("create", help="make a key and print it, once")
+        create = commands.add_parser("create", help="create a key and print it, once")
         create.add_argument("tenant", help="the tenant's slug")
         create.add_argument("--name", default="command line", help="who or what uses the key")
         create.add_argument(
@@ -44,51 +44,66 @@ class Command(ChangingCommand):
             action="append",
             default=[],
             choices=list(Scope.values),
-            help="what the key may do; may be repeated; "
-            f"{' and '.join(DEFAULT_SCOPES)} where it is left out",
+            help=f"what the key may do; may be repeated; default: {' and '.join(DEFAULT_SCOPES)}",
         )
         create.add_argument(
             "--expires",
             type=moment,
             metavar="TIME",
-            help="when it ends, as 2030-01-31 or 2030-01-31T12:00:00+02:00 (UTC if it doesn't say)",
+            help="when the key expires, such as 2030-01-31 or 2030-01-31T12:00:00+02:00 "
+            "(UTC without an offset)",
         )
-        for name, words in (
-            ("query", "only this saved query"),
-            ("source", "only this source"),
-            ("network", "only from this address or network (CIDR)"),
-            ("origin", "only from web pages of this origin"),
+        for name, description in (
+            ("query", "limit the key to this saved query"),
+            ("source", "limit the key to this source"),
+            ("network", "limit the key to this IP address or network (CIDR)"),
+            ("origin", "limit the key to web pages of this origin"),
         ):
-            create.add_argument(f"--{name}", action="append", help=f"{words}; may be repeated")
-        _add_held(create)
-        create.add_argument("--signing", action="store_true", help="give it a secret for tokens")
-        create.add_argument("--public-key", metavar="FILE", help="take tokens of this Ed25519 key")
+            create.add_argument(
+                f"--{name}", action="append", help=f"{description}; may be repeated"
+            )
+        _add_restrictions(create)
+        create.add_argument(
+            "--signing", action="store_true", help="create a secret that signs tokens (HS256)"
+        )
+        create.add_argument(
+            "--public-key",
+            metavar="FILE",
+            help="accept tokens signed with this Ed25519 key (EdDSA)",
+        )
         create.add_argument(
             "--token-seconds",
             type=int,
             default=TOKEN_SECONDS,
-            help="the longest that one of its tokens may last (%(default)s)",
+            help="the longest life of its tokens in seconds (default: %(default)s)",
         )
-        listed = commands.add_parser("list", help="the keys of a tenant")
-        listed.add_argument("tenant", help="the tenant's slug")
-        rotate = commands.add_parser("rotate", help="make a successor and print it, once")
-        rotate.add_argument("prefix", help="the key's first ten characters behind mr_")
+        listing = commands.add_parser("list", help="list the keys of a tenant")
+        listing.add_argument("tenant", help="the tenant's slug")
+        rotate = commands.add_parser("rotate", help="create a successor and print it, once")
+        rotate.add_argument("prefix", help="the ten characters after mr_ in the key")
         rotate.add_argument(
             "--overlap",
             type=int,
             default=int(keys.OVERLAP.total_seconds()),
             metavar="SECONDS",
-            help="for how long the old key goes on (%(default)s)",
+            help="how long the old key stays valid (default: %(default)s)",
         )
-        revoke = commands.add_parser("revoke", help="refuse a key, and its tokens, from now on")
-        revoke.add_argument("prefix", help="the key's first ten characters behind mr_")
+        revoke = commands.add_parser("revoke", help="refuse a key and its tokens from now on")
+        revoke.add_argument("prefix", help="the ten characters after mr_ in the key")
         token = commands.add_parser("token", help="print a sample of a signed token (HS256)")
-        token.add_argument("prefix", help="the key's first ten characters behind mr_")
-        token.add_argument("--query", action="append", required=True, help="may be repeated")
-        _add_held(token)
+        token.add_argument("prefix", help="the ten characters after mr_ in the key")
+        token.add_argument(
+            "--query",
+            action="append",
+            required=True,
+            help="a saved query that the token may run; may be repeated",
+        )
+        _add_restrictions(token)
         token.add_argument("--subject", help="the end user that the token is for")
-        token.add_argument("--rate", type=int, help="requests a minute")
-        token.add_argument("--seconds", type=int, default=3600, help="it lasts (%(default)s)")
+        token.add_argument("--rate", type=int, help="the most requests a minute")
+        token.add_argument(
+            "--seconds", type=int, default=3600, help="the token's life (default: %(default)s)"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
@@ -99,7 +114,7 @@ class Command(ChangingCommand):
     def _create(self, options: dict[str, Any]) -> None:
         tenant = _tenant(options["tenant"])
         public = options["public_key"]
-        given = Rights(
+        requested = Rights(
             tuple(options["scope"]) or Rights().scopes,
             options["expires"],
             queries=_tuple(options["query"]),
@@ -112,7 +127,7 @@ class Command(ChangingCommand):
         key, text, secret = keys.create_signing_key(
             tenant,
             options["name"],
-            rights=rights.checked(given, tenant),
+            rights=rights.checked(requested, tenant),
             by_secret=options["signing"],
             public_key=Path(public).read_text(encoding="utf-8") if public else "",
             token_seconds=options["token_seconds"],
@@ -123,8 +138,8 @@ class Command(ChangingCommand):
         self.stdout.write(text)
         if secret:
             self.stdout.write(secret)
-            self.stderr.write("The second line is the secret that signs its tokens (HS256).")
-        self.stderr.write(f"Keep it now: it can't be shown again. It begins with {key.prefix}.")
+            self.stderr.write("The second line is the secret that signs the key's tokens (HS256).")
+        self.stderr.write(f"Copy it now: it can't be shown again. Its prefix is {key.prefix}.")
 
     def _list(self, options: dict[str, Any]) -> None:
         for key in APIKey.objects.filter(tenant=_tenant(options["tenant"])):
@@ -135,8 +150,8 @@ class Command(ChangingCommand):
 
     def _rotate(self, options: dict[str, Any]) -> None:
         overlap = timedelta(seconds=options["overlap"])
-        made = keys.rotate_key(_key(options["prefix"]), overlap=overlap)
-        self._show(made.key, made.plaintext, made.signing_secret)
+        rotated = keys.rotate_key(_key(options["prefix"]), overlap=overlap)
+        self._show(rotated.key, rotated.plaintext, rotated.signing_secret)
 
     def _revoke(self, options: dict[str, Any]) -> None:
         key = _key(options["prefix"])
@@ -154,14 +169,14 @@ class Command(ChangingCommand):
         self.stdout.write(issue(_key(options["prefix"]), options["seconds"], claims))
 
 
-def _add_held(parser: ArgumentParser) -> None:
+def _add_restrictions(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--parameter",
         action="append",
         default=[],
         type=_pair,
         metavar="NAME=VALUE",
-        help="a parameter that is set; may be repeated",
+        help="a query parameter to fix to this value; may be repeated",
     )
     parser.add_argument(
         "--filter",
@@ -169,7 +184,7 @@ def _add_held(parser: ArgumentParser) -> None:
         default=[],
         type=_pair,
         metavar="TABLE=CONDITION",
-        help='a row filter, such as "orders=customer = 7"; the table * is each that has the '
+        help='a row filter, such as "orders=customer = 7"; * stands for every table that has the '
         "columns; may be repeated",
     )
 
@@ -178,8 +193,8 @@ def _parameters(options: dict[str, Any]) -> dict[str, Any]:
     return {name: _value(text) for name, text in options["parameter"]}
 
 
-def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
-    return tuple(given) if given else None
+def _tuple(names: list[str] | None) -> tuple[str, ...] | None:
+    return tuple(names) if names else None
 
 
 def _tenant(slug: str) -> Tenant:
@@ -195,6 +210,6 @@ def _key(prefix: str) -> APIKey:
     plain = prefix.removeprefix("mr_")[:10]
     key = APIKey.across_tenants.select_related("tenant").filter(prefix=plain).first()
     if key is None:
-        msg = f"There is no API key that begins with {plain!r}. See: manage.py api_key list TENANT."
+        msg = f"No API key has the prefix {plain!r}. List keys with: manage.py api_key list TENANT."
         raise CommandError(msg)
     return key

@@ -22,23 +22,25 @@ def _moment(text: str) -> datetime:
 
 
 class Command(ChangingCommand):
-    help = "Write the audit log, oldest first: who did what to which object."
+    help = "Print the audit log, oldest entry first: who did what to which object."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--tenant", metavar="SLUG", help="Only what concerns this one.")
-        for name, which in (("--since", "From this time on"), ("--until", "Before this time")):
-            parser.add_argument(name, type=_moment, metavar="TIME", help=f"{which} (ISO 8601).")
+        parser.add_argument("--tenant", metavar="SLUG", help="Only entries of this tenant.")
+        for name, which in (("--since", "from this time on"), ("--until", "before this time")):
+            parser.add_argument(
+                name, type=_moment, metavar="TIME", help=f"Only entries {which} (ISO 8601)."
+            )
         parser.add_argument(
             "--format",
             choices=list(_FORMATS),
             default="ndjson",
-            help="The form of the entries; default: %(default)s.",
+            help="The output format; default: %(default)s.",
         )
         parser.add_argument(
             "--prune-days",
             type=int,
             metavar="DAYS",
-            help="Instead: delete what is older, of all tenants. That is recorded, too.",
+            help="Instead of printing, delete older entries of all tenants. The log records this.",
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -60,15 +62,15 @@ class Command(ChangingCommand):
             msg = f"--prune-days must be at least 1, not {days}."
             raise CommandError(msg)
         count = prune(timezone.now() - timedelta(days=days))
-        self.stdout.write(f"{count:,} entries older than {days} days are deleted.")
+        self.stdout.write(f"Deleted {count:,} entries older than {days} days.")
 
 
 def _known(slug: str) -> str:
-    """Also the slug of a tenant that is deleted, as long as it has entries."""
+    """``slug``, if a tenant has it or had it, as long as a deleted tenant has entries."""
     if not (
         Tenant.objects.filter(slug=slug).exists()
         or AuditEntry.across_tenants.filter(tenant_slug=slug).exists()
     ):
-        msg = f"There is no tenant {slug!r}, and no entry of one."
+        msg = f"There is no tenant {slug!r}, and the log has no entries of a deleted one."
         raise CommandError(msg)
     return slug

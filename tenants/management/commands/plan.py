@@ -1,4 +1,4 @@
-"""``manage.py plan``: list plans, make one, give it to a tenant, show what a tenant may use."""
+"""``manage.py plan``: list, create and change plans, and give them to tenants."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from tenants.services import plans
 
 
 class Command(ChangingCommand):
-    help = "List plans, make or change one, give one to a tenant, or show what a tenant may use."
+    help = "List, create or change plans, give one to a tenant, or show a tenant's limits."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
-        listed = actions.add_parser("list", help="every plan with its limits and tenants")
-        listed.add_argument("--json", action="store_true", help="Print one JSON array.")
-        made = actions.add_parser("set", help="make a plan, or change limits of one")
-        made.add_argument("name", help="the plan's name")
+        listing = actions.add_parser("list", help="list all plans with their limits and tenants")
+        listing.add_argument("--json", action="store_true", help="Print one JSON array.")
+        setting = actions.add_parser("set", help="create a plan, or change a plan's limits")
+        setting.add_argument("name", help="the plan's name")
         for limit in LIMITS:
-            words = str(getattr(Plan._meta.get_field(limit), "help_text", ""))
+            help_text = str(getattr(Plan._meta.get_field(limit), "help_text", ""))
             option = f"--{limit.replace('_', '-')}"
-            made.add_argument(option, dest=limit, type=_limit, metavar="N", help=words)
-        made.epilog = "A limit of 'none' is lifted; one that is not named stays."
-        given = actions.add_parser("give", help="give a tenant a plan, or none")
-        given.add_argument("tenant", help="the tenant's slug")
-        given.add_argument("name", nargs="?", help="the plan's name; without it: no plan")
-        shown = actions.add_parser("show", help="what a tenant may use, and has used today")
-        shown.add_argument("tenant", help="the tenant's slug")
+            setting.add_argument(option, dest=limit, type=_limit, metavar="N", help=help_text)
+        setting.epilog = "The value 'none' removes a limit. Limits that you leave out don't change."
+        giving = actions.add_parser("give", help="give a tenant a plan, or take its plan away")
+        giving.add_argument("tenant", help="the tenant's slug")
+        giving.add_argument("name", nargs="?", help="the plan's name; leave it out for no plan")
+        showing = actions.add_parser("show", help="show a tenant's limits and today's usage")
+        showing.add_argument("tenant", help="the tenant's slug")
 
     def handle(self, *_: Any, **options: Any) -> None:
         getattr(self, f"_{options['action']}")(options)
@@ -43,17 +43,17 @@ class Command(ChangingCommand):
     def _list(self, options: dict[str, Any]) -> None:
         plans = Plan.objects.prefetch_related("tenants")
         if options["json"]:
-            told = [
-                {"name": one.name, **asdict(PlanLimits.of(one)), "tenants": _slugs(one)}
-                for one in plans
+            documents = [
+                {"name": plan.name, **asdict(PlanLimits.of(plan)), "tenants": _slugs(plan)}
+                for plan in plans
             ]
-            self.stdout.write(json.dumps(told, indent=2))
+            self.stdout.write(json.dumps(documents, indent=2))
             return
-        for one in plans:
-            self.stdout.write(f"{one.name}: {_words(PlanLimits.of(one))}")
-            self.stdout.write(f"  tenants: {', '.join(_slugs(one)) or 'none'}")
+        for plan in plans:
+            self.stdout.write(f"{plan.name}: {_words(PlanLimits.of(plan))}")
+            self.stdout.write(f"  tenants: {', '.join(_slugs(plan)) or 'none'}")
         if not plans:
-            self.stdout.write("There is no plan yet. Make one: manage.py plan set NAME …")
+            self.stdout.write("There are no plans yet. Create one: manage.py plan set NAME …")
 
     def _set(self, options: dict[str, Any]) -> None:
         limits = {
@@ -93,12 +93,12 @@ def _limit(text: str) -> int | str:
 
 
 def _words(limits: PlanLimits) -> str:
-    told = [f"{name} {value:,}" for name, value in asdict(limits).items() if value is not None]
-    return ", ".join(told) or "no limits"
+    words = [f"{name} {value:,}" for name, value in asdict(limits).items() if value is not None]
+    return ", ".join(words) or "no limits"
 
 
 def _slugs(plan: Plan) -> list[str]:
-    return sorted(one.slug for one in plan.tenants.all())
+    return sorted(tenant.slug for tenant in plan.tenants.all())
 
 
 def _tenant(slug: str) -> Tenant:

@@ -11,11 +11,11 @@ from tenants.services.reencryption import UNKNOWN, in_use, key_id, rotate
 
 
 class Command(ChangingCommand):
-    help = "Encrypt every stored secret by the first of MILLRACE_ENCRYPTION_KEYS."
+    help = "Re-encrypt every stored secret with the first key of MILLRACE_ENCRYPTION_KEYS."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
-            "--check", action="store_true", help="only say which keys are in use, and how often"
+            "--check", action="store_true", help="only count the secrets that each key encrypts"
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -23,16 +23,19 @@ class Command(ChangingCommand):
             self._check()
             return
         lost = 0
-        for one in rotate():
-            self.stdout.write(f"{one.field}: {one.rotated} encrypted anew")
-            lost += one.lost
+        for result in rotate():
+            self.stdout.write(f"{result.field}: {result.rotated} re-encrypted")
+            lost += result.lost
         if lost:
             msg = (
-                f"{lost} secrets were encrypted by a key that MILLRACE_ENCRYPTION_KEYS does not "
-                "have. Put that key back at its end and repeat this, or enter them again."
+                f"{lost} secrets are encrypted with a key that MILLRACE_ENCRYPTION_KEYS does not "
+                "have. Put that key back at the end of the list and run this again, or enter the "
+                "secrets again."
             )
             raise CommandError(msg)
-        self.stdout.write("All secrets are encrypted by the first key; the others can be dropped.")
+        self.stdout.write(
+            "All secrets are encrypted with the first key. You can remove the others."
+        )
 
     def _check(self) -> None:
         used = in_use()
@@ -41,5 +44,5 @@ class Command(ChangingCommand):
             self.stdout.write(f"key {number} ({key_id(key)}): {total} secrets")
         unknown = sum(counts[UNKNOWN] for counts in used.values())
         if unknown:
-            msg = f"{unknown} secrets can be opened by none of these keys."
+            msg = f"{unknown} secrets can't be decrypted with any of these keys."
             raise CommandError(msg)

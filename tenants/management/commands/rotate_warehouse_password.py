@@ -14,43 +14,45 @@ from tenants.warehouse.errors import WarehouseError
 
 
 class Command(ChangingCommand):
-    help = "Give the ClickHouse users of tenants new passwords, while calls go on."
+    help = "Give the ClickHouse users of tenants new passwords, without failing any call."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("tenant", nargs="*", help="slugs of tenants")
-        parser.add_argument("--all", action="store_true", help="of every tenant")
+        parser.add_argument("tenant", nargs="*", help="the tenants' slugs")
+        parser.add_argument(
+            "--all", action="store_true", help="rotate the passwords of all tenants"
+        )
 
     def handle(self, *_: Any, **options: Any) -> None:
         chosen = self._chosen(options["tenant"], every=options["all"])
         failed = 0
-        begun = []
+        started = []
         for warehouse in chosen:
-            if self._did(warehouse, rotate_warehouse_password):
-                begun.append(warehouse)
+            if self._succeeds(warehouse, rotate_warehouse_password):
+                started.append(warehouse)
             else:
                 failed += 1
-        if begun:
+        if started:
             time.sleep(password.OVERLAP.total_seconds())
-        for warehouse in begun:
-            if self._did(warehouse, password.finish):
+        for warehouse in started:
+            if self._succeeds(warehouse, password.finish):
                 self.stdout.write(f"{warehouse}: its user has a new password.")
             else:
                 failed += 1
         if failed:
-            msg = f"{failed} of {len(chosen)} failed: see above. Run it again for those."
+            msg = f"{failed} of {len(chosen)} failed; see above. Run the command again for those."
             raise CommandError(msg)
 
     def _chosen(self, slugs: list[str], *, every: bool) -> list[Warehouse]:
         if bool(slugs) == every:
-            raise CommandError("Name one or more tenants, or say --all.")
+            raise CommandError("Name one or more tenants, or use --all.")
         rows = Warehouse.across_tenants.select_related("tenant").order_by("tenant__slug")
-        found = list(rows if every else rows.filter(tenant__slug__in=slugs))
-        missing = set(slugs) - {one.tenant.slug for one in found}
+        warehouses = list(rows if every else rows.filter(tenant__slug__in=slugs))
+        missing = set(slugs) - {warehouse.tenant.slug for warehouse in warehouses}
         if missing:
-            raise CommandError(f"There is no warehouse of {', '.join(sorted(missing))}.")
-        return found
+            raise CommandError(f"These tenants have no warehouse: {', '.join(sorted(missing))}.")
+        return warehouses
 
-    def _did(self, warehouse: Warehouse, act: Any) -> bool:
+    def _succeeds(self, warehouse: Warehouse, act: Any) -> bool:
         try:
             act(warehouse)
         except WarehouseError as error:

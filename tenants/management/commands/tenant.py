@@ -20,32 +20,36 @@ from tenants.warehouse.errors import WarehouseError
 
 
 class Command(ChangingCommand):
-    help = "Make, limit, suspend, resume, export, erase from, or delete a tenant."
+    help = "Create, limit, suspend, resume, export, erase from, or delete a tenant."
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
-        what.add_parser("list", help="all tenants and how they are")
-        for name, words in (
-            ("make", "make a tenant; its warehouse is made after it"),
+        what.add_parser("list", help="list all tenants with their status")
+        for name, summary in (
+            ("make", "create a tenant; its warehouse follows within seconds"),
             ("limit", "change its plan, its share of the workers, or its name"),
         ):
-            one = _one(what, name, words)
-            one.add_argument("--name", help="as people call it")
-            one.add_argument("--weight", type=int, help="share of a worker, 1 to 100")
-            one.add_argument("--plan", help="the name of a plan; an empty one takes it away")
-        _one(what, "suspend", "pause its ingestion, refuse its callers, keep its data")
-        _one(what, "resume", "go on where it was suspended")
-        exporting = _one(what, "export", "write everything of it into a folder")
-        exporting.add_argument("--to", type=Path, metavar="FOLDER", help="one that is not there")
-        erasing = _one(what, "erase", "erase one person's rows; only shows them without --yes")
-        erasing.add_argument("--column", required=True, help="the column that tells whose they are")
-        erasing.add_argument("--value", required=True, help="its value for that person")
-        erasing.add_argument("--table", default="", help="only this table, and what hangs on it")
-        erasing.add_argument("--yes", action="store_true", help="do it")
-        deleting = _one(what, "delete", "delete all of it; only shows it without --confirm")
+            changing = _parser(what, name, summary)
+            changing.add_argument("--name", help="the display name")
+            changing.add_argument("--weight", type=int, help="the share of a worker, 1 to 100")
+            changing.add_argument("--plan", help="the name of a plan; '' takes the plan away")
+        _parser(what, "suspend", "pause its ingestion, refuse its API calls, keep its data")
+        _parser(what, "resume", "resume a suspended tenant")
+        exporting = _parser(what, "export", "write all its data into a folder")
+        exporting.add_argument(
+            "--to", type=Path, metavar="FOLDER", help="the folder, which must not exist yet"
+        )
+        erasing = _parser(what, "erase", "erase one person's rows; a preview without --yes")
+        erasing.add_argument("--column", required=True, help="the column that identifies a person")
+        erasing.add_argument("--value", required=True, help="the person's value in that column")
+        erasing.add_argument(
+            "--table", default="", help="only this table, its quarantine and its rollups"
+        )
+        erasing.add_argument("--yes", action="store_true", help="erase the rows")
+        deleting = _parser(what, "delete", "delete all its data; a preview without --confirm")
         deleting.add_argument("--confirm", metavar="SLUG", help="the tenant's slug, again")
-        for one in (erasing, deleting, exporting):
-            one.add_argument("--json", action="store_true", help="the report as JSON")
+        for reporting in (erasing, deleting, exporting):
+            reporting.add_argument("--json", action="store_true", help="print the report as JSON")
 
     def handle(self, *_: Any, **options: Any) -> None:
         try:
@@ -54,15 +58,16 @@ class Command(ChangingCommand):
             raise CommandError(str(error)) from error
 
     def _list(self, options: dict[str, Any]) -> None:
-        for one in Tenant.objects.all():
-            self.stdout.write(f"{one.slug}\t{one.get_status_display()}\tweight {one.weight}\t{one}")
+        for tenant in Tenant.objects.all():
+            status = tenant.get_status_display()
+            self.stdout.write(f"{tenant.slug}\t{status}\tweight {tenant.weight}\t{tenant}")
 
     def _make(self, options: dict[str, Any]) -> None:
         weight = 1 if options["weight"] is None else options["weight"]
-        made = tenants.make(options["slug"], options["name"] or "", weight=weight)
+        tenant = tenants.make(options["slug"], options["name"] or "", weight=weight)
         if options["plan"]:
-            tenants.limit(made, plan=options["plan"])
-        self.stdout.write(f"{made.slug} is made; its warehouse follows within seconds.")
+            tenants.limit(tenant, plan=options["plan"])
+        self.stdout.write(f"{tenant.slug} is created. Its warehouse follows within seconds.")
 
     def _limit(self, options: dict[str, Any]) -> None:
         tenant = find(options["slug"])
@@ -72,12 +77,12 @@ class Command(ChangingCommand):
 
     def _suspend(self, options: dict[str, Any]) -> None:
         changed = tenants.suspend(find(options["slug"]))
-        words = "is suspended: its ingestion pauses within seconds, its callers get 403"
-        self._told(options, words if changed else "was suspended already")
+        outcome = "is suspended: its ingestion pauses within seconds, its API calls get a 403"
+        self._print(options, outcome if changed else "was already suspended")
 
     def _resume(self, options: dict[str, Any]) -> None:
         changed = tenants.resume(find(options["slug"]))
-        self._told(options, "goes on where it was" if changed else "was active already")
+        self._print(options, "is resumed" if changed else "was already active")
 
     def _export(self, options: dict[str, Any]) -> None:
         folder, manifest = tenant_export.export(find(options["slug"]), options["to"])
@@ -106,7 +111,7 @@ class Command(ChangingCommand):
         report = delete.delete(slug, confirmation)
         self._report(options, report, lifecycle_reports.deleted(report))
         if not report.done:
-            msg = "Something is left: see above. Repeat the command."
+            msg = "Some data is left; see above. Run the command again."
             raise CommandError(msg)
 
     def _report(self, options: dict[str, Any], report: Any, lines: list[str]) -> None:
@@ -116,11 +121,11 @@ class Command(ChangingCommand):
         for line in lines:
             self.stdout.write(line)
 
-    def _told(self, options: dict[str, Any], words: str) -> None:
-        self.stdout.write(f"{options['slug']} {words}.")
+    def _print(self, options: dict[str, Any], outcome: str) -> None:
+        self.stdout.write(f"{options['slug']} {outcome}.")
 
 
-def _one(what: Any, name: str, words: str) -> CommandParser:
-    parser: CommandParser = what.add_parser(name, help=words, description=words)
+def _parser(what: Any, name: str, summary: str) -> CommandParser:
+    parser: CommandParser = what.add_parser(name, help=summary, description=summary)
     parser.add_argument("slug", metavar="SLUG", help="the tenant's slug")
     return parser

@@ -1,4 +1,4 @@
-"""``manage.py usage``: what tenants used, by day and key."""
+"""``manage.py usage``: the usage of tenants by day and key."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tenants.selectors.usage import UsageLine
 
 
 class Command(BaseCommand):
-    help = "Show what tenants used by day (UTC) and key: requests, queries, events, storage."
+    help = "Show the usage of tenants by day (UTC) and key: requests, queries, events, storage."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("tenant", nargs="?", help="the tenant's slug; all without it")
+        parser.add_argument("tenant", nargs="?", help="the tenant's slug; default: all tenants")
         parser.add_argument(
             "--from",
             dest="first",
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             dest="last",
             type=date.fromisoformat,
             metavar="DAY",
-            help="The last day, which counts too.",
+            help="The last day, inclusive.",
         )
         form = parser.add_mutually_exclusive_group()
         form.add_argument("--json", action="store_true", help="Print one JSON array.")
@@ -46,31 +46,33 @@ class Command(BaseCommand):
             first, last = usage.span(options["first"], options["last"], timezone.now())
         except ValueError as error:
             raise CommandError(str(error)) from None
-        found = usage.lines(first, last, self._tenant(options["tenant"]))
+        lines = usage.lines(first, last, self._tenant(options["tenant"]))
         if options["csv"]:
-            self.stdout.write(usage.as_csv(found), ending="")
+            self.stdout.write(usage.as_csv(lines), ending="")
         elif options["json"]:
-            told = [{"tenant": one.tenant, **one.as_dict()} for one in found]
-            self.stdout.write(json.dumps(told, indent=2))
+            documents = [{"tenant": line.tenant, **line.as_dict()} for line in lines]
+            self.stdout.write(json.dumps(documents, indent=2))
         else:
             width = None if self.stdout.isatty() else 200
-            Console(file=self.stdout, width=width).print(_table(found))  # type: ignore[arg-type]
+            Console(file=self.stdout, width=width).print(_table(lines))  # type: ignore[arg-type]
 
     def _tenant(self, slug: str | None) -> int | None:
         if slug is None:
             return None
         tenant = Tenant.objects.filter(slug=slug).first()
         if tenant is None:
-            msg = f"There is no tenant {slug!r}. Give a slug, or none for all tenants."
+            msg = f"There is no tenant {slug!r}. Give a tenant's slug, or leave it out for all."
             raise CommandError(msg)
         return tenant.pk
 
 
-def _table(found: list[UsageLine]) -> Table:
+def _table(lines: list[UsageLine]) -> Table:
     table = Table("Day", "Tenant", "Key", box=None, header_style="bold", pad_edge=False)
     for name in usage.FIELDS:
         table.add_column(name.replace("_", " ").capitalize(), justify="right")
-    for one in found:
-        figures = (f"{getattr(one.figures, name):,}" for name in usage.FIELDS)
-        table.add_row(str(one.day), one.tenant, escape(one.key_name or one.key or "–"), *figures)
+    for line in lines:
+        figures = (f"{getattr(line.figures, name):,}" for name in usage.FIELDS)
+        table.add_row(
+            str(line.day), line.tenant, escape(line.key_name or line.key or "–"), *figures
+        )
     return table

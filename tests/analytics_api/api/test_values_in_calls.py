@@ -49,7 +49,7 @@ def test_a_doubled_member_of_a_body_is_refused(api: Any) -> None:
     api.publish("above", ABOVE)
     answer = api.post("/above", b'{"above": 1, "above": 2}')
     assert (answer.status_code, answer.json()["code"]) == (400, "doubled_member")
-    assert "'above' stands there twice" in answer.json()["detail"]
+    assert "member 'above' twice" in answer.json()["detail"]
     body = b'{"sql": "SELECT {m:Map(String, UInt8)} AS m", "parameters": {"m": {"a": 1, "a": 2}}}'
     assert run_sql(api, "", body).status_code == 400
 

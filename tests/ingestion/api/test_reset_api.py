@@ -93,7 +93,7 @@ def test_an_insert_that_still_runs_is_told_as_the_command_tells_it(
     assert (answer.status_code, answer.json()["code"]) == (503, "busy")
     assert answer.json()["detail"] == STILL_AT_WORK
     assert answer["Retry-After"] == "5"
-    with pytest.raises(CommandError, match="still at work on an earlier try"):
+    with pytest.raises(CommandError, match="still running an earlier attempt"):
         call_command("reset", str(landed), "--start", "--yes")
     assert position() == 3
 
@@ -108,7 +108,7 @@ def test_an_insert_that_still_runs_is_told_as_the_command_tells_it(
         ({"to": "start", "confrim": True}, 400, "unknown_member", "Did you mean 'confirm'?"),
         ({"to": "start", "confirm": "yes"}, 400, "parameter_invalid", "confirm: "),
         ('{"to": "start", "preview": false, "preview": true}', 400, "doubled_member", "'preview'"),
-        ('{"to": "start", "partition": NaN}', 400, "body_unreadable", "NaN is no JSON"),
+        ('{"to": "start", "partition": NaN}', 400, "body_unreadable", "NaN is not JSON"),
         ([], 400, "parameter_invalid", "a JSON object"),
         ({"to": "offset"}, 400, "parameter_invalid", "offset: Needed"),
         ({"to": "time", "time": "noon"}, 400, "parameter_invalid", "time: "),

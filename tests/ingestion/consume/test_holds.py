@@ -40,7 +40,7 @@ def test_a_stream_is_held_at_the_days_end_and_loses_nothing(
     assert row.bytes == sent.partitions.get().bytes > 0
     holds.refresh()
     hold = IngestionHold.objects.get(tenant=tenant)
-    assert "20 events were taken in today" in hold.reason
+    assert "20 events arrived today" in hold.reason
     (status,) = source_status(Source.across_tenants.filter(pk=sent.pk))
     assert (status.state, status.paused_reason) == ("paused", hold.reason)
     stream.send([b'{"n": %d}' % n for n in range(20, 30)])

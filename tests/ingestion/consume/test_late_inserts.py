@@ -118,7 +118,7 @@ def test_a_wait_for_an_insert_ends(table: Table, monkeypatch: pytest.MonkeyPatch
     )
     runs.start()
     await_running("SELECT sleep(2)")
-    with pytest.raises(RunningAlready, match="still at work on an earlier try"):
+    with pytest.raises(RunningAlready, match="still running an earlier attempt"):
         await_inserts(batch)
     runs.join()
     await_inserts(batch)

@@ -337,7 +337,7 @@ def test_commands_make_list_rotate_and_revoke(make: Callable[..., Tenant]) -> No
     assert prefix in run("list", tenant.slug)[0]
     newer = run("rotate", f"mr_{prefix}", "--overlap=60")[0]
     assert key_format.parse(newer)
-    with pytest.raises(CommandError, match="was rotated before"):
+    with pytest.raises(CommandError, match="was already rotated"):
         run("rotate", prefix)
     assert "is revoked" in run("revoke", prefix)[0]
     for wrong in (("revoke", "nobody"), ("list", "nobody"), ("create", tenant.slug, "--network=x")):

@@ -153,9 +153,7 @@ def test_an_export_has_every_row_every_definition_and_no_secret(
         text = file.read_bytes() if file.is_file() else b""
         assert [one for one in secrets if one.encode() in text] == [], file
     (folder / "keys.ndjson").write_text("{}")
-    assert tenant_export.verify(folder) == [
-        "keys.ndjson is not what was written: its SHA-256 differs."
-    ]
+    assert tenant_export.verify(folder) == ["keys.ndjson has changed: its SHA-256 differs."]
 
 
 def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
@@ -172,7 +170,7 @@ def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
     assert (tmp_path / "out.partial").exists()
     tenant_export.export(source.tenant, target)
     assert [one.name for one in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(TenantRefused, match="is there already"):
+    with pytest.raises(TenantRefused, match="already exists"):
         tenant_export.export(source.tenant, target)
 
 
@@ -231,10 +229,10 @@ def test_in_quarantine_a_number_is_found_however_it_was_written(
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        ("nobody", "1", "There is no column 'nobody'"),
-        ("who", "", "an empty one"),
-        ("n", "many", "no value of n"),
-        ("n) OR (1=1", "1", "There is no column"),
+        ("nobody", "1", "has no column 'nobody'"),
+        ("who", "", "An empty value"),
+        ("n", "many", "not a value of n"),
+        ("n) OR (1=1", "1", "has no column"),
     ],
 )
 def test_what_can_not_tell_whose_rows_they_are_is_refused(
@@ -366,7 +364,7 @@ def test_the_command_makes_limits_suspends_resumes_and_refuses(
     call_command("tenant", "resume", slug)
     call_command("tenant", "list")
     out = capsys.readouterr().out
-    assert "was suspended already" in out
+    assert "was already suspended" in out
     assert f"{slug}\tActive\tweight 5\tMade" in out
     for wrong in (("make", slug), ("make", "No Slug"), ("limit", slug, "--weight", "0")):
         with pytest.raises(CommandError):
@@ -385,7 +383,7 @@ def test_the_command_shows_before_it_erases_or_deletes(
     out = capsys.readouterr().out
     assert "tables/events.parquet: 3 rows" in out
     assert "3 rows would be erased" in out
-    assert "Nothing was changed" in out
+    assert "Nothing was deleted" in out
     assert rows(source.tenant.warehouse.database, "events") == 3
     call_command("tenant", "erase", slug, "--column", "who", "--value", "ann", "--yes")
     assert "3 rows were erased" in capsys.readouterr().out

@@ -60,7 +60,7 @@ def test_a_person_is_erased_after_a_look(operator: Client, source: Source) -> No
     shown = operator.post(address, asked | {"do": "preview"}).content.decode()
     assert "3 rows would be erased" in shown
     assert "3 rows were erased" in operator.post(address, asked | {"do": "erase"}).content.decode()
-    assert "No row has that value" in operator.post(address, asked).content.decode()
+    assert "No row has this value" in operator.post(address, asked).content.decode()
     wrong = operator.post(address, asked | {"column": "<b>"}).content.decode()
     assert "&lt;b&gt;" in wrong
     history = operator.get(page("history", source.tenant)).content.decode()
@@ -77,7 +77,7 @@ def test_a_tenant_is_deleted_when_its_slug_is_typed(
     assert "type its slug" in operator.post(address, {"confirmation": "x"}).content.decode()
     assert Tenant.objects.exists()
     done = operator.post(address, {"confirmation": tenant.slug}).content.decode()
-    assert f"{tenant.slug} is deleted: nothing of it is left." in done
+    assert f"{tenant.slug} is deleted. Nothing is left." in done
     assert not Tenant.objects.exists()
     assert operator.get(address).status_code == 404
 
