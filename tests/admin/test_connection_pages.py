@@ -87,7 +87,7 @@ def test_a_key_left_empty_stays_and_a_pair_is_forgotten_together(
     connection.refresh_from_db()
     assert (connection.tls, connection.client_key) == (True, pair.key)
     answer = operator.post(change(connection), form(connection, forget_client_key="on"))
-    assert "give both" in answer.content.decode()
+    assert "Enter both" in answer.content.decode()
     changes = {"forget_client_key": "on", "client_certificate": ""}
     assert operator.post(change(connection), form(connection, **changes)).status_code == 302
     connection.refresh_from_db()

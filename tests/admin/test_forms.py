@@ -114,7 +114,7 @@ def test_the_search_over_everything_finds_objects_and_says_when_there_are_none(
     renamed.update(name="quite_new")
     assert "quite_new" in search(operator, "quite_new"), "nothing old is kept"
     nothing = search(operator, "no such thing")
-    assert "Nothing is called “no such thing”" in nothing
+    assert "for “no such thing”" in nothing
     assert 'id="command-results-list"' in nothing
     page = operator.get(reverse("admin:index")).content.decode()
     assert "opencommand" in page
@@ -211,7 +211,7 @@ BAD_CONNECTIONS = [
     ("kafka", {"options": {"bootstrap.servers": "k:1"}}, "options", "belongs in the addresses"),
     ("kafka", {"options": {"sasl.password": "x"}}, "options", "belongs in the password"),
     ("kafka", {"options": {"prefetch": 5}}, "options", "sets prefetch"),
-    ("kafka", {"options": {"client.rack": ["a"]}}, "options", "neither a text"),
+    ("kafka", {"options": {"client.rack": ["a"]}}, "options", "to a list or an object"),
     ("rabbitmq", {"options": {"client.rack": "a"}}, "options", "sets client.rack"),
     ("rabbitmq", {"options": {"prefetch": 0}}, "options", "from 1 to 65535"),
     ("rabbitmq", {"addresses": "amqp://r:5672"}, "addresses", "is not an address"),
@@ -240,7 +240,7 @@ def test_a_name_that_is_not_known_is_told_and_saved(operator: Client, cast: Cast
         "options": "{}",
     }
     page = text_of(operator.post(page_of(Connection, "add"), form, follow=True))
-    assert "machine can&#x27;t resolve the host name in no-such-host.invalid:9092" in page
+    assert "machine can't resolve the host name in no-such-host.invalid:9092" in page
     assert Connection.across_tenants.filter(name="later").exists()
 
 

@@ -112,5 +112,5 @@ def test_rotating_asks_for_the_overlap_and_shows_the_successor_once(
     assert row.replaced_by is not None
     assert f"mr_{row.replaced_by.prefix}_" in shown.content.decode()
     again = operator.post(address, {"overlap": "3600"})
-    assert b"was rotated before" in again.content
+    assert b"was already rotated" in again.content
     assert Client().post(address, {"overlap": "0"}).status_code == 302

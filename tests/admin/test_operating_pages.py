@@ -53,7 +53,7 @@ def test_charts_show_what_the_minutes_have(operator: Client, source: Source) -> 
     assert freshness.series[0].values[-10] is None
     page = change(operator, source).content.decode()
     assert "events 100/s, quarantined 10.0/s" in page
-    assert "half 0.15 s" in page
+    assert "p50 0.15 s" in page
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def stands(table: Table) -> list[tuple[str, str]]:
         ({"id__type": "UInt64"}, "part of the table&#x27;s keys"),
         ({"price__type": "Decimal(10, 3)"}, "can&#x27;t become Decimal(10, 3)"),
         ({"status__type": "Enum8('new' = 1)"}, "can&#x27;t become Enum8"),
-        ({"ttl": "price + 1"}, "ClickHouse refuses it"),
+        ({"ttl": "price + 1"}, "ClickHouse refuses this table"),
         ({"quarantine_days": "40000"}, "Enter a number of days from 1 to"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_table_that_clickhouse_cannot_make_is_not_saved(
     data = form(None, tenant, sorting_key="id, nosuch(price)")
     answer = operator.post(reverse("admin:ingestion_table_add"), data)
     assert answer.status_code == 200
-    assert "ClickHouse refuses it" in answer.content.decode()
+    assert "ClickHouse refuses this table" in answer.content.decode()
     assert "millrace_rehearsal" not in answer.content.decode()
     assert not Table.objects.filter(tenant=tenant).exists()
 

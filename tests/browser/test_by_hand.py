@@ -27,7 +27,7 @@ from millrace.embedded.rabbitmq import RabbitMQ
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 SQL = "SELECT country, count() AS orders, sum(total) AS total FROM orders \
 WHERE items >= {least:UInt16} GROUP BY country ORDER BY country"

@@ -15,7 +15,7 @@ from secured_brokers.certificates import Authority
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 
 

@@ -12,7 +12,7 @@ from millrace.embedded import installation_secrets
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 #: One of everything, and the addresses of every page that the admin has.
 FILL = """

@@ -13,7 +13,7 @@ import pytest
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 
 #: A source with two days behind it, paused by Millrace since a release an hour ago.

@@ -287,8 +287,8 @@ BAD_TABLE = """\
 @pytest.mark.parametrize(
     ("part", "before", "says"),
     [
-        (BAD_QUERY, None, "acme.yaml:29:21: ClickHouse refuses it"),
-        (BAD_TABLE, "    sources:\n", "ClickHouse refuses it"),
+        (BAD_QUERY, None, "acme.yaml:29:21: ClickHouse refuses the query"),
+        (BAD_TABLE, "    sources:\n", "ClickHouse refuses this table"),
     ],
 )
 def test_one_thing_that_clickhouse_refuses_takes_all_back(
@@ -565,7 +565,7 @@ def test_certificates_and_keys_come_from_files_and_no_key_is_told(
     [
         ("OAUTHBEARER", "PLAINE", "'PLAINE' is not one of"),
         ("client_key: {file: client.key}", "client_key: abc", "A secret can't be written here"),
-        ("{file: ca.pem}", "{file: client.key}", "This holds a private key"),
+        ("{file: ca.pem}", "{file: client.key}", "This contains a private key"),
         ("        client_key: {file: client.key}\n", "", "needs its key"),
         ("tls: true", "tls: maybe", "'maybe' is not of type 'boolean'"),
     ],

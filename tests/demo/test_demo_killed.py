@@ -16,7 +16,7 @@ from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import Stack
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(900)]
 
 
 class Demo:

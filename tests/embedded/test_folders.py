@@ -18,7 +18,7 @@ from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.stack import SERVICES, Stack
 
 ROOT = Path(__file__).resolve().parents[2]
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 _FOLDERS = {
     "plain": "plain",

@@ -338,7 +338,7 @@ def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
         patch.setattr(mutation, "PATIENCE", 1.5)
         with pytest.raises(removal.StoppedHalfWay, match="KILL MUTATION") as stopped:
             removal.delete(http, "http", with_rows=True)
-    assert "goes on" in str(stopped.value)
+    assert "has not finished" in str(stopped.value)
     assert "stay paused" in str(stopped.value)
     http.refresh_from_db()
     assert not http.active
@@ -381,7 +381,7 @@ def test_a_second_deletion_says_that_the_first_is_still_at_it(
     monkeypatch.setattr(holding, "PATIENCE", 0.3)
     with holding.held([http], "It is being deleted."):
         again = Source.objects.get(pk=http.pk)
-        with pytest.raises(holding.StillRead, match="another command"):
+        with pytest.raises(holding.StillRead, match="Another command holds"):
             removal.delete(again, "http", with_rows=False)
     assert Source.objects.get().active
 

@@ -59,7 +59,7 @@ def _run(command: list[str], checkout: Path) -> subprocess.CompletedProcess[str]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_make_up_and_the_tests_run_in_a_closed_folder_with_an_odd_name(checkout: Path) -> None:
     up = subprocess.Popen(
         ["make", "--no-print-directory", "up"],

@@ -33,7 +33,7 @@ accept(source, [b'{"id": -1, "country": "PL"}'])
 Slice(None, seconds=1.5).run()
 """
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_every_command_does_what_the_page_says(installation: Any, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.documentation import ROOT, blocks
 
 BLOCKS = blocks("run")
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_your_own_stream_in_five_minutes(installation: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import urllib3
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 def test_a_revoked_key_and_its_token_are_refused_within_a_second(installation: Any) -> None:

@@ -173,7 +173,7 @@ def test_the_admin_previews_resets_and_finds(landed: Source) -> None:
     assert "9 is not among them" in operator.get(address, wrong).content.decode()
     assert position() == 3
     done = operator.post(address, {"to": "start"}, follow=True).content.decode()
-    assert "3 offsets are read again, 0 skipped" in done
+    assert "3 offsets are read again, 0 are skipped" in done
     assert position() == 0
     find = reverse("admin:ingestion_source_find", args=[landed.pk])
     assert "Enter an offset" in operator.get(find, {"partition": "0"}).content.decode()

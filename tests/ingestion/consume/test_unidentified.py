@@ -75,11 +75,11 @@ def test_command_api_metrics_and_page_say_how_many_there_were(
     operator.force_login(User.objects.create_superuser("operator"))
     page = reverse("admin:ingestion_source_change", args=[source.pk])
     assert "Without message_id" in (before := operator.get(page).content.decode())
-    assert "may be there twice" not in before
+    assert "may insert it twice" not in before
     stream.send_without_id([b'{"n": 1}', b'{"n": 2}'])
     Slice(source.connection_id, seconds=2).run()
 
-    assert "may be there twice. Have the sender set message_id" in (
+    assert "may insert it twice. Have the sender set message_id" in (
         operator.get(page).content.decode()
     )
     out = io.StringIO()

@@ -89,14 +89,14 @@ def test_what_is_wrong_is_said_at_its_field(fields: dict[str, Any], field: str, 
 def test_certificate_and_key_come_together_and_belong_together(pair: dict[str, str]) -> None:
     kafka(**pair).clean()
     certificate, own = pair["client_certificate"], pair["client_key"]
-    assert "give both" in refused(kafka(client_certificate=certificate))["client_key"]
-    assert "give both" in refused(kafka(client_key=own))["client_certificate"]
+    assert "Enter both" in refused(kafka(client_certificate=certificate))["client_key"]
+    assert "Enter both" in refused(kafka(client_key=own))["client_certificate"]
     other = kafka(client_certificate=certificate, client_key=key())
     assert "does not belong to the client certificate" in refused(other)["client_key"]
     locked = kafka(client_certificate=certificate, client_key=key(b"secret"))
     assert "protected by a passphrase" in refused(locked)["client_key"]
     mixed = kafka(ca_certificate=certificate + own)
-    assert "holds a private key" in refused(mixed)["ca_certificate"]
+    assert "contains a private key" in refused(mixed)["ca_certificate"]
     assert "Certificates need TLS" in refused(kafka(tls=False, ca_certificate=certificate))["tls"]
 
 

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 import urllib3
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 THREADS, SHARE, CALLS = 4, 2, 12
 #: A query that would take minutes of one core, and is ended by its limit of so many seconds.

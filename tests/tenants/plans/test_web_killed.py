@@ -10,7 +10,7 @@ import psutil
 import pytest
 import urllib3
 
-pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.chaos, pytest.mark.slow, pytest.mark.timeout(900)]
 
 _MAKE = """
 from tenants.services.keys import create_key

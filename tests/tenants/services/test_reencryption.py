@@ -54,7 +54,7 @@ def test_after_a_rotation_the_old_key_can_be_dropped(
         call_command("rotate_secrets")
         assert list(used().values()) == [0, 5, 0]
         call_command("rotate_secrets")
-        assert "ingestion.Connection.password: 0 encrypted anew" in capsys.readouterr().out
+        assert "ingestion.Connection.password: 0 re-encrypted" in capsys.readouterr().out
     with keys(NEW):
         assert [one.password for one in Connection.objects.order_by("name")] == [
             "p" * n for n in range(5)
