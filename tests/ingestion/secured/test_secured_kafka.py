@@ -118,7 +118,7 @@ def test_an_address_that_is_none_is_said(address: str, broker: Any, fails: Any) 
     old.addresses = address  # of before such addresses were refused
     old.save()
     step, said, _ = fails(old)
-    assert (step, said) == (TrialStep.NAME, f"{address!r} is no address.")
+    assert (step, said) == (TrialStep.NAME, f"{address!r} is not an address.")
 
 
 @pytest.mark.parametrize(
