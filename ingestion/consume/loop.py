@@ -71,8 +71,7 @@ class Slice:
     def run(self) -> bool:
         """Consume until the slice's time is over; returns whether another slice should follow.
 
-        Errors of brokers and ClickHouse are noted at their sources. Raises only what Postgres or a
-        bug raises, and Connection.DoesNotExist.
+        Raises what Postgres or a bug raises, and Connection.DoesNotExist.
         """
         state = open_slice(self.connection_id, self._policy, self._should_stop, self._clock)
         try:
@@ -108,12 +107,8 @@ def take_turn(state: SliceState, steps: Collection[Step]) -> None:
 
 
 def _drain(state: SliceState) -> None:
-    """Land what was read, settle it and give the leases back.
-
-    A worker that shuts down has no time to land it, so it leaves unannounced messages to the
-    broker.
-    """
-    if state.should_stop():
+    """Land what was read, settle it and give the leases back."""
+    if state.should_stop():  # no time to land what is not announced: the broker keeps it
         for buffer in state.buffers():
             buffer.discard()
     state.is_draining = True
