@@ -82,9 +82,11 @@ def _refuse(constant: str) -> Any:
 def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise Doubled(twice[:60])
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                raise Doubled(name[:60])
+            seen.add(name)
     return members
 
 

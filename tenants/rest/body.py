@@ -58,12 +58,10 @@ def check_length(request: Request) -> None:
     Also refuses a body that does not declare its length. WSGI can't read such a body, so Django
     would treat it as empty, and a request with ``{"preview": true}`` would really be carried out.
     """
-    length = request.META.get("CONTENT_LENGTH")
-    if not length:
-        if "HTTP_TRANSFER_ENCODING" in request.META:
-            detail = "The body has no Content-Length. Send it with one, not in chunks."
-            raise Problem(411, "length_required", detail)
-        return
+    if "HTTP_TRANSFER_ENCODING" in request.META:
+        detail = "The body has no Content-Length. Send it with one, not in chunks."
+        raise Problem(411, "length_required", detail)
+    length = request.META.get("CONTENT_LENGTH", "")
     limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
     if length.isdecimal() and int(length) > limit:
         detail = f"The body is larger than {limit} bytes. Split it into smaller requests."

@@ -80,6 +80,20 @@ class Endpoint(APIView):
         copied.method, copied.path, copied.META = request.method, request.path, request.META
         return drf_request
 
+    def dispatch(self, request: Any, *args: Any, **kwargs: Any) -> Any:
+        """Run the call; give its thread and its slot back even if it fails outside DRF's handling.
+
+        An error while an error is answered passes by ``finalize_response``.
+        """
+        try:
+            return super().dispatch(request, *args, **kwargs)
+        except BaseException:
+            if self.admission is not None:
+                self.admission.give_back()
+            if self.place is not None:
+                self.place.leave()
+            raise
+
     def perform_authentication(self, request: Request) -> None:
         drf_request: Any = request
         drf_request._authenticate()  # noqa: SLF001 - ``user`` checks twice, then does the same

@@ -81,8 +81,11 @@ def response(problem: Problem) -> HttpResponse:
         "detail": problem.text,
         **problem.members,
     }
+    # A detail may quote a name of the caller's with half of a surrogate pair, which UTF-8 does not
+    # have; backslashreplace writes it as JSON's own escape.
+    text = json.dumps(document, ensure_ascii=False)
     return HttpResponse(
-        json.dumps(document, ensure_ascii=False),
+        text.encode("utf-8", "backslashreplace"),
         content_type=CONTENT_TYPE,
         status=problem.status_code,
         headers=problem.headers,

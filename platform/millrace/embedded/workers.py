@@ -67,6 +67,8 @@ class Web(_Process):
             f"--blocking-threads={self.threads}",
             "--workers-kill-timeout=30",
             "--no-ws",
+            # Over HTTP/2 a body may come without any header that says so (tenants.rest.body).
+            "--http=1",
             "--log-level=warning",
             "millrace.wsgi:application",
         )

@@ -20,8 +20,9 @@ from analytics_api.query_client.query_call import _session
 from analytics_api.selectors import published
 from analytics_api.services.saved_queries import publish, unpublish
 from tenants.models import APIKey, Tenant, Warehouse
+from tenants.plans.threads import threads
 from tenants.provisioning.warehouse import provision
-from tenants.rest import authentication
+from tenants.rest import authentication, problem
 from tenants.services import keys
 from tenants.tasks import reconcile
 from tenants.warehouse import client
@@ -243,6 +244,30 @@ def test_bodies_that_can_not_be_read_are_refused(
     answer = api.post("/above", body, content_type)
     assert answer.status_code == status
     assert answer["Content-Type"] == "application/problem+json"
+
+
+def test_a_name_with_half_of_a_surrogate_pair_is_refused_and_holds_no_thread(
+    api: Any, above: Any
+) -> None:
+    """An answer that could not be written kept the thread of its call for ever."""
+    for _ in range(3):
+        answer = api.post("/above", b'{"\\ud800": 1}', "application/json")
+        assert (answer.status_code, answer.json()["code"]) == (400, "parameters")
+        assert b"\\ud800" in answer.content
+    assert threads()._held == 0
+
+
+def test_a_call_whose_error_can_not_be_answered_holds_no_thread(
+    api: Any, above: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> None:
+        raise UnicodeError
+
+    monkeypatch.setattr(problem, "response", fails)
+    assert api.get("/above?above=x").status_code == 500
+    assert threads()._held == 0
+    monkeypatch.undo()
+    assert api.get("/above?above=2").status_code == 200
 
 
 def test_a_limit_is_said_with_its_value_and_without_sql(api: Any, settings) -> None:
