@@ -33,7 +33,9 @@ MAX_TRAILERS = 64 << 10
 DRAIN = 16 << 20
 _LENGTH = re.compile(r"[0-9]{1,18}")
 #: A chunk's size, and the extension that may follow it.
-_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|$)")
+_CHUNK = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;|\Z)")
+#: What may stand between header lines alone; other servers end a line there.
+_BREAKS = re.compile(r"[\r\n\0]")
 #: Headers that determine where a body ends. Each may occur only once.
 _FRAMING = ("content-length", "transfer-encoding")
 
@@ -139,7 +141,7 @@ class Request:
     @property
     def chunked(self) -> bool:
         """Whether the body comes in chunks."""
-        return "chunked" in self.header("transfer-encoding").lower()
+        return "transfer-encoding" in self.headers
 
     def body(self) -> Iterator[bytes]:
         """The body as it arrives, still encoded; each call returns the same iterator."""
@@ -204,11 +206,24 @@ class Request:
 def parse(head: bytes, reader: SocketReader) -> Request:
     """Parse a request's head; raises BadRequest if it is not valid HTTP/1."""
     lines = head.decode("latin-1").split("\r\n")
+    if any(_BREAKS.search(line) for line in lines):
+        raise BadRequest(400, "A line of the head has a line break or NUL within it.")
     words = lines[0].split(" ")
     if len(words) != 3 or not words[2].startswith("HTTP/1."):
         raise BadRequest(400, "This is not an HTTP/1.1 request.")
+    headers = _headers(lines[1:])
+    path, _, query = words[1].partition("?")
+    try:
+        pairs = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
+    except ValueError:
+        raise BadRequest(400, "The address has too many parameters.") from None
+    return Request(words[0], unquote_plus(path), pairs, headers, words[2], reader)
+
+
+def _headers(lines: list[str]) -> dict[str, str]:
+    """Headers by lower-case name. Raises BadRequest unless they say where the body ends."""
     headers: dict[str, str] = {}
-    for line in lines[1:]:
+    for line in lines:
         name, colon, value = line.partition(":")
         if not colon or not name or name != name.strip():
             raise BadRequest(400, "A header line has no colon, or spaces around its name.")
@@ -216,11 +231,8 @@ def parse(head: bytes, reader: SocketReader) -> Request:
         if name in _FRAMING and name in headers:
             raise BadRequest(400, f"The header {name.title()} is given twice.")
         headers[name] = value.strip()
+    if headers.get("transfer-encoding", "chunked").lower() != "chunked":
+        raise BadRequest(501, "Transfer-Encoding is understood as chunked alone.")
     if "transfer-encoding" in headers and "content-length" in headers:
         raise BadRequest(400, "Both Transfer-Encoding and Content-Length are given.")
-    path, _, query = words[1].partition("?")
-    try:
-        pairs = dict(parse_qsl(query, keep_blank_values=True, errors="surrogateescape"))
-    except ValueError:
-        raise BadRequest(400, "The address has too many parameters.") from None
-    return Request(words[0], unquote_plus(path), pairs, headers, words[2], reader)
+    return headers
