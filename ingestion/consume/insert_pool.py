@@ -39,7 +39,7 @@ class InsertResult:
 _Outcome = LandedBatch | BaseException
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Running:
     """An insert under way. ``future`` gives the outcome of each batch, and the seconds it took."""
 

@@ -106,25 +106,27 @@ class SourceReader:
         """Note that a buffer's batch is in the table, and that Postgres has moved the position."""
         batch = buffer.landed()
         self.done[batch.intent.token] = stats
+        # Before anything that may fail: what is settled must have been acknowledged (``counted``).
+        self.uncommitted[buffer.lease.number] = buffer.position
         if buffer.crashes:
             buffer.crashes = 0
             poison.forget_crashes(buffer.lease)
         if buffer.caution is not None:
             buffer.caution = poison.relaxed(self.source, buffer.caution, batch)
         source_errors.overcome(self.source)
-        self.uncommitted[buffer.lease.number] = buffer.position
 
     def commit(self) -> None:
         """Acknowledge to the broker what has landed. Raises ConnectorError."""
-        uncommitted, self.uncommitted = self.uncommitted, {}
-        if uncommitted:
-            self.stream.acknowledge(uncommitted)
+        if self.uncommitted:
+            self.stream.acknowledge(self.uncommitted)
+            self.uncommitted = {}
 
     def counted(self) -> dict[uuid.UUID, BatchStats]:
         """Count the batches that can be settled now; returns the statistics of each.
 
-        A batch is acknowledged first: messages of settled batches are no longer recognised if the
-        broker delivers them again. Raises ConnectorError, WarehouseError.
+        A batch is acknowledged first: if the broker delivers messages of a settled batch again,
+        only an id that their sender set tells them from new ones. Raises ConnectorError,
+        WarehouseError.
         """
         due = dict(self.done)
         if not due and not self.inherited:

@@ -92,7 +92,7 @@ def _taken(source: Source, owner: str, deadline: float, reason: str) -> list[Lea
 
 
 def _busy(source: Source, reason: str) -> str:
-    """Says what holds the leases: a worker, or another operation that had paused the source."""
+    """Says who holds the leases: a worker, or whatever paused the source before, for ``reason``."""
     if reason:
-        return f"Another command holds {source}. {reason} Try again when it has finished."
+        return f"{source} is paused, and still held. {reason} Try again in a moment."
     return f"A worker is still reading {source}. Try again in a moment."

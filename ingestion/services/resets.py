@@ -97,8 +97,9 @@ def reset(source: Source, target: ResetTarget, *, doubles: bool = False) -> list
     """
     connector = connect(source.connection)
     try:
-        # Store partitions that no worker has seen yet, since only known ones are held below.
-        discovery.store(connector, [source])
+        if not source.partitions.exists():
+            # No worker has seen the source yet, and only partitions that are known are held below.
+            discovery.store(connector, [source])
         with holding.held([source], _REASON, patience=PATIENCE) as hold:
             _end_batches(connector, source, hold.leases)
             moves = _moves(connector, source, target)

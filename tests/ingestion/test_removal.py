@@ -381,7 +381,7 @@ def test_a_second_deletion_says_that_the_first_is_still_at_it(
     monkeypatch.setattr(holding, "PATIENCE", 0.3)
     with holding.held([http], "It is being deleted."):
         again = Source.objects.get(pk=http.pk)
-        with pytest.raises(holding.StillRead, match="Another command holds"):
+        with pytest.raises(holding.StillRead, match="paused, and still held"):
             removal.delete(again, "http", with_rows=False)
     assert Source.objects.get().active
 

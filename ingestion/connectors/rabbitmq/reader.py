@@ -124,12 +124,13 @@ class RabbitReader(Reader):
             with translated(f"Queue {self._queue!r}", self._where):
                 self._let_come()
             return
-        tag = None
-        while self._ends and self._ends[0][0] <= positions[0]:
-            tag = self._ends.popleft()[1]
-        if tag is not None:
+        landed = [tag for end, tag in self._ends if end <= positions[0]]
+        if landed:
             with translated(f"Queue {self._queue!r}", self._where):
-                self._consumer.channel.basic_ack(tag, multiple=True)
+                self._consumer.channel.basic_ack(landed[-1], multiple=True)
+            # Not earlier: an acknowledgement that fails is to be repeated.
+            for _ in landed:
+                self._ends.popleft()
 
     def flush(self) -> None:
         with translated(f"Queue {self._queue!r}", self._where):

@@ -14,8 +14,9 @@ POLL_A_SOURCE = 0.002
 #: Sources below this number are polled more often (FEW_POLL_A_SOURCE), as fast as they deliver.
 MANY = 50
 FEW_POLL_A_SOURCE = 0.0005
-#: Naps and pauses last at least this many times as long as a turn without progress. So a thousand
-#: idle sources next to a busy one take no more than an eleventh of a core.
+#: Naps and pauses last this many times as long as a turn without progress, up to what they would
+#: last if all sources were busy. So a thousand idle sources next to a busy one take no more than an
+#: eleventh of a core.
 AS_LONG_AS_A_TURN = 10
 #: How long a source counts as busy after its last message.
 BUSY = 10.0
