@@ -2,7 +2,7 @@
 
 LifecycleError
 ├── TenantNotConfirmed  the confirmation does not match
-├── TenantRefused       the tenant's state does not allow it; the text says what to do
+├── TenantRefused       not possible for this tenant, by a value or its state; the text says why
 └── StillBusy           try later: a worker or ClickHouse still works for the tenant
 """
 

@@ -156,7 +156,7 @@ def _row_filters(tenant: Tenant, given: Any) -> dict[str, str]:
 
 
 def narrowed(wanted: Rights, own: Rights) -> Rights:
-    """``wanted``, as far as a key with the rights ``own`` may grant them; the rest is inherited.
+    """``wanted``, with what it leaves out inherited from ``own``, the rights of the granting key.
 
     Both must be in normal form. Raises RightsExceeded if ``wanted`` exceeds ``own``.
     """

@@ -70,7 +70,7 @@ def _refusal(query: SavedQuery) -> str:
 
 def _ask_publish(query: SavedQuery) -> Question:
     number = query.published.number if query.published else None
-    now = f"It runs version {number} now" if number else "It does not exist yet"
+    now = f"It runs version {number} now" if number else "It answers 404 now"
     return Question(
         (
             f"{_address(query)} will run this SQL from now on. {now}.",

@@ -59,11 +59,11 @@ def warehouse(error: WarehouseError, query: str, granted: Allowance) -> Problem:
         return _known(error, granted) or _judged(error, FailureVerdict())
     if isinstance(error, BrokenAnswer):
         return Problem(
-            502, "broken_answer", "The analytics engine failed while it sent the result. Try again."
+            502, "broken_answer", "ClickHouse failed while it sent the result. Try again."
         )
     if isinstance(error, AnswerTooLong):
         return _limit_of(422, "bytes of the result", MAX_BYTES)
-    return _unavailable("The analytics engine does not answer. Try again in a moment.")
+    return _unavailable("ClickHouse does not answer. Try again in a moment.")
 
 
 def _unavailable(detail: str, seconds: int = 2) -> Problem:

@@ -48,7 +48,7 @@ PROBLEMS = {
         429: "The tenant's calls use its whole share of the server (`busy`), or the tenant has "
         "reached a limit of its plan: the problem has the limit, its value and when it lifts.",
         502: "The query failed.",
-        503: "The analytics engine does not answer. Retry-After says when to try again.",
+        503: "ClickHouse does not answer. Retry-After says when to try again.",
         504: "The query took too long.",
     }.items()
 }

@@ -44,7 +44,7 @@ class ResetForm(forms.Form):
         required=False,
         min_value=0,
         widget=_styled(forms.NumberInput),
-        help_text="Leave empty to reset all partitions.",
+        help_text="Needed with an offset. Otherwise leave it empty to reset all partitions.",
     )
     offset = forms.IntegerField(required=False, min_value=0, widget=_styled(forms.NumberInput))
     doubles = forms.BooleanField(

@@ -274,7 +274,8 @@ class SourceAdmin(RemovableAdmin):
         messages.success(request, f"Resumed {len(resumed)} sources.")
         if archived:
             messages.warning(
-                request, f"{archived} archived sources were not resumed. Restore them first."
+                request,
+                f"Not resumed, since archived: {archived}. Restore an archived source first.",
             )
 
 

@@ -47,7 +47,7 @@ class ResetView(Endpoint):
                 OpenApiTypes.OBJECT, "The body does not say where the source is to continue."
             ),
             (409, PROBLEM): OpenApiResponse(
-                OpenApiTypes.OBJECT, "The source can't be reset to this position."
+                OpenApiTypes.OBJECT, "The source can't be reset like this, or not now."
             ),
             (503, PROBLEM): OpenApiResponse(
                 OpenApiTypes.OBJECT,

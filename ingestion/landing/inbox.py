@@ -30,7 +30,7 @@ REASON = "crashed_worker"
 def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> int:
     """Insert a batch; returns how many of its rows did not fit.
 
-    Raises WarehouseError; the batch may then have landed, in part or not at all.
+    Raises WarehouseError; the batch may then have landed wholly, in part or not at all.
 
     ``token`` defaults to the batch's own. ClickHouse drops a block whose token it has seen. If
     there is no inbox, the query types all messages, as it types the leftovers of the views. Pass

@@ -18,7 +18,7 @@ from tenants.services.members import let_in
 
 
 class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Owners type a person's full name, so they can't browse the people of other tenants."""
+    """Owners type a username or e-mail address in full: they can't browse other tenants' people."""
 
     person = forms.CharField(
         max_length=254,

@@ -14,7 +14,7 @@ from tenants.warehouse.errors import WarehouseError
 
 def _retry(warehouse: Warehouse) -> str:
     retry_warehouse(warehouse)
-    return f"{warehouse} is queued again. Its state below shows the result."
+    return f"{warehouse} is being applied again. Its state shows the outcome."
 
 
 def _rotate(warehouse: Warehouse) -> str:
@@ -29,10 +29,10 @@ def _rotate(warehouse: Warehouse) -> str:
 class WarehouseAdmin(ReadOnlyAdmin):
     intro = (
         "A tenant's ClickHouse database and the user that can read only it. It is created with the "
-        "tenant. Millrace retries failures by itself; the button on its page retries at once."
+        "tenant. Millrace retries failures by itself; its button “Apply again now” retries at once."
     )
     buttons = (
-        Button("retry", "Create again now", "refresh", _retry),
+        Button("retry", "Apply again now", "refresh", _retry),
         Button(
             "rotate",
             "Give its user a new password",

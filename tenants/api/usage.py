@@ -132,7 +132,7 @@ class UsageView(Endpoint):
             (400, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, "A parameter is not valid."),
             (422, CONTENT_TYPE): OpenApiResponse(
                 OpenApiTypes.OBJECT,
-                f"`from` is after `to`, or there are more than {_MOST_DAYS} days between them.",
+                f"`from` is after `to`, or the range has more than {_MOST_DAYS} days.",
             ),
             **_PROBLEMS,
         },

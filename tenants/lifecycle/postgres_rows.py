@@ -19,7 +19,10 @@ _ATTEMPTS = 5
 #: The audit log stays: it belongs to the installation and contains none of the tenant's events.
 KEPT: tuple[type[Model], ...] = (AuditEntry,)
 
-_LOG = "The audit log keeps {} entries about the tenant. manage.py audit --prune-days deletes them."
+_LOG = (
+    "The audit log keeps {} entries about the tenant. manage.py audit --prune-days DAYS deletes "
+    "those of all tenants that are older."
+)
 
 
 def paths(owner: type[Model] = Tenant) -> list[tuple[type[Model], str]]:

@@ -1,7 +1,8 @@
 """One connection to the cache per thread, for commands that are on the path of every request.
 
-It uses redis-py's connection without its client, which would cost each call 67 µs of CPU more, an
-eighth of the call's total (docs/contributing.md says how that was measured).
+It uses redis-py's connection without its client, which would cost each call that asks the cache
+67 µs of CPU more, an eighth of such a call's total (docs/contributing.md says how that was
+measured).
 """
 
 from __future__ import annotations

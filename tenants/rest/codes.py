@@ -99,7 +99,11 @@ CODES = (
     Code("source_archived", (409,), "The source is archived. Restore it first."),
     Code("cannot_reset", (409,), "The source can't be reset this way, or not now."),
     Code("cannot_drop", (409,), "The column can't be dropped, or not now; see `detail`."),
-    Code("stopped_half_way", (503,), "The deletion stopped part way. Repeat it."),
+    Code(
+        "stopped_half_way",
+        (503,),
+        "The deletion stopped half-way: part of the data may be gone. Delete it again.",
+    ),
     # Keys, usage and tenants
     Code("key_state", (409,), "The key can't be rotated: it is revoked, expired or replaced."),
     Code("rights_exceeded", (403,), "The new key would have more rights than the calling key."),
@@ -108,8 +112,15 @@ CODES = (
     Code(
         "not_confirmed", (409,), "Deleting needs `confirm`: the object's name or the tenant's slug."
     ),
-    Code("refused", (409,), "The tenant's state does not allow this; see `detail`."),
+    Code(
+        "refused",
+        (409,),
+        "The request can't be carried out for this tenant: a value is not valid, or the tenant's "
+        "state does not allow it; see `detail`.",
+    ),
     # The server
-    Code("unavailable", (503,), "A database or cache does not answer. Wait for Retry-After."),
+    Code(
+        "unavailable", (503,), "A database, cache or broker does not answer. Wait for Retry-After."
+    ),
     Code("internal_error", (500,), "A bug in Millrace. The server's log has the cause."),
 )

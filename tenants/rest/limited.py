@@ -47,9 +47,9 @@ def refused(error: OverLimit) -> Problem:
 
 def busy(error: Busy) -> Problem:
     """A 429 for a call beyond the tenant's share of a web process's threads."""
-    calls = "call" if error.held == 1 else "calls"
+    calls = "call of yours uses" if error.held == 1 else "calls of yours use"
     detail = (
-        f"{error.held} of your {calls} still in progress use your whole share of this server. "
+        f"{error.held} {calls} your whole share of this server. "
         f"Send fewer calls at the same time, or try again in {BUSY_AGAIN} s."
     )
     return Problem(429, "busy", detail, headers={"Retry-After": str(BUSY_AGAIN)})

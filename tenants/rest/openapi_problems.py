@@ -25,7 +25,7 @@ ANYWHERE = {
     "403": "The tenant is suspended, or the key may not do this.",
     "413": "The body is larger than this server accepts.",
     "429": "A limit is reached; Retry-After says when it lifts.",
-    "503": "A database or cache does not answer; Retry-After says when to try again.",
+    "503": "A database, cache or broker does not answer; Retry-After says when to try again.",
 }
 #: Errors of endpoints that read a body, even if only to refuse one.
 WITH_BODY = {

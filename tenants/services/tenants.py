@@ -78,7 +78,7 @@ def _move(tenant: Tenant, before: TenantStatus, after: TenantStatus, action: str
     moved = Tenant.objects.filter(pk=tenant.pk, status=before).update(status=after)
     tenant.refresh_from_db(fields=["status"])
     if tenant.status == TenantStatus.DELETING:
-        msg = f"{tenant.slug} is being deleted and can't be resumed. Delete it again to finish."
+        msg = f"{tenant.slug} is being deleted, and can't be suspended or resumed. Delete it again."
         raise TenantRefused(msg)
     if moved:
         record(action, tenant, tenant=tenant)

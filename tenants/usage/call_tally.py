@@ -86,7 +86,7 @@ class Tally:
                     counts[place] += number
 
     def flush(self) -> None:
-        """Write the counts to Postgres. On django.db.Error, keeps them for the next flush."""
+        """Write the counts to Postgres. Raises django.db.Error, and keeps them then."""
         with self._writing:
             if self._left is not None:
                 self._write(self._left)

@@ -36,7 +36,7 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
 
 def _environment(checkout: Path) -> dict[str, str]:
     # As a shell has it that runs no tests.
-    ours = ("MILLRACE_", "VIRTUAL_ENV", "PYTEST_", "DJANGO_SETTINGS_MODULE")
+    ours = ("MILLRACE_", "VIRTUAL_ENV", "PYTEST_", "DJANGO_SETTINGS_MODULE", "MAKE", "MFLAGS")
     kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     # What the project has fetched already, without being told: its path may have blanks.
     path = f"{_UV.parent}{os.pathsep}{kept['PATH']}"

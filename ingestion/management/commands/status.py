@@ -24,7 +24,7 @@ _COLOURS = {
     SourceState.PAUSED: "dim",
     SourceState.FAILING: "red",
 }
-_HEADINGS = ("Lag", "Behind", "p50", "p95", "Events/s", "Bytes/s", "Landed", "Quarantined")
+_HEADINGS = ("Lag", "Lag (time)", "p50", "p95", "Events/s", "Bytes/s", "Landed", "Quarantined")
 
 
 class Command(BaseCommand):

@@ -42,8 +42,9 @@ def _problems(*statuses: int) -> dict[tuple[int, str], OpenApiResponse]:
         400: "The body or a parameter is not valid.",
         401: "The operator's key is missing or not valid.",
         404: "No tenant has this slug.",
-        409: "The tenant's state does not allow this.",
-        503: "A database or cache does not answer; see Retry-After. Repeating the call is safe.",
+        409: "This can't be done for this tenant, or `confirm` is wrong; see `detail`.",
+        503: "A database or cache does not answer, or workers still work on the tenant; see "
+        "Retry-After. Repeating the call is safe.",
     }
     return {
         (status, CONTENT_TYPE): OpenApiResponse(OpenApiTypes.OBJECT, descriptions[status])
