@@ -24,7 +24,7 @@ from ingestion.monitoring.source_status import source_status
 from tenants.models import Tenant
 from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
-from tests.ingestion.running import consume_until
+from tests.ingestion.running import Crash, consume_until, consume_until_crash
 
 GOOD = [b'{"n": %d, "s": "x%d"}' % (n, n) for n in range(100)]
 BAD = [b'{"n": -1}', b'{"s": "no n"}', b'{"n": 1.5}']
@@ -50,10 +50,6 @@ def numbers(table: Table) -> list[int]:
 
 def partition(source: Source) -> StreamPartition:
     return StreamPartition.objects.get(source=source)
-
-
-class Crash(BaseException):
-    """What ``kill -9`` looks like from within: nothing after it is run."""
 
 
 # --- Landing ----------------------------------------------------------------------------------
@@ -210,8 +206,7 @@ def test_a_crash_with_an_intent_open_loses_and_doubles_nothing(
         patched.setattr(inbox, "insert", dies)
         # A dead owner stores nothing and releases nothing.
         patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
-        with pytest.raises(Crash):
-            consume(source, 5)
+        consume_until_crash(source)
     assert Batch.objects.filter(state=BatchState.INTENT).exists()
     StreamPartition.objects.update(lease_expires_at=timezone.now())
     # Only silence shows that a queue has nothing more to deliver again.
@@ -234,8 +229,7 @@ def test_a_crash_before_the_acknowledgement_doubles_nothing(
             "ingestion.consume.source_reader.SourceReader.landed",
             lambda *_: (_ for _ in ()).throw(Crash),
         )
-        with pytest.raises(Crash):
-            consume(source, 5)
+        consume_until_crash(source)
     assert Batch.objects.filter(state=BatchState.DONE).exists()
     StreamPartition.objects.update(lease_expires_at=timezone.now())
     consume(source, 4 if stream.kind == "rabbitmq" else 1.3)
@@ -261,8 +255,7 @@ def test_an_intent_older_than_the_window_is_settled_by_the_rows(
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", dies)
         patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
-        with pytest.raises(Crash):
-            consume(source, 5)
+        consume_until_crash(source)
     Batch.objects.update(opened_at=timezone.now() - 2 * reinsert.TRUSTED)
     StreamPartition.objects.update(lease_expires_at=timezone.now())
     consume(source, 2)
@@ -286,8 +279,7 @@ def test_a_batch_size_changed_between_crash_and_retry_changes_no_count(
     with monkeypatch.context() as patched:
         patched.setattr(inbox, "insert", lands_and_dies)
         patched.setattr(SliceState, "leave", lambda *_: (_ for _ in ()).throw(Crash))
-        with pytest.raises(Crash):
-            consume(source, 5)
+        consume_until_crash(source)
     StreamPartition.objects.update(lease_expires_at=timezone.now())
     then = BatchPolicy(rows=rows_then, bytes=1 << 20, seconds=0.05, held_bytes=1 << 22)
     consume(source, 4 if stream.kind == "rabbitmq" else 2, policy=then)
