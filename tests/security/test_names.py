@@ -34,7 +34,7 @@ def _taken(attack: Attack) -> str:
     kind, _, name = attack.text.partition(" | ")
     if kind == "warehouse":
         try:
-            return statements.identifier(name)
+            return statements.own_identifier(name)
         except ValueError:
             return ""
     model, field = _MODELS[kind]
