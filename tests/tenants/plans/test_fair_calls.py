@@ -148,7 +148,7 @@ def test_slow_calls_of_one_tenant_leave_threads_to_another(
         problem = one.json()
         assert problem["code"] == "busy"
         assert int(one.headers["Retry-After"]) >= 1
-        assert f"{SHARE} of your calls" in problem["detail"]
+        assert f"{SHARE} calls of yours use your whole share" in problem["detail"]
     assert server.call("hog", "queries/quick").status == 200
 
 
