@@ -20,8 +20,8 @@ endif
 # Compiled once: where it is set, each of a run's many processes compiles all that it imports anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help writable setup packages demo up down status env test test-fast quick slow test-chaos chaos-short \
-	security browser test-security test-api-description test-browser lint locked audit format reference docs docs-serve \
+.PHONY: help writable setup packages demo up down status env test test-fast quick most test-chaos chaos-short \
+	test-security test-api-description test-browser lint locked audit format reference docs docs-serve \
 	bench clean
 
 help: ## Say what each target does
@@ -60,11 +60,10 @@ status: ## Say what runs, and where
 env: ## Print where it answers, for a shell: eval "$$(make -s env)"
 	@$(RUN) python -m millrace.embedded env
 
-test: setup ## Run linters and every test: the core, then chaos, security and browser
+test: setup ## Run linters and every test, the chaos suite in its short form
 	@sh tools/debian-packages.sh rabbitmq-server chromium
 	@$(FLAKY) forget
-	@$(MAKE) --no-print-directory lint quick slow chaos-short
-	@$(MAKE) --no-print-directory -j2 --output-sync=target security browser
+	@$(MAKE) --no-print-directory lint most chaos-short
 	@CHAOS_FAULTS=$(SHORT) $(FLAKY) judge
 
 test-fast: setup ## Run the quick core of the tests
@@ -73,10 +72,14 @@ test-fast: setup ## Run the quick core of the tests
 	@$(FLAKY) judge
 
 quick:
-	@$(FLAKY) run quick -q -n 4 --durations=20 -m "not slow and not chaos and not security and not browser"
+	@$(FLAKY) run quick -q -n $(WORKERS) --durations=20 \
+		-m "not slow and not chaos and not security and not browser"
 
-slow:
-	@$(FLAKY) run slow -q -n 4 --durations=20 -m "slow and not chaos and not security and not browser"
+# Processes that share the services of a run; more of them than cores, since tests wait, too.
+WORKERS := 4
+# All that minds no company.
+most:
+	@$(FLAKY) run most -q -n $(WORKERS) --durations=20 -m "not chaos or slow"
 
 # Faults of the storm; CHAOS_SEED repeats one, CHAOS_KINDS="kafka killed,worker paused" narrows it.
 CHAOS_FAULTS ?= 200
@@ -89,13 +92,7 @@ test-chaos: setup packages ## Kill, pause, cut and fill whatever there is, and c
 
 # Nothing else runs meanwhile: leases are short there, and their owners must get to renew them.
 chaos-short:
-	@CHAOS_FAULTS=$(SHORT) $(FLAKY) run chaos -q -s -m "chaos and not long"
-
-security:
-	@$(FLAKY) run security -q -n 2 --durations=20 -m "security and not browser"
-
-browser:
-	@$(FLAKY) run browser -q --durations=20 -m browser
+	@CHAOS_FAULTS=$(SHORT) $(FLAKY) run chaos -q -s -m "chaos and not long and not slow"
 
 test-security: setup ## Attack the walls between tenants
 	$(PYTEST) -q -n 2 -m "security and not browser"

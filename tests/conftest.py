@@ -23,6 +23,7 @@ from tests.flaky import (
     pytest_runtest_logreport,
     pytest_runtest_makereport,
 )
+from tests.heaviest_first import pytest_collection_modifyitems
 from tests.security.told import (
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -31,6 +32,7 @@ from tests.security.told import (
 
 # Hooks, which xdist's first process knows from here alone.
 __all__ = [
+    "pytest_collection_modifyitems",
     "pytest_collectreport",
     "pytest_runtest_logreport",
     "pytest_runtest_makereport",
@@ -89,6 +91,41 @@ def rabbitmq_broker() -> str:
 
 
 @pytest.fixture(scope="session")
+def migrated_database(postgres: str, django_db_blocker: Any) -> str:
+    """The name of a database that is migrated once in a run, for all processes to copy."""
+    import psycopg
+    from django.core.management import call_command
+    from django.db import connection
+
+    from millrace.embedded import files
+
+    name, unfinished = "millrace_migrated", "millrace_unfinished"
+    with files.locked(HOME / ".migrated.lock"), psycopg.connect(postgres, autocommit=True) as link:
+        if link.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            return name
+        link.execute(f"DROP DATABASE IF EXISTS {unfinished}")
+        link.execute(f"CREATE DATABASE {unfinished}")
+        usual = connection.settings_dict["NAME"]
+        with django_db_blocker.unblock():
+            connection.settings_dict["NAME"] = unfinished
+            call_command("migrate", interactive=False, verbosity=0)
+            connection.close()
+            connection.settings_dict["NAME"] = usual
+        link.execute(f"ALTER DATABASE {unfinished} RENAME TO {name}")
+    return name
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    migrated_database: str, django_db_modify_db_settings_parallel_suffix: None
+) -> None:
+    """Have Django copy it; what has been migrated since is migrated in the copy."""
+    from django.db import connection
+
+    connection.settings_dict["TEST"]["TEMPLATE"] = migrated_database
+
+
+@pytest.fixture(scope="session")
 def django_db_setup(postgres: str, django_db_setup: None) -> Iterator[None]:
     """A test database needs a Postgres that runs.
 
@@ -108,20 +145,23 @@ def django_db_setup(postgres: str, django_db_setup: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(autouse=True)
-def _passwords_cost_little(settings: Any) -> None:
-    """Django's own hasher takes a quarter of a second for each, on purpose."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Once for all tests, since most of them take a few milliseconds.
+@pytest.fixture(scope="session", autouse=True)
+def _settings_of_tests() -> Iterator[None]:
+    """What costs time on purpose, or would look at files for each test's client."""
+    from django.test import override_settings
+
+    with override_settings(
+        # Django's own takes a quarter of a second for each.
+        PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"],
+        # Static files are looked for when they are asked for, and not listed by each client.
+        WHITENOISE_AUTOREFRESH=True,
+    ):
+        yield
 
 
-@pytest.fixture(autouse=True)
-def _static_files_are_looked_for_when_asked_for(settings: Any) -> None:
-    """Each test's client sets all middleware up anew, which would list every file each time."""
-    settings.WHITENOISE_AUTOREFRESH = True
-
-
-@pytest.fixture(autouse=True)
-def _tests_look_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _tests_look_everywhere() -> Iterator[None]:
     """A line of a test may ask for rows without naming their tenant; Millrace's own may not."""
     from tenants import scoping
 
@@ -136,7 +176,9 @@ def _tests_look_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
         if frame is None or not frame.f_code.co_filename.startswith(str(ROOT / "tests")):
             refuse(query)
 
-    monkeypatch.setattr(scoping, "refuse", refuse_ours)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scoping, "refuse", refuse_ours)
+        yield
 
 
 @pytest.fixture

@@ -301,6 +301,7 @@ def test_half_open_connections_and_brokers_that_start_again(made: Grounds) -> No
         one.goes_on()
 
 
+@pytest.mark.long
 def test_one_poison_message_in_a_thousand(made: Grounds) -> None:
     poison = itertools.cycle(
         [b"\xff\xfe\x00", b"[" * 10_000, b"9" * 100_000, b'"' + b"\\ud800" * 1000, b"\x00}", b""]

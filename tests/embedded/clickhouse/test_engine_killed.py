@@ -40,6 +40,7 @@ def _insert(engine: Any, block: int, token: str) -> bool:
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_nothing_acknowledged_is_lost_and_nothing_retried_is_twice(
     new_engine: Callable[..., Any],

@@ -45,6 +45,7 @@ for slug in ("shop", "stays"):
 
 
 @pytest.mark.chaos
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_killed_anywhere_it_is_finished_by_the_next_and_the_neighbour_stays(
     installation: Any,
