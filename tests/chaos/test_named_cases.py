@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 
 from tests.chaos.harness.case import WIDE, Case, case
-from tests.chaos.harness.columns import edit_columns
+from tests.chaos.harness.columns import edit_columns, leave_out_everywhere
 from tests.chaos.harness.faults import INSERT, faults
-from tests.chaos.harness.grounds import DATABASE, Grounds, grounds, tables_of
+from tests.chaos.harness.grounds import DATABASE, Grounds, assert_books_balance, grounds, tables_of
 from tests.chaos.harness.sabotage import HALF, KILLS
 from tests.chaos.harness.senders import body
 from tests.chaos.harness.worker import Revival, Worker
@@ -89,13 +89,10 @@ def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
             time.sleep(chance.uniform(0.0, 1.0))
             worker.kill()
             worker.start()
-        for table in one.tables:
-            edit_columns(made, table, 0, "leave out")
+        leave_out_everywhere(made, one.tables)
         one.struck()
         one.goes_on()
-    for source in one.tables:
-        ledger = made.running.manage("ledger", f"chaos.{source}", check=False)
-        assert ledger.returncode == 0, ledger.stdout
+    assert_books_balance(made, one.tables)
 
 
 # --- ClickHouse -------------------------------------------------------------------------------

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,12 @@ def edit_columns(grounds: Grounds, table: str, seed: int, kind: str = "") -> str
     """
     code = f"from tests.chaos.harness.columns import edit\nprint(edit({table!r}, {seed}, {kind!r}))"
     return grounds.running.python(code).strip()
+
+
+def leave_out_everywhere(grounds: Grounds, tables: Sequence[str]) -> None:
+    """The last edit of each table: from then on every message fits. One process for all."""
+    code = "from tests.chaos.harness.columns import edit\n"
+    grounds.running.python(code + "\n".join(f"edit({one!r}, 0, 'leave out')" for one in tables))
 
 
 def edit(name: str, seed: int, kind: str = "") -> str:

@@ -344,6 +344,15 @@ class Grounds:
             subprocess.run(["umount", "-l", str(self.running.home / service)], check=False)
 
 
+def assert_books_balance(grounds: Grounds, sources: Sequence[str]) -> None:
+    """By ``manage.py ledger`` of each, in one process: it raises where they don't."""
+    names = [f"chaos.{one}" for one in sources]
+    grounds.running.python(
+        "from django.core.management import call_command\n"
+        f"for one in {names}: call_command('ledger', one)"
+    )
+
+
 def tables_of(name: str) -> list[str]:
     """Every table that rows of a stream end in."""
     return [f"{DATABASE}.{name}{end}" for end in ("", "__quarantine", "_rollup")]
