@@ -44,7 +44,7 @@ __all__ = [
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from tenants.models import Tenant
+    from tenants.models import Tenant, Warehouse
 
 ROOT = Path(__file__).resolve().parents[1]
 _numbers = itertools.count()
@@ -189,55 +189,92 @@ def within_a_minute() -> None:
         time.sleep(left)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def unique() -> Callable[[str], str]:
     """Names that no other test, and no other worker of this run, has."""
     return lambda stem: f"{stem}_{secrets.token_hex(3)}{next(_numbers)}"
+
+
+class Tenants:
+    """Makes tenants with a warehouse in the real engine."""
+
+    def __init__(self, unique: Callable[[str], str]) -> None:
+        self._unique = unique
+        self._made: list[Warehouse] = []
+
+    def __call__(self, stem: str = "acme", **fields: Any) -> Tenant:
+        from tenants.models import Tenant
+        from tenants.provisioning.warehouse import provision
+        from tenants.services.warehouses import create_warehouse
+
+        tenant = Tenant.objects.create(slug=self._unique(stem), **({"name": stem.title()} | fields))
+        warehouse = create_warehouse(tenant)
+        provision(warehouse)
+        assert warehouse.applied, warehouse.error
+        self._made.append(warehouse)
+        return tenant
+
+    def remove_all(self) -> None:
+        """From the engine."""
+        from tenants.provisioning.warehouse import remove
+
+        for warehouse in self._made:
+            remove(warehouse.database, warehouse.username)
+
+
+def make_table(
+    tenant: Tenant, columns: list[dict[str, Any]], name: str = "events", **fields: Any
+) -> Any:
+    """A table, in ClickHouse too, of columns given as keyword arguments of ``Column``."""
+    from ingestion.models import Column, Table
+    from ingestion.provision import provision_table
+
+    table = Table.objects.create(tenant=tenant, name=name, **fields)
+    Column.objects.bulk_create(
+        Column(table=table, position=place, **column) for place, column in enumerate(columns)
+    )
+    provision_table(table)
+    table.refresh_from_db()
+    assert table.applied, table.error
+    return table
 
 
 @pytest.fixture
 def tenant_factory(
     db: None, clickhouse_server: str, unique: Callable[[str], str]
 ) -> Iterator[Callable[..., Tenant]]:
-    """Makes tenants with a warehouse in the real engine; their databases are dropped after it."""
-    from tenants.models import Tenant
-    from tenants.provisioning.warehouse import provision, remove
-    from tenants.services.warehouses import create_warehouse
-
-    made = []
-
-    def make(stem: str = "acme", **fields: Any) -> Tenant:
-        tenant = Tenant.objects.create(slug=unique(stem), **({"name": stem.title()} | fields))
-        warehouse = create_warehouse(tenant)
-        provision(warehouse)
-        assert warehouse.applied, warehouse.error
-        made.append(warehouse)
-        return tenant
-
-    yield make
-    for warehouse in made:
-        remove(warehouse.database, warehouse.username)
+    """Makes tenants; their databases are dropped after the test."""
+    tenants = Tenants(unique)
+    yield tenants
+    tenants.remove_all()
 
 
 @pytest.fixture
 def table_factory(tenant_factory: Callable[..., Tenant]) -> Callable[..., Any]:
-    """Makes tables, in ClickHouse too, of columns given as keyword arguments of ``Column``."""
-    from ingestion.models import Column, Table
-    from ingestion.provision import provision_table
+    return make_table
 
-    def make(
-        tenant: Tenant, columns: list[dict[str, Any]], name: str = "events", **fields: Any
-    ) -> Table:
-        table = Table.objects.create(tenant=tenant, name=name, **fields)
-        Column.objects.bulk_create(
-            Column(table=table, position=place, **column) for place, column in enumerate(columns)
-        )
-        provision_table(table)
-        table.refresh_from_db()
-        assert table.applied, table.error
-        return table
 
-    return make
+@pytest.fixture(scope="module")
+def rows_of_file(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Rows made from now on stay until the last test of the file; a test's own do not.
+
+    Not for a file with tests that commit: these would wait for what is not committed here.
+    """
+    from django.db import transaction
+
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+@pytest.fixture(scope="module")
+def tenant_factory_of_file(
+    rows_of_file: None, clickhouse_server: str, unique: Callable[[str], str]
+) -> Iterator[Callable[..., Tenant]]:
+    """Makes tenants for all tests of a file: for what no test changes in the engine."""
+    tenants = Tenants(unique)
+    yield tenants
+    tenants.remove_all()
 
 
 class Installation:

@@ -7,10 +7,12 @@ import pytest
 from django.test import Client
 
 from analytics_api.models import SavedQuery
+from analytics_api.selectors.published import forget
 from analytics_api.services.saved_queries import publish
 from tenants.models import Tenant
 from tenants.services.keys import create_key
 from tenants.warehouse import client
+from tests.conftest import make_table
 
 COLUMNS = [
     {"name": "n", "type": "UInt32"},
@@ -45,20 +47,33 @@ class Api:
         )
 
 
-@pytest.fixture
-def api_factory(
-    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Any]
-) -> Callable[..., Api]:
-    def make(stem: str = "acme") -> Api:
-        table = table_factory(tenant_factory(stem), COLUMNS, sorting_key=["n"])
-        database = table.tenant.warehouse.database
-        values = "(1, 'ann', 1.10), (2, 'bob', 2.20), (3, 'ann', 3.30), (4, 'ü\"€', 4.40)"
-        client.execute([f"INSERT INTO {database}.events (n, who, price) VALUES {values}"])
-        return Api(table.tenant)
+def make_api(tenant: Tenant) -> Api:
+    table = make_table(tenant, COLUMNS, sorting_key=["n"])
+    database = table.tenant.warehouse.database
+    values = "(1, 'ann', 1.10), (2, 'bob', 2.20), (3, 'ann', 3.30), (4, 'ü\"€', 4.40)"
+    client.execute([f"INSERT INTO {database}.events (n, who, price) VALUES {values}"])
+    return Api(table.tenant)
 
-    return make
+
+@pytest.fixture
+def api_factory(tenant_factory: Callable[..., Tenant]) -> Callable[..., Api]:
+    """Makes tenants of a test's own, which it may change in the engine, too."""
+    return lambda stem="acme": make_api(tenant_factory(stem))
 
 
 @pytest.fixture
 def api(api_factory: Callable[..., Api]) -> Api:
     return api_factory()
+
+
+@pytest.fixture(scope="module")
+def tenant_of_file(tenant_factory_of_file: Callable[..., Tenant]) -> Tenant:
+    return make_api(tenant_factory_of_file()).tenant
+
+
+@pytest.fixture
+def shared_api(tenant_of_file: Tenant, db: None) -> Api:
+    """The tenant of the file, with a key of the test's own, for a test that only reads its rows."""
+    # Of that tenant's queries, which are undone after each test, nothing is remembered.
+    forget()
+    return Api(Tenant.objects.get(pk=tenant_of_file.pk))

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -28,6 +29,11 @@ from tenants.tasks import reconcile
 from tenants.warehouse import client
 
 ABOVE = "SELECT n, who, price FROM events WHERE n > {above:UInt32} ORDER BY n"
+
+
+@pytest.fixture
+def api(shared_api: Any) -> Any:
+    return shared_api
 
 
 def forget() -> None:
@@ -270,7 +276,10 @@ def test_a_call_whose_error_can_not_be_answered_holds_no_thread(
     assert api.get("/above?above=2").status_code == 200
 
 
-def test_a_limit_is_said_with_its_value_and_without_sql(api: Any, settings) -> None:
+def test_a_limit_is_said_with_its_value_and_without_sql(
+    api_factory: Callable[..., Any], settings: Any
+) -> None:
+    api = api_factory()
     api.publish("many", "SELECT number FROM numbers(1000)")
     settings.MILLRACE_QUERY_RESULT_ROWS = 10
     _session.cache_clear()
@@ -311,7 +320,9 @@ def test_an_engine_that_is_away_answers_503(api: Any, above: Any) -> None:
     assert int(answer["Retry-After"]) > 0
 
 
-def test_a_table_that_changed_since_is_said(api: Any, above: Any) -> None:
+def test_a_table_that_changed_since_is_said(api_factory: Callable[..., Any]) -> None:
+    api = api_factory()
+    api.publish("above", ABOVE)
     client.execute([f"ALTER TABLE {api.tenant.warehouse.database}.events DROP COLUMN price"])
     answer = api.get("/above?above=1")
     assert (answer.status_code, answer.json()["code"]) == (502, "query_outdated")

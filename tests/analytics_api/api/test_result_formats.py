@@ -157,6 +157,11 @@ for _name, _value in (
 _FORMATS = ("json", "json-quoted", "csv", "tsv", "parquet", "arrow")
 
 
+@pytest.fixture
+def api(shared_api: Any) -> Any:
+    return shared_api
+
+
 def body(answer: Any) -> bytes:
     return b"".join(answer.streaming_content) if answer.streaming else answer.content
 

@@ -22,6 +22,11 @@ from tenants.warehouse.errors import StatementFailed, clean, name_of
 ABOVE = "SELECT n FROM events WHERE n > {above:UInt32} ORDER BY n"
 
 
+@pytest.fixture
+def api(shared_api: Any) -> Any:
+    return shared_api
+
+
 def run_sql(api: Any, sql: str, body: bytes | None = None, **values: Any) -> Any:
     _, key = create_key(api.tenant, "sql", scopes=[Scope.QUERIES_SQL])
     return api.client.post(
