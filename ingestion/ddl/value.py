@@ -123,12 +123,12 @@ class ColumnValue:
         return f"_{part}{self.index}"
 
     def _after_key(self, is_needed: str) -> str:
-        """The numbers after such a key; without escapes no text holds what looks like one."""
+        """The numbers after this key. Without escapes, no text can hold what looks like one."""
         pattern = rf'"{re.escape(self.keys[-1])}"\s*:\s*({marked.NUMBER})'
         return f"extractAll({_raw_if(is_needed)}, {string(pattern)})"
 
     def _marked(self, is_needed: str) -> str:
-        """What marked JSON has there."""
+        """The value at this path in marked JSON."""
         message = marked.marked(_raw_if(is_needed))
         return f"JSONExtractString({message}, {marked.path(self.keys)})"
 
@@ -138,7 +138,7 @@ class ColumnValue:
         return f"if({looks_big} AND NOT endsWith({self._marked(looks_big)}, '#'), {found}, NULL)"
 
     def _text(self, found: str, big: str) -> str:
-        """A JSON string. Where the engine was let to guess a date, it is read again."""
+        """A JSON string. If the engine took it for a date, it is read again from the message."""
         path = ", ".join(string(key) for key in self.keys)
         is_date = f"startsWith(dynamicType({self._dynamic}), 'Date')"
         guessed = f"if({is_date}, JSONExtractString(raw, {path}), NULL)"
@@ -146,7 +146,7 @@ class ColumnValue:
 
 
 def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
-    """The value that the JSON text ``raw`` is, in marked JSON where ``is_marked`` (or NEVER)."""
+    """The value of the JSON text ``raw``, which is marked JSON if ``is_marked`` (or NEVER)."""
     dynamic = f"JSONExtract({raw}, 'Dynamic')"
     found = _of(dynamic, "String")
     number, written = "NULL", found
@@ -160,7 +160,7 @@ def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
 
 
 def _digits(double: str, unsigned: str, is_inexact: str, exact: str, held: str) -> str:
-    """Flat, as the engine computes anew whatever nested branches share."""
+    """Flat, because the engine computes again whatever nested branches share."""
     return (
         f"multiIf(isNotNull({double}) AND {is_inexact}, {exact}, isNotNull({double}), "
         f"toString({double}), isNotNull({unsigned}), toString({unsigned}), {held})"
