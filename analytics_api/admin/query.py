@@ -100,12 +100,12 @@ def _ask_discard(query: SavedQuery) -> Question:
 
 def _unpublish(query: SavedQuery) -> str:
     saved_queries.unpublish(query)
-    return f"{query} is no longer an endpoint. Its draft and its versions are kept."
+    return f"{query} was unpublished. Its draft and its versions are kept."
 
 
 def _discard(query: SavedQuery) -> str:
     saved_queries.discard_draft(query)
-    return f"{query} is back at its published version."
+    return f"The draft of {query} was discarded. This is the published version again."
 
 
 def _has_draft_beside_version(query: SavedQuery) -> bool:
@@ -208,7 +208,7 @@ class SavedQueryAdmin(Admin):
         endpoint = "It has no endpoint"
         if obj.published:
             endpoint = f"The endpoint still runs version {obj.published.number}"
-        messages.info(request, f"Saved as a draft. {endpoint} until you publish the draft.")
+        messages.info(request, f"The draft was saved. {endpoint} until you publish the draft.")
         if refusal := _refusal(obj):
             messages.warning(request, refusal)
         return None
@@ -222,7 +222,7 @@ class SavedQueryAdmin(Admin):
         except (QueryRefused, WarehouseError) as error:
             msg = f"The query was not published: {error}"
             raise ActRefused(msg) from error
-        return f"{_address(obj)} runs version {version.number} from now on."
+        return f"Version {version.number} was published. {_address(obj)} runs it from now on."
 
     def head(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         facts = [("State", self.state_badge(obj))]

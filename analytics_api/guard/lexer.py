@@ -169,11 +169,11 @@ def _unreadable(sql: str, position: int) -> QueryRefused:
     if sql.startswith("/*", position):
         return QueryRefused("comment", "The comment /* is not closed by */.", position)
     if character == "{":
-        msg = "A brace must begin a parameter, {name:Type}. A map is written map('key', value)."
+        msg = "A brace must start a parameter, {name:Type}. A map is written map('key', value)."
         return QueryRefused("brace", msg, position)
     shown = character if character.isprintable() else f"U+{ord(character):04X}"
     msg = (
         f"The character {shown!r} is not allowed in a query outside of quotes. "
-        "Begin comments with -- or /*, and put names with other characters in backticks."
+        "Start comments with -- or /*, and put names with other characters in backticks."
     )
     return QueryRefused("character", msg, position)

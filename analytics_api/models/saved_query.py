@@ -10,7 +10,7 @@ from tenants.scoping import ScopedManager
 
 name_validator = RegexValidator(
     r"^[a-z][a-z0-9_]{0,62}\Z",
-    "Use up to 63 lower-case letters, digits and underscores, beginning with a letter.",
+    "Use up to 63 lower-case letters, digits and underscores. Start with a letter.",
 )
 
 

@@ -16,6 +16,7 @@ from ingestion.errors import IngestionError
 from ingestion.models import Table
 from ingestion.services import removal
 from ingestion.services.removal import Removable
+from tenants.admin import display
 from tenants.admin.base import Admin, Button, Question
 from tenants.warehouse.errors import WarehouseError
 
@@ -113,7 +114,7 @@ def _ask(obj: Removable) -> Question:
 
 def _archive(obj: Removable) -> str:
     count = len(removal.archive(obj).sources)
-    return f"{count} {'source was' if count == 1 else 'sources were'} archived. All rows stay."
+    return f"{display.were(count, 'source')} archived. All rows stay."
 
 
 def _is_read(obj: Removable) -> bool:

@@ -25,7 +25,7 @@ from tenants.admin.scope import is_operator
 
 def _pause(source: Source) -> str:
     sources.pause(source)
-    return f"{source} is paused. Messages already read will land; no more are read."
+    return f"{source} was paused. Messages already read will land; no more are read."
 
 
 def _resume(source: Source) -> str:
@@ -33,12 +33,12 @@ def _resume(source: Source) -> str:
         sources.resume(source)
     except sources.Archived as error:
         raise ActRefused(str(error)) from error
-    return f"{source} continues where it was paused."
+    return f"{source} was resumed. It continues where it was paused."
 
 
 def _restore(source: Source) -> str:
     sources.restore(source)
-    return f"{source} is restored and paused. Resume it to continue where it stopped."
+    return f"{source} was restored. It is paused: resume it to continue reading."
 
 
 def _retry(source: Source) -> str:
@@ -263,7 +263,7 @@ class SourceAdmin(RemovableAdmin):
     def pause(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
         for source in queryset:
             sources.pause(source)
-        messages.success(request, f"Paused {len(queryset)} sources.")
+        messages.success(request, f"{display.were(len(queryset), 'source')} paused.")
 
     @admin.action(description="Resume", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Source]) -> None:
@@ -271,12 +271,10 @@ class SourceAdmin(RemovableAdmin):
         resumed = list(queryset.filter(archived_at=None))
         for source in resumed:
             sources.resume(source)
-        messages.success(request, f"Resumed {len(resumed)} sources.")
+        messages.success(request, f"{display.were(len(resumed), 'source')} resumed.")
         if archived:
-            messages.warning(
-                request,
-                f"Not resumed, since archived: {archived}. Restore an archived source first.",
-            )
+            not_resumed = f"{display.were(archived, 'archived source')} not resumed."
+            messages.warning(request, f"{not_resumed} Restore a source before you resume it.")
 
 
 def _badge(source: Source, status: SourceStatus) -> SafeString:

@@ -72,7 +72,7 @@ def _take_back(table: Table) -> str:
     except WarehouseError as error:
         msg = f"Nothing was changed: {error}"
         raise ActRefused(msg) from error
-    return f"The columns of {table} are again those that ClickHouse has applied."
+    return f"{table} was reverted. Its columns are those that ClickHouse has."
 
 
 @admin.register(Table)

@@ -41,7 +41,7 @@ class SourceSerializer(serializers.Serializer[Any]):
     )
     events_per_second = serializers.FloatField()
     bytes_per_second = serializers.FloatField()
-    landed = serializers.IntegerField(help_text="Rows landed in the table since the beginning.")
+    landed = serializers.IntegerField(help_text="All rows that have landed in the table.")
     quarantined = serializers.IntegerField()
     lost = serializers.IntegerField(
         help_text="Messages that the broker deleted before Millrace could read them."
@@ -187,7 +187,7 @@ class PartitionSerializer(serializers.Serializer[Any]):
 
 class SourceDetailSerializer(SourceSerializer):
     quarantine_limit = serializers.IntegerField(
-        help_text="Percentage of misfits above which the source is paused; 0: never."
+        help_text="Percentage of quarantined messages above which the source is paused; 0: never."
     )
     partitions = PartitionSerializer(many=True)
 

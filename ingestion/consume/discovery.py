@@ -181,7 +181,7 @@ def _store(measured: Mapping[int, Mapping[int, Watermarks]]) -> _Stored:
 def _compare(
     source: Source, stored: list[tuple[int, str, bool]], marks: Mapping[int, Watermarks]
 ) -> None:
-    """Stop a source whose stream was deleted and made again; revive partitions that are back."""
+    """Stop a source whose stream was deleted and created again; revive partitions that are back."""
     stream_identity.notice(
         source, {number: known for number, known, is_retired in stored if not is_retired}, marks
     )

@@ -1,4 +1,4 @@
-"""SQL of one column within the view that parses: is it there, does it fit, what is it, why not."""
+"""SQL that reads the value of one column, checks it, and explains why it does not fit."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from ingestion.ddl.value import ColumnValue, Value
 from tenants.warehouse.quoting import identifier, string
 
 _OF_DIGITS = frozenset({*INTEGERS, *FLOATS, "Decimal", "DateTime", "DateTime64"})
-#: Characters of a value that the quarantine names; the message is kept whole.
+#: How many characters of a value the quarantine shows; it keeps the message whole.
 SHOWN = 1_000
 
 
 @dataclass(frozen=True)
 class ParsedColumn:
-    """The ``index``-th column of a table, from message to value.
+    """The column at ``index`` of a table, from message to value.
 
-    ``read`` is computed first, then ``fits`` over ``given``, then ``value`` and ``problem``.
+    The SELECT first computes ``read`` and names it ``given``, then it computes ``fits``, then
+    ``value`` and ``problem``.
     """
 
     index: int
     spec: ColumnSpec
-    #: Whether it knows the usual form of a value alone.
+    #: Whether it types only the usual form of a value.
     is_quick: ClassVar[bool] = False
 
     @cached_property
@@ -40,12 +41,12 @@ class ParsedColumn:
 
     @property
     def given(self) -> str:
-        """Name of what was read: Nullable of the type, or the JSON text of a container."""
+        """Name of the value that was read: Nullable(type), or the JSON text of a container."""
         return f"_g{self.index}"
 
     @property
     def ok(self) -> str:
-        """Name of the flag that says that the message fits this column."""
+        """Name of the flag that is 1 if the message fits this column."""
         return f"_ok{self.index}"
 
     @property
@@ -66,12 +67,12 @@ class ParsedColumn:
 
     @property
     def opening(self) -> dict[str, str]:
-        """Columns that ``steps`` are computed from, by name."""
+        """Expressions that ``steps`` use, by name."""
         return {} if self.is_container else self._scalar.opening
 
     @property
     def steps(self) -> tuple[dict[str, str], ...]:
-        """Columns that ``read`` is computed from, by name, one SELECT after the other."""
+        """Expressions that ``read`` uses, by name; one mapping for each nested SELECT."""
         return () if self.is_container else self._scalar.steps
 
     @property
@@ -87,17 +88,17 @@ class ParsedColumn:
 
     @property
     def needs_digits(self) -> bool:
-        """Whether its rule looks at a number's digits."""
+        """Whether the rule of its type looks at the digits of a number."""
         return self.kind.bare.name in _OF_DIGITS
 
     @property
     def digits(self) -> str:
-        """Name of the digits of a number, as they were sent."""
+        """Name of the digits of a number, exactly as they were sent."""
         return self._value.digits
 
     @property
     def is_marked(self) -> str:
-        """Name of the flag that says that ``given`` is marked JSON."""
+        """Name of the flag that is 1 if ``given`` is marked JSON."""
         return f"_m{self.index}"
 
     @property
@@ -108,18 +109,18 @@ class ParsedColumn:
     def read(self) -> str:
         if not self.is_container:
             return scalar.typed(self.kind.bare, self._value)
-        # Marked, what was no JSON could be some.
+        # Marking can turn invalid JSON into valid JSON: so the message itself is checked.
         again = f"JSONExtractRaw({marked.marked('raw')}, {marked.path(self.spec.keys)})"
         return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
 
     @property
     def is_given(self) -> str:
-        """Whether there is a value; 0 for a misfit, too. If 1, the message is JSON."""
+        """Whether a value was read; 0 for a scalar that does not fit, too. If 1, it is JSON."""
         return f"({self.given} != '')" if self.is_container else f"isNotNull({self.given})"
 
     @property
     def _absent(self) -> str:
-        """Without a value: no such key, or null."""
+        """Whether the message has no value: the key is missing, or the value is null."""
         if self.is_container:
             return f"{self.given} IN ('', 'null')"
         return f"isNull({self._value.dynamic})"
@@ -140,7 +141,7 @@ class ParsedColumn:
 
     @property
     def value(self) -> str:
-        """The value as the column's type; any value of it where the message does not fit."""
+        """The value in the column's type; if the message does not fit, any value of that type."""
         if self.is_container:
             found = nested.value(
                 self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
@@ -157,24 +158,24 @@ class ParsedColumn:
 
     @property
     def default(self) -> str:
-        """What stands where a message has no value."""
+        """The literal that replaces a missing value."""
         return literal(self.kind, self.spec.default or "null")
 
     @property
     def problem(self) -> str:
-        """(reason, column, expected, value) of a message that does not fit this column."""
+        """A tuple (reason, column, expected, value) of a message that does not fit this column."""
         shown = f"substringUTF8({self._shown}, 1, {SHOWN})"
         return f"({self._reason}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
 
     @property
     def _shown(self) -> str:
-        """The value as JSON; for a number's column a number as it was written."""
+        """The value as JSON; in a column of numbers, a number exactly as it was sent."""
         is_number = not self.is_container and self.kind.bare.name in nested.NUMBERS
         return f"ifNull({self._value.digits}, {self._raw})" if is_number else self._raw
 
     @property
     def may_be_inexact(self) -> str:
-        """Whether it is a double, where the digits that were sent matter; empty if they don't."""
+        """Whether it is a double although its digits matter; empty if they don't matter."""
         is_exact = not self.is_container and self.kind.bare.name in nested.EXACT
         return f"isNotNull({self._value.float64})" if is_exact else ""
 

@@ -18,7 +18,7 @@ from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
 from tenants.warehouse.quoting import identifier, string
 
-#: Of what every row brings along. ``_offset`` is signed, as Kafka's is.
+#: Types of the columns of a row's origin. ``_offset`` is signed, as in Kafka.
 ORIGIN_TYPES = {
     "_source": "UInt64",
     "_partition": "UInt32",
@@ -28,7 +28,7 @@ ORIGIN_TYPES = {
     "_batch": "UUID",
 }
 _GATE = "_gate"
-#: Longer than any token is trusted, so that who repeats an insert finds what was left over.
+#: Longer than any token is trusted, so that a repeated insert still finds its leftovers.
 LEFTOVER_DAYS = 2
 _CODECS = {"_source": "T64, ZSTD", "_partition": "T64, ZSTD", "_offset": "Delta, ZSTD"}
 PROBLEM_TYPES = {
@@ -40,29 +40,29 @@ PROBLEM_TYPES = {
 
 
 def create(spec: TableSpec) -> list[str]:
-    """Make all of it. Safe to repeat where it stopped, as long as the spec is the same."""
+    """Create everything. Safe to repeat after a failure, as long as the spec is the same."""
     return [*kept_tables(spec), *pipeline(spec)]
 
 
 def kept_tables(spec: TableSpec) -> list[str]:
-    """Make what all versions have in common: the table, its quarantine, the notes of leftovers.
+    """Create what all versions share: the table, its quarantine, the notes of leftovers.
 
-    Leftovers outlive a change, since they belong to batches that are under way meanwhile.
+    Leftovers outlive a change, because they belong to batches that are under way meanwhile.
     """
     return [_typed_table(spec), _quarantine(spec), _leftovers(spec)]
 
 
 def drop(spec: TableSpec) -> list[str]:
-    """Remove the table with its rows, its quarantine and this version's views. Safe to repeat.
+    """Drop the table with its rows, its quarantine and this version's views. Safe to repeat.
 
-    Pipelines of other versions go by ``drop_pipeline`` of each.
+    ``drop_pipeline`` drops the pipeline of each other version.
     """
     kept = [names.leftovers(spec.name), names.quarantine(spec.name), spec.name]
     return [*drop_pipeline(spec), *(_drop(spec, name, "TABLE") for name in kept)]
 
 
 def pipeline(spec: TableSpec) -> list[str]:
-    """What leads from the version's inbox to the tables; it holds no rows. Safe to repeat."""
+    """Create the version's inbox and the views behind it. They hold no rows. Safe to repeat."""
     parse, fit, rest = names.views(spec.name, spec.version)
     parsed_name = names.parsed(spec.name, spec.version)
     inbox_name = names.inbox(spec.name, spec.version)
@@ -80,9 +80,9 @@ def pipeline(spec: TableSpec) -> list[str]:
 
 
 def drop_pipeline(spec: TableSpec) -> list[str]:
-    """Remove the version's pipeline, the inbox first: an insert without it fails, and is repeated.
+    """Drop the version's pipeline, the inbox first: an insert without it fails, and is repeated.
 
-    SYNC waits for inserts that are under way, so that none arrives after it.
+    SYNC waits for inserts that are under way, so no insert arrives after it.
     """
     views = names.views(spec.name, spec.version)
     former = names.former_views(spec.name) if spec.version <= 1 else ()
@@ -104,23 +104,23 @@ def on(spec: TableSpec) -> str:
 
 
 def column(one: ParsedColumn) -> str:
-    """A column of the typed table. Rows from before it was added have its default."""
+    """A column of the typed table. Rows that are older than the column have its default."""
     default = f" DEFAULT {one.default}" if one.spec.default is not None else ""
     return f"{one.target} {one.spec.type}{default}"
 
 
 def sorting_key(spec: TableSpec) -> tuple[str, ...]:
-    """As described; without a description rows stand in the order of their arrival."""
+    """The key of the description, otherwise the order in which rows arrive."""
     return spec.sorting_key or ("_timestamp",)
 
 
 def ttl(spec: TableSpec) -> str:
-    """When rows are deleted: as described, and at the end of the retention at the latest."""
+    """When rows are deleted: as the description says, but no later than the retention."""
     described = spec.ttl.strip()
     if not spec.retention_days:
         return described
     kept = f"toDateTime(_ingested_at) + INTERVAL {spec.retention_days} DAY"
-    # ClickHouse takes a second expression that deletes only with a condition.
+    # ClickHouse accepts a second expression that deletes only if it has a condition.
     return f"{described}, {kept} DELETE WHERE 1" if described else kept
 
 
@@ -192,7 +192,7 @@ def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
 
 
 def _leftovers(spec: TableSpec) -> str:
-    """On a cluster each replica has its own, so that all together are asked."""
+    """On a cluster each replica has its own table, so Millrace asks all of them."""
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.leftovers(spec.name))}{on(spec)} "
         "(_batch UUID, _offset Int64, _noted_at DateTime DEFAULT now()) ENGINE = MergeTree "

@@ -1,9 +1,9 @@
-"""Numbers as they were written, where the engine's parser has made a double or a text of them.
+"""Marked JSON, which keeps the digits of numbers that the engine's parser would change.
 
-It reads a number with a point or an exponent as a double, which only 15 digits survive for
-certain, and an integer beyond 64 bits as if it stood in quotes. Where a message may hold such a
-number its JSON is *marked* and read again: ``1.50`` becomes ``"#1.50"`` and ``"a"`` becomes
-``"a#"``, keys too. So each number keeps its digits, and none can be taken for a text. That is slow,
+The parser reads a number with a point or an exponent as a double, which keeps only 15 digits for
+certain. It reads an integer beyond 64 bits as if it were in quotes. If a message may have such a
+number, its JSON is *marked* and parsed again: ``1.50`` becomes ``"#1.50"`` and ``"a"`` becomes
+``"a#"``, keys too. So each number keeps its digits, and no number looks like a text. This is slow,
 and rarely needed.
 """
 
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 
 from tenants.warehouse.quoting import string
 
-#: More digits than a double keeps (or dots among them); or so small that it is read as 0.
+#: More digits than a double keeps (dots count too), or so small that it is read as 0.
 _LONG = string(r"[0-9][0-9.]{15}|[0-9][eE]-0*[0-9]{3,}[,}\]\s]")
 #: The shortest integer beyond 64 bits is -9223372036854775809.
 _BIG = string("[0-9]{19}")
-#: It would be written anew as the integer -0.
+#: The engine would rewrite it as the integer -0.
 _NEGATIVE_ZERO = r"-0(\.0+)?([eE][+-]?[0-9]+)?[,}\]\s]"
 _FLOAT = string(f"[0-9]{{19}}|{_NEGATIVE_ZERO}")
 NUMBER = "-?[0-9][-+.eE0-9]*"
@@ -31,30 +31,30 @@ def may_be_inexact(raw: str) -> str:
 
 
 def may_be_big(raw: str) -> str:
-    """Whether a message has an integer that may be read as a text; 0 or 1."""
+    """Whether a message has an integer that the parser may read as a text; 0 or 1."""
     return f"match({raw}, {_BIG})"
 
 
 def may_be_odd_float(raw: str) -> str:
-    """Whether elements of a message have a float that is lost with its writing; 0 or 1."""
+    """Whether a message has a float that is lost unless its digits are kept; 0 or 1."""
     return f"match({raw}, {_FLOAT})"
 
 
 def marked(raw: str) -> str:
-    """JSON that is valid, with each number and text marked."""
+    """Valid JSON, with each number and text marked."""
     return f"replaceRegexpAll({raw}, {_TEXT_OR_NUMBER}, {_MARKED})"
 
 
 def path(keys: Sequence[str]) -> str:
-    """Arguments that lead to a value in marked JSON."""
+    """The arguments that lead to a value in marked JSON."""
     return ", ".join(string(f"{key}#") for key in keys)
 
 
 def text_of(found: str) -> str:
-    """What a marked text was; NULL for a number."""
+    """The text without its mark; NULL for a number."""
     return f"if(endsWith({found}, '#'), substring({found}, 1, length({found}) - 1), NULL)"
 
 
 def digits_of(found: str) -> str:
-    """What a marked number was, -0 being the integer 0; NULL for a text."""
+    """The digits of a number without its mark, 0 for the integer -0; NULL for a text."""
     return f"if(endsWith({found}, '#'), NULL, if({found} = '#-0', '0', substring({found}, 2)))"

@@ -1,7 +1,7 @@
-"""SQL for any value given as its JSON text: arrays and maps, and the scalars within them.
+"""SQL that types a value from its JSON text: arrays and maps, and the scalars in them.
 
-``is_marked`` names a column that says whether that text is marked JSON (see ``marked``). The
-message itself is never used within a lambda: the engine would copy it for each element.
+``is_marked`` is the name of a column that is 1 if that text is marked JSON (see ``marked``). Never
+use the message itself in a lambda: the engine would copy it for each element.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from ingestion.ddl.value import NEVER, of_element
 from tenants.warehouse.quoting import string
 
 CONTAINERS = frozenset({"Array", "Map"})
-#: Types that a number's digits matter to.
+#: Types for which the exact digits of a number matter.
 EXACT = frozenset({*INTEGERS, "Decimal", "DateTime", "DateTime64"})
 NUMBERS = frozenset({*INTEGERS, *FLOATS, "Decimal"})
 
 
 def must_mark(kind: ColumnType, raw: str) -> str:
-    """Whether the elements of a message need marked JSON; 0 or 1."""
+    """Whether the elements of a message must be read from marked JSON; 0 or 1."""
     while kind.name in CONTAINERS:
         kind = kind.inner
     if kind.bare.name in FLOATS:
@@ -28,7 +28,7 @@ def must_mark(kind: ColumnType, raw: str) -> str:
 
 
 def fits(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int = 0) -> str:
-    """Whether the JSON text in ``raw`` fits ``kind`` in all of its elements; 0 or 1."""
+    """Whether the JSON text ``raw`` and all its elements fit ``kind``; 0 or 1."""
     name = f"x{depth}"
     if kind.name == "Array":
         inner = fits(kind.inner, name, is_marked, quoted=quoted, depth=depth + 1)

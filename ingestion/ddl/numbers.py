@@ -6,7 +6,7 @@ from ingestion.ddl.types import ColumnType
 from ingestion.ddl.value import Value
 from tenants.warehouse.quoting import string
 
-#: Integers below it are doubles.
+#: A double holds every integer below this one exactly.
 _EXACT = 1 << 53
 _WIDE = frozenset({"Int128", "Int256", "UInt128", "UInt256"})
 _MAX_FLOAT32 = "3.4028234663852886e38"
@@ -24,14 +24,14 @@ def integer(kind: ColumnType, value: Value) -> str:
 
 
 def _written(kind: ColumnType, value: Value) -> str:
-    """An integer from digits, with a point or an exponent, too."""
+    """An integer from its digits, which may have a point or an exponent."""
     whole = f"if({value.scale} <= 0, toString(toDecimal256OrNull({value.digits}, 0)), NULL)"
     is_plain = f"match({value.digits}, '^-?[0-9]+$')"
     return f"if({is_plain}, {_read(kind, value.digits)}, {_read(kind, whole)})"
 
 
 def _read(kind: ColumnType, digits: str) -> str:
-    """From the digits of an integer. Beyond 64 bits the engine's own reading wraps around."""
+    """An integer from plain digits. Beyond 64 bits the engine's cast wraps around: so compare."""
     read = _cast(digits, kind)
     if kind.name not in _WIDE:
         return read
@@ -65,7 +65,8 @@ def decimal(kind: ColumnType, value: Value) -> str:
     digits, places = value.digits, kind.args[1]
     fits = f"ifNull({value.scale} <= {places}, 0)"
     read = f"if({fits}, {_cast(digits, kind)}, {_cast(value.int64, kind)})"
-    # The engine checks what an Int32 can hold, say, not the nine digits of a Decimal(9, …).
+    # The engine checks only that the integer below a Decimal holds the value (Int32, say), not
+    # the number of its digits (nine of a Decimal(9, …)).
     before_point = f"length(extract(toString({read}), '^-?0*([0-9]*)'))"
     return f"if({before_point} <= {int(str(kind.args[0])) - int(str(places))}, {read}, NULL)"
 

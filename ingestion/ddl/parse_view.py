@@ -1,7 +1,8 @@
-"""The SELECT that reads each message once, types its columns and says what does not fit.
+"""The SELECT that reads each message once, types its columns and explains what does not fit.
 
-Of a column it knows all forms that a value may have, which makes it long: the engine takes some 20
-ms to analyse each. A quick column (``quick_view``) may stand for any that need not be asked.
+It knows all forms that the value of a column may have. This makes it long: the engine takes some
+20 ms to analyse each column. A quick column (``quick_view``) may replace any column whose other
+forms don't matter.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
 from tenants.warehouse.quoting import identifier, string
 
-#: What goes along with every message, from the inbox to table and quarantine.
+#: Columns that go with every message from the inbox to the table and the quarantine.
 ORIGIN = ("_source", "_partition", "_offset", "_timestamp", "_message_id", "_batch")
 _SHOWN = "substringUTF8(raw, 1, 1000)"
-#: In place of a reason, where a quick column did not fit: the long form of it must be asked.
+#: Replaces the reason if a quick column did not fit: the long form of the column must decide.
 UNSURE = "unsure"
 
 
@@ -28,9 +29,11 @@ def columns(spec: TableSpec) -> list[ParsedColumn]:
 
 
 def select(parsed: Sequence[ParsedColumn], source: str) -> str:
-    """Columns: ``ORIGIN``, ``_key``, ``raw``, ``_v<index>`` for each, ``_reason`` and the like.
+    """Selects ``ORIGIN``, ``_key``, ``raw``, ``_v<index>`` for each column, and the problem.
 
-    And ``_fitting``: of each column whether it fits, 0 or 1; empty unless the reason is ``UNSURE``.
+    The problem is ``_reason``, ``_column``, ``_expected`` and ``_value``; all are empty if the
+    message fits. ``_fitting`` says of each column whether it fits, 0 or 1; it is empty unless the
+    reason is ``UNSURE``.
     """
     passed = ", ".join((*ORIGIN, "_key", "raw"))
     containers = [one for one in parsed if one.is_container and one.is_marked != NEVER]
@@ -62,13 +65,13 @@ def _named(columns: Iterable[Mapping[str, str]]) -> str:
 
 
 def _inexact(parsed: Sequence[ParsedColumn]) -> str:
-    """Looked for only in messages where it would matter."""
+    """Whether a message may have an inexact number; searches only where the digits matter."""
     doubles = " OR ".join(filter(None, (one.may_be_inexact for one in parsed)))
     return marked.may_be_inexact(f"if({doubles}, raw, '')") if doubles else "0"
 
 
 def shape(parsed: Sequence[ParsedColumn]) -> str:
-    """The type of all scalars together, nested as in the message."""
+    """One tuple type for all scalars, nested as in the message."""
     tree: dict[str, Any] = {}
     for one in parsed:
         if not one.is_container:
@@ -91,16 +94,16 @@ def _tuple(tree: dict[str, Any]) -> str:
 
 
 def _parents(parsed: Sequence[ParsedColumn]) -> Iterator[tuple[str, ...]]:
-    """Paths that must be objects, the outer ones first, each once."""
+    """Each path that must be an object, once; the outer paths first."""
     found = {one.spec.keys[:length] for one in parsed for length in range(1, len(one.spec.keys))}
     yield from sorted(found, key=lambda path: (len(path), path))
 
 
 def is_object(parsed: Sequence[ParsedColumn]) -> str:
-    """Whether message and parents are what the paths say.
+    """Whether the message is an object, and each parent of a value is an object or null.
 
-    An array would be matched to columns by position. Of other kinds no column is given, as of what
-    is no JSON, so that only then it must be asked.
+    The engine would match an array to columns by position. Any other kind, and invalid JSON, gives
+    no column a value: so the costly checks run only if no column has a value.
     """
     checks = ["startsWith(trimLeft(raw, ' \\t\\r\\n'), '{')"]
     if not any(one.spec.required for one in parsed):
@@ -113,11 +116,11 @@ def is_object(parsed: Sequence[ParsedColumn]) -> str:
 
 
 def _at_once(parsed: Sequence[ParsedColumn]) -> list[str]:
-    """A check that says nothing, but has the digits computed for all rows.
+    """A check that is always true, and makes the engine compute the digits for all rows.
 
-    Used in branches alone, they would be computed there, for the rows of each: the engine then
-    copies all that they are made of for every branch. One broken message among a thousand made a
-    row cost four times as much, and a batch 4 GB of memory.
+    If only branches used the digits, the engine would compute them in each branch, for the rows of
+    that branch, and copy their inputs for every branch. With one broken message in a thousand, a
+    row cost four times as much, and a batch took 4 GB of memory.
     """
     needed = [one.digits for one in parsed if one.needs_digits]
     return [f"NOT ignore({', '.join(needed)})"] if needed else []
@@ -138,7 +141,7 @@ def _problem(parsed: Sequence[ParsedColumn]) -> str:
         f"NOT isValidJSON(raw), ('invalid_json', '', 'a JSON object', {_SHOWN})",
         f"JSONType(raw) != 'Object', ('not_an_object', '', 'a JSON object', {_SHOWN})",
     ]
-    # What any column has no part in stands before, what it has behind.
+    # The checks above depend on no column. Those below do, so unsure columns come before them.
     if quick := [f"NOT {one.ok}" for one in parsed if one.is_quick]:
         branches.append(f"{' OR '.join(quick)}, ('{UNSURE}', '', '', '')")
     branches += [_parent_problem(path) for path in _parents(parsed)]

@@ -25,9 +25,9 @@ def unreadable(path: str) -> str:
     sign = found[0].strip(".")
     if sign == "/":
         plain = path.strip("/").replace("/", ".")
-        return f"It begins with a slash. {RIGHT}: write {plain}."
+        return f"It starts with a slash. {RIGHT}: write {plain}."
     if sign.startswith("$"):
-        return f"It begins with $, which would be read as a key. {RIGHT}: leave the $ out."
+        return f"It starts with $, which would be read as a key. {RIGHT}: leave the $ out."
     return (
         f"{sign} would be read as part of a key. {RIGHT}; a path can't lead into an array. "
         "Give the path of the array itself and a type such as Array(String), or have the sender "

@@ -1,7 +1,7 @@
-"""SQL that types a value in its usual form, and is NULL for any other.
+"""SQL that types a value in its usual form, and is NULL for any other form.
 
-What it gives is what ``scalar`` gives; what it leaves out, ``scalar`` types afterwards, or says why
-it does not fit. So nothing here needs to know what a misfit is, and a message costs little.
+Its values are the same as those of ``scalar``. Where it is NULL, ``scalar`` types the value
+afterwards, or explains why it does not fit. So this SQL needs no rules for misfits, and is cheap.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import INEXACT, Value
 from tenants.warehouse.quoting import string
 
-#: Integers of more digits may be beyond 64 bits.
+#: Integers with more digits may be beyond 64 bits.
 _DIGITS_OF_INT64 = 18
 _BEYOND_INT64 = frozenset({"UInt64", "UInt128", "UInt256", "Int128", "Int256"})
 _MAX_FLOAT32 = "3.4028234663852886e38"
-#: What a text of them looks like no integer does.
+#: Types whose texts never look like an integer.
 _NEVER_DIGITS = frozenset({"Date", "Date32", "DateTime", "DateTime64", "IPv4", "IPv6"})
 _BIG = string("^-?[0-9]{19}")
 _INTEGER = string(f"^(0|-?[1-9][0-9]{{0,{_DIGITS_OF_INT64 - 1}}})$")
@@ -25,7 +25,7 @@ _FLOAT = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
 
 
 def of_dynamic(kind: ColumnType, dynamic: str) -> Value:
-    """A value as JSON has it; a text is none where it may be the digits of a big integer."""
+    """A value as the parser read it; a text that may be the digits of a big integer is NULL."""
     found = f"dynamicElement({dynamic}, 'String')"
     known = f"if(length({found}) >= 20 AND match({found}, {_BIG}), NULL, {found})"
     if kind.name in _NEVER_DIGITS:
@@ -34,7 +34,7 @@ def of_dynamic(kind: ColumnType, dynamic: str) -> Value:
 
 
 def typed(kind: ColumnType, value: Value, *, quoted: bool) -> str:
-    """The value as Nullable(``kind``); ``quoted``: a number may stand in quotes."""
+    """The value as Nullable(``kind``). ``quoted``: a number may be in quotes."""
     rule = _RULES.get(kind.name)
     return rule(kind, value, quoted) if rule else scalar.typed(kind, value)
 

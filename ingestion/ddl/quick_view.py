@@ -1,7 +1,7 @@
-"""The SELECT that types messages of the usual form, and says which are of another.
+"""The SELECT that types messages of the usual form, and flags all others.
 
-It is a sixth of what ``parse_view`` asks for, and the engine takes longer to analyse that than to
-type 50,000 messages. So most never see it: only those that this one leaves out.
+It is a sixth as long as that of ``parse_view``, which takes the engine longer to analyse than to
+type 50,000 messages. So only messages that do not have the usual form need the long SELECT.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER, Value
 
-#: Whether a message is of the usual form, so that all of its values are typed; 0 or 1.
+#: Whether a message has the usual form, so that all its values are typed; 0 or 1.
 QUICK = "_quick"
 
 
 class QuickColumn(ParsedColumn):
-    """A column whose value is taken where it has its usual form."""
+    """A column that is typed only if its value has the usual form."""
 
     is_quick: ClassVar[bool] = True
 
@@ -71,7 +71,7 @@ def columns(spec: TableSpec) -> list[QuickColumn]:
 
 
 def select(spec: TableSpec, source: str) -> str:
-    """Columns: ORIGIN, ``_v<index>`` for each, and QUICK."""
+    """Selects ``ORIGIN``, ``_v<index>`` for each column, and ``QUICK``."""
     parsed = columns(spec)
     passed = ", ".join(parse_view.ORIGIN)
     opened = (

@@ -1,4 +1,4 @@
-"""Typed rows as bytes: the SELECT that gives them, and the header that stands before them.
+"""Typed rows as bytes: the SELECT that returns them, and the header that precedes them.
 
 The format is RowBinaryWithNamesAndTypes
 (clickhouse.com/docs/interfaces/formats/RowBinaryWithNamesAndTypes).
@@ -17,18 +17,18 @@ from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import canonical, parse
 from tenants.warehouse.quoting import identifier, string
 
-#: The structure of messages that come along with a query.
+#: The structure of messages that are sent with a query.
 MESSAGES = ", ".join(
     f"{name} {kind}" for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"}).items()
 )
-#: Statements of so many tables are kept; of one with 1,000 columns it has some MB.
+#: The statements of so many tables are kept; for 1,000 columns a statement has some MB.
 _KEPT = 32
 _MISFIT_TYPES = ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """``names``: the columns, quoted for SQL; ``bytes``: what stands before the rows."""
+    """``names``: the columns, quoted for SQL; ``bytes``: the header itself."""
 
     names: list[str]
     bytes: bytes
@@ -36,11 +36,11 @@ class Header:
 
 @lru_cache(maxsize=_KEPT)
 def quick_rows(columns: tuple[ColumnSpec, ...], source: str, stored: tuple[str, ...] = ()) -> str:
-    """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``row`` (RowBinary).
+    """Selects ``batch`` (a UUID), ``offset`` and ``row`` (RowBinary) of each message in ``source``.
 
-    ``row`` is empty where the message is not of the usual form: ``typed_rows`` has it. ``stored``
-    are the types that the table has of the columns, where it has others by now; values are typed as
-    ``columns`` say, and then widened.
+    ``row`` is empty if the message does not have the usual form: then ``typed_rows`` types it.
+    ``stored`` has the types of the table's columns if they have changed since; values are first
+    typed by ``columns``, then widened.
     """
     spec = TableSpec("", "", columns)
     row = _row(quick_view.columns(spec), stored)
@@ -57,12 +57,12 @@ def typed_rows(
     suspects: frozenset[int],
     stored: tuple[str, ...] = (),
 ) -> str:
-    """Of each message in ``source``: ``batch`` (a UUID), ``offset``, ``fits``, ``row`` and more.
+    """Selects ``batch`` (a UUID), ``offset``, ``fits``, ``row`` and ``fitting`` of each message.
 
-    ``fits``: 0 or 1; ``row``: for the table or for the quarantine, as RowBinary. Of the columns
-    only ``suspects`` (by index) are asked in all forms. Where another is not of its usual form,
-    ``row`` says nothing, and ``fitting`` of each column whether it fits; else that is empty.
-    ``stored`` is as for ``quick_rows``.
+    ``fits``: 0 or 1; ``row``: for the table or for the quarantine, as RowBinary. Only the columns
+    in ``suspects`` (by index) are checked for all forms. If another column does not have its usual
+    form, ``row`` is meaningless and ``fitting`` says of each column whether it fits; otherwise
+    ``fitting`` is empty. ``stored`` is as for ``quick_rows``.
     """
     spec = TableSpec("", "", columns)
     parsed = [
@@ -87,7 +87,7 @@ def _row(parsed: Sequence[ParsedColumn], stored: Sequence[str]) -> str:
 
 @lru_cache(maxsize=1_000)
 def table_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) -> Header:
-    """Of rows that fit a table of these columns; ``stored`` is as for ``quick_rows``."""
+    """The header of rows for a table of these columns; ``stored`` is as for ``quick_rows``."""
     types = stored or tuple(one.type for one in columns)
     return _header(
         [*ORIGIN_TYPES, *(one.name for one in columns)],
@@ -96,7 +96,7 @@ def table_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) 
 
 
 def quarantine_header() -> Header:
-    """Of rows that did not fit."""
+    """The header of rows for the quarantine."""
     return _header(list(_MISFIT_TYPES), list(_MISFIT_TYPES.values()))
 
 
@@ -111,7 +111,7 @@ def _string(value: str) -> bytes:
 
 
 def _length(value: int) -> bytes:
-    """As LEB128."""
+    """A length as LEB128."""
     made = bytearray()
     while value >= 0x80:
         made.append(value & 0x7F | 0x80)

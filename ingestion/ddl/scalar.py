@@ -1,12 +1,12 @@
 """SQL that types one JSON value: an expression that is NULL where the value does not fit.
 
-What the engine does by itself with a misfit is to wrap, cut, null or default it. So each value is
-read as what JSON says it is (``Dynamic``: Int64, UInt64, Float64, String, Bool), and only then, by
-``accurateCastOrNull`` or a check of its own, made what the column asks for. No function used here
-raises an exception, since one would hold up the whole batch.
+By itself the engine would wrap, cut, null or default a misfit. So each value is first read as the
+kind that JSON says (``Dynamic``: Int64, UInt64, Float64, String, Bool), and only then converted to
+the column's type, by ``accurateCastOrNull`` or a check of its own. No function used here raises an
+exception, because an exception would stop the whole batch.
 
-A column of ``Dynamic`` that has met a float reads later integers as floats, too, so neither an
-integer nor a decimal is taken from a double that may not hold all of it: see ``marked``.
+After a float, a column of ``Dynamic`` reads later integers as floats, too. So no integer or decimal
+is taken from a double that may not hold all of its digits: see ``marked``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def typed(kind: ColumnType, value: Value) -> str:
 
 
 def reason(kind: ColumnType, value: Value) -> str:
-    """Why a value that is there does not fit; a string, meaningless where it does."""
+    """Why an existing value does not fit; a string, meaningless if the value fits."""
     return _rule(kind).reason(kind, value)
 
 

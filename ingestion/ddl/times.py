@@ -1,7 +1,8 @@
 """SQL that types dates and times.
 
-Decisions: a time without a zone is in the column's zone, else UTC, and must exist there; a number
-is a time in seconds below 100,000,000,000 (by magnitude) and in whole milliseconds from there on.
+A time without a zone is in the column's zone, or in UTC if the column has no zone. It must exist
+there. A number is in seconds if its magnitude is below 100,000,000,000, otherwise in whole
+milliseconds.
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ from tenants.warehouse.quoting import string
 _DAY = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9]"
 _OFFSET = r"(Z|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
-#: ISO 8601 as RFC 3339 profiles it; seconds and offset may be left out.
+#: ISO 8601 in the profile of RFC 3339; seconds and offset may be missing.
 _TIME = string(rf"^{_DAY}[T ]{_CLOCK}(:[0-5][0-9](\.[0-9]{{1,9}})?)?{_OFFSET}?$")
-#: From 1900 to 2299, and to 2262 with nanoseconds (clickhouse.com, DateTime64).
+#: Seconds of 1900 to 2299, and to 2262 with nanoseconds (clickhouse.com, DateTime64).
 _EARLIEST, _LATEST, _LATEST_NS = -2_208_988_800, 10_413_791_999, 9_223_372_035
 _LATEST_UINT32 = 4_294_967_295
 _MILLISECONDS_FROM = 100_000_000_000
@@ -35,7 +36,7 @@ def moment(kind: ColumnType, value: Value) -> str:
 
 
 def usual(kind: ColumnType, value: Value) -> str:
-    """A time from a text, or from a whole number."""
+    """A time from a text or a whole number, the usual forms."""
     whole = _from_integer(kind, value.int64)
     return f"if(match({value.text}, {_form(kind)}), {_read(kind, value)}, {whole})"
 
@@ -76,14 +77,14 @@ def _read(kind: ColumnType, value: Value) -> str:
 
 
 def _exists(read: str, value: Value) -> str:
-    """An hour that clocks skip would become another one."""
+    """Whether the zone has this time: the engine changes an hour that clocks skip to another."""
     local = f"replaceOne(substring({value.text}, 1, 19), 'T', ' ')"
     has_offset = f"match({value.text}, {string(_OFFSET + '$')})"
     return f"({has_offset} OR startsWith(toString({read}), {local}))"
 
 
 def _as(kind: ColumnType, read: str) -> str:
-    """The type itself, from a DateTime64 within its range."""
+    """The value as ``kind``, from a DateTime64 within its range."""
     return f"toDateTime({read}, {_zone(kind)})" if kind.name == "DateTime" else read
 
 
@@ -94,7 +95,7 @@ def _epoch(kind: ColumnType, value: Value) -> str:
 
 
 def _range(kind: ColumnType) -> tuple[int, int]:
-    """The first and the last second."""
+    """The first and the last second of the type."""
     if kind.name == "DateTime":
         return 0, _LATEST_UINT32
     return _EARLIEST, _LATEST_NS if kind.number == 9 else _LATEST
@@ -110,12 +111,12 @@ def _from_integer(kind: ColumnType, number: str) -> str:
 
 
 def _or_zero(good: str, number: str) -> str:
-    """A number that is none where it is not good: behind a NULL it would still be converted."""
+    """The number, or 0 if it is not good: the engine would convert even a number behind a NULL."""
     return f"if(ifNull({good}, 0), assumeNotNull({number}), 0)"
 
 
 def _from_digits(kind: ColumnType, value: Value) -> str:
-    """From a number with a point, an exponent or quotes."""
+    """A time from a number with a point, an exponent or quotes."""
     zone, digits, (first, last) = _zone(kind), _digits(kind), _range(kind)
     read = f"toDecimal128OrNull({value.digits}, {digits})"
     fits = f"{value.scale} <= {digits} AND {read} BETWEEN {first} AND {last}"

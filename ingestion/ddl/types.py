@@ -61,7 +61,7 @@ class ColumnType:
 
     @property
     def bare(self) -> ColumnType:
-        """Without Nullable and LowCardinality around it."""
+        """The type without Nullable and LowCardinality around it."""
         return self.inner.bare if self.name in {"Nullable", "LowCardinality"} else self
 
     @property
@@ -70,12 +70,12 @@ class ColumnType:
 
     @property
     def number(self) -> int:
-        """The first argument, of types that begin with a number."""
+        """The first argument of types whose first argument is a number."""
         return int(str(self.args[0]))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What an Enum may be."""
+        """The names that an Enum allows."""
         return tuple(str(one) for one in self.args[::2])
 
 
@@ -234,7 +234,7 @@ _BUILDERS = {
     "Enum8": _enum,
     "Enum16": _enum,
 }
-#: Of every type, as ``ColumnType.name`` has it.
+#: The names of all types, as in ``ColumnType.name``.
 NAMES = _PLAIN.union(_BUILDERS).difference(_DECIMALS)
 
 

@@ -9,24 +9,24 @@ from dataclasses import dataclass, field
 from ingestion.ddl import marked
 from tenants.warehouse.quoting import string
 
-#: Whether the message may have a number that a double does not hold; a column of the view.
+#: A column of the SELECT: whether the message may have a number that a double can't hold.
 INEXACT = "_inexact"
-#: Where no JSON is marked, in place of the name of a flag.
+#: Replaces the name of a flag if no JSON is ever marked.
 NEVER = "0"
 _NUMBER = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
-#: Kinds of JSON values that are asked often.
+#: Kinds of JSON values that get a column, because many expressions use them.
 _NAMED = ("Int64", "UInt64", "Float64", "String")
 _ZERO = string("^-?[0.]+([eE]|$)")
 
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """Expressions of one JSON value; each is NULL where the value is of another kind.
+    """Expressions of one JSON value; each is NULL if the value is of another kind.
 
     ``text``: a string. ``held``: digits of a number that the engine holds as a string. ``digits``:
-    as they were sent, those of any number but an Int64. ``is_exact``: whether a double is all that
-    was sent, so that its digits need not be asked; 0 or 1. ``scale``: places behind the point that
-    the digits take; below 0 where they end in zeros. ``names``: columns that hold it by its kind.
+    the digits that were sent, of any number but an Int64. ``is_exact``: whether a double holds all
+    that was sent, so that its digits don't matter; 0 or 1. ``scale``: the decimal places that it
+    needs; below 0 if it ends in zeros. ``names``: columns with the value, by kind.
     """
 
     dynamic: str
@@ -63,12 +63,12 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class ColumnValue:
-    """The value at a path of the message ``raw``. ``quoted``: a number may stand in quotes.
+    """The value at a path of the message ``raw``. ``quoted``: a number may be in quotes.
 
-    ``found`` is the value in what was parsed. All expressions are columns of the view, made by
-    ``opening`` and by ``steps``, one SELECT after the other, as the engine takes its time for every
-    word of a SELECT. Whatever is slow gets an empty text where it is not needed: what branches
-    share is computed for each row.
+    ``found`` is the value in the parsed message. ``opening`` and ``steps`` name all expressions,
+    one SELECT inside the other, because the engine takes time for every word of a SELECT. The
+    engine computes what branches share for each row. So slow functions get an empty text for rows
+    that don't need them.
     """
 
     found: str
@@ -90,13 +90,13 @@ class ColumnValue:
 
     @property
     def opening(self) -> dict[str, str]:
-        """Expressions by name, of the SELECT before all steps."""
+        """Expressions by name, of the innermost SELECT."""
         kinds = {self._name(kind): _of(self._dynamic, kind) for kind in _NAMED}
         return {self._dynamic: self.found, **kinds}
 
     @property
     def steps(self) -> tuple[dict[str, str], ...]:
-        """Expressions by name."""
+        """Expressions by name, one mapping for each further SELECT."""
         found, double = self._name("String"), self._name("Float64")
         only, again, big = (self._name(one) for one in ("only", "again", "big"))
         held, digits = self._name("held"), self._name("digits")
@@ -123,12 +123,12 @@ class ColumnValue:
         return f"_{part}{self.index}"
 
     def _after_key(self, is_needed: str) -> str:
-        """The numbers after such a key; without escapes no text holds what looks like one."""
+        """The numbers after this key. Without escapes, no text can hold what looks like one."""
         pattern = rf'"{re.escape(self.keys[-1])}"\s*:\s*({marked.NUMBER})'
         return f"extractAll({_raw_if(is_needed)}, {string(pattern)})"
 
     def _marked(self, is_needed: str) -> str:
-        """What marked JSON has there."""
+        """The value at this path in marked JSON."""
         message = marked.marked(_raw_if(is_needed))
         return f"JSONExtractString({message}, {marked.path(self.keys)})"
 
@@ -138,7 +138,7 @@ class ColumnValue:
         return f"if({looks_big} AND NOT endsWith({self._marked(looks_big)}, '#'), {found}, NULL)"
 
     def _text(self, found: str, big: str) -> str:
-        """A JSON string. Where the engine was let to guess a date, it is read again."""
+        """A JSON string. If the engine took it for a date, it is read again from the message."""
         path = ", ".join(string(key) for key in self.keys)
         is_date = f"startsWith(dynamicType({self._dynamic}), 'Date')"
         guessed = f"if({is_date}, JSONExtractString(raw, {path}), NULL)"
@@ -146,7 +146,7 @@ class ColumnValue:
 
 
 def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
-    """The value that the JSON text ``raw`` is, in marked JSON where ``is_marked`` (or NEVER)."""
+    """The value of the JSON text ``raw``, which is marked JSON if ``is_marked`` (or NEVER)."""
     dynamic = f"JSONExtract({raw}, 'Dynamic')"
     found = _of(dynamic, "String")
     number, written = "NULL", found
@@ -160,7 +160,7 @@ def of_element(raw: str, is_marked: str, *, quoted: bool) -> Value:
 
 
 def _digits(double: str, unsigned: str, is_inexact: str, exact: str, held: str) -> str:
-    """Flat, as the engine computes anew whatever nested branches share."""
+    """Flat, because the engine computes again whatever nested branches share."""
     return (
         f"multiIf(isNotNull({double}) AND {is_inexact}, {exact}, isNotNull({double}), "
         f"toString({double}), isNotNull({unsigned}), toString({unsigned}), {held})"

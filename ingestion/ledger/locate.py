@@ -112,7 +112,7 @@ def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterat
 
 def _incarnation(entry: Batch | FoldedBatches | Gap, partition: StreamPartition) -> str:
     is_old = entry.incarnation != partition.incarnation
-    return ", of the stream before it was made again" if is_old else ""
+    return ", of the stream before it was created again" if is_old else ""
 
 
 def _message(source: Source, number: int, offset: int) -> bytes | None:

@@ -52,7 +52,7 @@ def _reason(source: Source, limit: int, rows: int, misfits: int) -> str:
         f"{misfits:,} of the last {rows:,} messages ({misfits / rows:.0%}) did not fit "
         f"{source.table.name}, more than the limit of {limit} %{_mostly(source)}. Unread messages "
         "stay at the broker. Correct the table or the sender, then resume the source: counting "
-        "starts anew."
+        "starts again from zero."
     )
 
 

@@ -396,7 +396,7 @@ UNFOLD = {
                     _link("Plans", "speed", "admin:tenants_plan_changelist"),
                     _link("Usage", "bar_chart", "admin:tenants_usage_changelist"),
                     _link("Warehouses", "database", "admin:tenants_warehouse_changelist"),
-                    _link("Memberships", "badge", "admin:tenants_membership_changelist"),
+                    _link("Members", "badge", "admin:tenants_membership_changelist"),
                     _link("Audit log", "history_edu", "admin:tenants_auditentry_changelist"),
                     _link("Users", "person", "admin:auth_user_changelist"),
                     _link("Groups", "group", "admin:auth_group_changelist"),

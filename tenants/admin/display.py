@@ -81,6 +81,11 @@ def figures(text: str, title: str = "") -> SafeString:
     )
 
 
+def were(count: int, noun: str) -> str:
+    """``1 source was`` or ``2 sources were``, to continue with what happened to them."""
+    return f"{count} {noun} was" if count == 1 else f"{count:,} {noun}s were"
+
+
 def size(count: int) -> str:
     """Bytes in a suitable unit: 12 B, 3.4 MiB."""
     amount = float(count)

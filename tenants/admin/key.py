@@ -203,7 +203,7 @@ def _person(request: HttpRequest) -> User | None:
 
 def _revoke(key: APIKey) -> str:
     keys.revoke_key(key)
-    return f"{key} is revoked and refused from now on."
+    return f"{key} was revoked. It is refused from now on."
 
 
 @admin.register(APIKey)
@@ -382,4 +382,4 @@ class APIKeyAdmin(Admin):
     def revoke(self, request: HttpRequest, queryset: QuerySet[APIKey]) -> None:
         for key in queryset:
             keys.revoke_key(key)
-        messages.success(request, f"Revoked {len(queryset)} keys.")
+        messages.success(request, f"{display.were(len(queryset), 'key')} revoked.")

@@ -28,12 +28,12 @@ from tenants.task_queue import send
 
 def _suspend(tenant: Tenant) -> str:
     tenants.suspend(tenant)
-    return f"{tenant} is suspended: ingestion pauses within seconds, its API calls get a 403."
+    return f"{tenant} was suspended. Its ingestion pauses within seconds; its API calls get a 403."
 
 
 def _resume(tenant: Tenant) -> str:
     tenants.resume(tenant)
-    return f"{tenant} is resumed."
+    return f"{tenant} was resumed."
 
 
 def _is_suspended(tenant: Tenant) -> bool:
@@ -51,7 +51,7 @@ class MembershipInline(TabularInline):
     fields = ("user", "role")
     readonly_fields = ("person",)
     autocomplete_fields = ("user",)
-    verbose_name_plural = "People"
+    verbose_name_plural = "Members"
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         user = request.user
@@ -85,7 +85,7 @@ class TenantAdmin(Admin):
     )
     tenant_path = "pk"
     fixed_fields = ("slug",)
-    list_display = ("name", "slug", "status_badge", "plan", "warehouse_badge", "people", "created")
+    list_display = ("name", "slug", "status_badge", "plan", "warehouse_badge", "members", "created")
     list_filter: ClassVar[Any] = ("status", "plan", "warehouse__state")
     list_select_related = ("warehouse", "plan")
     search_fields = ("slug", "name")
@@ -98,7 +98,7 @@ class TenantAdmin(Admin):
         rows: QuerySet[Any] = (
             super()
             .get_queryset(request)
-            .annotate(people_total=Count("memberships"))
+            .annotate(members_total=Count("memberships"))
             .order_by("slug")
         )
         return rows
@@ -169,9 +169,9 @@ class TenantAdmin(Admin):
             return display.DASH
         return display.provision_badge(warehouse.state, warehouse.error)
 
-    @admin.display(description="People", ordering="people_total")
-    def people(self, tenant: Any) -> SafeString:
-        return display.number(tenant.people_total)
+    @admin.display(description="Members", ordering="members_total")
+    def members(self, tenant: Any) -> SafeString:
+        return display.number(tenant.members_total)
 
     @admin.display(description="Created", ordering="created_at")
     def created(self, tenant: Tenant) -> SafeString:
@@ -181,13 +181,13 @@ class TenantAdmin(Admin):
     def suspend(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         active = queryset.filter(status=TenantStatus.ACTIVE)
         count = sum(tenants.suspend(tenant) for tenant in active)
-        messages.success(request, f"Suspended {count} tenants.")
+        messages.success(request, f"{display.were(count, 'tenant')} suspended.")
 
     @admin.action(description="Resume", permissions=["act"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> None:
         suspended = queryset.filter(status=TenantStatus.SUSPENDED)
         count = sum(tenants.resume(tenant) for tenant in suspended)
-        messages.success(request, f"Resumed {count} tenants.")
+        messages.success(request, f"{display.were(count, 'tenant')} resumed.")
 
     # --- Pages of its lifecycle -----------------------------------------------------------------
 

@@ -21,8 +21,8 @@ def _rotate(warehouse: Warehouse) -> str:
     try:
         rotate_warehouse_password(warehouse)
     except WarehouseError as error:
-        return f"The password did not change. {error}"
-    return f"{warehouse} has a new password. The old one ends within seconds; no call fails."
+        return f"The password was not changed. {error}"
+    return f"The password of {warehouse} was changed. The old one works for some seconds more."
 
 
 @admin.register(Warehouse)

@@ -63,7 +63,9 @@ class UsageLineSerializer(FiguresSerializer):
     def get_fields(self) -> dict[str, Any]:
         return {
             "day": serializers.DateField(),
-            "key": serializers.CharField(allow_null=True, help_text="The beginning of the key."),
+            "key": serializers.CharField(
+                allow_null=True, help_text="The first characters of the key."
+            ),
             "key_name": serializers.CharField(allow_blank=True),
             **super().get_fields(),
         }

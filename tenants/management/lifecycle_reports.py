@@ -40,7 +40,7 @@ def to_delete(report: DeleteReport) -> list[str]:
 
 def deleted(report: DeleteReport) -> list[str]:
     lines = [line for store in report.stores for line in _emptied(store)]
-    closing = "is deleted. Nothing is left" if report.done else "is only partly deleted"
+    closing = "was deleted. Nothing is left" if report.done else "was only partly deleted"
     return [*lines, *_exports(report), f"{report.slug} {closing}."]
 
 

@@ -55,7 +55,7 @@ class APIKey(models.Model):
         max_length=16,
         unique=True,
         editable=False,
-        help_text="The beginning of the key, which identifies it in logs and lists.",
+        help_text="The first characters of the key, which identify it in logs and lists.",
     )
     sha256 = models.BinaryField(max_length=32, unique=True, editable=False)
     scopes = ArrayField(

@@ -1,4 +1,4 @@
-"""Base of models with a counterpart in ClickHouse, which is made after the transaction commits."""
+"""Base of models with a counterpart in ClickHouse, created after the transaction commits."""
 
 from __future__ import annotations
 

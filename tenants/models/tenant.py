@@ -10,8 +10,8 @@ from tenants.scoping import ScopedManager
 #: A slug names a ClickHouse database and is used in URLs and file names.
 slug_validator = RegexValidator(
     r"^[a-z](?:[a-z0-9]|_(?!_)){0,38}[a-z0-9]\Z|^[a-z]\Z",
-    "Use 1 to 40 lower-case letters, digits and single underscores, beginning with a letter and "
-    "not ending with an underscore.",
+    "Use 1 to 40 lower-case letters, digits and single underscores. Start with a letter, and "
+    "don't end with an underscore.",
 )
 
 
@@ -89,6 +89,7 @@ class Membership(models.Model):
     across_tenants = models.Manager()
 
     class Meta:
+        verbose_name = "member"
         ordering = ("tenant", "user")
         constraints = (models.UniqueConstraint(fields=("tenant", "user"), name="membership_once"),)
 

@@ -71,9 +71,7 @@ def test_saving_publishes_nothing_and_says_what_answers(
     assert query.versions.count() == 1
     assert query.published is not None
     assert "n + 1" not in query.published.sql
-    assert (
-        "Saved as a draft. The endpoint still runs version 1 until you publish the draft." in told
-    )
+    assert "The draft was saved. The endpoint still runs version 1 until you publish" in told
     assert "Version 1 + draft" in told
 
 
@@ -102,7 +100,7 @@ def test_publishing_is_a_button_that_says_what_happens_and_asks(
         assert "SELECT 2 AS two" in page
     query.refresh_from_db()
     assert query.versions.count() == 1
-    assert "runs version 2 from now on" in act(operator, query, "publish")
+    assert "Version 2 was published. /api/v1/queries/q runs it" in act(operator, query, "publish")
     assert not drafts.has_draft(query)
     assert "/do/publish/" not in operator.get(address(query)).content.decode()
     assert "Version 2" in operator.get(reverse(LIST)).content.decode()

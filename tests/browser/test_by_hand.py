@@ -239,7 +239,7 @@ def add_query(operator: Admin) -> None:
     operator.said("will run this SQL from now on")
     operator.shoot("query-publish")
     page.click("button[name=confirmed]")
-    operator.said("runs version 1 from now on")
+    operator.said("Version 1 was published")
 
 
 def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
@@ -317,7 +317,7 @@ def _pausing_stops_within_a_slice(operator: Admin) -> None:
     operator.open("ingestion/source/")
     page.click("a:has-text('orders-kafka')")
     page.click("button:has-text('Pause')")
-    operator.said("is paused")
+    operator.said("was paused")
     operator.await_text("ingestion/source/", r"orders-kafka[\s\S]*Paused")
     page.click("a:has-text('orders-kafka')")
     operator.shoot("source-paused")

@@ -45,7 +45,7 @@ accept(source, [good] * 40 + bad * 30 + [b'{"total": 2}'] * 4)
 Slice(None, seconds=1.5).run()
 sources.pause(source, "930 of the last 1,204 messages (77%) did not fit orders, more than the "
     "limit of 50 %: mostly wrong_type in total. Unread messages stay at the broker. "
-    "Correct the table or the sender, then resume the source: counting starts anew.")
+    "Correct the table or the sender, then resume the source: counting starts again from zero.")
 now = timezone.now().replace(second=0, microsecond=0)
 SourceMinute.across_tenants.all().delete()
 def ages(rows, slow):

@@ -53,12 +53,12 @@ def test_every_command_does_what_the_page_says(installation: Any, tmp_path: Path
     )
     assert done.returncode == 0, done.stdout + done.stderr
     made, gone, over_http = re.split(r"--- \d\n", done.stdout)[1:]
-    assert "acme is suspended" in made
+    assert "acme was suspended" in made
     assert "acme\tActive\tweight 2\tAcme Ltd" in made
     assert "tables/orders.parquet: 2 rows" in gone
     assert "2 rows would be erased" in gone
     assert "2 rows were erased." in gone
-    assert "shop is deleted. Nothing is left." in gone
+    assert "shop was deleted. Nothing is left." in gone
     assert (tmp_path / "export" / "manifest.json").exists()
     answers = over_http.strip().splitlines()
     assert '"weight": 3' in answers[1]

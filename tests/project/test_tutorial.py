@@ -40,7 +40,7 @@ def test_your_own_stream_in_five_minutes(installation: Any) -> None:
     said = re.split(r"--- \d\n", done.stdout)[1:]
     assert "Sent 1000 orders, 5 of them broken, and 50 refunds." in said[0]
     assert "Nothing was changed." in said[1]
-    assert "9 changes made." in said[1]
+    assert "9 changes were made." in said[1]
     orders, refunds = (line.split() for line in said[2].splitlines()[1:3])
     assert orders[:4] == ["shop.orders", "kafka", "running", "0"]
     assert orders[-2:] == ["995", "5"], orders

@@ -172,7 +172,7 @@ def test_an_operator_rotates_by_the_button(
     operator.force_login(django_user_model.objects.create_superuser("operator"))
     address = reverse("admin:tenants_warehouse_act", args=[warehouse.pk, "rotate"])
     answer = operator.post(address, follow=True)
-    assert "has a new password" in answer.content.decode()
+    assert "was changed. The old one" in answer.content.decode()
     now = Warehouse.objects.get(pk=warehouse.pk)
     assert now.password != warehouse.password
     assert now.password not in answer.content.decode()

@@ -69,7 +69,9 @@ def _of(parser: argparse.ArgumentParser, name: str, meaning: str) -> str:
 
 def _subcommands(action: argparse._SubParsersAction, name: str) -> Iterator[str]:  # type: ignore[type-arg]
     helps = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
-    for word, parser in action.choices.items():
+    # Several names, the proper one first, have one parser.
+    parsers = {parser: word for word, parser in reversed(action.choices.items())}
+    for parser, word in reversed(parsers.items()):
         yield f"### {name.removeprefix('manage.py ')} {word}"
         yield _of(parser, f"{name} {word}", helps.get(word, ""))
 

@@ -70,7 +70,7 @@ def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
     """The names in the file's first line; raises FileUnreadable if it has none, or one twice."""
     header = next(_lines(file, rows), None)
     if header is None:
-        msg = f"{file.shown}: it is empty. A CSV file begins with the names of its columns."
+        msg = f"{file.shown}: it is empty. A CSV file starts with the names of its columns."
         raise FileUnreadable(msg)
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         msg = f"{file.shown}: its header names {', '.join(map(repr, repeated))} more than once."

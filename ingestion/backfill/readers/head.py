@@ -56,7 +56,7 @@ def read_json(file: HistoryFile) -> bytes:
     lines = head.splitlines()
     if not any(line.lstrip().startswith(b"{") for line in lines):
         shown = lines[0][:80].decode("utf-8", "replace")
-        raise _wrong(file, f"none of its lines begins a JSON object; the first is {shown!r}")
+        raise _wrong(file, f"none of its lines starts a JSON object; the first is {shown!r}")
     return head
 
 

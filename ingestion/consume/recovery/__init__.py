@@ -1,1 +1,1 @@
-"""Recovery from what earlier owners left: open batches, poison messages, streams made again."""
+"""Recovery from what earlier owners left: open batches, poison messages, streams created again."""

@@ -1,4 +1,4 @@
-"""Notices streams that were deleted and made again, whose offsets mean other messages.
+"""Notices streams that were deleted and created again, whose offsets mean other messages.
 
 Kafka's topics have ids (KIP-516), so a new topic is noticed however long it is. Without an id, a
 new stream is noticed only while it is shorter than what was read of the old one. Either way the
@@ -46,7 +46,7 @@ def check(source: Source, lease: Lease, mark: Watermarks) -> None:
 
 
 def notice(source: Source, known: Mapping[int, str], marks: Mapping[int, Watermarks]) -> None:
-    """Stop a source whose stream was made again. ``known``: stream ids by partition number.
+    """Stop a source whose stream was created again. ``known``: stream ids by partition number.
 
     Does nothing for a paused source, or if nothing of the old stream has landed.
     """
@@ -131,7 +131,7 @@ def _text(
     else:
         sign = f"ends at offset {mark.high}, and {position} were read"
     return (
-        f"{what} {sign}: it was deleted and made again. Reset the source to its start to read "
+        f"{what} {sign}: it was deleted and created again. Reset the source to its start to read "
         "everything in the new stream, all of which counts as new, or to its end to continue with "
         "new messages only. Unread messages of the old stream are lost."
     )

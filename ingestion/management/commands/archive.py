@@ -34,4 +34,5 @@ class Command(ChangingCommand):
             self.stdout.write("Nothing was changed. Repeat the command with --yes to do it.")
         elif outcome.sources:
             listed = ", ".join(map(str, outcome.sources))
-            self.stdout.write(f"Archived: {listed}. To take one out again: manage.py restore.")
+            verb = "was" if len(outcome.sources) == 1 else "were"
+            self.stdout.write(f"{listed} {verb} archived. Take one out with: manage.py restore")

@@ -57,7 +57,7 @@ class Command(ChangingCommand):
         width = None if self.stdout.isatty() else 200
         Console(file=self.stdout, width=width).print(_table(moves))  # type: ignore[arg-type]
         if options["yes"]:
-            self.stdout.write(f"{source} continues from there.")
+            self.stdout.write(f"{source} was reset.")
         else:
             self.stdout.write("Nothing was changed. Repeat the command with --yes to do it.")
 

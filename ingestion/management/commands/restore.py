@@ -24,4 +24,4 @@ class Command(ChangingCommand):
             raise CommandError(f"{source} is not archived.")
         sources.restore(source)
         record("source.restore", source, tenant=source.tenant)
-        self.stdout.write(f"{source} is restored and paused. Resume it to continue reading.")
+        self.stdout.write(f"{source} was restored. It is paused: resume it to continue reading.")

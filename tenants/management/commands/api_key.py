@@ -156,7 +156,7 @@ class Command(ChangingCommand):
     def _revoke(self, options: dict[str, Any]) -> None:
         key = _key(options["prefix"])
         keys.revoke_key(key)
-        self.stdout.write(f"{key} is revoked.")
+        self.stdout.write(f"{key} was revoked.")
 
     def _token(self, options: dict[str, Any]) -> None:
         claims: dict[str, Any] = {"queries": options["query"]}

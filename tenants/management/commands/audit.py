@@ -62,7 +62,7 @@ class Command(ChangingCommand):
             msg = f"--prune-days must be at least 1, not {days}."
             raise CommandError(msg)
         count = prune(timezone.now() - timedelta(days=days))
-        self.stdout.write(f"Deleted {count:,} entries older than {days} days.")
+        self.stdout.write(f"{count:,} entries older than {days} days were deleted.")
 
 
 def _known(slug: str) -> str:

@@ -35,4 +35,4 @@ class Command(ChangingCommand):
         if not revoke_operator_key(prefix):
             msg = f"No active operator's key has the prefix {prefix!r}."
             raise CommandError(msg)
-        self.stdout.write(f"{prefix} is revoked.")
+        self.stdout.write(f"{prefix} was revoked.")

@@ -35,7 +35,7 @@ class Command(ChangingCommand):
             time.sleep(password.OVERLAP.total_seconds())
         for warehouse in started:
             if self._succeeds(warehouse, password.finish):
-                self.stdout.write(f"{warehouse}: its user has a new password.")
+                self.stdout.write(f"The password of {warehouse} was changed.")
             else:
                 failed += 1
         if failed:

@@ -1,4 +1,4 @@
-"""``manage.py tenant make|limit|list|suspend|resume|export|erase|delete``."""
+"""``manage.py tenant create|limit|list|suspend|resume|export|erase|delete``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class Command(ChangingCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_subparsers(dest="what", required=True, metavar="WHAT")
         what.add_parser("list", help="list all tenants with their status")
-        for name, summary in (
-            ("make", "create a tenant; its warehouse follows within seconds"),
+        for name, summary, *aliases in (
+            # Scripts may still say "make", the former name.
+            ("create", "create a tenant; its warehouse follows within seconds", "make"),
             ("limit", "change its plan, its share of the workers, or its name"),
         ):
-            changing = _parser(what, name, summary)
+            changing = _parser(what, name, summary, *aliases)
             changing.add_argument("--name", help="the display name")
             changing.add_argument("--weight", type=int, help="the share of a worker, 1 to 100")
             changing.add_argument("--plan", help="the name of a plan; '' takes the plan away")
@@ -62,12 +63,14 @@ class Command(ChangingCommand):
             status = tenant.get_status_display()
             self.stdout.write(f"{tenant.slug}\t{status}\tweight {tenant.weight}\t{tenant}")
 
-    def _make(self, options: dict[str, Any]) -> None:
+    def _create(self, options: dict[str, Any]) -> None:
         weight = 1 if options["weight"] is None else options["weight"]
         tenant = tenants.make(options["slug"], options["name"] or "", weight=weight)
         if options["plan"]:
             tenants.limit(tenant, plan=options["plan"])
-        self.stdout.write(f"{tenant.slug} is created. Its warehouse follows within seconds.")
+        self.stdout.write(f"{tenant.slug} was created. Its warehouse follows within seconds.")
+
+    _make = _create
 
     def _limit(self, options: dict[str, Any]) -> None:
         tenant = find(options["slug"])
@@ -77,12 +80,12 @@ class Command(ChangingCommand):
 
     def _suspend(self, options: dict[str, Any]) -> None:
         changed = tenants.suspend(find(options["slug"]))
-        outcome = "is suspended: its ingestion pauses within seconds, its API calls get a 403"
+        outcome = "was suspended. Its ingestion pauses within seconds; its API calls get a 403"
         self._print(options, outcome if changed else "was already suspended")
 
     def _resume(self, options: dict[str, Any]) -> None:
         changed = tenants.resume(find(options["slug"]))
-        self._print(options, "is resumed" if changed else "was already active")
+        self._print(options, "was resumed" if changed else "was already active")
 
     def _export(self, options: dict[str, Any]) -> None:
         folder, manifest = tenant_export.export(find(options["slug"]), options["to"])
@@ -125,7 +128,9 @@ class Command(ChangingCommand):
         self.stdout.write(f"{options['slug']} {outcome}.")
 
 
-def _parser(what: Any, name: str, summary: str) -> CommandParser:
-    parser: CommandParser = what.add_parser(name, help=summary, description=summary)
+def _parser(what: Any, name: str, summary: str, *aliases: str) -> CommandParser:
+    parser: CommandParser = what.add_parser(
+        name, aliases=aliases, help=summary, description=summary
+    )
     parser.add_argument("slug", metavar="SLUG", help="the tenant's slug")
     return parser

@@ -371,10 +371,11 @@ def test_the_command_archives_and_restores(source: Source) -> None:
     assert "Nothing was changed." in command("archive", "table", str(source.table))
     assert stands() == ALL
     said = command("archive", "table", str(source.table), "--yes")
-    assert f"Archived: {source}, " in said
+    assert f"{source}, " in said
+    assert "were archived. Take one out" in said
     assert stands() == [2, 1, 1, 2]
     assert "Nothing changes" in command("archive", "table", str(source.table), "--yes")
-    assert "is restored and paused" in command("restore", str(source))
+    assert "was restored. It is paused" in command("restore", str(source))
     assert stands() == [2, 1, 1, 1]
     with pytest.raises(CommandError, match="is not archived"):
         command("restore", str(source))

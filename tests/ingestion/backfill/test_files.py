@@ -84,7 +84,7 @@ def read(tmp_path: Path) -> Callable[..., list[bytes]]:
         ("a.json", json.dumps({"rows": ROWS * 99}, indent=4).encode(), "JSON over several lines"),
         ("a.json", b'{"n": 1,\n "user": {}}\n{"n": 2,\n "user": {}}\n', "over several lines"),
         ("a.ndjson", NDJSON.decode().encode("utf-16"), "UTF-16"),
-        ("a.ndjson", CSV, "none of its lines begins a JSON object; the first is 'n,user"),
+        ("a.ndjson", CSV, "none of its lines starts a JSON object; the first is 'n,user"),
         ("a.ndjson", zstandard.compress(NDJSON), "it is zstd"),
         ("a.ndjson", b"PK\x03\x04...", "zip archive or a spreadsheet"),
         ("a.parquet", NDJSON, "can't be read as parquet"),

@@ -1,4 +1,4 @@
-"""A stream that was deleted and made again: noticed, named, and read as new after a reset."""
+"""A stream that was deleted and created again: noticed, named, and read as new after a reset."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_topic_made_again_stops_the_source_however_long_it_is(
     stream.send(messages(1000, 1000 + count))
     consume(landed)
     said = error(landed)
-    assert "deleted and made again" in said
+    assert "deleted and created again" in said
     assert "Reset the source to its start" in said
     assert numbers(table) == list(range(50))  # nothing was read at the old one's offsets
     (told,) = preview(landed, START)
@@ -122,7 +122,7 @@ def test_measuring_notices_it_and_fences_who_reads(
     stream.make_again()
     stream.send(messages(1000, 1100))
     measured(landed)
-    assert "deleted and made again" in error(landed)
+    assert "deleted and created again" in error(landed)
     assert landed.attempts == 1
     assert lease.renew("a slice", [held.partition_id]) == set()
     assert partition(landed).epoch == held.epoch + 1
@@ -153,7 +153,7 @@ def test_a_batch_that_was_under_way_ends_with_what_landed_of_it(
     stream.make_again()
     stream.send(messages(1000, 1100))
     consume(source)
-    assert "deleted and made again" in error(source)
+    assert "deleted and created again" in error(source)
     reset(source, START)
     batch.refresh_from_db()
     assert batch.state == "done"
@@ -197,7 +197,7 @@ def test_a_topic_that_is_deleted_while_it_is_read_is_said_and_found_again(
     assert (landed.retry_at - timezone.now()).total_seconds() < 6
     stream.admin.create_topics([_new(stream)])[stream.name].result(120)
     consume(landed)
-    assert "deleted and made again" in error(landed)
+    assert "deleted and created again" in error(landed)
 
 
 def _new(stream: Any) -> Any:
@@ -222,7 +222,7 @@ def test_a_shorter_stream_of_rabbitmq_gives_itself_away(
     stream.send(messages(1000, 1020))
     consume(source)
     # RabbitMQ may have counted any number of the new queue's messages by then.
-    said = r"ends at offset \d+, and 50 were read: it was deleted and made again"
+    said = r"ends at offset \d+, and 50 were read: it was deleted and created again"
     assert re.search(said, error(source))
     reset(source, START)
     consume_until(source, lambda: len(numbers(table)) == 70)

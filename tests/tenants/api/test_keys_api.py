@@ -339,7 +339,7 @@ def test_commands_make_list_rotate_and_revoke(make: Callable[..., Tenant]) -> No
     assert key_format.parse(newer)
     with pytest.raises(CommandError, match="was already rotated"):
         run("rotate", prefix)
-    assert "is revoked" in run("revoke", prefix)[0]
+    assert "was revoked" in run("revoke", prefix)[0]
     for wrong in (("revoke", "nobody"), ("list", "nobody"), ("create", tenant.slug, "--network=x")):
         with pytest.raises(CommandError):
             run(*wrong)

@@ -73,7 +73,7 @@ def test_killed_anywhere_it_is_finished_by_the_next_and_the_neighbour_stays(
         running.wait()
     assert killed >= 2
     told = installation.manage("tenant", "delete", "shop", "--confirm", "shop").stdout
-    assert "shop is deleted. Nothing is left." in told
+    assert "shop was deleted. Nothing is left." in told
     shop, stays = installation.python(COUNT).split()
     assert (shop, stays) == ("0", before[1])
 

@@ -351,11 +351,11 @@ def test_while_the_engine_is_away_nothing_is_said_to_be_gone(source: Source, val
 # --- The command --------------------------------------------------------------------------------
 
 
-def test_the_command_makes_limits_suspends_resumes_and_refuses(
+def test_the_command_creates_limits_suspends_resumes_and_refuses(
     db: None, unique: Callable[[str], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     slug = unique("made")
-    call_command("tenant", "make", slug, "--name", "Made", "--weight", "3")
+    call_command("tenant", "create", slug, "--name", "Made", "--weight", "3")
     assert Tenant.objects.get().weight == 3
     call_command("tenant", "limit", slug, "--weight", "5")
     call_command("tenant", "suspend", slug)
@@ -364,13 +364,19 @@ def test_the_command_makes_limits_suspends_resumes_and_refuses(
     call_command("tenant", "resume", slug)
     call_command("tenant", "list")
     out = capsys.readouterr().out
+    assert f"{slug} was created." in out
+    assert f"{slug} was suspended." in out
     assert "was already suspended" in out
+    assert f"{slug} was resumed." in out
     assert f"{slug}\tActive\tweight 5\tMade" in out
-    for wrong in (("make", slug), ("make", "No Slug"), ("limit", slug, "--weight", "0")):
+    again, refused = (("create", slug), ("make", slug)), ("limit", slug, "--weight", "0")
+    for wrong in (*again, ("create", "No Slug"), refused):
         with pytest.raises(CommandError):
             call_command("tenant", *wrong)
     with pytest.raises(CommandError, match=f"Tenants: {slug}"):
         call_command("tenant", "suspend", "stranger")
+    call_command("tenant", "make", unique("former"))
+    assert Tenant.objects.count() == 2, "the former name of create"
 
 
 def test_the_command_shows_before_it_erases_or_deletes(

@@ -33,7 +33,7 @@ def page(name: str, tenant: Tenant) -> str:
 
 def test_the_buttons_suspend_and_resume(operator: Client, unique: Callable[[str], str]) -> None:
     tenant = Tenant.objects.create(slug=unique("t"), name="T")
-    assert "is suspended" in act(operator, tenant, "suspend").content.decode()
+    assert "was suspended" in act(operator, tenant, "suspend").content.decode()
     tenant.refresh_from_db()
     assert not tenant.is_active
     shown = operator.get(page("change", tenant)).content.decode()
@@ -77,7 +77,7 @@ def test_a_tenant_is_deleted_when_its_slug_is_typed(
     assert "type its slug" in operator.post(address, {"confirmation": "x"}).content.decode()
     assert Tenant.objects.exists()
     done = operator.post(address, {"confirmation": tenant.slug}).content.decode()
-    assert f"{tenant.slug} is deleted. Nothing is left." in done
+    assert f"{tenant.slug} was deleted. Nothing is left." in done
     assert not Tenant.objects.exists()
     assert operator.get(address).status_code == 404
 

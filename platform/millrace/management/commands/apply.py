@@ -36,7 +36,7 @@ class Command(ChangingCommand):
         elif options["dry_run"]:
             self.stdout.write(f"{_changes(count)} would be made. Nothing was changed.")
         else:
-            self.stdout.write(f"{_changes(count)} made.")
+            self.stdout.write(f"{_changes(count)} {'was' if count == 1 else 'were'} made.")
 
     def _tell(self, change: Change) -> None:
         for line in change.lines():
