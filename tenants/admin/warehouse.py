@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.utils.safestring import SafeString
 
 from tenants.admin import display
-from tenants.admin.base import Button, ReadOnlyAdmin
+from tenants.admin.base import ActRefused, Button, ReadOnlyAdmin
 from tenants.models import Warehouse
 from tenants.services.warehouses import retry_warehouse, rotate_warehouse_password
 from tenants.warehouse.errors import WarehouseError
@@ -21,7 +21,8 @@ def _rotate(warehouse: Warehouse) -> str:
     try:
         rotate_warehouse_password(warehouse)
     except WarehouseError as error:
-        return f"The password was not changed. {error}"
+        msg = f"The password was not changed. {error}"
+        raise ActRefused(msg) from error
     return f"The password of {warehouse} was changed. The old one works for some seconds more."
 
 

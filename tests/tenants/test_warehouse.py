@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 import pytest
 from clickhouse_connect.driver.exceptions import ClickHouseError
+from django.contrib.admin.models import LogEntry
 from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
@@ -181,7 +182,7 @@ def test_an_operator_rotates_by_the_button(
 
 
 def test_a_rotation_that_the_engine_refuses_leaves_the_password(
-    tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch
+    tenant_factory: Callable[..., Tenant], monkeypatch: pytest.MonkeyPatch, django_user_model: Any
 ) -> None:
     warehouse = tenant_factory("kept").warehouse
 
@@ -192,6 +193,12 @@ def test_a_rotation_that_the_engine_refuses_leaves_the_password(
         patched.setattr(client, "execute", refuse)
         with pytest.raises(CommandError, match="1 of 1 failed"):
             call_command("rotate_warehouse_password", warehouse.tenant.slug, stderr=io.StringIO())
+        operator = Client()
+        operator.force_login(django_user_model.objects.create_superuser("operator"))
+        address = reverse("admin:tenants_warehouse_act", args=[warehouse.pk, "rotate"])
+        (said,) = operator.post(address, follow=True).context["messages"]
+    assert (said.level_tag, str(said)[:29]) == ("error", "The password was not changed.")
+    assert not LogEntry.objects.filter(object_id=str(warehouse.pk)).exists()
     assert Warehouse.objects.get(pk=warehouse.pk).password == warehouse.password
 
 
