@@ -201,9 +201,11 @@ def table_factory(tenant_factory: Callable[..., Tenant]) -> Callable[..., Any]:
 class Installation:
     """A whole Millrace of its own: services, web, workers and beat as processes."""
 
-    def __init__(self, home: Path) -> None:
-        self.home = home
+    def __init__(self, home: Path, installed: Path) -> None:
+        self.home, self._installed = home, installed
         self.stack = Stack(home)
+        # The passwords that the copied Postgres knows.
+        shutil.copy(installed / "secrets.json", home)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -214,14 +216,15 @@ class Installation:
         return {**os.environ, "MILLRACE_HOME": str(self.home)}
 
     def start(self, *names: str) -> None:
-        """Start these; with the first of Millrace's own processes the schema is made."""
-        from millrace.embedded.install import install
+        """Start these, services first; Postgres begins with the schema and the administrator."""
         from millrace.embedded.stack import PROCESSES, SERVICES
 
-        self.stack.start([name for name in names if name in SERVICES])
-        if any(name in PROCESSES for name in names):
-            install(self.home)
-            self.stack.start([name for name in names if name in PROCESSES])
+        if "postgres" in names and not (self.home / "postgres" / "data").exists():
+            # Not shutil, which gives the files of PostgreSQL's user to root.
+            copied = [self._installed / name for name in ("postgres", "static")]
+            subprocess.run(["cp", "-a", *copied, self.home], check=True)
+        for tier in (SERVICES, PROCESSES):
+            self.stack.start([name for name in names if name in tier])
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``manage.py`` as an operator would; its output is kept."""
@@ -251,9 +254,34 @@ class Installation:
         return done.stdout
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home in which Postgres is migrated and has the administrator, for tests to copy.
+
+    The product's own set-up makes it, once in a run: it takes seven seconds of a core.
+    """
+    from millrace.embedded import files
+    from millrace.embedded.install import install
+
+    # Below the folder that all of xdist's processes share.
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    home = shared / "installed"
+    with files.locked(shared / ".installed.lock"):
+        if not home.exists():
+            made = shared / "installed.new"
+            with Stack(made, ("postgres",)):
+                install(made)
+            made.rename(home)
+    return home
+
+
 @contextmanager
-def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    made = Installation(tmp_path_factory.mktemp("installation"))
+def _installation(
+    tmp_path_factory: pytest.TempPathFactory, installed: Path
+) -> Iterator[Installation]:
+    made = Installation(tmp_path_factory.mktemp("installation"), installed)
     try:
         yield made
     finally:
@@ -261,16 +289,20 @@ def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installa
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(
+    tmp_path_factory: pytest.TempPathFactory, installed: Path
+) -> Iterator[Installation]:
     """An installation for the tests of one module; nothing of it runs yet."""
-    with _installation(tmp_path_factory) as made:
+    with _installation(tmp_path_factory, installed) as made:
         yield made
 
 
 @pytest.fixture
-def fresh_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def fresh_installation(
+    tmp_path_factory: pytest.TempPathFactory, installed: Path
+) -> Iterator[Installation]:
     """An installation for one test; nothing of it runs yet."""
-    with _installation(tmp_path_factory) as made:
+    with _installation(tmp_path_factory, installed) as made:
         yield made
 
 
