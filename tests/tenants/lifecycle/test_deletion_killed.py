@@ -51,9 +51,7 @@ def test_killed_anywhere_it_is_finished_by_the_next_and_the_neighbour_stays(
     installation: Any,
 ) -> None:
     installation.start("postgres", "clickhouse", "valkey")
-    installation.manage("migrate", "--verbosity", "0")
-    installation.python(FILL)
-    before = installation.python(COUNT).split()
+    before = installation.python(FILL + COUNT).split()
     command = [sys.executable, str(ROOT / "manage.py"), "tenant", "delete", "shop"]
     killed = 0
     for moment in range(8):
