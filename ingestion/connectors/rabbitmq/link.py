@@ -84,4 +84,6 @@ def translated(what: str, where: str) -> Iterator[None]:
     except _REFUSALS as error:
         raise Refused(f"{what} at {where}: {error}") from error
     except (OperationalError, amqp.AMQPError, OSError) as error:
-        raise BrokerUnreachable(f"{what} at {where}: {error or type(error).__name__}") from error
+        raise BrokerUnreachable(
+            f"{what} at {where}: {str(error) or type(error).__name__}"
+        ) from error

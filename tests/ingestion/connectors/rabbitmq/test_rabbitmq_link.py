@@ -166,6 +166,14 @@ def test_an_error_says_who_must_act(error: Exception, kind: type[ConnectorError]
     assert raised.value.__cause__ is error
 
 
+def test_an_error_without_a_word_goes_by_its_name() -> None:
+    with (
+        pytest.raises(BrokerUnreachable, match="TimeoutError"),
+        link.translated("Queue 'q'", "here"),
+    ):
+        raise TimeoutError
+
+
 def test_a_mistake_of_our_own_is_no_fault_of_the_brokers() -> None:
     with pytest.raises(KeyError), link.translated("Queue 'q'", "here"):
         raise KeyError("x")
