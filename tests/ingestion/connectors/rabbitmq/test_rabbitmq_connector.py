@@ -35,6 +35,7 @@ class FakeBroker:
         self.links: list[Any] = []
         self.closed: list[Any] = []
         self.consumer: Any = FakeConsumer()
+        self.consumed = 0
         self.failure: Exception | None = None
         self.marks: dict[str, Watermarks | Exception] = {}
         self.positions: dict[int, int | None] = {}
@@ -57,6 +58,7 @@ class FakeBroker:
         return link
 
     def _consume(self, *_: Any) -> Any:
+        self.consumed += 1
         if self.failure is not None:
             raise self.failure
         return self.consumer
@@ -268,7 +270,8 @@ def test_a_queue_can_not_be_read_again_known_or_not(
     broker.consumer.arrived = [[delivered(1)]]
     with pytest.raises(CannotRepeat):
         repeated(made, 0, 1)
-    # One that is known to be a queue is not even read: that would take its messages.
+    # One that is known to be a queue is not even opened: that would take its messages.
+    assert broker.consumed == (0 if known is False else 1)
     assert broker.consumer.limits == []
     assert broker.closed == broker.links
 

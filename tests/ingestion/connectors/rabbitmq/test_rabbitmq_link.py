@@ -1,4 +1,4 @@
-"""Connecting to RabbitMQ: which addresses are tried, by which login, and who must act on an error."""
+"""Connecting to RabbitMQ: the addresses that are tried, the login, and who must act on an error."""
 
 from __future__ import annotations
 
