@@ -144,13 +144,13 @@ def test_a_client_that_refuses_hurts_no_other_group(groups: Groups) -> None:
 def test_a_reader_that_closes_commits_at_once_and_for_the_last_time(groups: Groups) -> None:
     """Another owner may commit from then on: to tell it again would take the position back."""
     groups.commits.note("g", "t", {0: 5})
+    groups.commits.note("h", "t", {0: 1})
     groups.round()
     groups.commits.note("g", "t", {0: 6})
-    groups.commits.note("h", "t", {0: 1})
     groups.commits.flush("g")
-    assert groups.told[1:] == [("g", {("t", 0): 6})]
-    groups.answer(0, AWAY)
-    groups.answer(1, AWAY)
+    assert groups.told[2:] == [("g", {("t", 0): 6})]
+    for number in range(3):
+        groups.answer(number, AWAY)
     assert groups.round() == [("h", {("t", 0): 1})]
 
 

@@ -72,6 +72,8 @@ def test_a_poll_takes_the_limit_and_passes_over_holes_at_the_end() -> None:
     assert reached(reading.reader.poll(2)) == {0: ([3, 4], 5)}
     assert reached(reading.reader.poll(2)) == {0: ([5], 8), 1: ([], 2)}
     assert reading.reader.poll(2) == []
+    reading.tray.ends = {1: 4}
+    assert reached(reading.reader.poll(2)) == {1: ([], 4)}
 
 
 def test_a_broker_that_is_away_is_said_after_what_it_has_delivered() -> None:
