@@ -69,7 +69,14 @@ def test_what_is_known_is_not_looked_up_and_an_id_that_is_not_there_is_new() -> 
 
 def test_an_id_that_landed_says_nothing_of_a_new_message_with_it() -> None:
     """A sender may use an id again: only a message that is delivered again is looked up."""
-    redelivery = Redelivery(landed=lambda ids: {"a", "b"})
+    asked: list[set[str]] = []
+
+    def landed(ids: Collection[str]) -> set[str]:
+        asked.append(set(ids))
+        return {"a", "b", "c"}
+
     again = Delivered("a", given=True, redelivered=True)
     new = Delivered("b", given=True, redelivered=False)
-    assert redelivery.known([again, new]) == [True, False]
+    hashed = Delivered("c", given=False, redelivered=True)
+    assert Redelivery(landed=landed).known([again, new, hashed]) == [True, False, False]
+    assert asked == [{"a"}]
