@@ -128,9 +128,11 @@ def test_a_delivery_whose_body_is_still_to_come_is_waited_for(wire: Wire) -> Non
     "data",
     [
         method(1, channel=2) + header(1, 2) + frame(BODY, b"a", 2),
+        method(1, channel=2) + header(1) + frame(BODY, b"a"),
         method(1) + header(1, 2) + frame(BODY, b"a"),
         method(1) + header(1) + frame(BODY, b"a", 2),
         method(1) + frame(BODY, b"a") + header(1),
+        method(1) + frame(BODY, header(1)[7:-1]) + frame(BODY, b"a"),
         method(1) + header(1) + frame(HEARTBEAT, b"a"),
     ],
 )
