@@ -64,7 +64,7 @@ def reached(way: Approach) -> tuple[str, str]:
 def attempts(monkeypatch: pytest.MonkeyPatch) -> type[Attempt]:
     monkeypatch.setattr(Attempt, "faults", {})
     monkeypatch.setattr(Attempt, "made", [])
-    monkeypatch.setattr(network.socket, "socket", Attempt)
+    monkeypatch.setattr(socket, "socket", Attempt)
     return Attempt
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 
 from ingestion import hosts
 from ingestion.connectors.base import LOOK, Watermarks
-from ingestion.connectors.kafka import connector
+from ingestion.connectors.kafka import config, connector
 from ingestion.connectors.kafka.connector import KafkaConnector, _check_leaders, group
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.errors import BrokerUnreachable, StreamMissing
@@ -206,7 +206,7 @@ class FakeShared:
 @pytest.fixture
 def consumers(made: KafkaConnector, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     monkeypatch.setattr(connector, "SharedConsumer", FakeShared)
-    monkeypatch.setattr(connector.config, "consumer", lambda _, name: {"group.id": name})
+    monkeypatch.setattr(config, "consumer", lambda _, name: {"group.id": name})
     return made._shared
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from struct import pack
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from amqp.exceptions import UnexpectedFrame
@@ -51,7 +51,7 @@ class Wire:
         self.connection: Any = SimpleNamespace(
             transport=self.transport, bytes_recv=0, on_inbound_frame=self._pass
         )
-        self.frames = Frames(self.connection, 1)
+        self.frames = Frames(cast("Any", self.connection), 1)
 
     @contextmanager
     def _having_timeout(self, _: float) -> Iterator[Any]:

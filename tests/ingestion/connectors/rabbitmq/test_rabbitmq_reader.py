@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -31,9 +31,9 @@ class Reading:
         prefetch: int = PREFETCH,
     ) -> None:
         self.now = 100.0
-        self.consumer: Any = FakeConsumer(is_stream)
+        self.consumer = cast("Any", FakeConsumer(is_stream))
         self.closed: list[RabbitReader] = []
-        self.link: Any = SimpleNamespace(as_uri=lambda: "amqp://broker", close=lambda: None)
+        self.link = cast("Any", SimpleNamespace(as_uri=lambda: "amqp://broker", close=lambda: None))
         self.redelivery = redelivery or Redelivery()
         self.reader = RabbitReader(
             self.link,
