@@ -11,7 +11,8 @@ def split(text: str, default_port: int) -> tuple[str, int]:
     """Host and port of ``host:port``; raises StepFailed."""
     wrong = f"{text!r} is not an address."
     try:
-        parts = urlsplit(text if "://" in text else f"//{text}")
+        # A scheme such as SASL_SSL has an underscore, which urlsplit takes for no scheme.
+        parts = urlsplit(f"//{text.rpartition('://')[2]}")
         host, port = parts.hostname, parts.port
     except ValueError as error:
         raise StepFailed(wrong, "Write host:port, with a port from 1 to 65535.") from error

@@ -11,9 +11,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from dataclasses import dataclass, replace
 from typing import Any
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,29 @@ log = logging.getLogger(__name__)
 ROUND, GROUPS = 1.0, 20
 #: Seconds that the broker has to answer the last commits.
 PATIENCE = 3.0
+#: Errors that say nothing against the commit itself, so that it may succeed in a later round.
+_LATER = {
+    KafkaError._TIMED_OUT,  # noqa: SLF001
+    KafkaError._TRANSPORT,  # noqa: SLF001
+    KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001
+    KafkaError.REQUEST_TIMED_OUT,
+    KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+    KafkaError.COORDINATOR_NOT_AVAILABLE,
+    KafkaError.NOT_COORDINATOR,
+}
+
+#: The positions of one group, by topic and partition.
+_Positions = dict[tuple[str, int], int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """A commit that the broker has been told of. ``is_last``: its reader has closed."""
+
+    group: str
+    positions: _Positions
+    future: Future[Any]
+    is_last: bool
 
 
 class Commits:
@@ -31,8 +55,8 @@ class Commits:
         self, admin: Callable[[], AdminClient], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._admin, self._clock = admin, clock
-        self._waiting: dict[str, dict[tuple[str, int], int]] = defaultdict(dict)
-        self._told: list[tuple[str, Future[Any]]] = []
+        self._waiting: dict[str, _Positions] = defaultdict(dict)
+        self._told: list[_Told] = []
         self._told_at = clock()
 
     def note(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
@@ -41,25 +65,31 @@ class Commits:
 
     def tell(self) -> None:
         """Commit the groups that have waited longest, if it is time for a round."""
-        if self._waiting and self._clock() - self._told_at >= ROUND:
+        if (self._waiting or self._told) and self._clock() - self._told_at >= ROUND:
             self._told_at = self._clock()
-            self._told = [one for one in self._told if not _is_over(*one)]
-            for group in list(self._waiting)[:GROUPS]:
-                self._commit(group)
+            self._collect()
+            # A commit that failed is told again, so it must not be overtaken.
+            busy = {told.group for told in self._told}
+            for group in [group for group in self._waiting if group not in busy][:GROUPS]:
+                self._commit(group, is_last=False)
 
     def flush(self, group: str) -> None:
-        """Commit the group's waiting positions, without waiting for the broker."""
+        """Commit the group's waiting positions for the last time; doesn't wait for the broker."""
+        # Another owner may commit from now on: nothing older must follow.
+        self._told = [
+            replace(told, is_last=True) if told.group == group else told for told in self._told
+        ]
         if group in self._waiting:
-            self._commit(group)
+            self._commit(group, is_last=True)
 
     def close(self) -> None:
         """Wait up to PATIENCE seconds for the broker's answers."""
-        wait([future for _, future in self._told], PATIENCE)
-        self._told = [one for one in self._told if not _is_over(*one)]
+        wait([told.future for told in self._told], PATIENCE)
+        self._collect()
 
-    def _commit(self, group: str) -> None:
-        found = self._waiting.pop(group)
-        offsets = [TopicPartition(topic, number, at) for (topic, number), at in found.items()]
+    def _commit(self, group: str, *, is_last: bool) -> None:
+        positions = self._waiting.pop(group)
+        offsets = [TopicPartition(topic, number, at) for (topic, number), at in positions.items()]
         try:
             asked = self._admin().alter_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(group, offsets)], request_timeout=PATIENCE
@@ -67,12 +97,22 @@ class Commits:
         except KafkaException as error:
             log.info("Committing to the group %s: %s", group, error)
         else:
-            self._told += asked.items()
+            self._told += [_Told(group, positions, future, is_last) for future in asked.values()]
+
+    def _collect(self) -> None:
+        """Take the broker's answers; what failed for now waits again, behind other groups."""
+        answered = [told for told in self._told if told.future.done()]
+        self._told = [told for told in self._told if not told.future.done()]
+        for told in answered:
+            error = told.future.exception()
+            if error is None:
+                continue
+            log.info("Committing to the group %s: %s", told.group, error)
+            if _is_for_now(error) and not told.is_last:
+                # What was noted since is newer.
+                self._waiting[told.group] = told.positions | self._waiting[told.group]
 
 
-def _is_over(group: str, future: Future[Any]) -> bool:
-    if not future.done():
-        return False
-    if (error := future.exception()) is not None:
-        log.info("Committing to the group %s: %s", group, error)
-    return True
+def _is_for_now(error: BaseException) -> bool:
+    first = error.args[0] if isinstance(error, KafkaException) else None
+    return isinstance(first, KafkaError) and first.code() in _LATER

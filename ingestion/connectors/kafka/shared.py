@@ -81,6 +81,7 @@ class SharedConsumer:
         self._trays: dict[str, Tray] = {}
         self._added: dict[str, Tray] = {}
         self._removed: list[TopicPartition] = []
+        self._paused: list[TopicPartition] = []
         self._down: KafkaError | None = None
 
     def has(self, topic: str) -> bool:
@@ -97,6 +98,8 @@ class SharedConsumer:
         tray = self._trays.pop(topic, None)
         if tray is not None and self._added.pop(topic, None) is None:
             self._removed += tray.partitions()
+            if tray.is_paused:
+                self._paused += tray.partitions()
 
     def raise_if_down(self, topic: str) -> None:
         """Raise ConnectorError while no broker answers."""
@@ -198,11 +201,14 @@ class SharedConsumer:
                 self._consumer = self._made(len(wanted))
                 self._consumer.assign(wanted)
             else:
+                if self._paused:
+                    # A partition stays paused beyond its assignment, and would be so in the next.
+                    self._consumer.resume(self._paused)
                 if self._removed:
                     self._consumer.incremental_unassign(self._removed)
                 if wanted:
                     self._consumer.incremental_assign(wanted)
-        self._added, self._removed = {}, []
+        self._added, self._removed, self._paused = {}, [], []
 
     def _made(self, partitions: int) -> Consumer:
         settings = config.for_partitions(self._settings, partitions)

@@ -66,8 +66,12 @@ class RabbitConnector(Connector):
     ) -> RabbitReader:
         limit = self._prefetch
         link = connect(self._connection)
-        with translated(f"Queue {source.stream!r}", self._where):
-            consumer = QueueConsumer(link, source.stream, positions[0], limit)
+        try:
+            with translated(f"Queue {source.stream!r}", self._where):
+                consumer = QueueConsumer(link, source.stream, positions[0], limit)
+        except ConnectorError:
+            link.close()
+            raise
         reader = RabbitReader(
             link, consumer, source.stream, positions[0], redelivery, limit, self._readers.discard
         )

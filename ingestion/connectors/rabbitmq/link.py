@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 
 from ingestion import hosts
 from ingestion.connectors import tls
+from ingestion.connectors.address import listed
 from ingestion.connectors.rabbitmq.secured import SecuredLink
 from ingestion.errors import BrokerUnreachable, Refused, StreamMissing
 from ingestion.models import Connection, options
@@ -37,8 +38,9 @@ def connect(connection: Connection) -> kombu.Connection:
     if fault := options.fault(connection.kind, connection.options):
         raise Refused(f"The connection {connection} {fault}")
     hosts.brokers(connection.addresses, connection.kind)
+    addresses = listed(connection.addresses)
     link = SecuredLink(
-        ";".join(_url(connection, address) for address in connection.addresses.split(",")),
+        ";".join(_url(connection, address) for address in addresses),
         connect_timeout=TIMEOUT,
         heartbeat=HEARTBEAT,
         login_method=connection.sasl_mechanism or connection.options.get("login_method"),
@@ -50,7 +52,8 @@ def connect(connection: Connection) -> kombu.Connection:
         },
     )
     with translated("Connecting to RabbitMQ", connection.addresses):
-        link.ensure_connection(max_retries=1, interval_start=0)
+        # Each retry goes to the next address; one address alone is tried twice.
+        link.ensure_connection(max_retries=max(1, len(addresses) - 1), interval_start=0)
         return link
 
 
@@ -65,7 +68,7 @@ def _uses_context(connection: Connection) -> bool:
 
 
 def _url(connection: Connection, address: str) -> str:
-    host, _, vhost = address.strip().partition("/")
+    host, _, vhost = address.partition("/")
     user, password = connection.username or "guest", connection.password or "guest"
     return f"amqp://{quote(user, '')}:{quote(password, '')}@{host}/{quote(vhost or '/', '')}"
 
@@ -81,4 +84,6 @@ def translated(what: str, where: str) -> Iterator[None]:
     except _REFUSALS as error:
         raise Refused(f"{what} at {where}: {error}") from error
     except (OperationalError, amqp.AMQPError, OSError) as error:
-        raise BrokerUnreachable(f"{what} at {where}: {error or type(error).__name__}") from error
+        raise BrokerUnreachable(
+            f"{what} at {where}: {str(error) or type(error).__name__}"
+        ) from error

@@ -177,7 +177,7 @@ def _refused(cause: BaseException, as_whom: str) -> StepFailed:
         said = "The broker does not know this SASL mechanism."
         mend = "Choose PLAIN, or enable the mechanism (for EXTERNAL: rabbitmq_auth_mechanism_ssl)."
         return StepFailed(said, mend)
-    said = f"The broker ends the login: {cause or type(cause).__name__}."
+    said = f"The broker ends the login: {str(cause) or type(cause).__name__}."
     return StepFailed(said, "Check the broker's log.")
 
 

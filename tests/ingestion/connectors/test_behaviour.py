@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -438,36 +437,3 @@ def test_what_may_come_again_is_remembered_until_the_reader_has_caught_up(
     assert raw(read(connector, reader, 1)) == [MESSAGES[2]]
     reader.close()
     connector.close()
-
-
-@dataclass(frozen=True)
-class Delivered:
-    message_id: str
-    given: bool
-    redelivered: bool
-
-
-def test_of_equal_messages_without_id_as_many_are_passed_over_as_landed() -> None:
-    from collections import Counter
-
-    redelivery = Redelivery(Counter({"hash": 2}))
-    again = Delivered("hash", given=False, redelivered=True)
-    new = Delivered("hash", given=False, redelivered=False)
-    assert redelivery.known([again, new, again, again]) == [True, False, True, False]
-
-
-def test_an_id_that_a_sender_gave_is_looked_up_only_when_delivered_again() -> None:
-    asked: list[set[str]] = []
-
-    def landed(ids: Any) -> set[str]:
-        asked.append(set(ids))
-        return {"a"}
-
-    redelivery = Redelivery(landed=landed)
-    fresh = Delivered("a", given=True, redelivered=False)
-    again = Delivered("a", given=True, redelivered=True)
-    hashed = Delivered("a", given=False, redelivered=True)
-    assert redelivery.known([fresh]) == [False]
-    assert asked == []
-    assert redelivery.known([fresh, again, hashed]) == [False, True, False]
-    assert asked == [{"a"}]
