@@ -6,7 +6,6 @@ import pytest
 
 from millrace.embedded.clickhouse.errors import EngineError
 from millrace.embedded.clickhouse.guard import Rules, _lines, _transformers, judge
-from millrace.embedded.clickhouse.statement import output_format
 
 RULES = Rules(frozenset({"t_a"}), catalogue=False)
 SELECT = "SelectWithUnionQuery (children 1)\n"
@@ -50,18 +49,3 @@ def test_what_apply_calls_is_judged_too(applied: dict[str, object], says: str) -
     lines = [line for one in _transformers(tree) for line in _lines(one, 0)]
     with pytest.raises(EngineError, match=says):
         judge(SELECT + "\n".join(lines), RULES)
-
-
-@pytest.mark.parametrize(
-    ("sql", "form"),
-    [
-        ("SELECT 1 FORMAT CSV", "CSV"),
-        ("SELECT format FROM t ORDER BY x, format ASC", ""),
-        ("SELECT format FROM t ORDER BY format DESC;", ""),
-        ("SELECT CASE WHEN x THEN format END", ""),
-        ("SELECT x FROM format FINAL", ""),
-        ("SELECT x FROM t ORDER BY format ASC FORMAT JSON", "JSON"),
-    ],
-)
-def test_a_column_called_format_is_no_format(sql: str, form: str) -> None:
-    assert output_format(sql)[0] == form

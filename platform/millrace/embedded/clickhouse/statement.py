@@ -87,12 +87,14 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
     ``sql`` may end with binary data, which is not read.
     """
     depth = 0
-    seen = 0
+    # INSERT INTO and the first part of the table's name, which may be a word such as VALUES.
+    naming = 3
     settings: StatementToken | None = None
-    for token in tokens(sql):
-        seen += 1
+    for seen, token in enumerate(tokens(sql), 1):
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
-        if depth or token.kind != "word" or seen <= 3:
+        if (seen == 3 and token.text == "TABLE") or (seen == naming + 1 and token.text == "."):
+            naming = seen + 1
+        if depth or token.kind != "word" or seen <= naming:
             continue
         if token.text == "SETTINGS":
             settings = token
