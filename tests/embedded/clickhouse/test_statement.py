@@ -160,6 +160,7 @@ def test_what_a_connection_keeps_is_lasting() -> None:
         ("SELECT 1 /* FORMAT CSV */", ""),
         ("SELECT '-- no comment' FORMAT CSV", "CSV"),
         ("SELECT '/*' FORMAT CSV -- */", "CSV"),
+        ("SELECT format FROM `t` -- no format", ""),
         ("SELECT t.format x", ""),
         ("SELECT format FROM t ORDER BY x, format ASC", ""),
         ("SELECT format FROM t ORDER BY format DESC;", ""),
