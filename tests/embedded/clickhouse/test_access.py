@@ -174,7 +174,7 @@ READONLY = Setting("1")
 
 
 @pytest.mark.parametrize(
-    ("settings", "asked", "code"),
+    ("rules", "asked", "code"),
     [
         ({}, {"max_threads": "2"}, 0),
         ({}, {"readonly": "0"}, 164),
@@ -195,11 +195,11 @@ READONLY = Setting("1")
     ],
 )
 def test_a_request_may_change_only_the_settings_that_the_user_may(
-    settings: dict[str, Setting], asked: dict[str, str], code: int
+    rules: dict[str, Setting], asked: dict[str, str], code: int
 ) -> None:
     if not code:
-        check_settings(of(**settings), asked)
+        check_settings(of(**rules), asked)
         return
     with pytest.raises(EngineError) as refused:
-        check_settings(of(**settings), asked)
+        check_settings(of(**rules), asked)
     assert refused.value.code == code
