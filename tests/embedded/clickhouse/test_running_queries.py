@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -97,13 +98,13 @@ def test_a_query_that_has_ended_takes_no_other_with_it(
 ) -> None:
     connection.ids = {"1": "engine-1"}
     first, second = Process("q", "a", 1), Process("q", "b", 1)
-    running = processes.running(first)
+    running, following = processes.running(first), processes.running(second)
     running.__enter__()
 
     def next_request() -> None:
         # Its thread serves another request, under the same id even.
         running.__exit__(None, None, None)
-        processes.running(second).__enter__()
+        following.__enter__()
 
     connection.meanwhile = next_request
     processes.kill(first)
@@ -142,18 +143,23 @@ class Kills:
         self.one.set()
 
 
-def test_a_client_that_hangs_up_ends_its_query_while_that_runs() -> None:
+def test_only_a_client_that_hangs_up_while_its_query_runs_ends_it() -> None:
     kills: Any = Kills()
     watcher = Watcher(kills)
-    ended, watched = socket.socketpair(), socket.socketpair()
-    with ended[0], ended[1], watched[0], watched[1]:
-        watcher.watch(ended[1], Process("ended", "a", 1))
-        watcher.forget(ended[1])
-        watcher.forget(ended[1])  # it may have been forgotten already
-        ended[0].close()
-        watcher.watch(watched[1], Process("watched", "a", 2))
-        watched[0].sendall(b"the next request")  # is no hanging up
-        watched[0].close()
+    pairs = {name: socket.socketpair() for name in ("ended", "sends", "leaves")}
+    with ExitStack() as stack:
+        for number, (name, (client, served)) in enumerate(pairs.items()):
+            stack.enter_context(client)
+            stack.enter_context(served)
+            watcher.watch(served, Process(name, "a", number))
+        watcher.forget(pairs["ended"][1])
+        watcher.forget(pairs["ended"][1])  # it may have been forgotten already
+        pairs["ended"][0].close()
+        pairs["sends"][0].sendall(b"the next request")
+        pairs["leaves"][0].close()
+        # What happened first would be reported first.
         assert kills.one.wait(120)
-        assert kills.killed == ["watched"]
-        watcher.forget(watched[1])
+        assert kills.killed == ["leaves"]
+        for _, served in pairs.values():
+            watcher.forget(served)
+        assert watcher._watched == {}
