@@ -37,12 +37,12 @@ def test_a_data_folder_is_formatted_only_while_it_is_not(
 ) -> None:
     component = Kafka(tmp_path)
     component.prepare()
+    (component.folder / "data").mkdir()
     component.prepare()
     assert len(commands) == 2
     assert f"--config={component.folder / 'server.properties'}" in commands[0]
     # An interrupted format may have left a part.
     assert "--ignore-formatted" in commands[0]
-    (component.folder / "data").mkdir()
     (component.folder / "data" / "meta.properties").touch()
     component.prepare()
     assert len(commands) == 2

@@ -148,6 +148,12 @@ def test_a_small_result_needs_one_write_and_a_larger_one_is_streamed(
     assert connection.stream_of.closed
 
 
+def test_a_bounded_result_is_streamed_where_its_blocks_can_be_joined() -> None:
+    connection, response = FakeConnection(b"1234", b"5"), FakeResponse()
+    query(connection, response, bounded=True)
+    assert response.sent == ["begin", b"1234", b"5", "end"]
+
+
 def test_a_header_is_sent_once() -> None:
     response = FakeResponse()
     query(FakeConnection(b"a\n1\n2\n", b"a\n3\n"), response, form="TSVWithNames")
