@@ -63,7 +63,11 @@ def write_text(path: Path, content: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         # mkstemp creates the file with mode 0600.
         number, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(number, "wb") as handle:
-        # fsencode keeps the bytes of paths as the file system has them, whatever the locale.
-        handle.write(os.fsencode(content))
-    Path(name).replace(path)
+    try:
+        with os.fdopen(number, "wb") as handle:
+            # fsencode keeps the bytes of paths as the file system has them, whatever the locale.
+            handle.write(os.fsencode(content))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise

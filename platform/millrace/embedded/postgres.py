@@ -35,6 +35,10 @@ class Postgres(Component):
     def prepare(self) -> None:
         """Create the cluster in a temporary folder, then rename it, so it is never half there."""
         super().prepare()
+        if unprivileged.is_root():
+            # PostgreSQL's user passes through the folder, whatever root's umask. Whether the way up
+            # to it is open, unprivileged.prefix finds out.
+            self.folder.chmod(0o711)
         if self._data.exists():
             return
         fresh, password = self.folder / "data.new", self.folder / "password"

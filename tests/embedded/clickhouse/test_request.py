@@ -166,3 +166,81 @@ def test_the_time_that_a_statement_takes_is_not_the_clients(
     time.sleep(0.5)
     ends[0].sendall(b"cd")
     assert b"".join(body) == b"cd"
+
+
+@pytest.mark.parametrize(
+    ("version", "connection", "is_kept"),
+    [
+        ("1.1", "", True),
+        ("1.1", "Keep-Alive", True),
+        ("1.1", "Close", False),
+        ("1.1", "TE, close", False),
+        ("1.0", "", False),
+        ("1.0", "Keep-Alive", True),
+        ("1.0", "close", False),
+    ],
+)
+def test_a_connection_is_kept_as_the_version_and_the_client_say(
+    ends, version: str, connection: str, is_kept: bool
+) -> None:
+    request = read(ends, f"GET / HTTP/{version}\r\nConnection: {connection}\r\n\r\n".encode())
+    assert request.keep_alive is is_kept
+
+
+@pytest.mark.parametrize(
+    "line", [b"GET /", b"GET / HTTP/2.0", b"GET  / HTTP/1.1", b"GET / HTTP/1.1 x", b"\x16\x03\x01"]
+)
+def test_a_first_line_that_is_not_http_1_is_refused(ends, line: bytes) -> None:
+    with pytest.raises(BadRequest) as refused:
+        read(ends, line + b"\r\n\r\n")
+    assert refused.value.status == 400
+
+
+def test_blank_lines_before_a_request_are_passed_over(ends) -> None:
+    request = read(ends, b"\r\n\r\nGET /a%20b+c?x=%FF&y HTTP/1.1\r\n\r\n")
+    assert request.path == "/a b c"
+    assert request.query == {"x": "\udcff", "y": ""}
+
+
+def test_a_client_that_leaves_within_head_or_body_is_disconnected(ends) -> None:
+    client, reader = ends
+    client.sendall(b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\na")
+    request = parse(reader.head(5), reader)
+    client.close()
+    with pytest.raises(Disconnected):
+        list(request.body())
+    with pytest.raises(Disconnected):
+        reader.head(5)
+
+
+def test_a_client_that_waits_is_told_to_go_on_once_its_body_is_read(ends) -> None:
+    head = b"POST / HTTP/1.1\r\nExpect: 100-Continue\r\nContent-Length: 3\r\n\r\n"
+    request = read(ends, head)
+    ends[0].setblocking(False)
+    with pytest.raises(BlockingIOError):
+        ends[0].recv(100)
+    body = request.body()
+    ends[0].setblocking(True)
+    ends[0].sendall(b"abc")
+    assert b"".join(body) == b"abc"
+    assert ends[0].recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def test_the_rest_of_a_body_is_dropped_up_to_a_limit(ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    post = b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n0123456789"
+    request = read(ends, post)
+    assert request.drain()
+    assert request.body_read
+    assert request.drain()
+    request = read(ends, post)
+    next(request.body())
+    assert request.drain()
+    assert read(ends, b"GET / HTTP/1.1\r\n\r\n").drain()
+    monkeypatch.setattr(requests, "DRAIN", 9)
+    request = read(ends, post)
+    assert not request.drain()
+
+
+def test_a_body_that_the_client_was_not_asked_for_is_not_waited_for(ends) -> None:
+    head = b"POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+    assert not read(ends, head).drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from millrace.embedded.clickhouse.engine import EngineConnection
-from millrace.embedded.clickhouse.errors import refuse
+from millrace.embedded.clickhouse.errors import EngineError, refuse
 from tenants.warehouse.quoting import identifier
 
 
@@ -39,18 +39,26 @@ def names(files: Mapping[str, bytes]) -> list[str]:
 def load(
     connection: EngineConnection, files: Mapping[str, bytes], parameters: Mapping[str, str]
 ) -> list[str]:
-    """Load each file into a temporary table; returns the tables' names. Raises EngineError."""
-    tables = []
-    for field, data in files.items():
-        name = field.rsplit(".", 1)[0]
-        table = identifier(name)
-        connection.run(f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})")
-        tables.append(name)
-        target = connection.insert(
-            f"INSERT INTO {table}", parameters.get(f"{name}_format", "TabSeparated")
-        )
-        target.append(data)
-        target.finish()
+    """Load each file into a temporary table; returns the tables' names. Raises EngineError.
+
+    After an error none of the tables is left: on a session's connection they would be in the way
+    of the next request's.
+    """
+    tables: list[str] = []
+    try:
+        for field, data in files.items():
+            name = field.rsplit(".", 1)[0]
+            table = identifier(name)
+            connection.run(f"CREATE TEMPORARY TABLE {table} ({_structure(name, parameters)})")
+            tables.append(name)
+            target = connection.insert(
+                f"INSERT INTO {table}", parameters.get(f"{name}_format", "TabSeparated")
+            )
+            target.append(data)
+            target.finish()
+    except EngineError:
+        drop(connection, tables)
+        raise
     return tables
 
 

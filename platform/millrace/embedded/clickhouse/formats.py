@@ -47,18 +47,22 @@ def _whole(block: bytes | memoryview, first: bool) -> bytes | memoryview:
     return block
 
 
-def _after_lines(count: int) -> Stitch:
+def _after_lines(count: int, *, quoting: bool) -> Stitch:
     def stitch(block: bytes | memoryview, first: bool) -> bytes | memoryview:
-        return block if first else memoryview(block)[_end_of_lines(block, count) :]
+        return block if first else memoryview(block)[_end_of_lines(block, count, quoting) :]
 
     return stitch
 
 
-def _end_of_lines(block: bytes | memoryview, count: int) -> int:
-    """Where a header of ``count`` lines ends; in CSV, quoted names may contain newlines."""
+def _end_of_lines(block: bytes | memoryview, count: int, quoting: bool) -> int:
+    """Where a header of ``count`` lines ends.
+
+    With ``quoting``, as in CSV, names in quotation marks may contain newlines. Other formats escape
+    newlines, and a quotation mark in a name has no partner.
+    """
     quoted = False
     for at, byte in enumerate(memoryview(block)):
-        quoted ^= byte == ord('"')
+        quoted ^= quoting and byte == ord('"')
         count -= byte == ord("\n") and not quoted
         if not count:
             return at + 1
@@ -83,7 +87,7 @@ def stitch(form: str) -> Stitch | None:
     if form == "ArrowStream":
         return _arrow_stream
     lines = _LINES.get(form)
-    return None if lines is None else _after_lines(lines)
+    return None if lines is None else _after_lines(lines, quoting=form.startswith("CSV"))
 
 
 def ending(form: str) -> bytes:

@@ -32,8 +32,9 @@ def looks_like_one(body: bytes) -> bool:
 
 
 def urlencoded(body: bytes) -> Form:
-    """Read a urlencoded form."""
-    return Form(dict(parse_qsl(body.decode("utf-8", "surrogateescape"), keep_blank_values=True)))
+    """Read a urlencoded form; bytes that are not UTF-8 become lone surrogates."""
+    text = body.decode("utf-8", "surrogateescape")
+    return Form(dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape")))
 
 
 def multipart(content_type: str, body: bytes) -> Form:

@@ -24,6 +24,12 @@ _FORMAT_TAIL = re.compile(
     (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: A comment, or quoted text, in which nothing is a comment.
+_COMMENT = re.compile(
+    r"""(?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*')
+    |--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/""",
+    re.DOTALL | re.VERBOSE,
+)
 _SETTINGS_TAIL = re.compile(rb"\s*SETTINGS\s+([^\n]*)", re.IGNORECASE)
 #: Statements whose result can be streamed.
 _READS = frozenset({"SELECT", "WITH", "FROM", "("})
@@ -87,12 +93,14 @@ def insertion(sql: bytes, default_form: str) -> Insertion | None:
     ``sql`` may end with binary data, which is not read.
     """
     depth = 0
-    seen = 0
+    # INSERT INTO and the first part of the table's name, which may be a word such as VALUES.
+    naming = 3
     settings: StatementToken | None = None
-    for token in tokens(sql):
-        seen += 1
+    for seen, token in enumerate(tokens(sql), 1):
         depth += {"(": 1, ")": -1}.get(token.text, 0) if token.kind == "other" else 0
-        if depth or token.kind != "word" or seen <= 3:
+        if (seen == 3 and token.text == "TABLE") or (seen == naming + 1 and token.text == "."):
+            naming = seen + 1
+        if depth or token.kind != "word" or seen <= naming:
             continue
         if token.text == "SETTINGS":
             settings = token
@@ -147,5 +155,14 @@ def is_lasting(words: list[str]) -> bool:
 
 def output_format(sql: str) -> tuple[str, int]:
     """The format named at a query's end, and where the clause starts; ("", length) for none."""
-    clause = _FORMAT_TAIL.search(sql)
+    if "format" not in sql.lower():
+        return "", len(sql)
+    # Looked at first, because most statements have no comment and some have long lists of strings.
+    is_plain = not any(sign in sql for sign in ("--", "/*", "#"))
+    clause = _FORMAT_TAIL.search(sql if is_plain else _COMMENT.sub(_blank, sql))
     return (clause["name"], clause.start()) if clause else ("", len(sql))
+
+
+def _blank(match: re.Match[str]) -> str:
+    """Blanks instead of a comment, so that all that follows keeps its place; quoted text stays."""
+    return match["quoted"] or " " * len(match[0])
