@@ -58,6 +58,8 @@ def proxied(queue: Callable[..., Any], table: Table) -> Iterator[tuple[Connector
     reader = connector.open(source, {0: 0}, Redelivery())
     _rest(connector, reader)
     yield connector, reader, proxy
+    # To say goodbye over a link that is half open takes until it is given up.
+    proxy.cut()
     reader.close()
     connector.close()
     proxy.close()
