@@ -127,15 +127,18 @@ class Stack:
     def _in_parallel(self, tasks: Sequence[tuple[Component, Callable[[Component], None]]]) -> None:
         if not tasks:
             return
-        with ThreadPoolExecutor(len(tasks)) as pool:
-            futures = [pool.submit(task, component) for component, task in tasks]
-            try:
-                for future in futures:
-                    future.result()
-            except BaseException:
-                self._cancelled.set()
-                raise
-        self._cancelled.clear()
+        try:
+            with ThreadPoolExecutor(len(tasks)) as pool:
+                futures = [pool.submit(task, component) for component, task in tasks]
+                try:
+                    for future in futures:
+                        future.result()
+                except BaseException:
+                    self._cancelled.set()
+                    raise
+        finally:
+            # All tasks have ended. The next start may succeed where this one failed.
+            self._cancelled.clear()
 
     def _bring_up(self, component: Component) -> None:
         component.prepare()
