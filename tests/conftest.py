@@ -204,6 +204,7 @@ class Installation:
     def __init__(self, home: Path) -> None:
         self.home = home
         self.stack = Stack(home)
+        self._has_schema = False
 
     @property
     def urls(self) -> dict[str, str]:
@@ -220,7 +221,9 @@ class Installation:
 
         self.stack.start([name for name in names if name in SERVICES])
         if any(name in PROCESSES for name in names):
-            install(self.home)
+            if not self._has_schema:
+                install(self.home)
+                self._has_schema = True
             self.stack.start([name for name in names if name in PROCESSES])
 
     def manage(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -252,7 +255,7 @@ class Installation:
 
 
 @contextmanager
-def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def temporary_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     made = Installation(tmp_path_factory.mktemp("installation"))
     try:
         yield made
@@ -263,14 +266,14 @@ def _installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installa
 @pytest.fixture(scope="module")
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation for the tests of one module; nothing of it runs yet."""
-    with _installation(tmp_path_factory) as made:
+    with temporary_installation(tmp_path_factory) as made:
         yield made
 
 
 @pytest.fixture
 def fresh_installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """An installation for one test; nothing of it runs yet."""
-    with _installation(tmp_path_factory) as made:
+    with temporary_installation(tmp_path_factory) as made:
         yield made
 
 

@@ -1,6 +1,6 @@
 """All that the demo's files do, made by hand in a browser, from an empty installation to rows.
 
-Each step leaves a picture in ``tests/screenshots``.
+With ``SCREENSHOTS=1`` each step leaves a picture in ``tests/screenshots``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,12 +22,12 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from millrace.embedded import installation_secrets
 from millrace.embedded.rabbitmq import RabbitMQ
+from tests.browser.pictures import shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 SQL = "SELECT country, count() AS orders, sum(total) AS total FROM orders \
 WHERE items >= {least:UInt16} GROUP BY country ORDER BY country"
 
@@ -48,9 +47,7 @@ class Admin:
             self.problems.append(f"{response.status} {response.url}")
 
     def shoot(self, name: str) -> None:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        number = next(self._numbers)
-        self.page.screenshot(path=SCREENSHOTS / f"{number:02}-{name}.png", full_page=True)
+        shoot(self.page, f"{next(self._numbers):02}-{name}")
         width = self.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 1440, f"{name} is {width} pixels wide"
 
@@ -92,12 +89,15 @@ class Admin:
 
 
 @pytest.fixture(scope="module")
-def running(installation: Any) -> Any:
+def running(installation: Any) -> Iterator[Any]:
     names = ["postgres", "clickhouse", "valkey", "kafka"]
     if RabbitMQ(installation.home).why_unavailable() is None:
         names.append("rabbitmq")
-    installation.start(*names, "web", "worker-default", "worker-ingest", "beat")
-    return installation
+    workers = ("worker-default", "worker-ingest", "beat")
+    installation.start(*names, "web", *workers)
+    yield installation
+    # Other modules' sources are not consumed.
+    installation.stack.halt(*reversed(workers))
 
 
 @pytest.fixture
