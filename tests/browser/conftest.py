@@ -1,6 +1,6 @@
-"""One installation for all files, empty for each, and logging in to it.
+"""One installation for all files but test_by_hand, empty for each, and logging in to it.
 
-Each module's fixture ``running`` is that installation with the services that the module needs.
+Each module's fixture ``running`` is the installation with the services that the module needs.
 """
 
 from __future__ import annotations

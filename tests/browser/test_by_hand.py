@@ -23,6 +23,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from millrace.embedded import installation_secrets
 from millrace.embedded.rabbitmq import RabbitMQ
 from tests.browser.pictures import shoot
+from tests.conftest import temporary_installation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -74,9 +75,9 @@ class Admin:
         self.page.wait_for_load_state()
 
     def said(self, text: str) -> None:
-        self.page.get_by_text(text, exact=False).first.wait_for(timeout=10_000)
+        self.page.get_by_text(text, exact=False).first.wait_for(timeout=120_000)
 
-    def await_text(self, path: str, pattern: str, seconds: float = 40) -> None:
+    def await_text(self, path: str, pattern: str, seconds: float = 120) -> None:
         """Look at a page until it shows ``pattern``."""
         deadline = time.monotonic() + seconds
         while True:
@@ -89,21 +90,24 @@ class Admin:
 
 
 @pytest.fixture(scope="module")
-def running(installation: Any) -> Iterator[Any]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An installation of its own, because its workers would consume what other files make."""
+    with temporary_installation(tmp_path_factory) as installation:
+        _start(installation)
+        yield installation
+
+
+def _start(installation: Any) -> None:
     names = ["postgres", "clickhouse", "valkey", "kafka"]
     if RabbitMQ(installation.home).why_unavailable() is None:
         names.append("rabbitmq")
-    workers = ("worker-default", "worker-ingest", "beat")
-    installation.start(*names, "web", *workers)
-    yield installation
-    # Other modules' sources are not consumed.
-    installation.stack.halt(*reversed(workers))
+    installation.start(*names, "web", "worker-default", "worker-ingest", "beat")
 
 
 @pytest.fixture
 def operator(running: Any, browser: Browser) -> Iterator[Admin]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(120_000)
     made = Admin(page, running.urls["WEB_URL"])
     made.log_in(installation_secrets.read(running.home)["admin"])
     yield made
