@@ -100,6 +100,7 @@ test-security: setup ## Attack the walls between tenants
 test-api-description: setup ## Have schemathesis hold every answer against the OpenAPI description
 	$(PYTEST) -q -s tests/security/test_api_description.py
 
+# SCREENSHOTS=1 leaves pictures of the pages in tests/screenshots.
 test-browser: setup ## Drive the admin in Chromium
 	@sh tools/debian-packages.sh rabbitmq-server chromium
 	$(PYTEST) -q -m browser

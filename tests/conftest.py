@@ -24,7 +24,7 @@ from tests.flaky import (
     pytest_runtest_logreport,
     pytest_runtest_makereport,
 )
-from tests.heaviest_first import pytest_collection_modifyitems
+from tests.heaviest_first import pytest_collection_modifyitems, pytest_xdist_make_scheduler
 from tests.security.told import (
     pytest_sessionfinish,
     pytest_terminal_summary,
@@ -40,6 +40,7 @@ __all__ = [
     "pytest_sessionfinish",
     "pytest_terminal_summary",
     "pytest_testnodedown",
+    "pytest_xdist_make_scheduler",
 ]
 
 if TYPE_CHECKING:
@@ -369,7 +370,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def _installation(
+def temporary_installation(
     tmp_path_factory: pytest.TempPathFactory, installed: Path
 ) -> Iterator[Installation]:
     made = Installation(tmp_path_factory.mktemp("installation"), installed)
@@ -384,16 +385,16 @@ def installation(
     tmp_path_factory: pytest.TempPathFactory, installed: Path
 ) -> Iterator[Installation]:
     """An installation for the tests of one module; nothing of it runs yet."""
-    with _installation(tmp_path_factory, installed) as made:
+    with temporary_installation(tmp_path_factory, installed) as made:
         yield made
 
 
 @pytest.fixture
-def fresh_installation(
+def freshtemporary_installation(
     tmp_path_factory: pytest.TempPathFactory, installed: Path
 ) -> Iterator[Installation]:
     """An installation for one test; nothing of it runs yet."""
-    with _installation(tmp_path_factory, installed) as made:
+    with temporary_installation(tmp_path_factory, installed) as made:
         yield made
 
 

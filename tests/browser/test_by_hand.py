@@ -1,6 +1,6 @@
 """All that the demo's files do, made by hand in a browser, from an empty installation to rows.
 
-Each step leaves a picture in ``tests/screenshots``.
+With ``SCREENSHOTS=1`` each step leaves a picture in ``tests/screenshots``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,12 +22,13 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from millrace.embedded import installation_secrets
 from millrace.embedded.rabbitmq import RabbitMQ
+from tests.browser.pictures import shoot
+from tests.conftest import temporary_installation
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 SQL = "SELECT country, count() AS orders, sum(total) AS total FROM orders \
 WHERE items >= {least:UInt16} GROUP BY country ORDER BY country"
 
@@ -48,9 +48,7 @@ class Admin:
             self.problems.append(f"{response.status} {response.url}")
 
     def shoot(self, name: str) -> None:
-        SCREENSHOTS.mkdir(exist_ok=True)
-        number = next(self._numbers)
-        self.page.screenshot(path=SCREENSHOTS / f"{number:02}-{name}.png", full_page=True)
+        shoot(self.page, f"{next(self._numbers):02}-{name}")
         width = self.page.evaluate("document.documentElement.scrollWidth")
         assert width <= 1440, f"{name} is {width} pixels wide"
 
@@ -77,9 +75,9 @@ class Admin:
         self.page.wait_for_load_state()
 
     def said(self, text: str) -> None:
-        self.page.get_by_text(text, exact=False).first.wait_for(timeout=10_000)
+        self.page.get_by_text(text, exact=False).first.wait_for(timeout=120_000)
 
-    def await_text(self, path: str, pattern: str, seconds: float = 40) -> None:
+    def await_text(self, path: str, pattern: str, seconds: float = 120) -> None:
         """Look at a page until it shows ``pattern``."""
         deadline = time.monotonic() + seconds
         while True:
@@ -92,18 +90,24 @@ class Admin:
 
 
 @pytest.fixture(scope="module")
-def running(installation: Any) -> Any:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """An installation of its own, because its workers would consume what other files make."""
+    with temporary_installation(tmp_path_factory) as installation:
+        _start(installation)
+        yield installation
+
+
+def _start(installation: Any) -> None:
     names = ["postgres", "clickhouse", "valkey", "kafka"]
     if RabbitMQ(installation.home).why_unavailable() is None:
         names.append("rabbitmq")
     installation.start(*names, "web", "worker-default", "worker-ingest", "beat")
-    return installation
 
 
 @pytest.fixture
 def operator(running: Any, browser: Browser) -> Iterator[Admin]:
     page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(120_000)
     made = Admin(page, running.urls["WEB_URL"])
     made.log_in(installation_secrets.read(running.home)["admin"])
     yield made

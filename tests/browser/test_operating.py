@@ -1,20 +1,20 @@
 """What an operator sees of a source that was paused: why, its last hours, what did not fit.
 
-Each step leaves a picture in ``tests/screenshots``.
+With ``SCREENSHOTS=1`` each step leaves a picture in ``tests/screenshots``.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.browser.pictures import shoot
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
-SCREENSHOTS = Path(__file__).resolve().parents[1] / "screenshots"
 
 #: A source with two days behind it, paused by Millrace since a release an hour ago.
 FILL = """
@@ -82,11 +82,6 @@ def key(running: Any) -> str:
     return running.python(FILL).strip()
 
 
-def shoot(page: Page, name: str) -> None:
-    SCREENSHOTS.mkdir(exist_ok=True)
-    page.screenshot(path=SCREENSHOTS / f"operating-{name}.png", full_page=True)
-
-
 def test_from_the_reason_to_the_messages_and_on_again(running: Any, key: str, page: Page) -> None:
     web = running.urls["WEB_URL"]
     asked: list[str] = []
@@ -96,18 +91,18 @@ def test_from_the_reason_to_the_messages_and_on_again(running: Any, key: str, pa
 
     page.goto(f"{web}/admin/ingestion/source/")
     assert "paused" in page.inner_text("#result_list").lower()
-    shoot(page, "sources")
+    shoot(page, "operating-sources")
     page.goto(f"{web}/admin/ingestion/source/{key}/change/")
     assert "930 of the last 1,204 messages" in page.inner_text("[role=status]")
     _charts_are_drawn(page)
-    shoot(page, "source")
+    shoot(page, "operating-source")
     page.click("nav a:has-text('48 hours')")
     page.wait_for_url("**/?hours=48")
     assert page.locator("figure").first.locator("rect").count() == 180
-    shoot(page, "source-two-days")
+    shoot(page, "operating-source-two-days")
     page.emulate_media(color_scheme="dark")
     page.evaluate("document.documentElement.classList.add('dark')")
-    shoot(page, "source-dark")
+    shoot(page, "operating-source-dark")
 
     page.goto(f"{web}/admin/ingestion/source/{key}/change/")
     page.click("a[href*='/quarantine/?source=']")
@@ -145,7 +140,7 @@ def _groups_lead_to_their_messages(page: Page) -> None:
     assert "kept for 30 days" in text
     assert "<script>" in text
     assert page.title() != "1"
-    shoot(page, "quarantine")
+    shoot(page, "operating-quarantine")
     page.click("table a:has-text('missing')")
     page.wait_for_url("**reason=missing**")
     chosen = page.locator("table").nth(1).inner_text()
@@ -165,12 +160,12 @@ def test_a_position_is_moved_after_a_look_and_a_message_is_found(
     page.fill("#id_offset", "41")
     page.click("main button:has-text('Find'), #content button:has-text('Find')")
     assert "In quarantine" in page.inner_text("#content")
-    shoot(page, "find")
+    shoot(page, "operating-find")
     page.goto(f"{web}/admin/ingestion/source/{key}/reset/")
     page.select_option("#id_to", "end")
     page.click("button:has-text('Preview')")
     assert "62474" in page.inner_text("#content").replace(",", "")
-    shoot(page, "reset")
+    shoot(page, "operating-reset")
     page.click("button:has-text('Reset shop.orders')")
     page.wait_for_url("**/change/")
     assert "was reset" in page.inner_text("body")

@@ -37,6 +37,15 @@ def test_it(n):
         file.write("{name}")
 """
 
+PROCESS = """
+import os, pathlib, time
+
+def test_notes():
+    time.sleep(0.5)
+    with pathlib.Path("processes").open("a") as file:
+        file.write(f"{os.getpid()} ")
+"""
+
 
 def run(folder: Path, *arguments: str) -> None:
     (folder / "pytest.ini").write_text(INI)
@@ -65,3 +74,13 @@ def test_heavy_files_come_first(tmp_path: Path) -> None:
         (tmp_path / f"test_{name}.py").write_text(NOTES.format(name=name, mark=mark))
     run(tmp_path, "-n", "1")
     assert (tmp_path / "order").read_text() == "bbaacc"
+
+
+def test_files_that_share_an_installation_stay_together(tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "browser"
+    folder.mkdir(parents=True)
+    for name in "abc":
+        (folder / f"test_{name}.py").write_text(PROCESS)
+    (tmp_path / "test_d.py").write_text("def test_other(): pass")
+    run(tmp_path, "-n", "2")
+    assert len(set((tmp_path / "processes").read_text().split())) == 1
