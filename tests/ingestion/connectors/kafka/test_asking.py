@@ -90,7 +90,7 @@ def test_a_reason_that_comes_shortly_after_is_waited_for_and_told_first(client: 
 
 
 @pytest.mark.parametrize(
-    ("protocol", "says"), [("SASL_SSL", "during the login"), ("PLAINTEXT", "asks for a login")]
+    ("protocol", "says"), [("SASL_PLAINTEXT", "during the login"), ("SSL", "asks for a login")]
 )
 def test_without_a_reason_the_broker_hangs_up(protocol: str, says: str, client: Client) -> None:
     client.due = [(1.0, error(ALL_DOWN))]
