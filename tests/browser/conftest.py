@@ -75,7 +75,7 @@ def log_in(running: Any, browser: Browser) -> Iterator[Callable[[str, str], Page
         context = browser.new_context(viewport={"width": 1440, "height": 900})
         contexts.append(context)
         opened = context.new_page()
-        opened.set_default_timeout(20_000)
+        opened.set_default_timeout(120_000)
         opened.goto(f"{running.urls['WEB_URL']}/admin/")
         opened.fill("#id_username", name)
         opened.fill("#id_password", password)
