@@ -214,13 +214,18 @@ def _by_url(name: str, urls: Any, default_port: int) -> Iterator[tuple[str, Host
 
 
 def brokers(addresses: str, kind: str) -> list[HostPort]:
-    """The hosts and ports in a connection's addresses; raises Refused if one can't be parsed."""
+    """The hosts and ports in a connection's addresses.
+
+    Raises Refused if one can't be parsed, or if there are none: clients would then call localhost.
+    """
     is_kafka = kind == "kafka"
-    texts = (text.strip() for text in addresses.split(","))
+    texts = [text.strip() for text in addresses.split(",") if text.strip()]
+    if not texts:
+        msg = "The connection has no address. Write host:port; separate several by commas."
+        raise Refused(msg)
     return [
         written(text if is_kafka else _without_vhost(text), 9092 if is_kafka else 5672)
         for text in texts
-        if text
     ]
 
 

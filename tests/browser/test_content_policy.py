@@ -90,7 +90,7 @@ def paths(running: Any) -> list[str]:
 @pytest.fixture
 def page(running: Any, browser: Browser) -> Iterator[Page]:
     opened = browser.new_page(viewport={"width": 1440, "height": 900})
-    opened.set_default_timeout(20_000)
+    opened.set_default_timeout(120_000)
     opened.add_init_script(LISTEN)
     web = running.urls["WEB_URL"]
     opened.goto(f"{web}/admin/")

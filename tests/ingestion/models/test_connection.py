@@ -55,6 +55,8 @@ LOGIN = {"username": "u", "password": "p"}
 @pytest.mark.parametrize(
     ("fields", "field", "says"),
     [
+        ({"addresses": " , "}, "addresses", "has no address. Write host:port"),
+        ({"kind": "rabbitmq", "addresses": ","}, "addresses", "has no address. Write host:port"),
         ({"sasl_mechanism": "PLAIN", "password": "p"}, "username", "PLAIN needs a username"),
         ({"sasl_mechanism": "SCRAM-SHA-256", "username": "u"}, "password", "needs a password"),
         ({"sasl_mechanism": "OAUTHBEARER", **LOGIN}, "token_url", "needs the token endpoint"),
