@@ -390,7 +390,7 @@ def installation(
 
 
 @pytest.fixture
-def freshtemporary_installation(
+def fresh_installation(
     tmp_path_factory: pytest.TempPathFactory, installed: Path
 ) -> Iterator[Installation]:
     """An installation for one test; nothing of it runs yet."""
@@ -398,7 +398,8 @@ def freshtemporary_installation(
         yield made
 
 
-@pytest.fixture(scope="session")
+# For a file alone: while Playwright runs, its event loop has Django refuse the database to tests.
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium, driven by Playwright."""
     from playwright.sync_api import sync_playwright

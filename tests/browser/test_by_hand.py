@@ -11,6 +11,7 @@ import re
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -90,9 +91,9 @@ class Admin:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def running(tmp_path_factory: pytest.TempPathFactory, installed: Path) -> Iterator[Any]:
     """An installation of its own, because its workers would consume what other files make."""
-    with temporary_installation(tmp_path_factory) as installation:
+    with temporary_installation(tmp_path_factory, installed) as installation:
         _start(installation)
         yield installation
 
