@@ -71,13 +71,14 @@ test-fast: setup ## Run the quick core of the tests
 	@$(MAKE) --no-print-directory quick
 	@$(FLAKY) judge
 
+# Processes that share the services of a run; more of them than cores, since tests wait, too.
+WORKERS := 4
+
 quick:
 	@$(FLAKY) run quick -q -n $(WORKERS) --durations=20 \
 		-m "not slow and not chaos and not security and not browser"
 
-# Processes that share the services of a run; more of them than cores, since tests wait, too.
-WORKERS := 4
-# All that minds no company.
+# Every test that may run beside others: all but chaos-short and the long chaos runs.
 most:
 	@$(FLAKY) run most -q -n $(WORKERS) --durations=20 -m "not chaos or slow"
 

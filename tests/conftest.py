@@ -132,7 +132,7 @@ def migrated_database(postgres: str, django_db_blocker: Any) -> str:
 def django_db_modify_db_settings(
     migrated_database: str, django_db_modify_db_settings_parallel_suffix: None
 ) -> None:
-    """Have Django copy it; what has been migrated since is migrated in the copy."""
+    """Django copies it, and then runs the migrations that were added since."""
     from django.db import connection
 
     connection.settings_dict["TEST"]["TEMPLATE"] = migrated_database
@@ -161,7 +161,7 @@ def django_db_setup(postgres: str, django_db_setup: None) -> Iterator[None]:
 # Once for all tests, since most of them take a few milliseconds.
 @pytest.fixture(scope="session", autouse=True)
 def _settings_of_tests() -> Iterator[None]:
-    """What costs time on purpose, or would look at files for each test's client."""
+    """Settings that make tests quicker and decide nothing that a test is about."""
     from django.test import override_settings
 
     with override_settings(
@@ -271,7 +271,7 @@ def table_factory(tenant_factory: Callable[..., Tenant]) -> Callable[..., Any]:
 def rows_of_file(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Rows made from now on stay until the last test of the file; a test's own do not.
 
-    Not for a file with tests that commit: these would wait for what is not committed here.
+    Don't use it in a file whose tests commit: they would wait for this transaction.
     """
     from django.db import transaction
 
@@ -284,7 +284,7 @@ def rows_of_file(django_db_setup: None, django_db_blocker: Any) -> Iterator[None
 def tenant_factory_of_file(
     rows_of_file: None, clickhouse_server: str, unique: Callable[[str], str]
 ) -> Iterator[Callable[..., Tenant]]:
-    """Makes tenants for all tests of a file: for what no test changes in the engine."""
+    """Makes tenants that all tests of a file share. No test may change them in the engine."""
     tenants = Tenants(unique)
     yield tenants
     tenants.remove_all()

@@ -20,9 +20,9 @@ _SECONDS = {"browser": 15.0, "chaos": 20.0, "slow": 6.0, "security": 5.0}
 _SECONDS_OF_OTHERS = 0.15
 
 
-# xdist is asked for its class late, since a run without it has this plugin, too.
+# xdist is imported late, because runs without it load this plugin as well.
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """xdist's own for files, but for folders that share an installation."""
+    """xdist's scheduling by file, with one piece for each folder that shares an installation."""
     from xdist.scheduler import LoadFileScheduling
 
     class Scheduling(LoadFileScheduling):
@@ -32,7 +32,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Scheduling(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
-# xdist's processes tell the first one the order; pytest-randomly has shuffled by then.
+# Each of xdist's processes reports its order to the first. By then pytest-randomly has shuffled.
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(
     config: pytest.Config, items: list[pytest.Item]

@@ -74,6 +74,6 @@ def tenant_of_file(tenant_factory_of_file: Callable[..., Tenant]) -> Tenant:
 @pytest.fixture
 def shared_api(tenant_of_file: Tenant, db: None) -> Api:
     """The tenant of the file, with a key of the test's own, for a test that only reads its rows."""
-    # Of that tenant's queries, which are undone after each test, nothing is remembered.
+    # The cache may hold a query of the test before, whose rows are gone.
     forget()
     return Api(Tenant.objects.get(pk=tenant_of_file.pk))

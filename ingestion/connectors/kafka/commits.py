@@ -39,8 +39,8 @@ _Positions = dict[tuple[str, int], int]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """A commit that the broker has been told of. ``is_last``: its reader has closed."""
+class _Sent:
+    """A commit that the broker has not answered yet. ``is_last``: its reader has closed."""
 
     group: str
     positions: _Positions
@@ -56,35 +56,35 @@ class Commits:
     ) -> None:
         self._admin, self._clock = admin, clock
         self._waiting: dict[str, _Positions] = defaultdict(dict)
-        self._told: list[_Told] = []
-        self._told_at = clock()
+        self._sent: list[_Sent] = []
+        self._sent_at = clock()
 
     def note(self, group: str, topic: str, positions: Mapping[int, int]) -> None:
         """Note that all messages before ``positions`` are in the table."""
         self._waiting[group] |= {(topic, number): at for number, at in positions.items()}
 
-    def tell(self) -> None:
+    def send(self) -> None:
         """Commit the groups that have waited longest, if it is time for a round."""
-        if (self._waiting or self._told) and self._clock() - self._told_at >= ROUND:
-            self._told_at = self._clock()
+        if (self._waiting or self._sent) and self._clock() - self._sent_at >= ROUND:
+            self._sent_at = self._clock()
             self._collect()
-            # A commit that failed is told again, so it must not be overtaken.
-            busy = {told.group for told in self._told}
+            # A commit that failed is sent again, so a newer one must not overtake it.
+            busy = {sent.group for sent in self._sent}
             for group in [group for group in self._waiting if group not in busy][:GROUPS]:
                 self._commit(group, is_last=False)
 
     def flush(self, group: str) -> None:
         """Commit the group's waiting positions for the last time; doesn't wait for the broker."""
         # Another owner may commit from now on: nothing older must follow.
-        self._told = [
-            replace(told, is_last=True) if told.group == group else told for told in self._told
+        self._sent = [
+            replace(sent, is_last=True) if sent.group == group else sent for sent in self._sent
         ]
         if group in self._waiting:
             self._commit(group, is_last=True)
 
     def close(self) -> None:
         """Wait up to PATIENCE seconds for the broker's answers."""
-        wait([told.future for told in self._told], PATIENCE)
+        wait([sent.future for sent in self._sent], PATIENCE)
         self._collect()
 
     def _commit(self, group: str, *, is_last: bool) -> None:
@@ -95,22 +95,23 @@ class Commits:
                 [ConsumerGroupTopicPartitions(group, offsets)], request_timeout=PATIENCE
             )
         except KafkaException as error:
-            log.info("Committing to the group %s: %s", group, error)
-        else:
-            self._told += [_Told(group, positions, future, is_last) for future in asked.values()]
+            failed: Future[Any] = Future()
+            failed.set_exception(error)
+            asked = {group: failed}
+        self._sent += [_Sent(group, positions, future, is_last) for future in asked.values()]
 
     def _collect(self) -> None:
         """Take the broker's answers; what failed for now waits again, behind other groups."""
-        answered = [told for told in self._told if told.future.done()]
-        self._told = [told for told in self._told if not told.future.done()]
-        for told in answered:
-            error = told.future.exception()
+        answered = [sent for sent in self._sent if sent.future.done()]
+        self._sent = [sent for sent in self._sent if not sent.future.done()]
+        for sent in answered:
+            error = sent.future.exception()
             if error is None:
                 continue
-            log.info("Committing to the group %s: %s", told.group, error)
-            if _is_for_now(error) and not told.is_last:
+            log.info("Committing to the group %s: %s", sent.group, error)
+            if _is_for_now(error) and not sent.is_last:
                 # What was noted since is newer.
-                self._waiting[told.group] = told.positions | self._waiting[told.group]
+                self._waiting[sent.group] = sent.positions | self._waiting[sent.group]
 
 
 def _is_for_now(error: BaseException) -> bool:

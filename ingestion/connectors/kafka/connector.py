@@ -137,7 +137,7 @@ class KafkaConnector(Connector):
             one.receive(limit)
 
     def commit(self) -> None:
-        self._commits.tell()
+        self._commits.send()
 
     def wait(self, seconds: float) -> bool:
         # Each consumer has its own queue, and only one queue can be waited for at a time.

@@ -70,6 +70,7 @@ class Command(ChangingCommand):
             tenants.limit(tenant, plan=options["plan"])
         self.stdout.write(f"{tenant.slug} was created. Its warehouse follows within seconds.")
 
+    # The action is looked up by the name that was typed.
     _make = _create
 
     def _limit(self, options: dict[str, Any]) -> None:

@@ -89,8 +89,8 @@ def test_a_wish_that_clickhouse_refuses_types_nothing(stream: Any, wide: Table) 
     balance(source)
 
 
-# One of those that are read again by offset, by message and from the spool; the crashes of
-# test_loop.py, and the chaos case of edited columns, are on all kinds.
+# One kind for each way to repeat a batch: by offset, by message and from the spool. All kinds run
+# in the crashes of test_loop.py and in the chaos case of edited columns.
 @pytest.mark.parametrize("stream", ["kafka", "classic", "http"], indirect=True)
 @pytest.mark.parametrize("landed", ["all", "some", "none"])
 @pytest.mark.parametrize("past_views", [False, True])

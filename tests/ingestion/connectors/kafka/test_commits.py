@@ -19,7 +19,7 @@ class Groups:
 
     def __init__(self) -> None:
         self.now = 100.0
-        self.told: list[tuple[str, dict[tuple[str, int], int]]] = []
+        self.sent: list[tuple[str, dict[tuple[str, int], int]]] = []
         self.answers: list[Future[Any]] = []
         self.refuses: Exception | None = None
         self.commits = Commits(lambda: self, lambda: self.now)  # type: ignore[arg-type, return-value]
@@ -31,16 +31,16 @@ class Groups:
             raise self.refuses
         (one,) = asked
         offsets = {(at.topic, at.partition): at.offset for at in one.topic_partitions}
-        self.told.append((one.group_id, offsets))
+        self.sent.append((one.group_id, offsets))
         self.answers.append(Future())
         return {one.group_id: self.answers[-1]}
 
     def round(self) -> list[tuple[str, dict[tuple[str, int], int]]]:
         """What is committed by the next round."""
         self.now += ROUND
-        before = len(self.told)
-        self.commits.tell()
-        return self.told[before:]
+        before = len(self.sent)
+        self.commits.send()
+        return self.sent[before:]
 
     def answer(self, number: int, code: int | None = None) -> None:
         """Answer the commit of this number, by an error if there is a code."""
@@ -66,15 +66,15 @@ def test_a_round_commits_the_newest_position_of_each_partition(groups: Groups) -
 def test_between_two_rounds_nothing_is_committed(groups: Groups) -> None:
     groups.commits.note("g", "t", {0: 5})
     groups.now += ROUND - 0.1
-    groups.commits.tell()
-    assert groups.told == []
+    groups.commits.send()
+    assert groups.sent == []
     groups.now += 0.1
-    groups.commits.tell()
+    groups.commits.send()
     groups.answer(0)
     groups.commits.note("g", "t", {0: 6})
     groups.now += ROUND - 0.1
-    groups.commits.tell()
-    assert len(groups.told) == 1
+    groups.commits.send()
+    assert len(groups.sent) == 1
 
 
 def test_a_round_takes_the_groups_that_have_waited_longest(groups: Groups) -> None:
@@ -90,7 +90,7 @@ def test_a_round_takes_the_groups_that_have_waited_longest(groups: Groups) -> No
 # --- Failures -----------------------------------------------------------------------------------
 
 
-def test_a_commit_that_fails_is_told_again_though_nothing_new_comes(groups: Groups) -> None:
+def test_a_commit_that_fails_is_sent_again_though_nothing_new_comes(groups: Groups) -> None:
     """Otherwise a stream at rest would show lag in Kafka's tools until its next message."""
     groups.commits.note("g", "t", {0: 5})
     groups.round()
@@ -122,11 +122,19 @@ def test_no_commit_overtakes_another_of_its_group(groups: Groups) -> None:
     "code",
     [KafkaError.GROUP_AUTHORIZATION_FAILED, KafkaError.UNKNOWN_MEMBER_ID, KafkaError._INVALID_ARG],
 )
-def test_a_commit_that_is_refused_is_not_told_again(code: int, groups: Groups) -> None:
+def test_a_commit_that_is_refused_is_not_sent_again(code: int, groups: Groups) -> None:
     groups.commits.note("g", "t", {0: 5})
     groups.round()
     groups.answer(0, code)
     assert groups.round() == []
+
+
+def test_a_commit_that_the_client_can_not_send_now_is_sent_later(groups: Groups) -> None:
+    groups.commits.note("g", "t", {0: 5})
+    groups.refuses = KafkaException(KafkaError(AWAY))
+    assert groups.round() == []
+    groups.refuses = None
+    assert groups.round() == [("g", {("t", 0): 5})]
 
 
 def test_a_client_that_refuses_hurts_no_other_group(groups: Groups) -> None:
@@ -142,13 +150,13 @@ def test_a_client_that_refuses_hurts_no_other_group(groups: Groups) -> None:
 
 
 def test_a_reader_that_closes_commits_at_once_and_for_the_last_time(groups: Groups) -> None:
-    """Another owner may commit from then on: to tell it again would take the position back."""
+    """Another owner may commit from then on: to send it again would take the position back."""
     groups.commits.note("g", "t", {0: 5})
     groups.commits.note("h", "t", {0: 1})
     groups.round()
     groups.commits.note("g", "t", {0: 6})
     groups.commits.flush("g")
-    assert groups.told[2:] == [("g", {("t", 0): 6})]
+    assert groups.sent[2:] == [("g", {("t", 0): 6})]
     for number in range(3):
         groups.answer(number, AWAY)
     assert groups.round() == [("h", {("t", 0): 1})]
@@ -156,7 +164,7 @@ def test_a_reader_that_closes_commits_at_once_and_for_the_last_time(groups: Grou
 
 def test_a_reader_without_news_commits_nothing_when_it_closes(groups: Groups) -> None:
     groups.commits.flush("g")
-    assert groups.told == []
+    assert groups.sent == []
     assert groups.round() == []
 
 
