@@ -160,6 +160,9 @@ def test_what_a_connection_keeps_is_lasting() -> None:
         ("SELECT 1 /* FORMAT CSV */", ""),
         ("SELECT '-- no comment' FORMAT CSV", "CSV"),
         ("SELECT '/*' FORMAT CSV -- */", "CSV"),
+        ("SELECT $a$ /* ' $a$ FORMAT CSV -- x", "CSV"),
+        ("SELECT $$ FORMAT JSON -- $$ FORMAT CSV", "CSV"),
+        ("SELECT a$b$ FORMAT CSV -- x", "CSV"),
         ("SELECT format FROM `t` -- no format", ""),
         ("SELECT t.format x", ""),
         ("SELECT format FROM t ORDER BY x, format ASC", ""),
@@ -173,3 +176,12 @@ def test_the_format_at_a_querys_end_and_no_column_of_that_name(sql: str, form: s
     name, at = output_format(sql)
     assert name == form
     assert sql[at:].upper().startswith("FORMAT") if form else at == len(sql)
+
+
+@pytest.mark.parametrize("sign", ["/* ", "\\'", '\\"', "\\`", "$a$ b$"])
+def test_signs_that_are_never_closed_are_read_once(sign: str) -> None:
+    """Were each of them tried to the end, this would take an hour, and hold the whole server."""
+    sql = f"SELECT -- x\n{sign * 300_000} AS format"
+    assert output_format(sql) == ("", len(sql))
+    every = list(tokens(sql.encode()))
+    assert every[0].text == "SELECT"

@@ -11,9 +11,11 @@ from dataclasses import dataclass, replace
 
 from tenants.warehouse.quoting import string
 
+# What is not closed goes on to the end. If it were no match, every later sign would be tried to the
+# end as well: seconds for a text of 60 KB. The engine refuses such a statement in any case.
 _TOKEN = re.compile(
-    rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/)
-    |(?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*')
+    rb"""(?P<skip>\s+|--[^\n]*|\#!?\s[^\n]*|/\*(?:.*?\*/|.*))
+    |(?P<quoted>`(?:[^`\\]|\\.|``)*`?|"(?:[^"\\]|\\.|"")*"?|'(?:[^'\\]|\\.|'')*'?)
     |(?P<word>[A-Za-z_][A-Za-z0-9_]*)
     |(?P<other>.)""",
     re.DOTALL | re.VERBOSE,
@@ -24,10 +26,11 @@ _FORMAT_TAIL = re.compile(
     (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
-#: A comment, or quoted text, in which nothing is a comment.
+#: A comment, or quoted text, in which nothing is a comment; $tag$ quotes as well.
 _COMMENT = re.compile(
-    r"""(?P<quoted>`(?:[^`\\]|\\.|``)*`|"(?:[^"\\]|\\.|"")*"|'(?:[^'\\]|\\.|'')*')
-    |--[^\n]*|\#!?\s[^\n]*|/\*.*?\*/""",
+    r"""(?P<quoted>`(?:[^`\\]|\\.|``)*`?|"(?:[^"\\]|\\.|"")*"?|'(?:[^'\\]|\\.|'')*'?
+        |(?<![\w$])\$(?P<tag>\w*)\$(?:.*?\$(?P=tag)\$|.*))
+    |--[^\n]*|\#!?\s[^\n]*|/\*(?:.*?\*/|.*)""",
     re.DOTALL | re.VERBOSE,
 )
 _SETTINGS_TAIL = re.compile(rb"\s*SETTINGS\s+([^\n]*)", re.IGNORECASE)
