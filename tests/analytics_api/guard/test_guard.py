@@ -96,6 +96,16 @@ def test_a_huge_or_deep_query_is_refused_quickly() -> None:
             guard(sql)
 
 
+def test_a_comment_that_is_not_closed_is_refused_where_it_starts() -> None:
+    """At the first of them: to look for the end of each would hold the process for seconds."""
+    for signs in ("/*", "/* " * 30_000, "/* */ /* 1"):
+        sql = f"SELECT 1 {signs}"
+        with pytest.raises(QueryRefused) as refused:
+            guard(sql)
+        assert refused.value.position == (sql.rindex("/*") if "*/" in sql else sql.index("/*"))
+        assert refused.value.message == "The comment /* is not closed by */."
+
+
 @given(st.text(max_size=80))
 @settings(max_examples=300, deadline=None)
 def test_no_text_makes_the_guard_fail_otherwise(text: str) -> None:
