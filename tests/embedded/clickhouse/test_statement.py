@@ -185,3 +185,14 @@ def test_signs_that_are_never_closed_are_read_once(sign: str) -> None:
     assert output_format(sql) == ("", len(sql))
     every = list(tokens(sql.encode()))
     assert every[0].text == "SELECT"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["FORMAT x SETTINGS " + " " * 50_000, "FORMAT x SETTINGS " * 5_000, "FORMAT" + " " * 90_000],
+)
+def test_what_looks_like_a_format_within_a_string_is_tried_once(text: str) -> None:
+    """The blanks alone would take longer than a day, and hold the whole server."""
+    sql = f"SELECT '{text}!'"
+    assert output_format(sql) == ("", len(sql))
+    assert output_format(f"{sql} FORMAT CSV SETTINGS a = 'b'{' ' * 50_000}")[0] == "CSV"

@@ -21,11 +21,14 @@ _TOKEN = re.compile(
     re.DOTALL | re.VERBOSE,
 )
 # A column or table may be named format, too. Then one of these words follows, which is no format.
+# Nothing is tried twice (++, *+): a few hundred blanks in a string took minutes otherwise.
 _FORMAT_TAIL = re.compile(
-    r"""(?<![.`"])\bFORMAT\s+(?!(?:ASC|DESC|END|FINAL)\b)(?P<name>[A-Za-z][A-Za-z0-9]*)
-    (?P<rest>(?:\s+SETTINGS\s+[\w\s=.,+-]*(?:'[^']*'[\w\s=.,+-]*)*)?\s*;?\s*)\Z""",
+    r"""(?<![.`"])\bFORMAT\s++(?!(?:ASC|DESC|END|FINAL)\b)(?P<name>[A-Za-z][A-Za-z0-9]*+)
+    (?:\s++SETTINGS\s++[\w\s=.,+-]*+(?:'[^']*+'[\w\s=.,+-]*+)*+)?+\s*+;?+\s*+\Z""",
     re.IGNORECASE | re.VERBOSE,
 )
+#: How far from a query's end its FORMAT clause may start, in characters; SETTINGS may follow it.
+_LONGEST_TAIL = 10_000
 #: A comment, or quoted text, in which nothing is a comment; $tag$ quotes as well.
 _COMMENT = re.compile(
     r"""(?P<quoted>`(?:[^`\\]|\\.|``)*`?|"(?:[^"\\]|\\.|"")*"?|'(?:[^'\\]|\\.|'')*'?
@@ -162,7 +165,8 @@ def output_format(sql: str) -> tuple[str, int]:
         return "", len(sql)
     # Looked at first, because most statements have no comment and some have long lists of strings.
     is_plain = not any(sign in sql for sign in ("--", "/*", "#"))
-    clause = _FORMAT_TAIL.search(sql if is_plain else _COMMENT.sub(_blank, sql))
+    text = sql if is_plain else _COMMENT.sub(_blank, sql)
+    clause = _FORMAT_TAIL.search(text, max(0, len(text.rstrip()) - _LONGEST_TAIL))
     return (clause["name"], clause.start()) if clause else ("", len(sql))
 
 
