@@ -64,7 +64,7 @@ test: setup ## Run linters and every test, the chaos suite in its short form
 	@sh tools/debian-packages.sh rabbitmq-server chromium
 	@$(FLAKY) forget
 	@$(MAKE) --no-print-directory lint most chaos-short
-	@CHAOS_FAULTS=$(SHORT) $(FLAKY) judge
+	@$(FLAKY) judge
 
 test-fast: setup ## Run the quick core of the tests
 	@$(FLAKY) forget
@@ -84,7 +84,6 @@ most:
 
 # Faults of the storm; CHAOS_SEED repeats one, CHAOS_KINDS="kafka killed,worker paused" narrows it.
 CHAOS_FAULTS ?= 200
-SHORT := 10
 # For so long ClickHouse is down in the case of that name.
 CHAOS_OUTAGE_SECONDS ?= 600
 
@@ -93,7 +92,7 @@ test-chaos: setup packages ## Kill, pause, cut and fill whatever there is, and c
 
 # Nothing else runs meanwhile: leases are short there, and their owners must get to renew them.
 chaos-short:
-	@CHAOS_FAULTS=$(SHORT) $(FLAKY) run chaos -q -s -m "chaos and not long and not slow"
+	@$(FLAKY) run chaos -q -s -m "chaos and not long and not slow"
 
 test-security: setup ## Attack the walls between tenants
 	$(PYTEST) -q -n 2 -m "security and not browser"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import secrets
 import signal
 import threading
 import time
@@ -21,12 +22,22 @@ import pytest
 from tests.chaos.harness.case import WIDE, Case, case
 from tests.chaos.harness.columns import edit_columns, leave_out_everywhere
 from tests.chaos.harness.faults import INSERT, faults
-from tests.chaos.harness.grounds import DATABASE, Grounds, assert_books_balance, grounds, tables_of
+from tests.chaos.harness.grounds import (
+    DATABASE,
+    KAFKA_PARTITIONS,
+    Grounds,
+    assert_books_balance,
+    grounds,
+    tables_of,
+)
 from tests.chaos.harness.sabotage import HALF, KILLS
 from tests.chaos.harness.senders import body
+from tests.chaos.harness.storm import Storm
 from tests.chaos.harness.worker import Revival, Worker
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1500)]
+#: Faults of the short storm.
+FEW = 10
 OUTAGE_SECONDS = float(os.environ.get("CHAOS_OUTAGE_SECONDS", "30"))
 QUEUES = ("classic", "quorum")
 ALL = ("kafka", *QUEUES, "logged")
@@ -72,6 +83,31 @@ def leases(made: Grounds, worker: Worker) -> int:
 
 def error_of(made: Grounds, source: str) -> str:
     return str(made.postgres(f"SELECT error FROM ingestion_source WHERE name = '{source}'")[0][0])
+
+
+# --- The oracle -------------------------------------------------------------------------------
+
+
+def test_a_few_faults_at_random(made: Grounds) -> None:
+    """The short form of test_storm.py, which repeats it: CHAOS_FAULTS=10 CHAOS_SEED=…"""
+    report = Storm(made, secrets.randbelow(2**31) + 1).rage(FEW)
+    print(report)  # noqa: T201 - what the run is for
+    assert report.tried.total() == FEW
+    assert report.is_good
+
+
+def test_the_oracle_sees_what_an_early_acknowledgement_loses(made: Grounds) -> None:
+    """The short form of test_storm_itself.py, on a stream of its own: its books stay wrong."""
+    made.add_topics(("chaos", "broken", KAFKA_PARTITIONS))
+    worker = Worker(made, 40, "early_acknowledgement")
+    with (
+        made.instead(worker),
+        case(made, "acknowledged early", "broken", patience=8, is_good=False) as one,
+    ):
+        for _ in range(2):
+            strike(made, "clickhouse killed", 1)
+            one.goes_on()
+    assert sum(verdict.lost for verdict in one.verdicts) > 0
 
 
 # --- Tables -----------------------------------------------------------------------------------

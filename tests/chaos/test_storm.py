@@ -14,7 +14,7 @@ import pytest
 from tests.chaos.harness.grounds import grounds
 from tests.chaos.harness.storm import Storm
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(3600)]
 FAULTS = int(os.environ.get("CHAOS_FAULTS", "40"))
 SEED = int(os.environ.get("CHAOS_SEED", "0")) or secrets.randbelow(2**31) + 1
 KINDS = [one for one in os.environ.get("CHAOS_KINDS", "").split(",") if one]

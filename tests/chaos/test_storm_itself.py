@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.harness.grounds import grounds, tables_of
 from tests.chaos.harness.storm import Report, Storm
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(600)]
 
 #: Few suffice to find what is so broken.
 FAULTS = 4
@@ -25,7 +25,6 @@ def storm(installation: Any, sabotage: str, *kinds: str, window: int | None = No
         return report
 
 
-@pytest.mark.long
 def test_without_deduplication_events_are_doubled(fresh_installation: Any) -> None:
     # The client of ClickHouse repeats an insert by itself, and under the same token.
     report = storm(fresh_installation, "no_deduplication", "reply of an insert lost", window=0)

@@ -76,8 +76,14 @@ def case(
     *streams: str,
     rate: float = 1.0,
     body: Body = body,
+    patience: float = PATIENCE,
+    is_good: bool = True,
 ) -> Iterator[Case]:
-    """Send to the streams meanwhile; then every message must be there once."""
+    """Send to the streams meanwhile; then every message must be there once.
+
+    After ``patience`` seconds without any new row the rest counts as lost. ``is_good`` is what the
+    verdicts must be: false where the workers are broken on purpose.
+    """
     base = next(_bases)
     senders = [
         _sender(grounds, stream, rate, base, body)
@@ -96,11 +102,11 @@ def case(
     finally:
         for one in senders:
             one.end()
-    _await_all(made)
+    _await_all(made, patience)
     made.watch.end()
     made.verdicts = [oracle.judge(grounds.query, DATABASE, one) for one in senders]
     print(made)  # noqa: T201 - what the run is for
-    assert all(one.is_good for one in made.verdicts), made.verdicts
+    assert all(one.is_good is is_good for one in made.verdicts), made.verdicts
 
 
 def _sender(grounds: Grounds, stream: str, rate: float, base: int, body: Body) -> Sender:
@@ -112,12 +118,12 @@ def _sender(grounds: Grounds, stream: str, rate: float, base: int, body: Body) -
     return RabbitSender(stream, url, rate * 150, base, body, is_queue=is_queue)
 
 
-def _await_all(made: Case) -> None:
-    """Until all is there, or nothing new has come for PATIENCE seconds."""
+def _await_all(made: Case, patience: float) -> None:
+    """Until all is there, or nothing new has come for ``patience`` seconds."""
     for one in made.senders:
         wanted = one.total - sum(map(len, one.uncertain.values()))
         reached, since = 0, time.monotonic()
-        while reached < wanted and time.monotonic() - since < PATIENCE:
+        while reached < wanted and time.monotonic() - since < patience:
             time.sleep(0.3)
             if (now := made.landed(one)) > reached:
                 reached, since = now, time.monotonic()

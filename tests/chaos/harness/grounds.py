@@ -353,6 +353,19 @@ def assert_books_balance(grounds: Grounds, sources: Sequence[str]) -> None:
     )
 
 
+def ledgers(grounds: Grounds, sources: Sequence[str]) -> list[str]:
+    """What Millrace's own books say of each: no part of a verdict, but of its explanation."""
+    if not sources:
+        return []
+    shown = grounds.running.python(
+        "from django.core.management import CommandError, call_command\n"
+        f"for name in {list(sources)}:\n"
+        "    try: call_command('ledger', f'chaos.{name}')\n"
+        "    except CommandError as error: print(error)\n"
+    )
+    return [str(shown)]
+
+
 def tables_of(name: str) -> list[str]:
     """Every table that rows of a stream end in."""
     return [f"{DATABASE}.{name}{end}" for end in ("", "__quarantine", "_rollup")]

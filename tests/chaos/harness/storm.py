@@ -11,7 +11,7 @@ from random import Random
 
 from tests.chaos.harness import oracle
 from tests.chaos.harness.faults import Fault, faults
-from tests.chaos.harness.grounds import DATABASE, PATIENCE, Grounds
+from tests.chaos.harness.grounds import DATABASE, PATIENCE, Grounds, ledgers
 from tests.chaos.harness.oracle import Verdict
 from tests.chaos.harness.senders import Sender
 
@@ -65,6 +65,8 @@ class Watch(threading.Thread):
         super().__init__(daemon=True)
         self._grounds, self._ended = grounds, threading.Event()
         self._tables = tables or grounds.tables
+        #: What others have sent before is not counted.
+        self._before = oracle.landed(grounds.query, DATABASE, self._tables)
         self._rows = dict.fromkeys(self._tables, 0)
         self._grew_at = {name: [time.monotonic()] for name in self._tables}
 
@@ -74,7 +76,8 @@ class Watch(threading.Thread):
                 found = oracle.landed(self._grounds.query, DATABASE, self._tables)
             except OSError:
                 continue
-            for name, rows in found.items():
+            for name, all_rows in found.items():
+                rows = all_rows - self._before[name]
                 if rows > self._rows[name]:
                     self._rows[name] = rows
                     self._grew_at[name].append(time.monotonic())
@@ -189,9 +192,5 @@ class Storm:
         self.report.verdicts = [
             oracle.judge(self._grounds.query, DATABASE, sender) for sender in senders
         ]
-        self.report.ledgers = [self._ledger(one) for one in self.report.verdicts if not one.is_good]
-
-    def _ledger(self, verdict: Verdict) -> str:
-        """What Millrace's own books say of it: no part of the verdict, but of its explanation."""
-        done = self._grounds.running.manage("ledger", f"chaos.{verdict.stream}", check=False)
-        return f"{done.stdout}{done.stderr[-300:]}"
+        bad = [one.stream for one in self.report.verdicts if not one.is_good]
+        self.report.ledgers = ledgers(self._grounds, bad)
