@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
 
 def main() -> None:
     """Run administrative tasks."""
+    # Loading Django makes many objects and hardly any garbage; a tenth of it went into looking.
+    gc.set_threshold(50_000, 20, 20)
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "millrace.settings")
     try:
         from django.core.management import execute_from_command_line

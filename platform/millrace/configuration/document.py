@@ -9,14 +9,15 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError
 
 from millrace.configuration.errors import ConfigurationError, FilePosition, Mistake
 from tenants import exact_json
+
+if TYPE_CHECKING:
+    from jsonschema.exceptions import ValidationError
 
 SCHEMA = Path(__file__).with_name("millrace.schema.json")
 
@@ -131,6 +132,9 @@ def _start(file: str, node: yaml.Node) -> FilePosition:
 
 
 def _against_schema(document: Document) -> Iterator[Mistake]:
+    # It takes a tenth of a second to import, which only `apply` needs to wait for.
+    from jsonschema import Draft202012Validator
+
     validator = Draft202012Validator(schema())
     for error in validator.iter_errors(document.content):
         yield from _mistakes(document, error)
