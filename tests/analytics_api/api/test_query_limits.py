@@ -109,7 +109,9 @@ def test_what_goes_beyond_is_a_limit_in_every_format(
     api = limited(limits)
     api.publish("much", sql)
     _, key = create_key(api.tenant, "sql", scopes=[Scope.QUERIES_SQL])
-    answers = [api.get(f"/much?format={one}") for one in FORMATS]
+    # Each of these keeps the engine's processors busy until its time is over.
+    formats = FORMATS if limits is not SECONDS else FORMATS[::3]
+    answers = [api.get(f"/much?format={one}") for one in formats]
     own = {"Authorization": f"Bearer {key}"}
     answers.append(api.client.post("/api/v1/sql", {"sql": sql}, "application/json", headers=own))
     for answer in answers:

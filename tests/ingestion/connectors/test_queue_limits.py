@@ -54,7 +54,7 @@ def test_no_more_than_the_prefetch_is_held_of_a_large_backlog(
     source = stream.source(table)
     Connection.objects.update(options={"prefetch": 500})
     source.refresh_from_db()
-    backlog = 100_000 if kind == "classic" else 5_000
+    backlog = 20_000 if kind == "classic" else 5_000
     _publish(stream, backlog)
     connector = connect(source.connection)
     reader = connector.open(source, {0: 0}, Redelivery())
