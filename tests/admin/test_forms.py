@@ -78,6 +78,7 @@ def test_no_list_speaks_of_yielding(operator: Client, cast: Cast) -> None:
 # --- Finding ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_list_of_tenants_objects_is_searched_by_tenant(operator: Client, cast: Cast) -> None:
     Tenant.objects.filter(pk=cast.own.pk).update(name="Bakery of Bath")
     for model in MODELS:

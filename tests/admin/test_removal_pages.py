@@ -46,6 +46,7 @@ def the_read_source(cast: Cast) -> Source:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("who", ["operator", "owner", "editor"])
 @pytest.mark.parametrize("model", [Source, Table, Connection])
 def test_who_may_delete_does_so_after_its_name_is_typed(

@@ -75,6 +75,7 @@ def stays(table: Table, name: str = "note") -> str:
     return str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_column_that_was_left_out_is_kept_and_goes_with_its_data(wide: Table) -> None:
     assert kept_columns(wide) == []
     source = Source.objects.create(tenant=wide.tenant, name="http", table=wide)

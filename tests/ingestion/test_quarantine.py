@@ -102,6 +102,7 @@ def test_the_command_shows_the_groups_and_how_long_they_are_kept(filled: Table) 
     assert sum(one["messages"] for one in found) == 5
 
 
+@pytest.mark.slow
 def test_what_a_terminal_would_obey_is_not_printed(filled: Table) -> None:
     raw = b'{"n": "\x1b[31m[red]"}'
     accept(Source.objects.get(name="second"), [b'{"n": 1}'])

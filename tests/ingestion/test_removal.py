@@ -103,6 +103,7 @@ def test_of_many_queries_twenty_are_named() -> None:
     assert removal.some_of(many[:20]).endswith("q18, q19")
 
 
+@pytest.mark.slow
 def test_a_source_that_has_read_goes_with_its_books_and_its_rows_stay(
     http: Source, other: Source
 ) -> None:
@@ -120,12 +121,14 @@ def test_a_source_that_has_read_goes_with_its_books_and_its_rows_stay(
     assert (entry.object_name, entry.tenant_id) == (str(http), http.tenant_id)
 
 
+@pytest.mark.slow
 def test_with_its_rows_only_its_own_go(http: Source, other: Source) -> None:
     removal.delete(http, "http", with_rows=True)
     assert numbers(http.table) == [9]
     assert misfits(http.table) == []
 
 
+@pytest.mark.slow
 def test_a_table_goes_with_its_rows_and_the_sources_that_feed_it(
     http: Source, other: Source
 ) -> None:
@@ -229,6 +232,7 @@ def test_nothing_is_deleted_without_the_name(http: Source) -> None:
     assert numbers(http.table) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_what_clickhouse_can_not_do_leaves_all_as_it_was(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,6 +270,7 @@ def _postgres_fails(*_: Any) -> None:
     raise OperationalError("deadlock detected, of process 4711")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["source", "table"])
 @pytest.mark.parametrize("place", ["second statement", "Postgres"])
 def test_a_deletion_that_stops_half_way_leaves_the_sources_paused_and_can_be_repeated(
@@ -302,6 +307,7 @@ def test_without_rows_a_failure_of_postgres_leaves_all_as_it_was(
     assert (source.active, source.paused_reason) == (True, "")
 
 
+@pytest.mark.slow
 def test_a_mutation_that_outlasts_the_connection_is_waited_for(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -322,6 +328,7 @@ def test_a_mutation_that_outlasts_the_connection_is_waited_for(
     assert (numbers(http.table), misfits(http.table)) == ([], [])
 
 
+@pytest.mark.slow
 def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
     http: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +354,7 @@ def test_a_mutation_that_does_not_end_is_given_up_and_what_to_do_is_said(
     assert (numbers(http.table), misfits(http.table)) == ([], [])
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_leases_are_renewed_while_a_source_is_held_and_resumed_by_hand(
     http: Source, settings: Any
@@ -475,6 +483,7 @@ def test_a_table_is_deleted_while_a_worker_fills_it_and_another(two_topics: Any)
     assert kept.error == ""
 
 
+@pytest.mark.slow
 def test_a_kafka_source_leaves_no_consumer_group(table: Table, topic: Any) -> None:
     stream = topic()
     source = stream.source(table)
@@ -494,6 +503,7 @@ def test_a_kafka_source_leaves_no_consumer_group(table: Table, topic: Any) -> No
     assert not Connection.objects.exists()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_away_is_named_and_holds_nothing_up(table: Table) -> None:
     on = Connection.objects.create(
         tenant=table.tenant, name="away", kind="kafka", addresses="127.0.0.1:1"
@@ -534,6 +544,7 @@ def test_a_source_that_goes_while_it_is_measured_fails_no_other(
     assert refused.value.status_code == 404
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_sources_that_are_measured_all_the_time_are_deleted_without_a_deadlock(
     table: Table, monkeypatch: pytest.MonkeyPatch
@@ -572,6 +583,7 @@ def test_sources_that_are_measured_all_the_time_are_deleted_without_a_deadlock(
     assert not Source.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_deadlock_is_tried_again(http: Source, monkeypatch: pytest.MonkeyPatch) -> None:
     left, record = [1, 2], removal._record
@@ -591,6 +603,7 @@ def test_a_deadlock_is_tried_again(http: Source, monkeypatch: pytest.MonkeyPatch
 # --- The archive --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_archived_source_keeps_its_rows_and_is_read_no_more(http: Source) -> None:
     told = removal.archive_preview(http.table)
     assert told.sources == (http,)

@@ -77,6 +77,7 @@ def test_what_is_read_again_is_not_doubled(landed: Source, log: Any, table: Tabl
     assert balances(landed) == []
 
 
+@pytest.mark.slow
 def test_a_source_that_no_worker_has_seen_yet_is_reset_too(log: Any, table: Table) -> None:
     log.send(messages(0, 20))
     source = log.source(table)
@@ -89,6 +90,7 @@ def test_a_source_that_no_worker_has_seen_yet_is_reset_too(log: Any, table: Tabl
     assert balances(source) == []
 
 
+@pytest.mark.slow
 def test_what_was_missing_comes_back(landed: Source, table: Table) -> None:
     at = addresses.address_of(table)
     client.execute(
@@ -100,6 +102,7 @@ def test_what_was_missing_comes_back(landed: Source, table: Table) -> None:
     assert there(table) == (100, 100)
 
 
+@pytest.mark.slow
 def test_it_doubles_when_told_to(landed: Source, table: Table) -> None:
     reset(landed, START, doubles=True)
     consume(landed)
@@ -107,6 +110,7 @@ def test_it_doubles_when_told_to(landed: Source, table: Table) -> None:
     assert set(balances(landed)) == {FindingKind.REPEATED}
 
 
+@pytest.mark.slow
 def test_to_the_end_is_a_gap_that_is_told(landed: Source, log: Any, table: Table) -> None:
     log.send(messages(100, 120))
     while preview(landed, END)[0].to < 120:
@@ -121,6 +125,7 @@ def test_to_the_end_is_a_gap_that_is_told(landed: Source, log: Any, table: Table
     assert balances(landed) == [FindingKind.GAP]
 
 
+@pytest.mark.slow
 def test_to_an_offset(landed: Source, table: Table) -> None:
     (told,) = reset(landed, ResetTarget(Where.OFFSET, offset=70, partition=0))
     assert (told.to, told.read_again) == (70, 30)
@@ -171,6 +176,7 @@ def test_a_queue_can_not_be_reset(queue: Callable[[str], Any], table: Table, kin
     assert there(table) == (10, 10)  # the question has taken nothing from it
 
 
+@pytest.mark.slow
 def test_a_crash_while_it_is_read_again_doubles_nothing(
     landed: Source, table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +200,7 @@ def test_a_crash_while_it_is_read_again_doubles_nothing(
     assert balances(landed) == []
 
 
+@pytest.mark.slow
 def test_a_source_that_is_being_read_is_paused_for_it(
     landed: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:

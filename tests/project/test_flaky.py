@@ -164,6 +164,7 @@ def test_a_run_that_could_not_be_made_is_a_failure(runs: Runs) -> None:
     assert runs.run()[0] == 5, "There is no test."
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [(), ("-n", "2")], ids=["alone", "with xdist"])
 def test_a_file_that_can_not_be_read_is_a_failure(runs: Runs, processes: tuple[str, ...]) -> None:
     runs.has("broken", "import nothing_of_that_name\n")

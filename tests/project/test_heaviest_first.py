@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 INI = """
 [pytest]
@@ -76,6 +78,7 @@ def test_heavy_files_come_first(tmp_path: Path) -> None:
     assert (tmp_path / "order").read_text() == "bbaacc"
 
 
+@pytest.mark.slow
 def test_files_that_share_an_installation_stay_together(tmp_path: Path) -> None:
     folder = tmp_path / "tests" / "browser"
     folder.mkdir(parents=True)

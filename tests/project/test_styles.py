@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
 import unfold
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -16,6 +17,7 @@ SHEETS = (
 SCRIPTED = {"group"}
 
 
+@pytest.mark.slow
 def test_every_class_of_a_template_is_in_a_stylesheet() -> None:
     css = "".join(sheet.read_text() for sheet in SHEETS)
     pages = [*ROOT.glob("*/templates/millrace/*.html"), ROOT / "tenants/admin/display.py"]

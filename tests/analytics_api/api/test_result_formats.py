@@ -293,6 +293,7 @@ def test_the_names_in_a_type(text: str, expected: set[str]) -> None:
 # --- Bytes ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_bytes_that_are_not_text_are_refused_wherever_they_stand_and_however_it_is_packed(
     api: Any,
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_huge_or_deep_query_is_refused(guard: Guard) -> None:
             guard(sql)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=80))
 @settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -76,6 +76,7 @@ def test_no_two_verdicts_differ_by_case_alone() -> None:
 REFUSED = [one.name for one in verdicts.read() if one.verdict == "refused" and one.kind != "table"]
 
 
+@pytest.mark.slow
 def test_no_refused_function_can_be_called_in_any_way(guard: Guard) -> None:
     ways = (
         "SELECT {}(1, 2)",

@@ -176,6 +176,7 @@ def test_one_insert_makes_one_part(engine, client: Client, table: str) -> None:
     assert client.query(sql, parameters={"t": table}).first_row[0] == 1
 
 
+@pytest.mark.slow
 def test_small_parts_are_merged_many_at_a_time(client: Client, database: str) -> None:
     """Ten of them cost one merge; by itself the engine would have merged the first five."""
     client.command(f"CREATE TABLE {database}.small (n UInt64) ENGINE MergeTree ORDER BY n")

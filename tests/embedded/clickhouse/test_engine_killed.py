@@ -70,6 +70,7 @@ def test_nothing_acknowledged_is_lost_and_nothing_retried_is_twice(
     assert block >= kills
 
 
+@pytest.mark.slow
 def test_the_token_of_a_part_that_a_kill_has_cost_is_forgotten(
     new_engine: Callable[..., Any],
 ) -> None:

@@ -278,6 +278,7 @@ REFUSED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "lines"),
     [
@@ -382,6 +383,7 @@ def test_get_is_not_allowed(send: Callable[..., Any], source: Source) -> None:
 # --- Idempotency-Key --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_request_repeated_under_its_key_counts_once(
     send: Callable[..., Any], source: Source
 ) -> None:

@@ -139,6 +139,7 @@ def test_a_table_goes_with_all_that_feeds_it_and_names_the_queries_that_fail(
     assert "kafka-consumer-groups.sh --delete" in done.json()["left"][0]
 
 
+@pytest.mark.slow
 def test_a_connection_goes_with_the_sources_on_it(key: str, source: Source) -> None:
     done = post(key, "connections/broker/delete", {"confirm": "broker", "rows": "delete"})
     assert (done.status_code, done.json()["sources"]) == (200, ["topic"])
@@ -187,6 +188,7 @@ def test_values_that_there_are_not_are_refused(key: str, source: Source) -> None
     assert stands() == ALL
 
 
+@pytest.mark.slow
 def test_what_can_not_be_done_now_is_told_as_a_problem(
     key: str, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,6 +357,7 @@ def test_the_command_shows_what_goes_and_deletes_once_the_name_is_given(source: 
     assert AuditEntry.objects.get(action="source.delete").actor_name.startswith("manage.py delete")
 
 
+@pytest.mark.slow
 def test_the_command_deletes_tables_and_connections_shared_ones_too(source: Source) -> None:
     publish(SavedQuery.objects.create(tenant=source.tenant, name="q", sql="SELECT n FROM events"))
     said = command("delete", "table", str(source.table), "--confirm", "events")

@@ -136,6 +136,7 @@ def test_the_command_changes_nothing_before_yes(landed: Source) -> None:
         call_command("reset", str(landed), "--offset", "1")
 
 
+@pytest.mark.slow
 def test_a_message_leads_to_its_row_and_back(landed: Source) -> None:
     out = io.StringIO()
     call_command("locate", str(landed), "--offset", "2", stdout=out)
@@ -159,6 +160,7 @@ def test_a_message_of_a_queue_is_found_by_its_id(queue: Callable[..., Any], tabl
     assert '"n": 7' in out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_admin_previews_resets_and_finds(landed: Source) -> None:
     operator = Client()
     operator.force_login(User.objects.create_superuser("operator"))

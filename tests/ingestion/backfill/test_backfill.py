@@ -213,6 +213,7 @@ def test_a_mended_table_takes_all_of_a_file_that_was_refused(table: Table, tmp_p
     assert count(table) == 100
 
 
+@pytest.mark.slow
 def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
     table: Table, tmp_path: Path
 ) -> None:

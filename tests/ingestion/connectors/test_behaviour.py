@@ -198,6 +198,7 @@ def test_a_stream_that_is_missing_is_said_and_hurts_no_other(
     connector.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["kafka", "rabbitmq"])
 def test_a_broker_that_is_away_is_said_soon(kind: str, table: Table) -> None:
     away = Connection.objects.create(
@@ -289,6 +290,7 @@ def test_offsets_that_retention_has_deleted_are_said(
     connector.close()
 
 
+@pytest.mark.slow
 def test_offsets_that_a_stream_of_rabbitmq_has_deleted_are_said(
     queue: Callable[..., Any], table: Table
 ) -> None:
@@ -415,6 +417,7 @@ def test_a_redelivery_that_landed_is_passed_over_and_acknowledged(
     connector.close()
 
 
+@pytest.mark.slow
 def test_what_may_come_again_is_remembered_until_the_reader_has_caught_up(
     queue: Callable[..., Any], table: Table
 ) -> None:

@@ -73,6 +73,7 @@ def test_no_more_than_the_prefetch_is_held_of_a_large_backlog(
     connector.close()
 
 
+@pytest.mark.slow
 def test_half_of_the_prefetch_is_a_batch_however_long_the_pace_would_wait(
     queue: Callable[..., Any], table: Table
 ) -> None:

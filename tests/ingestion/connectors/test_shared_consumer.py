@@ -39,6 +39,7 @@ def receive(consumer: SharedConsumer, seconds: float, trays: list[Tray]) -> int:
     return most
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("which", ["FULL_ALL", "FULL_BYTES_ALL"])
 def test_backlogs_of_many_topics_are_held_to_a_bound(
     trays: tuple[SharedConsumer, list[Tray]], which: str, monkeypatch: pytest.MonkeyPatch

@@ -105,6 +105,7 @@ def test_a_wait_ends_when_a_message_comes(
     assert not reader.has_arrived()
 
 
+@pytest.mark.slow
 def test_a_wait_without_a_message_ends_in_time(
     stream: Any, connector: Connector, reader: Reader
 ) -> None:
@@ -113,6 +114,7 @@ def test_a_wait_without_a_message_ends_in_time(
     assert 0.6 <= seconds < 1.2
 
 
+@pytest.mark.slow
 def test_two_sources_of_one_topic_are_waited_for_both(
     topic: Callable[..., Any], table: Table, table_factory: Callable[..., Table]
 ) -> None:
@@ -189,6 +191,7 @@ def test_a_link_that_is_cut_ends_a_wait_and_its_reader_says_so(
     assert connector.wait(0.1)
 
 
+@pytest.mark.slow
 def test_a_link_that_is_half_open_is_noticed_by_its_heartbeats(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
@@ -207,6 +210,7 @@ def test_a_link_that_is_half_open_is_noticed_by_its_heartbeats(
     assert time.monotonic() < until
 
 
+@pytest.mark.slow
 def test_a_link_that_nobody_reads_lives_while_bytes_come(
     queue: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -224,6 +228,7 @@ def test_a_link_that_nobody_reads_lives_while_bytes_come(
     connector.close()
 
 
+@pytest.mark.slow
 def test_what_came_while_nobody_looked_is_no_silence(
     queue: Callable[..., Any], table: Table
 ) -> None:
@@ -247,6 +252,7 @@ def test_what_came_while_nobody_looked_is_no_silence(
     connector.close()
 
 
+@pytest.mark.slow
 def test_what_may_come_again_is_forgotten_in_time_though_nothing_comes(
     queue: Callable[..., Any], table: Table
 ) -> None:

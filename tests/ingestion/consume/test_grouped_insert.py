@@ -74,6 +74,7 @@ def rows(table: Table, name: str = "events") -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in client.rows(sql)]
 
 
+@pytest.mark.slow
 def test_a_row_of_every_type_is_the_same_as_through_the_views(
     tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
 ) -> None:
@@ -177,6 +178,7 @@ def land(made: list[tuple[Any, Source]], seconds: float = 2.5) -> None:
     Slice(made[0][1].connection_id, seconds=seconds, policy=POLICY).run()
 
 
+@pytest.mark.slow
 def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]]) -> None:
     for stream, _ in many:
         stream.send(GOOD + BAD)
@@ -190,6 +192,7 @@ def test_the_batches_of_many_tenants_land_together(many: list[tuple[Any, Source]
     assert set(Batch.objects.values_list("state", flat=True)) == {BatchState.SETTLED}
 
 
+@pytest.mark.slow
 def test_what_came_since_the_last_pull_goes_along(
     many: list[tuple[Any, Source]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,6 +219,7 @@ def test_what_came_since_the_last_pull_goes_along(
     assert list(Batch.objects.values_list("rows", flat=True)) == [len(GOOD)] * len(many)
 
 
+@pytest.mark.slow
 def test_small_batches_wait_for_the_older_ones_of_another_slice(
     many: list[tuple[Any, Source]],
 ) -> None:

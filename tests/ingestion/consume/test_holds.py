@@ -29,6 +29,7 @@ def sent(stream: Any, table: Table) -> Source:
     return source
 
 
+@pytest.mark.slow
 def test_a_stream_is_held_at_the_days_end_and_loses_nothing(
     stream: Any, sent: Source, table: Table
 ) -> None:

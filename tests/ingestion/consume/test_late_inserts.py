@@ -108,6 +108,7 @@ def test_what_lands_after_its_batch_was_ended_is_in_the_books(
     assert (partition.landed, partition.quarantined) == (len(MESSAGES), 1)
 
 
+@pytest.mark.slow
 def test_a_wait_for_an_insert_ends(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(query_ids, "PATIENCE", 0.3)
     batch = uuid.uuid4()

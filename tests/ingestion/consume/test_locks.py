@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 
+import pytest
 from django.db import connections
 from django.utils import timezone
 
@@ -22,6 +23,7 @@ OWNER = "here:1:aa"
 PARTITIONS, ROUNDS = 300, 12
 
 
+@pytest.mark.slow
 def test_owners_and_measurements_do_not_wait_for_each_other(
     transactional_db: None, unique: Callable[[str], str]
 ) -> None:

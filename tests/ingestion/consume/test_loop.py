@@ -73,6 +73,7 @@ def test_a_slice_lands_what_fits_and_quarantines_the_rest(stream: Any, table: Ta
     assert source.error == ""
 
 
+@pytest.mark.slow
 def test_rows_say_where_they_came_from(stream: Any, table: Table) -> None:
     source = stream.source(table)
     stream.send(GOOD[:3])
@@ -86,6 +87,7 @@ def test_rows_say_where_they_came_from(stream: Any, table: Table) -> None:
     assert status.freshness_seconds < 60
 
 
+@pytest.mark.slow
 def test_the_next_slice_goes_on_where_the_last_one_ended(stream: Any, table: Table) -> None:
     source = stream.source(table)
     stream.send(GOOD[:50])
@@ -96,6 +98,7 @@ def test_the_next_slice_goes_on_where_the_last_one_ended(stream: Any, table: Tab
     assert partition(source).landed == 100
 
 
+@pytest.mark.slow
 def test_start_latest_passes_over_what_was_there(topic: Callable[..., Any], table: Table) -> None:
     stream = topic()
     source = stream.source(table, start="latest")
@@ -106,6 +109,7 @@ def test_start_latest_passes_over_what_was_there(topic: Callable[..., Any], tabl
     assert numbers(table) == [10, 11, 12]
 
 
+@pytest.mark.slow
 def test_one_stream_feeds_two_tables(
     topic: Callable[..., Any], table: Table, table_factory: Callable[..., Table]
 ) -> None:
@@ -130,6 +134,7 @@ def test_one_stream_feeds_two_tables(
 # --- Pausing and stopping ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_paused_source_is_let_go_within_a_slice(topic: Callable[..., Any], table: Table) -> None:
     stream = topic()
     source = stream.source(table)
@@ -165,6 +170,7 @@ def test_a_suspended_tenant_is_not_consumed(topic: Callable[..., Any], table: Ta
     assert source_status(Source.across_tenants.filter(pk=source.pk))[0].state == "paused"
 
 
+@pytest.mark.slow
 def test_a_worker_that_stops_leaves_nothing_half_done(stream: Any, table: Table) -> None:
     source = stream.source(table)
     stream.send(GOOD)
@@ -238,6 +244,7 @@ def test_a_crash_before_the_acknowledgement_doubles_nothing(
     assert (found.landed, found.quarantined) == (100, 0)
 
 
+@pytest.mark.slow
 def test_an_intent_older_than_the_window_is_settled_by_the_rows(
     topic: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +354,7 @@ def test_two_slices_never_hold_the_same_partition(topic: Callable[..., Any], tab
 # --- Trouble ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_offsets_that_retention_deleted_are_counted_and_said(
     topic: Callable[..., Any], table: Table
 ) -> None:
@@ -433,6 +441,7 @@ def test_what_does_not_answer_is_asked_again_within_seconds(
     assert source.retry_at - source.error_at == timedelta(minutes=1)
 
 
+@pytest.mark.slow
 def test_a_topic_that_is_missing_is_said_and_found_once_it_is_there(
     topic: Callable[..., Any], table: Table, unique: Callable[[str], str]
 ) -> None:
@@ -453,6 +462,7 @@ def test_a_topic_that_is_missing_is_said_and_found_once_it_is_there(
     assert source.attempts == 0
 
 
+@pytest.mark.slow
 def test_a_poison_message_never_blocks_a_queue(queue: Callable[..., Any], table: Table) -> None:
     stream = queue("quorum")
     source = stream.source(table)
@@ -464,6 +474,7 @@ def test_a_poison_message_never_blocks_a_queue(queue: Callable[..., Any], table:
     assert stream.depth() == 0
 
 
+@pytest.mark.slow
 def test_equal_messages_without_an_id_are_all_kept(queue: Callable[..., Any], table: Table) -> None:
     stream = queue()
     source = stream.source(table)
@@ -475,6 +486,7 @@ def test_equal_messages_without_an_id_are_all_kept(queue: Callable[..., Any], ta
 # --- Turns ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_slice_goes_on_while_it_may(topic: Callable[..., Any], table: Table) -> None:
     stream = topic()
     source = stream.source(table)

@@ -12,6 +12,7 @@ from ingestion.models import Table
 from tests.ingestion.running import balance, consume, consume_until, numbers, partition
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["earliest", "latest"])
 def test_a_new_partition_is_read_from_its_first_message(
     start: str, topic: Callable[..., Any], table: Table

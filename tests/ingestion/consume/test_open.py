@@ -75,6 +75,7 @@ def open_all(source: Source, owner: str) -> None:
         connector.close()
 
 
+@pytest.mark.slow
 def test_leases_are_renewed_while_feeds_are_opened(sources: list[Source], slow: Slow) -> None:
     owner = lease.new_owner()
     open_all(sources[0], owner)
@@ -83,6 +84,7 @@ def test_leases_are_renewed_while_feeds_are_opened(sources: list[Source], slow: 
     assert mine.count() == SOURCES
 
 
+@pytest.mark.slow
 def test_one_feed_may_take_longer_to_open_than_a_lease_lasts(
     transactional_db: None, sources: list[Source], slow: Slow
 ) -> None:

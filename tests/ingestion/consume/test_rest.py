@@ -72,6 +72,7 @@ def rest(
     return time.monotonic() - done_at[0]
 
 
+@pytest.mark.slow
 def test_a_slice_takes_few_turns_while_nothing_comes(
     source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -82,12 +83,14 @@ def test_a_slice_takes_few_turns_while_nothing_comes(
     assert sum(at > turns[0] + 3 for at in turns) < 15
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_beat")
 def test_a_rest_ends_soon_when_the_worker_is_told_to_stop(source: Source) -> None:
     assert rest(source, 2.0, lambda: None, lambda: True) < STEP + SLACK
     assert partition(source).lease_owner == ""
 
 
+@pytest.mark.slow
 def test_a_rest_ends_when_another_has_the_lease(source: Source) -> None:
     def rob() -> None:
         robbed = StreamPartition.objects.filter(source=source)
@@ -97,6 +100,7 @@ def test_a_rest_ends_when_another_has_the_lease(source: Source) -> None:
     assert partition(source).lease_owner == "another"
 
 
+@pytest.mark.slow
 def test_a_rest_ends_when_the_source_is_paused(source: Source) -> None:
     def pause() -> None:
         Source.objects.filter(pk=source.pk).update(active=False)
@@ -105,6 +109,7 @@ def test_a_rest_ends_when_the_source_is_paused(source: Source) -> None:
     assert partition(source).lease_owner == ""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_beat")
 def test_a_message_ends_a_rest(stream: Any, source: Source, table: Table) -> None:
     def send() -> None:
@@ -115,6 +120,7 @@ def test_a_message_ends_a_rest(stream: Any, source: Source, table: Table) -> Non
     assert seconds < 1 + SLACK
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_beat")
 def test_a_rest_ends_when_the_link_is_lost(proxied: tuple[Any, Source, Proxy]) -> None:
     _, source, proxy = proxied

@@ -192,6 +192,7 @@ def test_a_former_pipeline_stays_until_no_batch_needs_it(
     assert has_table(wide, "events__inbox_2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landed", [0, 7, 20])
 @pytest.mark.parametrize("is_known", [True, False])
 def test_a_batch_whose_pipeline_is_gone_is_brought_to_its_end(

@@ -26,6 +26,7 @@ def counted(source: Source) -> int:
     return source_status(Source.across_tenants.filter(pk=source.pk))[0].unidentified
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("queue_type", "count"), [("classic", 4), ("quorum", 4), ("stream", 0)])
 def test_messages_without_an_id_are_counted_where_they_can_be_doubled(
     queue_type: str, count: int, queue: Callable[..., Any], table: Table
@@ -53,6 +54,7 @@ def test_a_part_of_a_chunk_has_no_more_of_them_than_messages() -> None:
         assert rest.unidentified <= rest.rows.num_rows
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("landed", [0, 7])
 def test_a_crash_counts_none_twice(
     landed: int, queue: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
@@ -66,6 +68,7 @@ def test_a_crash_counts_none_twice(
     assert counted(source) == 100
 
 
+@pytest.mark.slow
 def test_command_api_metrics_and_page_say_how_many_there_were(
     queue: Callable[..., Any], table: Table, settings: Any
 ) -> None:

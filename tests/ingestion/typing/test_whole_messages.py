@@ -119,6 +119,7 @@ def test_odd_messages_land_whole_or_are_in_quarantine_byte_for_byte(
     assert [tuple(row.values()) for row in misfits] == wanted
 
 
+@pytest.mark.slow
 def test_the_quarantine_shows_a_number_as_it_was_written(
     topic: Callable[..., Any],
     tenant_factory: Callable[..., Tenant],

@@ -98,6 +98,7 @@ def test_a_slice_under_way_lets_go_of_a_suspended_tenant(
     assert lease.renew("me:1:x", [one.partition_id for one in taken]) == set()
 
 
+@pytest.mark.slow
 def test_resuming_restores_what_ran_and_leaves_paused_what_was_paused(source: Source) -> None:
     other = Source.objects.create(tenant=source.tenant, name="other", table=source.table)
     sources.pause(other)
@@ -121,6 +122,7 @@ def fill(tenant: Tenant) -> None:
     Membership.objects.create(tenant=tenant, user=User.objects.create_user("member"), role="owner")
 
 
+@pytest.mark.slow
 def test_an_export_has_every_row_every_definition_and_no_secret(
     events: list[bytes], source: Source, rollups: str, tmp_path: Path
 ) -> None:
@@ -156,6 +158,7 @@ def test_an_export_has_every_row_every_definition_and_no_secret(
     assert tenant_export.verify(folder) == ["keys.ndjson has changed: its SHA-256 differs."]
 
 
+@pytest.mark.slow
 def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +180,7 @@ def test_an_export_that_was_killed_begins_anew_and_never_overwrites(
 # --- Erase --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_persons_rows_go_from_table_quarantine_and_rollups(
     events: list[bytes], source: Source, rollups: str
 ) -> None:
@@ -310,6 +314,7 @@ def test_a_deleted_tenant_is_in_no_store_and_its_neighbour_is_untouched(
     assert not any(n for one in again.stores for n in one.before.values())
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_a_deletion_that_stopped_in_the_middle_is_finished_by_the_next(
     source: Source, monkeypatch: pytest.MonkeyPatch, valkey: str
@@ -334,6 +339,7 @@ def test_a_deletion_that_stopped_in_the_middle_is_finished_by_the_next(
     assert not Tenant.objects.exists()
 
 
+@pytest.mark.slow
 def test_while_the_engine_is_away_nothing_is_said_to_be_gone(source: Source, valkey: str) -> None:
     slug = source.tenant.slug
     with override_settings(CLICKHOUSE_URL="http://a:b@127.0.0.1:9/"):

@@ -174,6 +174,7 @@ def test_what_is_asked_wrongly_is_told_and_changes_nothing(
     assert Tenant.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_a_person_is_erased_and_a_tenant_deleted(
     operator: Operator, source: Source, valkey: str
 ) -> None:

@@ -44,6 +44,7 @@ def test_the_buttons_suspend_and_resume(operator: Client, unique: Callable[[str]
     assert tenant.is_active
 
 
+@pytest.mark.slow
 def test_a_worker_exports_and_the_page_says_where(
     operator: Client, source: Source, tmp_path: Path, settings: Any
 ) -> None:
@@ -53,6 +54,7 @@ def test_a_worker_exports_and_the_page_says_where(
     assert f"{tmp_path}/{source.tenant.slug}-2" in shown
 
 
+@pytest.mark.slow
 def test_a_person_is_erased_after_a_look(operator: Client, source: Source) -> None:
     address = page("erase", source.tenant)
     assert operator.get(address).status_code == 200
@@ -68,6 +70,7 @@ def test_a_person_is_erased_after_a_look(operator: Client, source: Source) -> No
     assert "ann" not in history
 
 
+@pytest.mark.slow
 def test_a_tenant_is_deleted_when_its_slug_is_typed(
     operator: Client, source: Source, valkey: str
 ) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ingestion.consume.scheduling.selection import Group
 from ingestion.consume.steps import insert
 from tests.ingestion.consume.slice_of_fakes import FakeSlice
 
 
+@pytest.mark.slow
 def test_each_group_is_one_insert(fakes: FakeSlice) -> None:
     ended: list[str] = []
     first, second = fakes.inserts(fakes.reader(1)), fakes.inserts(fakes.reader(2))
