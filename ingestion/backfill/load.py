@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -123,9 +124,7 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns):
-            if not (gauge.was_tried or backfill.chunks.filter(from_row=chunk.from_row).exists()):
-                gauge.try_out(backfill, chunk, columns)
+        for chunk in _chunks(backfill, file, columns, gauge):
             row, is_new = _chunk_row(backfill, chunk, version)
             if row is None:
                 break
@@ -143,10 +142,16 @@ def _load(
 
 
 def _chunks(
-    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...]
+    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...], gauge: Gauge
 ) -> Iterator[Chunk]:
+    """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    return chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    chunks = chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    for chunk in chunks:
+        if chunk.from_row not in known and gauge.has_to_try:
+            yield from gauge.tried(backfill, chain([chunk], chunks), columns)
+        else:
+            yield chunk
 
 
 def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:

@@ -59,7 +59,7 @@ class Command(ChangingCommand):
             metavar="PER_CENT",
             type=int,
             default=QUARANTINE_LIMIT,
-            help="Stop once more than this percentage of the rows do not fit. The first thousand "
+            help="Stop once more than this percentage of the rows do not fit. The first 10,000 "
             "rows are tried before any is loaded. 0: load all rows, however many do not fit. "
             "Default: %(default)s.",
         )
@@ -77,7 +77,7 @@ class Command(ChangingCommand):
         table = _table(options["table"])
         try:
             files = [describe(path, options["format"]) for path in options["files"]]
-            bad = [file for file in files if self._load(table, file, options).is_bad]
+            results = [(file, self._load(table, file, options)) for file in files]
         except BackfillError as error:
             raise CommandError(str(error)) from error
         except (WarehouseError, IngestionError) as error:
@@ -86,8 +86,8 @@ class Command(ChangingCommand):
         except KeyboardInterrupt as error:
             msg = f"Interrupted. {_AGAIN}"
             raise CommandError(msg, returncode=130) from error
-        if bad:
-            names = ", ".join(_name(file) for file in bad)
+        if bad := [(file, loaded) for file, loaded in results if loaded.is_bad]:
+            names = ", ".join(f"{_name(file)} ({_share(loaded)})" for file, loaded in bad)
             msg = f"More than half of the rows are in quarantine instead of {table}: {names}."
             raise CommandError(msg)
 
@@ -128,13 +128,23 @@ def _progress(stream: Any) -> Progress:
     )
 
 
+def _share(loaded: Loaded) -> str:
+    if loaded.all_rows == loaded.all_quarantined:
+        return f"all {loaded.all_rows:,}"
+    return f"{loaded.all_quarantined:,} of {loaded.all_rows:,}"
+
+
 def _summary(table: Table, loaded: Loaded) -> str:
     text = (
         f"{loaded.landed:,} rows landed in {table}, {loaded.quarantined:,} are in quarantine, "
-        f"{loaded.skipped:,} were skipped because an earlier run had loaded them."
+        f"{loaded.skipped:,} were skipped because an earlier run had loaded them"
     )
-    if loaded.quarantined:
-        text += f" To see what did not fit, and why: manage.py quarantine {table}"
+    if before := loaded.all_quarantined - loaded.quarantined:
+        text += f", {before:,} of them into quarantine"
+    if loaded.all_quarantined:
+        text += f". To see what did not fit, and why: manage.py quarantine {table}"
+    else:
+        text += "."
     return text
 
 
