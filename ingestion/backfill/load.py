@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from django.db import connection, transaction
@@ -18,9 +18,10 @@ from django.utils import timezone
 from ingestion import versions
 from ingestion.backfill.chunks import Chunk, chunks_of
 from ingestion.backfill.errors import BackfillError, FileUnreadable
-from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
-from ingestion.backfill.readers import READERS
+from ingestion.backfill.read_options import ReadOptions
+from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import addresses, inbox, lookups
 from ingestion.landing.query_ids import await_inserts
@@ -82,9 +83,10 @@ def load(
     """
     with _alone(backfill):
         backfill.refresh_from_db()
+        _refuse_other_options(backfill, file)
         before = (backfill.rows, backfill.quarantined)
         try:
-            _load(backfill, file, advance, Gauge(limit))
+            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit))
         except Exception as error:
             _note_end(backfill, BackfillState.FAILED, str(error))
             raise
@@ -109,6 +111,55 @@ def _alone(backfill: Backfill) -> Iterator[None]:
             yield
         finally:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+
+
+def _refuse_other_options(backfill: Backfill, file: HistoryFile) -> None:
+    """Raise BackfillError if this run is to read the file in another way than an earlier one.
+
+    The chunks count rows, so another way could make other rows of the same chunk.
+    """
+    if not backfill.chunks.exists():
+        return
+    begun = ReadOptions.from_json(backfill.options)
+    wanted = begun.differing(file.options)
+    if file.format != backfill.format:
+        wanted["--format"] = str(file.format)
+    if wanted:
+        kept = {"--format": backfill.format, **begun.named()}
+        changes = ", ".join(
+            f"{name} {value!r} ({repr(kept[name]) if name in kept else 'without'})"
+            for name, value in wanted.items()
+        )
+        msg = (
+            f"{backfill.name}: its load into {backfill.table} was begun with other options, and "
+            "the rows that are there were read with those. They can't be changed now (in brackets "
+            f"what they were): {changes}. Give what they were, or leave them out: it is kept."
+        )
+        raise BackfillError(msg)
+
+
+def _as_begun(backfill: Backfill, file: HistoryFile) -> HistoryFile:
+    """The file with the options of the backfill's first chunk, or those that its first will have.
+
+    Raises FileUnreadable.
+    """
+    if backfill.chunks.exists():
+        return replace(file, options=ReadOptions.from_json(backfill.options))
+    options = _found_out(backfill, file)
+    backfill.options, backfill.format = options.as_json(), file.format
+    backfill.save(update_fields=["options", "format"])
+    return replace(file, options=options)
+
+
+def _found_out(backfill: Backfill, file: HistoryFile) -> ReadOptions:
+    """The options, with what the file itself shows. That is kept: a table's columns can change."""
+    if file.format == Format.PARQUET:
+        return file.options
+    options = replace(file.options, encoding=encoding_of(file))
+    if file.format == Format.CSV:
+        columns = versions.columns_of(backfill.table, backfill.table.version)
+        options = replace(options, delimiter=delimiter_of(file, columns))
+    return options
 
 
 def _load(

@@ -42,7 +42,15 @@ def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[Column
     def is_in_schema(column: ColumnSpec) -> bool:
         return _has(row_type, (column.path or column.name).split("."))
 
-    needed.check(file, columns, is_in_schema, names)
+    needed.check(file, columns, is_in_schema, names, _paths(row_type))
+
+
+def _paths(kind: pa.DataType, before: str = "") -> Iterator[str]:
+    """The paths of all fields within a struct."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield (path := before + field.name)
+            yield from _paths(field.type, f"{path}.")
 
 
 def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
