@@ -7,15 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import copyfileobj
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
-from ingestion.backfill.readers import int96, needed
+from ingestion.backfill.readers import int96, json_columns, needed
 from ingestion.backfill.readers.opening import Block, opened, readable
-from ingestion.backfill.readers.values import unknown, values
+from ingestion.backfill.readers.values import unknown
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
@@ -97,9 +96,8 @@ def _seekable(file: HistoryFile) -> Iterator[str]:
 
 def _messages(batch: pa.RecordBatch, coarse: Mapping[int, pa.Array]) -> list[bytes]:
     """The rows as JSON. ``coarse``: the columns with INT96 in milliseconds, by their index."""
-    names = batch.schema.names
     columns = [
-        int96.whole_values(column, coarse[place]) if place in coarse else values(column)
+        int96.whole_values(column, coarse[place]) if place in coarse else column
         for place, column in enumerate(batch.columns)
     ]
-    return [orjson.dumps(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+    return json_columns.messages(batch.schema.names, columns)
