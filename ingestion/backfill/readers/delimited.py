@@ -90,7 +90,8 @@ def _header(file: HistoryFile, lines: Iterator[Sequence[Field] | BrokenLine]) ->
     if isinstance(first, BrokenLine):
         msg = f"{file.shown}, line {first.number}: a quote in its header is not closed."
         raise FileUnreadable(msg)
-    header = [name or "" for name in first]
+    # In a header the marker of no value is a name like any other.
+    header = [file.options.null or "" if name is None else name for name in first]
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         msg = f"{file.shown}: its header names {', '.join(map(repr, repeated))} more than once."
         raise FileUnreadable(msg)

@@ -67,6 +67,11 @@ def test_a_marker_is_no_value_unless_it_is_in_quotes(read: Read) -> None:
     assert read(content.replace(",", ";"), null="NA")[1]["o"] == "NA"
 
 
+def test_a_marker_in_the_header_is_a_name(read: Read) -> None:
+    assert read("n,s,NA\n1,x,NA\n", null="NA") == [{"n": 1, "s": "x", "NA": None}]
+    assert read("n,s,\n1,x,y\n", null="") == [{"n": 1, "s": "x", "": "y"}]
+
+
 def test_quotes_that_are_closed_are_read_as_any_parser_reads_them(read: Read) -> None:
     chance = random.Random(5)
     table = [
