@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.utils.safestring import SafeString
 
+from ingestion.backfill.read_options import ReadOptions
 from ingestion.models import Backfill
 from tenants.admin import display
 from tenants.admin.base import ReadOnlyAdmin
@@ -23,9 +24,16 @@ class BackfillAdmin(ReadOnlyAdmin):
     label = ("table__tenant__slug", "table__name")
     search_fields = ("name", "sha256", *label, "table__tenant__name")
     fields = (
-        *("table", "name", "format", "state", "rows", "quarantined", "chunk_rows"),
+        *("table", "name", "format", "read_as", "state", "rows", "quarantined", "chunk_rows"),
         *("sha256", "started_at", "finished_at", "error"),
     )
+
+    @admin.display(description="Read with")
+    def read_as(self, backfill: Backfill) -> str:
+        if backfill.options is None:
+            return "not kept: begun before Millrace kept it"
+        named = ReadOptions.from_json(backfill.options).named()
+        return ", ".join(f"{name} {value!r}" for name, value in named.items()) or "no options"
 
     @admin.display(description="State", ordering="state")
     def state_badge(self, backfill: Backfill) -> SafeString:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import stat
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from ingestion.backfill.errors import FileUnreadable
+from ingestion.backfill.read_options import ReadOptions
 
 
 class Format(StrEnum):
@@ -28,6 +29,12 @@ _SUFFIXES = {
     ".csv": Format.CSV,
     ".parquet": Format.PARQUET,
 }
+#: The formats that an option means something to.
+_FORMATS = {
+    "--delimiter": (Format.CSV,),
+    "--encoding": (Format.CSV, Format.NDJSON),
+    "--null": (Format.CSV,),
+}
 _BLOCK = 1 << 20
 
 
@@ -39,6 +46,7 @@ class HistoryFile:
     format: Format
     compression: str | None
     size: int
+    options: ReadOptions = field(default_factory=ReadOptions)
 
     @property
     def shown(self) -> str:
@@ -57,8 +65,14 @@ def shown(text: Path | str) -> str:
     )
 
 
-def describe(path: Path, form: Format | None = None) -> HistoryFile:
-    """The file's format, by its name unless ``form`` gives it; raises FileUnreadable."""
+def describe(
+    path: Path, form: Format | None = None, options: ReadOptions | None = None
+) -> HistoryFile:
+    """The file's format, by its name unless ``form`` gives it; raises FileUnreadable.
+
+    Also raises it for options that mean nothing to the format.
+    """
+    options = options or ReadOptions()
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -81,7 +95,12 @@ def describe(path: Path, form: Format | None = None) -> HistoryFile:
             "or .zst after that), or give --format."
         )
         raise FileUnreadable(msg)
-    return HistoryFile(path, form, compression, status.st_size)
+    for name in options.named():
+        if form not in _FORMATS[name]:
+            takes = " and ".join(_FORMATS[name])
+            msg = f"{shown(path)}: {name} is for {takes}, and this file is {form}."
+            raise FileUnreadable(msg)
+    return HistoryFile(path, form, compression, status.st_size, options)
 
 
 def unreadable(path: Path, error: Exception) -> FileUnreadable:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import uuid
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import pyarrow as pa
 
 from ingestion.backfill.chunks import Chunk
 from ingestion.backfill.errors import MostlyMisfits
-from ingestion.backfill.trial import try_out
+from ingestion.backfill.trial import Trial, try_out
 from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk as columnar
 from ingestion.ddl.spec import ColumnSpec
@@ -21,7 +24,9 @@ NO_SOURCE = 0
 QUARANTINE_LIMIT = 50
 #: Rows that are tried out before any is inserted, and the fewest of which a share of misfits means
 #: anything later.
-TRIED = 1_000
+TRIED = 10_000
+#: The most bytes of them that are held meanwhile, since a row may be large.
+TRIED_BYTES = 128 << 20
 _FORCE = "Correct the table or the file, or load all of it with --quarantine-limit 0."
 
 
@@ -34,18 +39,43 @@ class Gauge:
     misfits: int = 0
     was_tried: bool = False
 
-    def try_out(self, backfill: Backfill, chunk: Chunk, columns: tuple[ColumnSpec, ...]) -> None:
-        """Type the run's first new rows without landing them; raises MostlyMisfits."""
-        if not self.limit:
-            return
+    @property
+    def has_to_try(self) -> bool:
+        """Whether the run's first new rows are still to be tried."""
+        return bool(self.limit) and not self.was_tried
+
+    def tried(
+        self, backfill: Backfill, chunks: Iterable[Chunk], columns: tuple[ColumnSpec, ...]
+    ) -> Iterator[Chunk]:
+        """The chunks, once the first rows of them have been typed without landing them.
+
+        Raises MostlyMisfits if too many would not fit, and WarehouseError.
+        """
         self.was_tried = True
-        first = replace(chunk, messages=chunk.messages[:TRIED])
-        trial = try_out(batch_of(backfill, uuid.uuid4(), first), columns)
-        if self._is_beyond(trial.rows, trial.misfits):
+        chunks = iter(chunks)
+        held: list[Chunk] = []
+        trials: list[Trial] = []
+        rows = size = 0
+        while rows < TRIED and size < TRIED_BYTES and (chunk := next(chunks, None)):
+            held.append(chunk)
+            first = replace(chunk, messages=chunk.messages[: TRIED - rows])
+            trials.append(try_out(batch_of(backfill, uuid.uuid4(), first), columns))
+            rows += len(first.messages)
+            size += sum(map(len, chunk.messages))
+        self._judge(backfill, held, trials)
+        return chain(held, chunks)
+
+    def _judge(self, backfill: Backfill, held: list[Chunk], trials: list[Trial]) -> None:
+        rows, reasons = sum(trial.rows for trial in trials), Counter[str]()
+        for trial in trials:
+            reasons.update(trial.reasons)
+        misfits = reasons.total()
+        if self._is_beyond(rows, misfits):
+            mostly = max(sorted(reasons), key=lambda reason: reasons[reason])
             msg = (
-                f"{backfill.name}: nothing was loaded, because {trial.misfits:,} of "
-                f"{trial.rows:,} rows from row {chunk.from_row + 1:,} on would not fit "
-                f"{backfill.table}: mostly {trial.mostly}. {_FORCE}"
+                f"{backfill.name}: nothing was loaded, because {misfits:,} of {rows:,} rows from "
+                f"row {held[0].from_row + 1:,} on would not fit {backfill.table}: mostly {mostly}. "
+                f"{_FORCE}"
             )
             raise MostlyMisfits(msg)
 

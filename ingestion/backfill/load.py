@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 
 from django.db import connection, transaction
 from django.db.models import F
@@ -17,9 +18,10 @@ from django.utils import timezone
 from ingestion import versions
 from ingestion.backfill.chunks import Chunk, chunks_of
 from ingestion.backfill.errors import BackfillError, FileUnreadable
-from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
-from ingestion.backfill.readers import READERS
+from ingestion.backfill.read_options import ReadOptions
+from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import addresses, inbox, lookups
 from ingestion.landing.query_ids import await_inserts
@@ -81,9 +83,10 @@ def load(
     """
     with _alone(backfill):
         backfill.refresh_from_db()
+        _refuse_other_options(backfill, file)
         before = (backfill.rows, backfill.quarantined)
         try:
-            _load(backfill, file, advance, Gauge(limit))
+            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit))
         except Exception as error:
             _note_end(backfill, BackfillState.FAILED, str(error))
             raise
@@ -110,6 +113,55 @@ def _alone(backfill: Backfill) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
 
 
+def _refuse_other_options(backfill: Backfill, file: HistoryFile) -> None:
+    """Raise BackfillError if this run is to read the file in another way than an earlier one.
+
+    The chunks count rows, so another way could make other rows of the same chunk.
+    """
+    if not backfill.chunks.exists():
+        return
+    begun = ReadOptions.from_json(backfill.options)
+    wanted = begun.differing(file.options)
+    if file.format != backfill.format:
+        wanted["--format"] = str(file.format)
+    if wanted:
+        kept = {"--format": backfill.format, **begun.named()}
+        changes = ", ".join(
+            f"{name} {value!r} ({repr(kept[name]) if name in kept else 'without'})"
+            for name, value in wanted.items()
+        )
+        msg = (
+            f"{backfill.name}: its load into {backfill.table} was begun with other options, and "
+            "the rows that are there were read with those. They can't be changed now (in brackets "
+            f"what they were): {changes}. Give what they were, or leave them out: it is kept."
+        )
+        raise BackfillError(msg)
+
+
+def _as_begun(backfill: Backfill, file: HistoryFile) -> HistoryFile:
+    """The file with the options of the backfill's first chunk, or those that its first will have.
+
+    Raises FileUnreadable.
+    """
+    if backfill.chunks.exists():
+        return replace(file, options=ReadOptions.from_json(backfill.options))
+    options = _found_out(backfill, file)
+    backfill.options, backfill.format = options.as_json(), file.format
+    backfill.save(update_fields=["options", "format"])
+    return replace(file, options=options)
+
+
+def _found_out(backfill: Backfill, file: HistoryFile) -> ReadOptions:
+    """The options, with what the file itself shows. That is kept: a table's columns can change."""
+    if file.format == Format.PARQUET:
+        return file.options
+    options = replace(file.options, encoding=encoding_of(file))
+    if file.format == Format.CSV:
+        columns = versions.columns_of(backfill.table, backfill.table.version)
+        options = replace(options, delimiter=delimiter_of(file, columns))
+    return options
+
+
 def _load(
     backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
 ) -> None:
@@ -123,9 +175,7 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns):
-            if not (gauge.was_tried or backfill.chunks.filter(from_row=chunk.from_row).exists()):
-                gauge.try_out(backfill, chunk, columns)
+        for chunk in _chunks(backfill, file, columns, gauge):
             row, is_new = _chunk_row(backfill, chunk, version)
             if row is None:
                 break
@@ -143,10 +193,16 @@ def _load(
 
 
 def _chunks(
-    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...]
+    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...], gauge: Gauge
 ) -> Iterator[Chunk]:
+    """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    return chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    chunks = chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    for chunk in chunks:
+        if chunk.from_row not in known and gauge.has_to_try:
+            yield from gauge.tried(backfill, chain([chunk], chunks), columns)
+        else:
+            yield chunk
 
 
 def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,34 +20,35 @@ _STRUCTURE = ", ".join(
     f"{identifier(name)} {kind}"
     for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES).items()
 )
-_MOST = (
+_REASONS = (
     "SELECT reason, `column`, count() AS rows FROM _misfits GROUP BY ALL "
-    "ORDER BY rows DESC, reason, `column` LIMIT 1 FORMAT ArrowStream"
+    "ORDER BY reason, `column` FORMAT ArrowStream"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The outcome. ``mostly``: the most common reason with its column; '' if all rows fit."""
+    """The outcome. ``reasons``: the number of misfits for each reason with its column."""
 
     rows: int
-    misfits: int
-    mostly: str
+    reasons: Mapping[str, int]
 
 
 def try_out(batch: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
-    """Count the rows that would not fit, and find the main reason; raises WarehouseError."""
+    """Count the rows that would not fit, by reason; raises WarehouseError."""
     messages = inbox.table_of(batch)
     typed = direct_insert.type_all(messages, columns)
     misfits = [row for rows in typed.values() for row in rows.misfits]
-    return Trial(messages.num_rows, len(misfits), _mostly(misfits) if misfits else "")
+    return Trial(messages.num_rows, _reasons(misfits) if misfits else {})
 
 
-def _mostly(misfits: list[bytes]) -> str:
+def _reasons(misfits: list[bytes]) -> dict[str, int]:
     sent = ExternalData(
         data=b"".join(misfits), file_name="_misfits", fmt="RowBinary", structure=_STRUCTURE
     )
     with translated():
-        answer = client.admin().raw_query(_MOST, external_data=sent)
-    (first,) = pa.ipc.open_stream(answer).read_all().to_pylist()
-    return f"{first['reason']} in {first['column']}" if first["column"] else str(first["reason"])
+        answer = client.admin().raw_query(_REASONS, external_data=sent)
+    return {
+        f"{row['reason']} in {row['column']}" if row["column"] else str(row["reason"]): row["rows"]
+        for row in pa.ipc.open_stream(answer).read_all().to_pylist()
+    }

@@ -23,6 +23,13 @@ class Backfill(models.Model):
         max_length=64, help_text="SHA-256 of the file's bytes, without decompressing them."
     )
     format = models.CharField(max_length=20)
+    options = models.JSONField(
+        null=True,
+        blank=True,
+        editable=False,
+        help_text="How the file is read. Unknown for a backfill that was begun before this was "
+        "kept.",
+    )
     chunk_rows = models.PositiveIntegerField()
     state = models.CharField(
         max_length=10, choices=BackfillState.choices, default=BackfillState.RUNNING

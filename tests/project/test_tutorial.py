@@ -58,6 +58,7 @@ def test_your_own_stream_in_five_minutes(installation: Any) -> None:
     assert sum(float(row[3]) for row in table) == 75
     for name, expected in (
         ("history.ndjson", "1 rows landed in shop.orders"),
+        ("history.csv", "1 rows landed in shop.orders"),
         ("partner.key", '"rows": 4'),
         ("browsers.key", '"rows": 4'),
     ):

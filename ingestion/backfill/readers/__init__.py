@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.readers import delimited, ndjson, parquet
+from ingestion.backfill.readers.delimited import delimiter_of
+from ingestion.backfill.readers.encoding import encoding_of
 from ingestion.backfill.readers.opening import Block
 from ingestion.ddl.spec import ColumnSpec
 
@@ -18,4 +20,4 @@ READERS: Mapping[Format, Reader] = {
     Format.PARQUET: parquet.read,
 }
 
-__all__ = ["READERS", "Block", "Reader"]
+__all__ = ["READERS", "Block", "Reader", "delimiter_of", "encoding_of"]

@@ -2,76 +2,96 @@
 
 A CSV field has no type, so its column decides how it is written: a number keeps its digits, a text
 becomes a string. ClickHouse judges fields that do not fit their column's type, as it does for all
-messages. An empty field is null, except in a required text column: there it is "".
+messages.
+
+An empty field without quotes is null, and ``""`` the empty text. A required text column takes both
+as the empty text, because it has no null. Any other type has no empty text: there both are null. A
+bare field that is the marker of ``--null`` is null everywhere; in quotes it is that text.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-import json
-import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
-from ingestion.backfill.readers import head, needed
-from ingestion.backfill.readers.opening import Block, opened, readable
+from ingestion.backfill.readers import csv_fields, head, needed
+from ingestion.backfill.readers.csv_fields import Field, unfit
+from ingestion.backfill.readers.csv_rows import BrokenLine, rows
+from ingestion.backfill.readers.encoding import opened_as_utf_8
+from ingestion.backfill.readers.opening import Block, readable
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
-_OTHER_DELIMITERS = ";\t|"
-#: RFC 8259, section 6.
-_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
-_WRAPPER = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)\Z")
-_NUMERIC = re.compile(r"U?Int\d|Float|Decimal|Date")
-_NESTED = re.compile(r"Array|Map|Tuple")
-#: The largest field in bytes. csv's default of 128 KiB protects against unknown files.
-_FIELD_BYTES = 64 << 20
-
-Write = Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Template:
-    """How a row becomes JSON: ``text`` has a ``%s`` for each item of ``plan``.
-
-    ``plan``: the field's index in a row, and the function that writes the field.
-    """
-
-    text: str
-    plan: tuple[tuple[int, Write], ...]
+#: In the order in which they are preferred when the header does not decide.
+_DELIMITERS = ",;\t|"
 
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """Read the rows after the header. A row with more or fewer fields becomes a JSON array."""
-    csv.field_size_limit(_FIELD_BYTES)
-    with readable(file):
-        head.read(file)
-    with readable(file), opened(file) as (stream, raw):
+    delimiter = delimiter_of(file, columns)
+    with readable(file), opened_as_utf_8(file) as (stream, raw):
         # Broken UTF-8 is passed on unchanged; ClickHouse judges it with the message.
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
-        rows = csv.reader(text)
-        header = _header(file, rows)
+        lines = _rows(file, rows(text, delimiter, file.options))
+        header = _header(file, lines)
         _check_header(file, header, columns)
-        template = _template(header, columns)
+        template = csv_fields.template(header, columns)
         messages: list[bytes] = []
-        for row in _lines(file, rows):
-            messages.append(_message(row, template))
+        for row in lines:
+            if isinstance(row, BrokenLine):
+                messages.append(unfit(row.shown()))
+            else:
+                messages.append(template.message(row))
             if len(messages) == _ROWS:
                 yield Block(messages, raw.tell())
                 messages = []
         yield Block(messages, file.size)
 
 
-def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
+def delimiter_of(file: HistoryFile, columns: Sequence[ColumnSpec]) -> str:
+    """The delimiter that the options say, or that the header shows; raises FileUnreadable.
+
+    That is the delimiter by which the header has most of the table's columns, or if it has none of
+    them by any, the one by which it has most names.
+    """
+    with readable(file):
+        start = head.read(file).decode("utf-8", "replace")
+    if file.options.delimiter:
+        return file.options.delimiter
+    by_name = csv_fields.known(columns).keys()
+
+    def fit(delimiter: str) -> tuple[int, int]:
+        names = {name.strip() for name in _first(start, delimiter)}
+        recognised = len(by_name & names)
+        return recognised, 0 if recognised else len(names)
+
+    return max(_DELIMITERS, key=fit)
+
+
+def _first(text: str, delimiter: str) -> list[str]:
+    """The first row of the text that is not blank."""
+    try:
+        return next(
+            filter(None, csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)), []
+        )
+    except csv.Error:
+        return []
+
+
+def _header(file: HistoryFile, lines: Iterator[Sequence[Field] | BrokenLine]) -> list[str]:
     """The names in the file's first line; raises FileUnreadable if it has none, or one twice."""
-    header = next(_lines(file, rows), None)
-    if header is None:
+    first = next(lines, None)
+    if first is None:
         msg = f"{file.shown}: it is empty. A CSV file starts with the names of its columns."
         raise FileUnreadable(msg)
+    if isinstance(first, BrokenLine):
+        msg = f"{file.shown}, line {first.number}: a quote in its header is not closed."
+        raise FileUnreadable(msg)
+    # In a header the marker of no value is a name like any other.
+    header = [file.options.null or "" if name is None else name for name in first]
     if repeated := sorted({name for name in header if header.count(name) > 1}):
         msg = f"{file.shown}: its header names {', '.join(map(repr, repeated))} more than once."
         raise FileUnreadable(msg)
@@ -79,15 +99,7 @@ def _header(file: HistoryFile, rows: Iterator[list[str]]) -> list[str]:
 
 
 def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec]) -> None:
-    """Refuse a header with another delimiter than commas, or without columns that are needed."""
-    known = _known(columns)
-    recognised = len(known.keys() & set(header))
-    for delimiter in _OTHER_DELIMITERS:
-        fields = {name.strip('" ') for name in delimiter.join(header).split(delimiter)}
-        if len(known.keys() & fields) > recognised:
-            shown = {"\t": "tabs"}.get(delimiter, repr(delimiter))
-            msg = f"{file.shown}: its fields are separated by {shown}. Write it with commas."
-            raise FileUnreadable(msg)
+    """Refuse a header without columns that are needed."""
 
     def is_in_header(column: ColumnSpec) -> bool:
         return bool({column.name, column.path or column.name} & set(header))
@@ -95,98 +107,11 @@ def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[Co
     needed.check(file, columns, is_in_header, header)
 
 
-def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
-    """Columns by the names that a header may use: their names and their paths. A path wins."""
-    by_name = {column.name: column for column in columns}
-    by_path = {column.path or column.name: column for column in columns}
-    return by_name | by_path
-
-
-def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
+def _rows(
+    file: HistoryFile, lines: Iterator[Sequence[Field] | BrokenLine]
+) -> Iterator[Sequence[Field] | BrokenLine]:
     try:
-        for row in rows:
-            if row:
-                yield row
+        yield from lines
     except csv.Error as error:
-        line = getattr(rows, "line_num", 0)
-        msg = f"{file.shown}, line {line}: it can't be read as csv: {error}."
+        msg = f"{file.shown}: it can't be read as csv: {error}."
         raise FileUnreadable(msg) from error
-
-
-def _message(row: list[str], template: Template) -> bytes:
-    if len(row) == len(template.plan):
-        text = template.text % tuple(write(row[index]) for index, write in template.plan)
-    else:
-        text = json.dumps(row, ensure_ascii=False)
-    return text.encode("utf-8", "surrogateescape")
-
-
-# --- From the header to a template: {"a": %s, "b": {"c": %s}} -----------------------------------
-
-
-def _template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
-    """The template for a header of column paths or names, and of others that no column has."""
-    known = _known(columns)
-    tree: dict[str, Any] = {}
-    for index, key in enumerate(header):
-        column = known.get(key)
-        path = [key] if column is None else (column.path or column.name).split(".")
-        _place(tree, path, (index, _writer(column)))
-    plan: list[tuple[int, Write]] = []
-    return Template(_shape(tree, plan), tuple(plan))
-
-
-def _place(tree: dict[str, Any], path: Sequence[str], field: tuple[int, Write]) -> None:
-    for parent in path[:-1]:
-        tree = tree.setdefault(parent, {})
-    tree[path[-1]] = field
-
-
-def _shape(tree: dict[str, Any], plan: list[tuple[int, Write]]) -> str:
-    parts = []
-    for key, inner in tree.items():
-        name = json.dumps(key, ensure_ascii=False).replace("%", "%%")
-        if isinstance(inner, dict):
-            parts.append(f"{name}:{_shape(inner, plan)}")
-        else:
-            plan.append(inner)
-            parts.append(f"{name}:%s")
-    return "{" + ",".join(parts) + "}"
-
-
-# --- How a field of each kind of column is written ----------------------------------------------
-
-
-def _writer(column: ColumnSpec | None) -> Write:
-    if column is None:
-        return _text
-    kind = column.type.strip()
-    while wrapped := _WRAPPER.match(kind):
-        kind = wrapped[1].strip()
-    if _NUMERIC.match(kind):
-        return _number
-    if kind == "Bool":
-        return _literal
-    if _NESTED.match(kind):
-        return _nested
-    return _text if column.required else _optional_text
-
-
-def _text(field: str) -> str:
-    return json.dumps(field, ensure_ascii=False)
-
-
-def _optional_text(field: str) -> str:
-    return _text(field) if field else "null"
-
-
-def _number(field: str) -> str:
-    return field if _NUMBER.match(field) else _optional_text(field)
-
-
-def _literal(field: str) -> str:
-    return field if field in {"true", "false"} else _optional_text(field)
-
-
-def _nested(field: str) -> str:
-    return field if field[:1] in {"[", "{"} else _optional_text(field)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
+from ingestion.backfill.read_options import UTF_8
+from ingestion.backfill.readers.encoding import BOM, encoding_of, opened_as_utf_8
 from ingestion.backfill.readers.opening import opened
 
 #: How many bytes are checked, after decompression.
 _BYTES = 256 << 10
-_BOM = b"\xef\xbb\xbf"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")
 #: How files of other formats begin, and what to do with such a file.
 _MAGIC = {
     b"\x1f\x8b": "it is gzip; name it .gz, after the suffix of its content",
@@ -28,36 +29,48 @@ _MAGIC = {
 _decoder = json.JSONDecoder()
 
 
+class Shape(StrEnum):
+    """How a JSON file holds its rows."""
+
+    LINES = "one object on each line"
+    OBJECTS = "objects over several lines"
+    ARRAY = "the elements of one array"
+
+
 def read(file: HistoryFile) -> bytes:
-    """The file's beginning, decompressed; raises FileUnreadable if it is not UTF-8 text."""
+    """The file's beginning, as UTF-8 without a mark; raises FileUnreadable if it is no text."""
     with opened(file) as (stream, _):
-        head: bytes = stream.read(_BYTES)
-    if not head.strip():
+        raw: bytes = stream.read(_BYTES)
+    if not raw.strip():
         raise _wrong(file, "it is empty")
-    if head.startswith(_UTF_16) or _alternates(head):
-        raise _wrong(file, "it is UTF-16 or UTF-32; save it as UTF-8")
     for magic, words in _MAGIC.items():
-        if head.startswith(magic):
+        if raw.startswith(magic):
             raise _wrong(file, words)
-    return head.removeprefix(_BOM)
+    if encoding_of(file) == UTF_8 and _alternates(raw):
+        raise _wrong(
+            file,
+            "it is UTF-16 or UTF-32 without a byte order mark; give --encoding utf-16-le, "
+            "utf-16-be, utf-32-le or utf-32-be",
+        )
+    with opened_as_utf_8(file) as (stream, _):
+        text: bytes = stream.read(_BYTES)
+    if not text.removeprefix(BOM).strip():
+        raise _wrong(file, "it is empty")
+    return text.removeprefix(BOM)
 
 
-def read_json(file: HistoryFile) -> bytes:
-    """The beginning of an NDJSON file; raises FileUnreadable if it can't be one object a line."""
+def shape(file: HistoryFile) -> Shape:
+    """How a JSON file holds its rows; raises FileUnreadable if it has none."""
     head = read(file).lstrip()
     if head.startswith(b"["):
-        raise _wrong(
-            file, "it is a JSON array; write one element on each line, as jq -c '.[]' does"
-        )
+        return Shape.ARRAY
     if _is_pretty(head):
-        raise _wrong(
-            file, "it is JSON over several lines; write each object on one line, as jq -c . does"
-        )
+        return Shape.OBJECTS
     lines = head.splitlines()
     if not any(line.lstrip().startswith(b"{") for line in lines):
         shown = lines[0][:80].decode("utf-8", "replace")
         raise _wrong(file, f"none of its lines starts a JSON object; the first is {shown!r}")
-    return head
+    return Shape.LINES
 
 
 def _alternates(head: bytes) -> bool:

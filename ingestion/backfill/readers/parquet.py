@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from shutil import copyfileobj
-from typing import Any
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
-from ingestion.backfill.readers import needed
+from ingestion.backfill.readers import int96, json_columns, needed
 from ingestion.backfill.readers.opening import Block, opened, readable
-from ingestion.backfill.readers.values import values
+from ingestion.backfill.readers.values import unknown
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
@@ -24,25 +22,53 @@ _ROWS = 10_000
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
     """Read all rows, with the columns' names in the file."""
-    with readable(file), _seekable(file) as source, pq.ParquetFile(source) as rows:
+    with (
+        readable(file),
+        _seekable(file) as path,
+        pa.OSFile(path) as source,
+        pa.OSFile(path) as again,
+        pq.ParquetFile(source) as rows,
+    ):
         _check_schema(file, rows.schema_arrow, columns)
         total, done = max(1, rows.metadata.num_rows), 0
-        for batch in rows.iter_batches(_ROWS):
-            done += batch.num_rows
-            yield Block(_messages(batch), file.size * done // total)
+        with int96.milliseconds(again, rows, _ROWS) as coarse:
+            for batch in rows.iter_batches(_ROWS):
+                done += batch.num_rows
+                yield Block(_messages(batch, next(coarse)), file.size * done // total)
 
 
 def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[ColumnSpec]) -> None:
     names = schema.names
-    if repeated := sorted({name for name in names if names.count(name) > 1}):
+    row_type = pa.struct(list(schema))
+    for field in schema:
+        if (kind := unknown(field.type)) is not None:
+            msg = f"{file.shown}: its column {field.name!r} has the type {kind}, which can't be "
+            raise FileUnreadable(msg + "read. Write it as another type, such as text.")
+    if repeated := _repeated(row_type):
         msg = f"{file.shown}: it has {', '.join(map(repr, repeated))} more than once."
         raise FileUnreadable(msg)
-    row_type = pa.struct(list(schema))
 
     def is_in_schema(column: ColumnSpec) -> bool:
         return _has(row_type, (column.path or column.name).split("."))
 
-    needed.check(file, columns, is_in_schema, names)
+    needed.check(file, columns, is_in_schema, names, _paths(row_type))
+
+
+def _paths(kind: pa.DataType, before: str = "") -> Iterator[str]:
+    """The paths of all fields within a struct."""
+    if pa.types.is_struct(kind):
+        for field in kind:
+            yield (path := before + field.name)
+            yield from _paths(field.type, f"{path}.")
+
+
+def _repeated(kind: pa.DataType, before: str = "") -> list[str]:
+    """The paths of fields that a struct has twice, which one JSON object can't hold."""
+    fields = [kind.field(place) for place in range(kind.num_fields)]
+    names = [field.name for field in fields]
+    own = {name for name in names if names.count(name) > 1} if pa.types.is_struct(kind) else set()
+    inner = (_repeated(field.type, f"{before}{field.name}.") for field in fields)
+    return sorted({before + name for name in own}.union(*inner))
 
 
 def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
@@ -56,20 +82,22 @@ def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _seekable(file: HistoryFile) -> Iterator[Any]:
-    """The file, decompressed into a temporary one if need be: Parquet is read from its end."""
+def _seekable(file: HistoryFile) -> Iterator[str]:
+    """The file's path, or of a temporary one with it decompressed: it is read from its end."""
     if file.compression is None:
-        with pa.OSFile(str(file.path)) as source:
-            yield source
+        yield str(file.path)
         return
-    with tempfile.TemporaryFile() as whole:
+    with tempfile.NamedTemporaryFile() as whole:
         with opened(file) as (stream, _):
             copyfileobj(stream, whole)
-        whole.seek(0)
-        yield whole
+        whole.flush()
+        yield whole.name
 
 
-def _messages(batch: pa.RecordBatch) -> list[bytes]:
-    names = batch.schema.names
-    columns = [values(column) for column in batch.columns]
-    return [orjson.dumps(dict(zip(names, row, strict=True))) for row in zip(*columns, strict=True)]
+def _messages(batch: pa.RecordBatch, coarse: Mapping[int, pa.Array]) -> list[bytes]:
+    """The rows as JSON. ``coarse``: the columns with INT96 in milliseconds, by their index."""
+    columns = [
+        int96.whole_values(column, coarse[place]) if place in coarse else column
+        for place, column in enumerate(batch.columns)
+    ]
+    return json_columns.messages(batch.schema.names, columns)

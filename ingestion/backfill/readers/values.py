@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pyarrow as pa
@@ -23,12 +24,24 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def values(column: pa.Array) -> list[Any]:
-    """The values of a column in a form that orjson can write."""
-    kind = column.type
+    """The values of a column in a form that orjson can write; raises TypeError for other types."""
     for is_of, convert in _BY_TYPE:
-        if is_of(kind):
+        if is_of(column.type):
             return convert(column)
-    return [_value(value) for value in column.to_pylist()]
+    msg = f"{column.type} is no type that can be written as JSON"
+    raise TypeError(msg)
+
+
+def unknown(kind: pa.DataType) -> pa.DataType | None:
+    """The type, or one within it, that ``values`` does not know; None if it knows all of them."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return unknown(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return unknown(kind.value_type)
+    if not any(is_of(kind) for is_of, _ in _BY_TYPE):
+        return kind
+    inner = (unknown(kind.field(place).type) for place in range(kind.num_fields))
+    return next((one for one in inner if one is not None), None)
 
 
 # --- Times, from their integers -----------------------------------------------------------------
@@ -37,12 +50,13 @@ def values(column: pa.Array) -> list[Any]:
 def _timestamps(column: pa.Array) -> list[str | None]:
     unit = _A_SECOND[column.type.unit]
     return [
-        None if ticks is None else _instant(ticks // unit, ticks % unit, unit)
+        None if ticks is None else instant(ticks // unit, ticks % unit, unit)
         for ticks in column.cast(pa.int64()).to_pylist()
     ]
 
 
-def _instant(seconds: int, rest: int, unit: int) -> str:
+def instant(seconds: int, rest: int, unit: int) -> str:
+    """The time in ISO 8601. ``rest``: what is beyond whole seconds, in ``unit`` parts of one."""
     try:
         whole = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     except OverflowError:
@@ -99,8 +113,19 @@ def _texts(column: pa.Array) -> list[Any]:
     try:
         return [None if text is None else _text(text) for text in column.to_pylist()]
     except UnicodeDecodeError:
-        raw = column.cast(pa.large_binary()).to_pylist()
-        return [None if value is None else _bytes(value) for value in raw]
+        return _binaries(column.cast(pa.large_binary()))
+
+
+def _binaries(column: pa.Array) -> list[Any]:
+    return [None if value is None else _bytes(value) for value in column.to_pylist()]
+
+
+def _floats(column: pa.Array) -> list[Any]:
+    return [None if value is None else _float(value) for value in column.to_pylist()]
+
+
+def _decimals(column: pa.Array) -> list[Any]:
+    return [None if value is None else _decimal(value) for value in column.to_pylist()]
 
 
 def _structs(column: pa.Array) -> list[Any]:
@@ -124,14 +149,32 @@ def _maps(column: pa.Array) -> list[Any]:
     keys, items = values(column.keys), values(column.items)
     first = 0 if len(keys) == ends[-1] else ends[0]
     return [
-        dict(_pairs(keys, items, start - first, end - first)) if is_valid else None
+        _object(keys[start - first : end - first], items[start - first : end - first])
+        if is_valid
+        else None
         for start, end, is_valid in zip(ends, ends[1:], _validity(column), strict=False)
     ]
 
 
-def _pairs(keys: list[Any], items: list[Any], start: int, end: int) -> Iterator[tuple[str, Any]]:
-    for key, item in zip(keys[start:end], items[start:end], strict=True):
-        yield (key if isinstance(key, str) else orjson.dumps(key).decode()), item
+def _object(keys: list[Any], items: list[Any]) -> Any:
+    """A map as a JSON object. One that has a key twice is an array of pairs, and fits no map.
+
+    An object with that key twice would land with the last of its values alone.
+    """
+    names = [_key(key) for key in keys]
+    if len(set(names)) < len(names):
+        pairs = zip(names, items, strict=True)
+        return [[orjson.Fragment(name), item] for name, item in pairs]
+    members = (name + b":" + orjson.dumps(item) for name, item in zip(names, items, strict=True))
+    return orjson.Fragment(b"{" + b",".join(members) + b"}")
+
+
+def _key(key: Any) -> bytes:
+    """The key as a JSON string: of a number or an object, the text of its JSON."""
+    text = orjson.dumps(key)
+    if text.startswith(b'"'):
+        return text
+    return orjson.dumps(_text(text.decode("utf-8", "surrogateescape")))
 
 
 def _validity(column: pa.Array) -> list[bool]:
@@ -143,8 +186,31 @@ def _decoded(column: pa.Array) -> list[Any]:
     return values(column.dictionary_decode())
 
 
+def _uuids(column: pa.Array) -> list[str | None]:
+    stored = column.storage.to_pylist()
+    return [None if value is None else str(UUID(bytes=value)) for value in stored]
+
+
+def _flags(column: pa.Array) -> list[bool | None]:
+    """Of Arrow's bool8, which takes every number but 0 for true."""
+    return [None if number is None else bool(number) for number in column.storage.to_pylist()]
+
+
 def _stored(column: pa.Array) -> list[Any]:
     return values(column.storage)
+
+
+def _is_uuid(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.UuidType)
+
+
+def _is_bool8(kind: pa.DataType) -> bool:
+    return isinstance(kind, pa.Bool8Type)
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    is_of = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return pa.types.is_binary_view(kind) or any(check(kind) for check in is_of)
 
 
 def _is_extension(kind: pa.DataType) -> bool:
@@ -152,10 +218,15 @@ def _is_extension(kind: pa.DataType) -> bool:
 
 
 _BY_TYPE: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[Any]]], ...] = (
+    # Before other kinds, whose storage they have.
+    (_is_uuid, _uuids),
+    (_is_bool8, _flags),
+    (_is_extension, _stored),
     (pa.types.is_integer, lambda column: column.to_pylist()),
     (pa.types.is_boolean, lambda column: column.to_pylist()),
     (pa.types.is_string, _texts),
     (pa.types.is_large_string, _texts),
+    (pa.types.is_string_view, _texts),
     (pa.types.is_timestamp, _timestamps),
     (pa.types.is_date, _dates),
     (pa.types.is_time, _times),
@@ -165,17 +236,17 @@ _BY_TYPE: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], list[A
     (pa.types.is_list, _lists),
     (pa.types.is_large_list, _lists),
     (pa.types.is_fixed_size_list, _lists),
+    (pa.types.is_list_view, _lists),
+    (pa.types.is_large_list_view, _lists),
     (pa.types.is_dictionary, _decoded),
-    (_is_extension, _stored),
+    (pa.types.is_null, lambda column: column.to_pylist()),
+    (pa.types.is_floating, _floats),
+    (pa.types.is_decimal, _decimals),
+    (_is_binary, _binaries),
 )
 
 
 # --- Single values ------------------------------------------------------------------------------
-
-
-def _value(value: Any) -> Any:
-    convert = _CONVERT.get(type(value))
-    return value if convert is None else convert(value)
 
 
 def _float(value: float) -> Any:
@@ -195,11 +266,3 @@ def _text(value: str) -> Any:
     if value.isascii():
         return value
     return orjson.Fragment(json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape"))
-
-
-_CONVERT: dict[type, Callable[[Any], Any]] = {
-    float: _float,
-    Decimal: _decimal,
-    bytes: _bytes,
-    str: _text,
-}

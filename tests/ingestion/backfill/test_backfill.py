@@ -187,19 +187,22 @@ def test_a_file_that_hardly_fits_is_refused_before_its_first_row(
     table: Table, tmp_path: Path
 ) -> None:
     file = tmp_path / "history.ndjson"
-    file.write_bytes(ndjson(1, 701).replace(b'{"n": ', b'{"n": -') + ndjson(0, 2000))
-    refused(
-        table, file, "700 of 1,000 rows from row 1 on would not fit .*: mostly out_of_range in n"
+    file.write_bytes(
+        ndjson(0, 1000) + ndjson(1, 5502).replace(b'{"n": ', b'{"n": -') + ndjson(0, 9000)
     )
+    # Also in chunks of less than the 10,000 rows that are tried.
+    says = "5,501 of 10,000 rows from row 1 on would not fit .*: mostly out_of_range in n"
+    refused(table, file, says)
+    refused(table, file, says, chunk_rows=3000)
     assert (count(table), count(table, "events__quarantine")) == (0, 0)
     backfill = Backfill.objects.get(table=table)
     assert (backfill.state, backfill.rows) == ("failed", 0)
     assert "mostly out_of_range in n" in backfill.error
     # Whoever wants it all the same gets it, once.
     said = run(table, file, quarantine_limit=0)
-    assert "2,000 rows landed" in said
-    assert "700 are in quarantine" in said
-    assert (count(table), count(table, "events__quarantine")) == (2000, 700)
+    assert "10,000 rows landed" in said
+    assert "5,501 are in quarantine" in said
+    assert (count(table), count(table, "events__quarantine")) == (10_000, 5501)
 
 
 def test_a_mended_table_takes_all_of_a_file_that_was_refused(table: Table, tmp_path: Path) -> None:
@@ -218,27 +221,47 @@ def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
     table: Table, tmp_path: Path
 ) -> None:
     file = tmp_path / "history.ndjson"
-    file.write_bytes(ndjson(0, 1500) + ndjson(1, 9001).replace(b'{"n": ', b'{"n": -'))
-    refused(table, file, "stopped, because 2,000 of 3,500 rows did not fit", chunk_rows=500)
-    assert (count(table), count(table, "events__quarantine")) == (1500, 2000)
+    file.write_bytes(ndjson(0, 6000) + ndjson(1, 19_001).replace(b'{"n": ', b'{"n": -'))
+    # The first 10,000 rows may be loaded: 4,000 of them do not fit.
+    refused(table, file, "stopped, because 7,000 of 13,000 rows did not fit", chunk_rows=1000)
+    assert (count(table), count(table, "events__quarantine")) == (6000, 7000)
     # By itself it goes no further: what is next is tried out first.
-    refused(table, file, "500 of 500 rows from row 3,501 on would not fit")
-    assert count(table, "events__quarantine") == 2000
-    told = refused(table, file, "More than half of the rows are in quarantine", quarantine_limit=0)
+    refused(table, file, "10,000 of 10,000 rows from row 13,001 on would not fit")
+    assert count(table, "events__quarantine") == 7000
+    told = refused(
+        table, file, r"More than half .* history.ndjson \(19,000 of 25,000\)", quarantine_limit=0
+    )
     assert "0 rows landed" in told
-    assert (count(table), count(table, "events__quarantine")) == (1500, 9000)
+    assert "12,000 are in quarantine, 13,000 were skipped" in told
+    assert "had loaded them, 7,000 of them into quarantine" in told
+    assert (count(table), count(table, "events__quarantine")) == (6000, 19_000)
     # It is loaded, and the exit status stays what it is.
-    assert "10,500 were skipped" in refused(table, file, "More than half")
+    assert "25,000 were skipped" in refused(table, file, "More than half")
 
 
-def test_a_file_of_which_nothing_fits_exits_with_1_also_when_told_to_load(
-    table: Table, tmp_path: Path
+@pytest.mark.parametrize(
+    ("fitting", "misfits", "landed"), [(0, 2, 0), (1, 2, 1), (1, 1, 1), (2, 0, 2)]
+)
+def test_each_run_says_what_landed_and_fails_if_hardly_anything_fitted(
+    fitting: int, misfits: int, landed: int, table: Table, tmp_path: Path
 ) -> None:
     file = tmp_path / "history.ndjson"
-    file.write_bytes(b'{"n": -1}\n{"n": -2}\n')
-    said = refused(table, file, "More than half", quarantine_limit=0)
-    assert "0 rows landed" in said
-    assert "2 are in quarantine" in said
+    file.write_bytes(ndjson(0, fitting) + b'{"n": -1}\n' * misfits)
+    end = (
+        refused
+        if misfits > fitting
+        else lambda table, file, _, **options: run(table, file, **options)
+    )
+    shares = rf"\({'all 2' if not fitting else '2 of 3'}\)"
+    said = end(table, file, shares, quarantine_limit=0)
+    assert f"{landed} rows landed in {table}, {misfits} are in quarantine, 0 were" in said
+    again = end(table, file, shares)
+    assert f"0 rows landed in {table}, 0 are in quarantine, {landed + misfits} were" in again
+    assert (f"{misfits} of them into quarantine" in again) == bool(misfits)
+    for words in (said, again):
+        assert (f"To see what did not fit, and why: manage.py quarantine {table}" in words) == bool(
+            misfits
+        )
 
 
 def test_a_file_without_rows_exits_with_1(table: Table, tmp_path: Path) -> None:

@@ -1,0 +1,137 @@
+"""Writes the fields of a CSV row as JSON: a header becomes ``{"a": %s, "b": {"c": %s}}``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ingestion.ddl.spec import ColumnSpec
+
+#: RFC 8259, section 6.
+_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?\Z", re.ASCII)
+_WRAPPER = re.compile(r"(?:Nullable|LowCardinality)\((.*)\)\Z")
+_NUMERIC = re.compile(r"U?Int\d|Float|Decimal|Date")
+_NESTED = re.compile(r"Array|Map|Tuple|Nested|JSON")
+#: Types whose values may be the empty text.
+_TEXTUAL = re.compile(r"String|FixedString|Enum")
+
+Write = Callable[[str], str]
+
+
+class Quoted(str):
+    """A field that stood in quotes and is empty, or is the marker of no value."""
+
+    __slots__ = ()
+
+
+#: A field. None: no value, by the marker.
+Field = str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """How a row becomes JSON: ``text`` has a ``%s`` for each item of ``plan``.
+
+    ``plan``: the field's index in a row, and the function that writes the field.
+    """
+
+    text: str
+    plan: tuple[tuple[int, Write], ...]
+
+    def message(self, row: Sequence[Field]) -> bytes:
+        """The row as a JSON object; as an array if it has more or fewer fields than the header."""
+        if len(row) != len(self.plan):
+            return unfit(row)
+        text = self.text % tuple(
+            "null" if (field := row[index]) is None else write(field) for index, write in self.plan
+        )
+        return text.encode("utf-8", "surrogateescape")
+
+
+def unfit(row: Sequence[Field]) -> bytes:
+    """A row as a JSON array, which fits no table."""
+    return json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogateescape")
+
+
+def known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
+    """Columns by the names that a header may use: their names and their paths. A path wins."""
+    by_name = {column.name: column for column in columns}
+    by_path = {column.path or column.name: column for column in columns}
+    return by_name | by_path
+
+
+def template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
+    """The template for a header of column paths or names, and of others that no column has."""
+    by_name = known(columns)
+    tree: dict[str, Any] = {}
+    for index, key in enumerate(header):
+        column = by_name.get(key)
+        path = [key] if column is None else (column.path or column.name).split(".")
+        _place(tree, path, (index, _writer(column)))
+    plan: list[tuple[int, Write]] = []
+    return Template(_shape(tree, plan), tuple(plan))
+
+
+def _place(tree: dict[str, Any], path: Sequence[str], field: tuple[int, Write]) -> None:
+    for parent in path[:-1]:
+        tree = tree.setdefault(parent, {})
+    tree[path[-1]] = field
+
+
+def _shape(tree: dict[str, Any], plan: list[tuple[int, Write]]) -> str:
+    parts = []
+    for key, inner in tree.items():
+        name = json.dumps(key, ensure_ascii=False).replace("%", "%%")
+        if isinstance(inner, dict):
+            parts.append(f"{name}:{_shape(inner, plan)}")
+        else:
+            plan.append(inner)
+            parts.append(f"{name}:%s")
+    return "{" + ",".join(parts) + "}"
+
+
+# --- How a field of each kind of column is written ----------------------------------------------
+
+
+def _writer(column: ColumnSpec | None) -> Write:
+    if column is None:
+        return _text
+    kind = column.type.strip()
+    while wrapped := _WRAPPER.match(kind):
+        kind = wrapped[1].strip()
+    if _NUMERIC.match(kind):
+        return _number
+    if kind == "Bool":
+        return _literal
+    if _NESTED.match(kind):
+        return _nested
+    if column.required:
+        return _text
+    return _optional_text if _TEXTUAL.match(kind) else _filled
+
+
+def _text(field: str) -> str:
+    return json.dumps(field, ensure_ascii=False)
+
+
+def _filled(field: str) -> str:
+    return _text(field) if field else "null"
+
+
+def _optional_text(field: str) -> str:
+    return _text(field) if field or isinstance(field, Quoted) else "null"
+
+
+def _number(field: str) -> str:
+    return field if _NUMBER.match(field) else _filled(field)
+
+
+def _literal(field: str) -> str:
+    return field if field in {"true", "false"} else _filled(field)
+
+
+def _nested(field: str) -> str:
+    return field if field[:1] in {"[", "{"} else _filled(field)
