@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.nested import CONTAINERS
-from ingestion.ddl.paths import unreadable
+from ingestion.ddl.paths import shown, unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import ColumnType, UnknownType, parse
 from tenants.warehouse.statements import MOST_DAYS
@@ -57,7 +57,7 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
 
 
 def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
-    if not all(one.keys) or "\0" in one.path:
+    if (not all(one.keys) or "\0" in one.path) and not unreadable(one.path):
         message = "Write keys joined by single dots, such as user.country."
         yield SpecProblem(one.name, "path", message)
     try:
@@ -101,7 +101,7 @@ def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
         for length in range(1, len(one.keys)):
             above = scalars.get(one.keys[:length])
             if above is not None:
-                place = ".".join(one.keys[:length])
+                place = shown(one.keys[:length])
                 message = f"Column {above} reads a value at {place}, so it can't be an object."
                 yield SpecProblem(one.name, "path", message)
 

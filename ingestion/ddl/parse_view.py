@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import marked
+from ingestion.ddl import marked, paths
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
@@ -151,6 +151,6 @@ def _problem(parsed: Sequence[ParsedColumn]) -> str:
 
 def _parent_problem(path: Sequence[str]) -> str:
     keys = ", ".join(string(key) for key in path)
-    where = string(".".join(path))
+    where = string(paths.shown(path))
     shown = f"substringUTF8(JSONExtractRaw(raw, {keys}), 1, 1000)"
     return f"NOT {_parent_fits(path)}, ('wrong_type', {where}, 'a JSON object', {shown})"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ingestion.ddl import paths
+
 #: Blocks whose tokens a table remembers (``non_replicated_deduplication_window``; 0 in ClickHouse
 #: by default, which is off). Every target of a view needs a window of its own.
 DEDUPLICATION_WINDOW = 10_000
@@ -45,7 +47,7 @@ INSERT_SETTINGS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """``path``: keys joined by dots, empty for the name; ``default``: JSON text, or None."""
+    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None."""
 
     name: str
     type: str
@@ -57,7 +59,7 @@ class ColumnSpec:
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that lead to the value in the message."""
-        return tuple((self.path or self.name).split("."))
+        return paths.keys(self.path or self.name)
 
 
 @dataclass(frozen=True, slots=True)

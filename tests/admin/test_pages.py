@@ -289,9 +289,9 @@ def test_a_path_that_would_read_nothing_is_refused_at_its_field(
     assert "[*] would be read as part of a key" in page
     assert filled.columns.count() == 1
     # One that was saved before goes on, and its page says what is wrong with it.
-    filled.columns.update(path="$.n")
+    filled.columns.update(path="n[*]")
     page = operator.get(address).content.decode()
-    assert "Column n reads nothing: its path is &#x27;$.n&#x27;." in page
+    assert "Column n reads nothing: its path is &#x27;n[*]&#x27;." in page
 
 
 def test_a_column_added_by_hand_stands_in_clickhouse(

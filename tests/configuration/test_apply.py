@@ -167,8 +167,8 @@ def test_what_is_exported_applies_without_a_change(
         ("time + INTERVAL", "tim + INTERVAL", "acme.yaml:18:9: There is no column 'tim'."),
         (
             "path: customer.country",
-            'path: "$.customer.country"',
-            "acme.yaml:15:43: This path would never match. Write the keys of objects",
+            'path: "customer[-1].country"',
+            "acme.yaml:15:43: This path can't be read. Write the keys of objects",
         ),
         (
             "connection: broker",

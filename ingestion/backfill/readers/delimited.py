@@ -19,6 +19,7 @@ from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers import head, needed
 from ingestion.backfill.readers.opening import Block, opened, readable
+from ingestion.ddl import paths
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
@@ -90,16 +91,21 @@ def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[Co
             raise FileUnreadable(msg)
 
     def is_in_header(column: ColumnSpec) -> bool:
-        return bool({column.name, column.path or column.name} & set(header))
+        return any(known[name].keys == column.keys for name in header if name in known)
 
     needed.check(file, columns, is_in_header, header)
 
 
 def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
-    """Columns by the names that a header may use: their names and their paths. A path wins."""
+    """Columns by the names that a header may use; of two, a path wins over what is like one.
+
+    A column can be called by its name, by its path, or by its keys joined by dots.
+    """
     by_name = {column.name: column for column in columns}
-    by_path = {column.path or column.name: column for column in columns}
-    return by_name | by_path
+    by_keys = {".".join(column.keys): column for column in columns}
+    by_path = {paths.shown(column.keys): column for column in columns}
+    as_written = {column.path or column.name: column for column in columns}
+    return by_name | by_keys | by_path | as_written
 
 
 def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -130,7 +136,7 @@ def _template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
     tree: dict[str, Any] = {}
     for index, key in enumerate(header):
         column = known.get(key)
-        path = [key] if column is None else (column.path or column.name).split(".")
+        path = [key] if column is None else column.keys
         _place(tree, path, (index, _writer(column)))
     plan: list[tuple[int, Write]] = []
     return Template(_shape(tree, plan), tuple(plan))

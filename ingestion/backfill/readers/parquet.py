@@ -40,7 +40,7 @@ def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[Column
     row_type = pa.struct(list(schema))
 
     def is_in_schema(column: ColumnSpec) -> bool:
-        return _has(row_type, (column.path or column.name).split("."))
+        return _has(row_type, column.keys)
 
     needed.check(file, columns, is_in_schema, names)
 

@@ -56,12 +56,14 @@ UNREADABLE = [
         "a.items[1:3]",
         "items[?(@.a>1)]",
     ),
-    *("$.user.name", "$", "$['user']", "user['name']", 'user["name"]', "items.*.sku", "*"),
+    *("$", "$.a[*]", "$..a", "$.a.*", "$.user-id", "$['a", "$[a]", "$.a[1:2]", "$['a','b']"),
+    *("user['name']", 'user["name"]', "items.*.sku", "*"),
     *("/user/name", "user->name", "user->>'name'"),
 ]
 READABLE = [
     *("user.name", "$set.plan", "a.$date", "@type", "user-id", "tags[a]", "content/type", "a:b"),
     *("items.0.sku", "#", "2*3", "user name", "a[", "ключ", "x", "a>b"),
+    *("$.user.name", "$['user.name']", '$["user"].name', "$['имя']", "$.имя", "$['*']['a->b']"),
 ]
 
 
