@@ -20,8 +20,12 @@ _BIG = string("[0-9]{19}")
 #: The engine would rewrite it as the integer -0.
 _NEGATIVE_ZERO = r"-0(\.0+)?([eE][+-]?[0-9]+)?[,}\]\s]"
 _FLOAT = string(f"[0-9]{{19}}|{_NEGATIVE_ZERO}")
+#: A number with an exponent. The engine rewrites 1e20 as an integer, which it then reads as a text.
+_EXPONENT = string(r"[:,\[\s]-?[0-9.]+[eE][+]?[0-9]+[,}\]\s]")
 NUMBER = "-?[0-9][-+.eE0-9]*"
 _TEXT_OR_NUMBER = string(rf'"((?:[^"\\]|\\.)*)"|({NUMBER})')
+#: At the end of every text and key.
+MARK = "#"
 _MARKED = string(r'"\1#\2"')
 
 
@@ -40,6 +44,11 @@ def may_be_odd_float(raw: str) -> str:
     return f"match({raw}, {_FLOAT})"
 
 
+def may_have_exponent(raw: str) -> str:
+    """Whether a message has a number that a JSON text may have in another form; 0 or 1."""
+    return f"match({raw}, {_EXPONENT})"
+
+
 def marked(raw: str) -> str:
     """Valid JSON, with each number and text marked."""
     return f"replaceRegexpAll({raw}, {_TEXT_OR_NUMBER}, {_MARKED})"
@@ -47,7 +56,7 @@ def marked(raw: str) -> str:
 
 def path(keys: Sequence[str]) -> str:
     """The arguments that lead to a value in marked JSON."""
-    return ", ".join(string(f"{key}#") for key in keys)
+    return ", ".join(string(f"{key}{MARK}") for key in keys)
 
 
 def text_of(found: str) -> str:

@@ -1,9 +1,9 @@
 """Reads paths: the steps that lead from a message to a column's value.
 
 A path is the keys of objects joined by dots, such as ``user.country``, or starts with ``$`` and is
-a subset of JSONPath (RFC 9535), such as ``$['a key.with a dot'].b``. What is neither would be taken
-for a key that no message has, and an optional column would silently get its default: so it is
-refused.
+a subset of JSONPath (RFC 9535), such as ``$['a key.with a dot'].b`` or ``$.items[*].sku``. What is
+neither would be taken for a key that no message has, and an optional column would silently get its
+default: so it is refused.
 """
 
 from __future__ import annotations
@@ -11,49 +11,72 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from enum import Enum
 from functools import lru_cache
+from typing import TypeAlias
+
+
+class Each(Enum):
+    """``[*]``: every element of an array."""
+
+    EACH = "*"
+
+
+EACH = Each.EACH
+#: A key of an object, the index of an element from 0, or every element.
+Segment: TypeAlias = str | int | Each
+Segments: TypeAlias = tuple[Segment, ...]
+#: The highest index of an element.
+_LAST = 999_999
 
 _FIRST = r"(?:[A-Za-z_]|[^\x00-\x7F])"
 _NAME = rf"{_FIRST}(?:[A-Za-z0-9_]|[^\x00-\x7F])*"
 _ESCAPE = r"[bfnrt/\\]|u[0-9A-Fa-f]{4}"
 _SINGLE = rf"'(?:[^'\\\x00-\x1F]|\\(?:'|{_ESCAPE}))*'"
 _DOUBLE = rf'"(?:[^"\\\x00-\x1F]|\\(?:"|{_ESCAPE}))*"'
-_KEY = rf"\.{_NAME}|\[[ \t\n\r]*(?:{_SINGLE}|{_DOUBLE})[ \t\n\r]*\]"
+_INDEX = r"0|[1-9][0-9]{0,5}"
+_SEGMENT = rf"\.{_NAME}|\[[ \t\n\r]*(?:{_SINGLE}|{_DOUBLE}|{_INDEX}|\*)[ \t\n\r]*\]"
 _END = r"(?![\s\S])"
 #: Whether a path is JSONPath; ``$set`` is a key.
 _IS_JSONPATH = re.compile(rf"\$({_END}|[.\[])")
 #: The same pattern is in millrace.schema.json, so it is also one of ECMAScript.
 UNREADABLE = (
-    rf"^\$(?={_END}|[.\[])(?!(?:{_KEY})+{_END})"
+    rf"^\$(?={_END}|[.\[])(?!(?:{_SEGMENT})+{_END})"
     r"|^(?!\$[.\[])(?:/|[\s\S]*(?:->|(?:^|\.)\*(?:"
     rf"{_END}|\.)"
     r"""|\[\s*(?:\*|(?:-?\d*(?:\s*:\s*-?\d*)*)|'[^']*'|"[^"]*"|\?.*)\s*\]))"""
 )
 _UNREADABLE = re.compile(UNREADABLE)
-_STEP = re.compile(_KEY)
-_WHOLE_STEP = re.compile(rf"(?:{_KEY})(?={_END}|[.\[])")
+_STEP = re.compile(_SEGMENT)
+_WHOLE_STEP = re.compile(rf"(?:{_SEGMENT})(?={_END}|[.\[])")
 _SIGN = re.compile(r"""->|\*|\[\s*(?:-?\d*(?:\s*:\s*-?\d*)*|'[^']*'|"[^"]*"|\*|\?.*)\s*\]""")
 RIGHT = (
-    "A path is the keys of objects joined by dots, such as user.country, or starts with $ and "
-    "names each key, such as $['user.name'].first"
+    "A path is the keys of objects joined by dots, such as user.country, or starts with $, such as "
+    "$['user.name'].first, $.items[0].sku or $.items[*].sku"
 )
 
 
 @lru_cache(maxsize=10_000)
-def keys(path: str) -> tuple[str, ...]:
-    """The keys that lead to the value in the message.
+def segments(path: str) -> Segments:
+    """What leads to the value in the message: keys, and places in arrays.
 
     What is not readable JSONPath is split at its dots, as it has always been.
     """
     if not _IS_JSONPATH.match(path) or _UNREADABLE.search(path):
         return tuple(path.split("."))
-    return tuple(_key(one[0]) for one in _STEP.finditer(path, 1))
+    return tuple(_segment(one[0]) for one in _STEP.finditer(path, 1))
 
 
-def _key(step: str) -> str:
-    if step.startswith("."):
-        return step[1:]
-    literal = step[1:-1].strip(" \t\n\r")
+def _segment(written: str) -> Segment:
+    if written.startswith("."):
+        return written[1:]
+    inner = written[1:-1].strip(" \t\n\r")
+    if inner == "*":
+        return EACH
+    return _key(inner) if inner[0] in "'\"" else int(inner)
+
+
+def _key(literal: str) -> str:
     inner = literal[1:-1]
     if literal.startswith("'"):
         inner = inner.replace(r"\'", "'").replace('"', r"\"")
@@ -61,15 +84,24 @@ def _key(step: str) -> str:
     return key
 
 
-def shown(keys: Sequence[str]) -> str:
-    """The path of these keys: joined by dots if that can be read, otherwise as JSONPath."""
-    plain = ".".join(keys)
-    if tuple(plain.split(".")) == tuple(keys) and not _IS_JSONPATH.match(plain):
+def shown(segments: Sequence[Segment]) -> str:
+    """The path of these segments: keys joined by dots if that can be read, otherwise JSONPath."""
+    plain = ".".join(one for one in segments if isinstance(one, str))
+    if tuple(plain.split(".")) == tuple(segments) and not _IS_JSONPATH.match(plain):
         return plain
-    return "$" + "".join(map(_written, keys))
+    return jsonpath(segments)
 
 
-def _written(key: str) -> str:
+def jsonpath(segments: Sequence[Segment]) -> str:
+    return "$" + "".join(map(_written, segments))
+
+
+def _written(segment: Segment) -> str:
+    if segment is EACH:
+        return "[*]"
+    if isinstance(segment, int):
+        return f"[{segment}]"
+    key = str(segment)
     if re.fullmatch(_NAME, key):
         return f".{key}"
     escaped = json.dumps(key, ensure_ascii=False)[1:-1].replace(r"\"", '"').replace("'", r"\'")
@@ -80,13 +112,13 @@ def unreadable(path: str) -> str:
     """Why ``path`` would read nothing, and what to write instead; empty if it can be read."""
     if _UNREADABLE.search(path):
         return _no_jsonpath(path) if _IS_JSONPATH.match(path) else _other_notation(path)
-    return _odd_key(path) if _IS_JSONPATH.match(path) else ""
+    return _impossible(path) if _IS_JSONPATH.match(path) else ""
 
 
 def remark(path: str) -> str:
     """Why a stored ``path`` may read nothing, for what earlier versions accepted."""
     if _is_of_earlier_version(path):
-        plain = ".".join(keys(path))
+        plain = ".".join(map(str, segments(path)))
         right = "" if unreadable(plain) else f" If messages have no such key, write {plain}."
         return f"It reads the keys that {plain} meant in an earlier version.{right}"
     return unreadable(path)
@@ -94,17 +126,20 @@ def remark(path: str) -> str:
 
 def _is_of_earlier_version(path: str) -> bool:
     """Whether its first key looks like JSONPath: migration 0020 writes what was taken for a key."""
-    return bool(_IS_JSONPATH.match(path) and _IS_JSONPATH.match(keys(path)[0])) and (
-        not _UNREADABLE.search(path)
-    )
+    if not _IS_JSONPATH.match(path) or _UNREADABLE.search(path):
+        return False
+    return _IS_JSONPATH.match(str(segments(path)[0])) is not None
 
 
-def _odd_key(path: str) -> str:
-    """Keys that ClickHouse can't have in a path; JSON has no lone surrogates."""
-    for key in keys(path):
-        if not key:
-            return f"A key of {path} is empty. {RIGHT}."
-        if "\0" in key or any("\ud800" <= sign <= "\udfff" for sign in key):
+def _impossible(path: str) -> str:
+    """Why no message can have a value there. JSON has no lone surrogates."""
+    found = segments(path)
+    if not isinstance(found[0], str):
+        return f"A message is an object, and no array: {path} can't start with an index. {RIGHT}."
+    if found.count(EACH) > 1:
+        return f"{path} has more than one [*]. A column reads the elements of one array. {RIGHT}."
+    for key in found:
+        if isinstance(key, str) and re.search("[\0\ud800-\udfff]", key):
             return f"A key of {path} has a character that no message can have. {RIGHT}."
     return ""
 
@@ -118,21 +153,18 @@ def _other_notation(path: str) -> str:
     rooted = f"${path}" if path.startswith("[") else f"$.{path}"
     if not unreadable(rooted):
         return f"{sign} would be read as part of a key. {RIGHT}: write {rooted}."
-    return f"{sign} would be read as part of a key. {RIGHT}. {_ARRAYS}"
+    return f"{sign} would be read as part of a key. {RIGHT}."
 
 
-_ARRAYS = (
-    "A path can't lead into an array: give the path of the array itself and a type such as "
-    "Array(String), or have the sender put the values under a key of their own."
-)
 #: What may follow the part of a JSONPath that can be read, and what to say about it.
 _REFUSED = (
     (r"\.\.", "write every key on the way, since .. would look for a key at any depth"),
-    (r"\[\s*\?", "a path selects by keys only, and never by a condition"),
-    (r"\[\s*-?\d*\s*:", "a slice selects several values, and a column has one"),
-    (r"\.?\*|\.?\[\s*[*\d]", _ARRAYS),
-    (r"\[\s*-\d", "an index from the end can't be read"),
+    (r"\[\s*\?", "a path never selects by a condition"),
+    (r"\[\s*-?\d*\s*:", "a slice can't be read: write [*] for all elements"),
+    (r"\.\*", "write [*] for all elements of an array"),
+    (r"\[\s*-\d", "an index counts from 0, and never from the end"),
     (r"\[[^\]]*,", "several keys select several values: add a column for each"),
+    (r"\[\s*[0-9]+\s*\]", f"an index is a number from 0 to {_LAST} without zeros before it"),
 )
 
 

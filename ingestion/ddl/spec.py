@@ -57,9 +57,24 @@ class ColumnSpec:
     quoted_numbers: bool = False
 
     @property
+    def segments(self) -> paths.Segments:
+        """The keys, and places in arrays, that lead to the value in the message."""
+        return paths.segments(self.path or self.name)
+
+    @property
     def keys(self) -> tuple[str, ...]:
-        """The keys that lead to the value in the message."""
-        return paths.keys(self.path or self.name)
+        """The keys that lead to the value; those of a path into an array are not all of it."""
+        return tuple(one for one in self.segments if isinstance(one, str))
+
+    @property
+    def is_in_array(self) -> bool:
+        """Whether the path leads into an array."""
+        return len(self.keys) < len(self.segments)
+
+    @property
+    def is_of_each(self) -> bool:
+        """Whether the path reads a value of every element of an array."""
+        return paths.EACH in self.segments
 
 
 @dataclass(frozen=True, slots=True)

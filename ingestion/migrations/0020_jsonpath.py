@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='column',
             name='path',
-            field=models.CharField(blank=True, help_text="Where the value is in the JSON: keys joined by dots, or JSONPath such as $['user.name'].first. Leave empty to use the name.", max_length=500),
+            field=models.CharField(blank=True, help_text="Where the value is in the JSON: keys joined by dots, or JSONPath such as $['user.name'].first or $.items[*].sku. Leave empty to use the name.", max_length=500),
         ),
         migrations.RunPython(write_keys, migrations.RunPython.noop),
     ]

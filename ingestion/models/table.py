@@ -72,7 +72,7 @@ class Column(models.Model):
         max_length=500,
         blank=True,
         help_text="Where the value is in the JSON: keys joined by dots, or JSONPath such as "
-        "$['user.name'].first. Leave empty to use the name.",
+        "$['user.name'].first or $.items[*].sku. Leave empty to use the name.",
     )
     required = models.BooleanField(
         default=True, help_text="Messages without this value go to quarantine."

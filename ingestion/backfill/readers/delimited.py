@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from ingestion.backfill.errors import FileUnreadable
@@ -91,9 +92,32 @@ def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[Co
             raise FileUnreadable(msg)
 
     def is_in_header(column: ColumnSpec) -> bool:
-        return any(known[name].keys == column.keys for name in header if name in known)
+        keys = _field(column).keys
+        return any(known[name].keys == keys for name in header if name in known)
 
+    for column in columns:
+        if column.is_in_array and {column.name, column.path} & set(header):
+            _check_holder(file, column, has=is_in_header(column))
     needed.check(file, columns, is_in_header, header)
+
+
+def _check_holder(file: HistoryFile, column: ColumnSpec, *, has: bool) -> None:
+    """Refuse a field that would hold only what a column reads from an array."""
+    if not has:
+        msg = (
+            f"{file.shown}: column {column.name} reads {column.path}, which can't be a field of "
+            f"its own. Write the whole array as JSON into a field {_field(column).path}."
+        )
+        raise FileUnreadable(msg)
+
+
+def _field(column: ColumnSpec) -> ColumnSpec:
+    """What the field of a column holds: of a path into an array, the array as JSON."""
+    if not column.is_in_array:
+        return column
+    keys = takewhile(lambda segment: isinstance(segment, str), column.segments)
+    path = paths.shown(tuple(keys))
+    return ColumnSpec(name=path, type="Array(String)", path=path)
 
 
 def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
@@ -101,11 +125,13 @@ def _known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
 
     A column can be called by its name, by its path, or by its keys joined by dots.
     """
-    by_name = {column.name: column for column in columns}
-    by_keys = {".".join(column.keys): column for column in columns}
-    by_path = {paths.shown(column.keys): column for column in columns}
-    as_written = {column.path or column.name: column for column in columns}
-    return by_name | by_keys | by_path | as_written
+    arrays = {column.path: column for column in map(_field, columns)}
+    own = [column for column in columns if not column.is_in_array]
+    by_name = {column.name: column for column in own}
+    by_keys = {".".join(column.keys): column for column in own}
+    by_path = {paths.shown(column.keys): column for column in own}
+    as_written = {column.path or column.name: column for column in own}
+    return arrays | by_name | by_keys | by_path | as_written
 
 
 def _lines(file: HistoryFile, rows: Iterator[list[str]]) -> Iterator[list[str]]:

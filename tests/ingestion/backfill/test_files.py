@@ -276,6 +276,43 @@ def test_a_csv_header_may_write_a_column_by_name_path_or_keys(
     assert json.loads(message) == wanted
 
 
+IN_ARRAYS = [
+    ColumnSpec(name="sku", type="String", path="$.user['my items'][0].sku"),
+    ColumnSpec(name="skus", type="Array(String)", path="$.user['my items'][*].sku"),
+]
+ITEMS: dict[str, Any] = {"user": {"my items": [{"sku": "a"}, {"sku": "b"}]}}
+
+
+def test_a_list_of_structs_is_read_from_parquet(read: Callable[..., list[bytes]]) -> None:
+    content = parquet(pa.Table.from_pylist([ITEMS]))
+    assert [json.loads(one) for one in read("a.parquet", content, IN_ARRAYS)] == [ITEMS]
+    for lacking in ({"user": {"my items": [{"x": "a"}]}}, {"user": {"my items": {"sku": "a"}}}):
+        with pytest.raises(FileUnreadable, match=r"requires: sku \(at .*, skus \(at "):
+            read("a.parquet", parquet(pa.Table.from_pylist([lacking])), IN_ARRAYS)
+
+
+def test_an_array_is_read_from_csv_as_json(read: Callable[..., list[bytes]]) -> None:
+    field = json.dumps(ITEMS["user"]["my items"]).replace('"', '""').encode()
+    (message,) = read("a.csv", b"user.my items,x\n" + b'"%s",1\n' % field, IN_ARRAYS)
+    assert json.loads(message) == {**ITEMS, "x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (b"sku,skus", r"column sku reads \$.user\['my items'\]\[0\].sku, .* a field of its own"),
+        (b"skus", r"as JSON into a field user.my items\."),
+        (b"$.user['my items'][0].sku", "as JSON into a field"),
+        (b"x,y", r"requires: sku \(at \$.user"),
+    ],
+)
+def test_a_csv_field_of_what_is_in_an_array_is_refused(
+    header: bytes, says: str, read: Callable[..., list[bytes]]
+) -> None:
+    with pytest.raises(FileUnreadable, match=says):
+        read("a.csv", header + b"\na,b\n", IN_ARRAYS)
+
+
 def test_the_keys_of_one_column_are_not_another_s(read: Callable[..., list[bytes]]) -> None:
     with pytest.raises(FileUnreadable, match=r"requires: n \(at \$\['a.n'\]\)"):
         read("a.csv", b"a.n,who\nx,Ann\n", DOTTED)

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingestion.ddl import paths
+from ingestion.ddl.paths import EACH, Segment, Segments
 
-READ = {
+READ: dict[str, Segments] = {
     "a": ("a",),
     "a.b": ("a", "b"),
     "$.a.b": ("a", "b"),
@@ -24,6 +25,10 @@ READ = {
     r"$['\u043a\ud83d\ude00\n\/\\']": ("к😀\n/\\",),
     "$['$']['*'].x": ("$", "*", "x"),
     "$['0']": ("0",),
+    "$['']": ("",),
+    "$.items[0].sku": ("items", 0, "sku"),
+    "$.items[*].sku": ("items", EACH, "sku"),
+    "$.orders[ * ]['items'][10]": ("orders", EACH, "items", 10),
     "$['a[0]']": ("a[0]",),
     # As they have always been read: they are keys, and no JSONPath.
     "$set.plan": ("$set", "plan"),
@@ -35,21 +40,24 @@ READ = {
 
 @pytest.mark.parametrize("path", READ)
 def test_a_path_is_read_as_its_keys(path: str) -> None:
-    assert (paths.keys(path), paths.unreadable(path)) == (READ[path], "")
+    assert (paths.segments(path), paths.unreadable(path)) == (READ[path], "")
 
 
 REFUSED = {
     "$": "It is the whole message",
     "$..sku": "write every key on the way",
     "$.a..sku": "write every key on the way",
-    "$.a.*": "can't lead into an array",
-    "$.items[*].sku": "can't lead into an array",
-    "$.items[-1]": "an index from the end",
+    "$.a.*": "write [*] for all elements",
+    "$[*].sku": "and no array",
+    "$[0]": "and no array",
+    "$.a[*].b[*]": "more than one [*]",
+    "$.items[-1]": "never from the end",
+    "$.items[01]": "without zeros before it",
+    "$.items[1000000]": "from 0 to 999999",
     "$.items[1:3]": "a slice",
     "$.items[::2]": "a slice",
-    "$.items[?@.a>1]": "never by a condition",
+    "$.items[?@.a>1]": "never selects by a condition",
     "$['a','b']": "add a column for each",
-    "$['']": "is empty",
     "$.user-id": "write $['user-id']",
     "$.a.first name": "write $.a['first name']",
     "$.1st": "write $['1st']",
@@ -61,6 +69,8 @@ REFUSED = {
     r"$['\ud800']": "no message can have",
     r"$['\u0000']": "no message can have",
     "$.a\n": "write $['a\\n']",
+    "items[*].sku": "write $.items[*].sku",
+    "items[0].sku": "write $.items[0].sku",
     "user['name']": "write $.user['name']",
     "['name']": "write $['name']",
     "/user/name": "write user.name",
@@ -73,9 +83,15 @@ def test_any_other_path_is_refused_with_what_is_right(path: str) -> None:
     assert REFUSED[path] in paths.unreadable(path)
 
 
-@given(st.lists(st.text(st.characters(exclude_characters="\0"), min_size=1), min_size=1))
-def test_any_keys_can_be_written_as_a_path_that_is_read_as_them(keys: list[str]) -> None:
-    written = paths.shown(keys)
-    if written.startswith("$"):
-        assert paths.unreadable(written) == ""
-    assert paths.keys(written) == tuple(keys)
+KEYS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+LATER = st.one_of(KEYS, st.integers(0, 999_999))
+
+
+@given(KEYS, st.lists(LATER), st.lists(LATER), st.booleans())
+def test_anything_can_be_written_as_a_path_that_is_read_as_it(
+    first: str, more: list[Segment], rest: list[Segment], is_of_each: bool
+) -> None:
+    wanted = (first, *more, *([EACH] if is_of_each else []), *rest)
+    assert paths.unreadable(paths.jsonpath(wanted)) == ""
+    assert paths.segments(paths.jsonpath(wanted)) == wanted
+    assert paths.segments(paths.shown(wanted)) == wanted
