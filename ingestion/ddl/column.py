@@ -111,9 +111,7 @@ class ParsedColumn:
     @property
     def must_mark(self) -> str:
         """Whether its value must be read from marked JSON; 0 or 1."""
-        needed = nested.must_mark(self.kind, "raw")
-        is_key_s = self.is_container and not self.spec.is_in_array
-        return needed if is_key_s else f"({needed} OR {marked.may_have_exponent('raw')})"
+        return nested.must_mark(self.kind, "raw")
 
     @property
     def read(self) -> str:

@@ -12,7 +12,7 @@ DEDUPLICATION_WINDOW = 10_000
 
 #: The form of a pipeline's views. A change of what they say gets the next number here; tables then
 #: get a new version, and with it a pipeline of the new form, from the reconciler.
-PIPELINE_FORM = 1
+PIPELINE_FORM = 2
 
 #: Settings of every statement in which the typing SELECT is analysed: a query, an insert into an
 #: inbox, the creation of its views. Two passes of the analyzer hash each part of an AND or OR, and
