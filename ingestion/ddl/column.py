@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -135,25 +136,30 @@ class ParsedColumn:
 
     @property
     def fits(self) -> str:
-        if self.is_text:
-            good = nested.fits(
-                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
-            )
-        else:
-            good = f"isNotNull({self.given})"
+        good = self._as_element(nested.fits) if self.is_text else f"isNotNull({self.given})"
         if not self.spec.required:
             return f"({good} OR {self._absent})"
         if self.kind.is_nullable:
             return f"({good} OR ({self._absent} AND {self._has}))"
         return good
 
+    def _as_element(self, rule: Callable[..., str]) -> str:
+        """A scalar is typed in a lambda, as the elements of an array are.
+
+        Outside of it the engine's short circuits share parts of the rule between columns of the
+        SELECT, and in a batch of mixed values some that fit were reported as misfits.
+        """
+        quoted = self.spec.quoted_numbers
+        if self.is_container:
+            return rule(self.kind, self.given, self.is_marked, quoted=quoted)
+        inner = rule(self.kind, "x", self.is_marked, quoted=quoted)
+        return f"arrayMap(x -> {inner}, [{self.given}])[1]"
+
     @property
     def value(self) -> str:
         """The value in the column's type; if the message does not fit, any value of that type."""
         if self.is_text:
-            found = nested.value(
-                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
-            )
+            found = self._as_element(nested.value)
         elif self.kind.is_nullable:
             found = self.given
         else:
