@@ -8,7 +8,7 @@ from django.core.checks import CheckMessage, Tags, register
 from django.core.checks import Warning as CheckWarning
 from django.db import DatabaseError
 
-from ingestion.ddl.paths import unreadable
+from ingestion.ddl.paths import remark
 from ingestion.models import Column, Table
 
 
@@ -17,7 +17,7 @@ def paths_that_read_nothing(**_: Any) -> list[CheckMessage]:
     """millrace.W004: a column with an unreadable path has its default in every row."""
     columns = Column.across_tenants.exclude(path="").select_related("table__tenant")
     try:
-        wrong = [(column, reason) for column in columns if (reason := unreadable(column.path))]
+        wrong = [(column, reason) for column in columns if (reason := remark(column.path))]
     except DatabaseError:
         return []  # before the first migration
     return [
@@ -35,5 +35,5 @@ def remarks(table: Table) -> list[str]:
     return [
         f"Column {column.name} reads nothing: its path is {column.path!r}. {reason}"
         for column in table.columns.all()
-        if (reason := unreadable(column.path))
+        if (reason := remark(column.path))
     ]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.nested import CONTAINERS
-from ingestion.ddl.paths import unreadable
+from ingestion.ddl.paths import Segments, shown, unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import ColumnType, UnknownType, parse
 from tenants.warehouse.statements import MOST_DAYS
@@ -57,7 +57,9 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
 
 
 def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
-    if not all(one.keys) or "\0" in one.path:
+    is_plain = ".".join(one.keys) == (one.path or one.name)
+    is_empty = is_plain and not all(one.keys) and not unreadable(one.path)
+    if is_empty or "\0" in one.path:
         message = "Write keys joined by single dots, such as user.country."
         yield SpecProblem(one.name, "path", message)
     try:
@@ -65,6 +67,12 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
     except UnknownType as error:
         yield SpecProblem(one.name, "type", str(error))
         return
+    if one.is_of_each and kind.name != "Array":
+        message = (
+            f"[*] reads an array, and {one.type} is none. Use Array({one.type}) or, for one "
+            "element, its index, such as [0]."
+        )
+        yield SpecProblem(one.name, "path", message)
     if one.default is not None:
         wrong = problem_of(kind, one.default)
         if one.required:
@@ -95,14 +103,22 @@ def _nullable(kind: ColumnType) -> str:
 
 
 def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
-    """Problems with paths that lead below a scalar: its value is at its path, not an object."""
-    scalars = {one.keys: one.name for one in spec.columns if not _is_container(one)}
+    """Problems with what paths lead through: a scalar, or both an object and an array."""
+    scalars = {one.segments: one.name for one in spec.columns if not _is_container(one)}
+    parents: dict[Segments, tuple[str, str]] = {}
     for one in spec.columns:
-        for length in range(1, len(one.keys)):
-            above = scalars.get(one.keys[:length])
+        for length, below in enumerate(one.segments[1:], 1):
+            path = one.segments[:length]
+            kind = "an object" if isinstance(below, str) else "an array"
+            above = scalars.get(path)
             if above is not None:
-                place = ".".join(one.keys[:length])
-                message = f"Column {above} reads a value at {place}, so it can't be an object."
+                message = f"Column {above} reads a value at {shown(path)}, so it can't be {kind}."
+                yield SpecProblem(one.name, "path", message)
+            other, other_kind = parents.setdefault(path, (one.name, kind))
+            if kind != other_kind:
+                message = (
+                    f"Column {other} takes {shown(path)} for {other_kind}, so it can't be {kind}."
+                )
                 yield SpecProblem(one.name, "path", message)
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
 
-from ingestion.ddl import marked, nested, scalar
+from ingestion.ddl import located, marked, nested, scalar
 from ingestion.ddl.defaults import literal
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
-from ingestion.ddl.value import ColumnValue, Value
+from ingestion.ddl.value import ColumnValue, Value, of_element
 from tenants.warehouse.quoting import identifier, string
 
 _OF_DIGITS = frozenset({*INTEGERS, *FLOATS, "Decimal", "DateTime", "DateTime64"})
@@ -40,8 +41,17 @@ class ParsedColumn:
         return self.kind.name in nested.CONTAINERS
 
     @property
+    def is_text(self) -> bool:
+        """Whether it is read as JSON text, and not with all others at once.
+
+        ClickHouse has no tuple with an element of the names that are left out.
+        """
+        is_impossible = not {"", "null"}.isdisjoint(self.spec.keys)
+        return self.is_container or self.spec.is_in_array or is_impossible
+
+    @property
     def given(self) -> str:
-        """Name of the value that was read: Nullable(type), or the JSON text of a container."""
+        """Name of the value that was read: Nullable(type), or JSON text if ``is_text``."""
         return f"_g{self.index}"
 
     @property
@@ -50,30 +60,28 @@ class ParsedColumn:
         return f"_ok{self.index}"
 
     @property
-    def _path(self) -> str:
-        return ", ".join(string(key) for key in self.spec.keys)
-
-    @property
     def _raw(self) -> str:
-        return f"JSONExtractRaw(raw, {self._path})"
+        return located.text("raw", self.spec.segments)
 
     @property
     def _has(self) -> str:
-        return f"JSONHas(raw, {self._path})"
+        return f"JSONHas(raw, {located.arguments(self.spec.segments)})"
 
     @property
     def _value(self) -> Value:
+        if self.is_text:
+            return of_element(self.given, self.is_marked, quoted=self.spec.quoted_numbers)
         return self._scalar.value
 
     @property
     def opening(self) -> dict[str, str]:
         """Expressions that ``steps`` use, by name."""
-        return {} if self.is_container else self._scalar.opening
+        return {} if self.is_text else self._scalar.opening
 
     @property
     def steps(self) -> tuple[dict[str, str], ...]:
         """Expressions that ``read`` uses, by name; one mapping for each nested SELECT."""
-        return () if self.is_container else self._scalar.steps
+        return () if self.is_text else self._scalar.steps
 
     @property
     def _found(self) -> str:
@@ -89,7 +97,7 @@ class ParsedColumn:
     @property
     def needs_digits(self) -> bool:
         """Whether the rule of its type looks at the digits of a number."""
-        return self.kind.bare.name in _OF_DIGITS
+        return not self.is_text and self.kind.bare.name in _OF_DIGITS
 
     @property
     def digits(self) -> str:
@@ -103,49 +111,55 @@ class ParsedColumn:
 
     @property
     def must_mark(self) -> str:
+        """Whether its value must be read from marked JSON; 0 or 1."""
         return nested.must_mark(self.kind, "raw")
 
     @property
     def read(self) -> str:
-        if not self.is_container:
+        if not self.is_text:
             return scalar.typed(self.kind.bare, self._value)
         # Marking can turn invalid JSON into valid JSON: so the message itself is checked.
-        again = f"JSONExtractRaw({marked.marked('raw')}, {marked.path(self.spec.keys)})"
+        again = located.text(marked.marked("raw"), self.spec.segments, marked.MARK)
         return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
 
     @property
     def is_given(self) -> str:
         """Whether a value was read; 0 for a scalar that does not fit, too. If 1, it is JSON."""
-        return f"({self.given} != '')" if self.is_container else f"isNotNull({self.given})"
+        return f"({self.given} != '')" if self.is_text else f"isNotNull({self.given})"
 
     @property
     def _absent(self) -> str:
         """Whether the message has no value: the key is missing, or the value is null."""
-        if self.is_container:
+        if self.is_text:
             return f"{self.given} IN ('', 'null')"
         return f"isNull({self._value.dynamic})"
 
     @property
     def fits(self) -> str:
-        if self.is_container:
-            good = nested.fits(
-                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
-            )
-        else:
-            good = f"isNotNull({self.given})"
+        good = self._as_element(nested.fits) if self.is_text else f"isNotNull({self.given})"
         if not self.spec.required:
             return f"({good} OR {self._absent})"
         if self.kind.is_nullable:
             return f"({good} OR ({self._absent} AND {self._has}))"
         return good
 
+    def _as_element(self, rule: Callable[..., str]) -> str:
+        """A scalar is typed in a lambda, as the elements of an array are.
+
+        Outside of it the engine's short circuits share parts of the rule between columns of the
+        SELECT, and in a batch of mixed values some that fit were reported as misfits.
+        """
+        quoted = self.spec.quoted_numbers
+        if self.is_container:
+            return rule(self.kind, self.given, self.is_marked, quoted=quoted)
+        inner = rule(self.kind, "x", self.is_marked, quoted=quoted)
+        return f"arrayMap(x -> {inner}, [{self.given}])[1]"
+
     @property
     def value(self) -> str:
         """The value in the column's type; if the message does not fit, any value of that type."""
-        if self.is_container:
-            found = nested.value(
-                self.kind, self.given, self.is_marked, quoted=self.spec.quoted_numbers
-            )
+        if self.is_text:
+            found = self._as_element(nested.value)
         elif self.kind.is_nullable:
             found = self.given
         else:
@@ -164,6 +178,8 @@ class ParsedColumn:
     @property
     def problem(self) -> str:
         """A tuple (reason, column, expected, value) of a message that does not fit this column."""
+        if self.spec.is_of_each:
+            return self._problem_of_each
         shown = f"substringUTF8({self._shown}, 1, {SHOWN})"
         return f"({self._reason}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
 
@@ -176,7 +192,7 @@ class ParsedColumn:
     @property
     def may_be_inexact(self) -> str:
         """Whether it is a double although its digits matter; empty if they don't matter."""
-        is_exact = not self.is_container and self.kind.bare.name in nested.EXACT
+        is_exact = not self.is_text and self.kind.bare.name in nested.EXACT
         return f"isNotNull({self._value.float64})" if is_exact else ""
 
     @property
@@ -187,6 +203,20 @@ class ParsedColumn:
         else:
             found = scalar.reason(self.kind.bare, self._value)
         return f"if({self._absent}, 'missing', {found})"
+
+    @property
+    def _problem_of_each(self) -> str:
+        """The same where the path has ``[*]``: it says which element is at fault."""
+        inner = nested.fits(self.kind.inner, "x", self.is_marked, quoted=self.spec.quoted_numbers)
+        sent = f"JSONExtractArrayRaw({self.given})"
+        at_fault = f"arrayFirstIndex(x -> NOT {inner}, {sent})"
+        segments = self.spec.segments
+        found = located.of_element(segments, at_fault)
+        reason = f"if({found} IN ('', 'null'), 'missing', 'invalid_value')"
+        place = located.named(segments, at_fault, found)
+        shown = f"if({self._absent}, '', substringUTF8({place}, 1, {SHOWN}))"
+        why = f"if({self._absent}, 'missing', {reason})"
+        return f"({why}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
 
     @property
     def target(self) -> str:

@@ -14,24 +14,35 @@ from collections.abc import Sequence
 from tenants.warehouse.quoting import string
 
 #: More digits than a double keeps (dots count too), or so small that it is read as 0.
-_LONG = string(r"[0-9][0-9.]{15}|[0-9][eE]-0*[0-9]{3,}[,}\]\s]")
-#: The shortest integer beyond 64 bits is -9223372036854775809.
-_BIG = string("[0-9]{19}")
+_LONG = r"[0-9][0-9.]{15}|[0-9][eE]-0*[0-9]{3,}[,}\]\s]"
 #: The engine would rewrite it as the integer -0.
 _NEGATIVE_ZERO = r"-0(\.0+)?([eE][+-]?[0-9]+)?[,}\]\s]"
-_FLOAT = string(f"[0-9]{{19}}|{_NEGATIVE_ZERO}")
+#: The engine copies 1e20 as an integer beyond 64 bits, and then reads that as a text.
+_EXPONENT = r"[:,\[\s]-?[0-9.]+[eE][+]?[0-9]+[,}\]\s]"
+#: The shortest integer beyond 64 bits is -9223372036854775809.
+_BIG = string(f"[0-9]{{19}}|{_EXPONENT}")
+_FLOAT = string(f"[0-9]{{19}}|{_NEGATIVE_ZERO}|{_EXPONENT}")
+_INEXACT = string(_LONG)
+_CHANGED = string(f"{_LONG}|{_EXPONENT}")
 NUMBER = "-?[0-9][-+.eE0-9]*"
 _TEXT_OR_NUMBER = string(rf'"((?:[^"\\]|\\.)*)"|({NUMBER})')
+#: At the end of every text and key.
+MARK = "#"
 _MARKED = string(r'"\1#\2"')
 
 
 def may_be_inexact(raw: str) -> str:
     """Whether a message has a number whose digits a double may lose; 0 or 1."""
-    return f"match({raw}, {_LONG})"
+    return f"match({raw}, {_INEXACT})"
+
+
+def may_be_changed(raw: str) -> str:
+    """Whether a message has such a number, or one that is another in a copied part; 0 or 1."""
+    return f"match({raw}, {_CHANGED})"
 
 
 def may_be_big(raw: str) -> str:
-    """Whether a message has an integer that the parser may read as a text; 0 or 1."""
+    """Whether a message has a number that a copied part may have as a text; 0 or 1."""
     return f"match({raw}, {_BIG})"
 
 
@@ -47,7 +58,7 @@ def marked(raw: str) -> str:
 
 def path(keys: Sequence[str]) -> str:
     """The arguments that lead to a value in marked JSON."""
-    return ", ".join(string(f"{key}#") for key in keys)
+    return ", ".join(string(f"{key}{MARK}") for key in keys)
 
 
 def text_of(found: str) -> str:

@@ -24,7 +24,7 @@ def must_mark(kind: ColumnType, raw: str) -> str:
         kind = kind.inner
     if kind.bare.name in FLOATS:
         return marked.may_be_odd_float(raw)
-    return marked.may_be_inexact(raw) if kind.bare.name in EXACT else marked.may_be_big(raw)
+    return marked.may_be_changed(raw) if kind.bare.name in EXACT else marked.may_be_big(raw)
 
 
 def fits(kind: ColumnType, raw: str, is_marked: str, *, quoted: bool, depth: int = 0) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import marked
+from ingestion.ddl import located, marked, paths
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
@@ -36,8 +36,8 @@ def select(parsed: Sequence[ParsedColumn], source: str) -> str:
     reason is ``UNSURE``.
     """
     passed = ", ".join((*ORIGIN, "_key", "raw"))
-    containers = [one for one in parsed if one.is_container and one.is_marked != NEVER]
-    marks = "".join(f", {one.must_mark} AS {one.is_marked}" for one in containers)
+    texts = [one for one in parsed if one.is_text and one.is_marked != NEVER]
+    marks = "".join(f", {one.must_mark} AS {one.is_marked}" for one in texts)
     opened = f"SELECT {passed}, JSONExtract(raw, {shape(parsed)}) AS _d{marks} FROM {source}"
     opened = f"SELECT *{_named(one.opening for one in parsed)} FROM ({opened})"
     opened = f"SELECT *, {_inexact(parsed)} AS {INEXACT} FROM ({opened})"
@@ -71,10 +71,10 @@ def _inexact(parsed: Sequence[ParsedColumn]) -> str:
 
 
 def shape(parsed: Sequence[ParsedColumn]) -> str:
-    """One tuple type for all scalars, nested as in the message."""
+    """One tuple type for all scalars that no array holds, nested as in the message."""
     tree: dict[str, Any] = {}
     for one in parsed:
-        if not one.is_container:
+        if not one.is_text:
             _place(tree, one.spec.keys)
     return string(_tuple(tree) if tree else "Tuple(_ Dynamic)")
 
@@ -93,10 +93,19 @@ def _tuple(tree: dict[str, Any]) -> str:
     return f"Tuple({', '.join(parts)})"
 
 
-def _parents(parsed: Sequence[ParsedColumn]) -> Iterator[tuple[str, ...]]:
-    """Each path that must be an object, once; the outer paths first."""
-    found = {one.spec.keys[:length] for one in parsed for length in range(1, len(one.spec.keys))}
-    yield from sorted(found, key=lambda path: (len(path), path))
+def _parents(parsed: Sequence[ParsedColumn]) -> Iterator[tuple[paths.Segments, str]]:
+    """Each path that must be an object or an array, and which, once; the outer paths first."""
+    found = {
+        (one.spec.segments[:length], "Object" if isinstance(below, str) else "Array")
+        for one in parsed
+        for length, below in enumerate(one.spec.segments)
+        if length
+    }
+    yield from sorted(found, key=lambda parent: (len(parent[0]), _in_order(parent[0])))
+
+
+def _in_order(segments: paths.Segments) -> list[tuple[int, str]]:
+    return [(0, one) if isinstance(one, str) else (1, str(one)) for one in segments]
 
 
 def is_object(parsed: Sequence[ParsedColumn]) -> str:
@@ -108,10 +117,13 @@ def is_object(parsed: Sequence[ParsedColumn]) -> str:
     checks = ["startsWith(trimLeft(raw, ' \\t\\r\\n'), '{')"]
     if not any(one.spec.required for one in parsed):
         checks.append(f"({_any_given(parsed)} OR isValidJSON(raw))")
-    for path in _parents(parsed):
-        below = [one for one in parsed if one.spec.keys[: len(path)] == path]
-        is_object = f"NOT position(raw, '[') AND ({_any_given(below)})"
-        checks.append(f"({is_object} OR {_parent_fits(path)})")
+    for path, kind in _parents(parsed):
+        fits = located.is_kind(kind, path)
+        if kind == "Object" and all(isinstance(one, str) for one in path):
+            below = [one for one in parsed if one.spec.segments[: len(path)] == path]
+            is_object = f"NOT position(raw, '[') AND ({_any_given(below)})"
+            fits = f"({is_object} OR {fits})"
+        checks.append(fits)
     return f"({' AND '.join(checks)})"
 
 
@@ -130,11 +142,6 @@ def _any_given(parsed: Sequence[ParsedColumn]) -> str:
     return " OR ".join(one.is_given for one in parsed)
 
 
-def _parent_fits(path: Sequence[str]) -> str:
-    keys = ", ".join(string(key) for key in path)
-    return f"JSONType(raw, {keys}) IN ('Object', 'Null')"
-
-
 def _problem(parsed: Sequence[ParsedColumn]) -> str:
     branches = [
         "NOT isValidUTF8(raw), ('invalid_utf8', '', 'UTF-8', '')",
@@ -144,13 +151,18 @@ def _problem(parsed: Sequence[ParsedColumn]) -> str:
     # The checks above depend on no column. Those below do, so unsure columns come before them.
     if quick := [f"NOT {one.ok}" for one in parsed if one.is_quick]:
         branches.append(f"{' OR '.join(quick)}, ('{UNSURE}', '', '', '')")
-    branches += [_parent_problem(path) for path in _parents(parsed)]
+    branches += [_parent_problem(path, kind) for path, kind in _parents(parsed)]
     branches += [f"NOT {one.ok}, {one.problem}" for one in parsed if not one.is_quick]
     return f"multiIf({', '.join(branches)}, ('invalid_json', '', 'a JSON object', ''))"
 
 
-def _parent_problem(path: Sequence[str]) -> str:
-    keys = ", ".join(string(key) for key in path)
-    where = string(".".join(path))
-    shown = f"substringUTF8(JSONExtractRaw(raw, {keys}), 1, 1000)"
-    return f"NOT {_parent_fits(path)}, ('wrong_type', {where}, 'a JSON object', {shown})"
+def _parent_problem(path: paths.Segments, kind: str) -> str:
+    where = paths.shown(path)
+    shown = located.text("raw", path)
+    if paths.EACH in path:
+        number = located.first_not_of_kind(kind, path)
+        shown = located.named(path, number, located.of_element(path, number))
+    return (
+        f"NOT {located.is_kind(kind, path)}, ('wrong_type', {string(where)}, "
+        f"{string(located.KINDS[kind])}, substringUTF8({shown}, 1, 1000))"
+    )

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from ingestion.ddl import marked, nested, parse_view, quick
+from ingestion.ddl import marked, parse_view, quick
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER, Value
@@ -30,7 +30,7 @@ class QuickColumn(ParsedColumn):
 
     @property
     def _value(self) -> Value:
-        return self._quick_value
+        return super()._value if self.is_text else self._quick_value
 
     @property
     def opening(self) -> dict[str, str]:
@@ -50,19 +50,19 @@ class QuickColumn(ParsedColumn):
 
     @property
     def read(self) -> str:
-        if self.is_container:
+        if self.is_text:
             return self._raw
         return quick.typed(self.kind.bare, self._value, quoted=self.spec.quoted_numbers)
 
     @property
     def fits(self) -> str:
-        if not self.is_container:
+        if not self.is_text:
             return super().fits
-        return f"(NOT {nested.must_mark(self.kind, 'raw')} AND {super().fits})"
+        return f"(NOT {self.must_mark} AND {super().fits})"
 
     @property
     def may_be_inexact(self) -> str:
-        is_decimal = not self.is_container and self.kind.bare.name == "Decimal"
+        is_decimal = not self.is_text and self.kind.bare.name == "Decimal"
         return f"isNotNull({self._value.float64})" if is_decimal else ""
 
 

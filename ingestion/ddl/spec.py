@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from ingestion.ddl import paths
+
 #: Blocks whose tokens a table remembers (``non_replicated_deduplication_window``; 0 in ClickHouse
 #: by default, which is off). Every target of a view needs a window of its own.
 DEDUPLICATION_WINDOW = 10_000
 
 #: The form of a pipeline's views. A change of what they say gets the next number here; tables then
 #: get a new version, and with it a pipeline of the new form, from the reconciler.
-PIPELINE_FORM = 1
+PIPELINE_FORM = 2
 
 #: Settings of every statement in which the typing SELECT is analysed: a query, an insert into an
 #: inbox, the creation of its views. Two passes of the analyzer hash each part of an AND or OR, and
@@ -45,7 +47,7 @@ INSERT_SETTINGS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """``path``: keys joined by dots, empty for the name; ``default``: JSON text, or None."""
+    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None."""
 
     name: str
     type: str
@@ -55,9 +57,24 @@ class ColumnSpec:
     quoted_numbers: bool = False
 
     @property
+    def segments(self) -> paths.Segments:
+        """The keys, and places in arrays, that lead to the value in the message."""
+        return paths.segments(self.path or self.name)
+
+    @property
     def keys(self) -> tuple[str, ...]:
-        """The keys that lead to the value in the message."""
-        return tuple((self.path or self.name).split("."))
+        """The keys that lead to the value; those of a path into an array are not all of it."""
+        return tuple(one for one in self.segments if isinstance(one, str))
+
+    @property
+    def is_in_array(self) -> bool:
+        """Whether the path leads into an array."""
+        return len(self.keys) < len(self.segments)
+
+    @property
+    def is_of_each(self) -> bool:
+        """Whether the path reads a value of every element of an array."""
+        return paths.EACH in self.segments
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.models import Sum
 
-from ingestion.ddl import names
+from ingestion.ddl import located, names, paths
 from ingestion.models import Column, SpooledEvents, Table
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, cast, equals
@@ -54,7 +54,7 @@ def _in_message(column: Column) -> str:
     ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
     is not JSON at all is that person's if it contains the value anywhere.
     """
-    keys = ", ".join(string(key) for key in (column.path or column.name).split("."))
+    keys = located.arguments(paths.segments(column.path or column.name))
     raw = f"JSONExtractRaw(raw, {keys})"
     as_text = f"JSONExtractString(raw, {keys}) = {{value:String}}"
     as_sent = f"{raw} = {{value:String}}"

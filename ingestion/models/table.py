@@ -71,8 +71,8 @@ class Column(models.Model):
     path = models.CharField(
         max_length=500,
         blank=True,
-        help_text="Where the value is in the JSON: keys joined by dots. Leave empty to use the "
-        "name.",
+        help_text="Where the value is in the JSON: keys joined by dots, or JSONPath such as "
+        "$['user.name'].first or $.items[*].sku. Leave empty to use the name.",
     )
     required = models.BooleanField(
         default=True, help_text="Messages without this value go to quarantine."

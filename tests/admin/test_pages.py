@@ -289,9 +289,21 @@ def test_a_path_that_would_read_nothing_is_refused_at_its_field(
     assert "[*] would be read as part of a key" in page
     assert filled.columns.count() == 1
     # One that was saved before goes on, and its page says what is wrong with it.
-    filled.columns.update(path="$.n")
+    filled.columns.update(path="n[*]")
     page = operator.get(address).content.decode()
-    assert "Column n reads nothing: its path is &#x27;$.n&#x27;." in page
+    assert "Column n reads nothing: its path is &#x27;n[*]&#x27;." in page
+
+
+def test_a_path_in_jsonpath_is_saved_and_one_that_its_type_can_t_have_is_refused(
+    operator: Client, filled: Table
+) -> None:
+    address = reverse("admin:ingestion_table_change", args=[filled.pk])
+    column = {"name": "s", "type": "String", "path": "$.items[*].sku", "default": '"?"'}
+    page = operator.post(address, _table_form(filled, **column)).content.decode()
+    assert "[*] reads an array, and String is none. Use Array(String)" in page
+    column |= {"type": "Array(String)", "default": "[]"}
+    assert operator.post(address, _table_form(filled, **column)).status_code == 302
+    assert filled.columns.get(name="s").path == "$.items[*].sku"
 
 
 def test_a_column_added_by_hand_stands_in_clickhouse(

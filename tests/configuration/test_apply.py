@@ -131,6 +131,20 @@ def test_what_a_file_does_not_name_is_left_alone(file: Path, slug: str) -> None:
     assert Source.objects.filter(tenant__slug=slug).count() == 2
 
 
+def test_paths_in_jsonpath_are_applied_and_exported_as_they_are_written(
+    file: Path, slug: str
+) -> None:
+    paths = {"country": "$['customer.country']", "note": "$.items[0]['имя']", "skus": "$.a[*].b"}
+    text = file.read_text().replace("customer.country", f'"{paths["country"]}"')
+    text = text.replace("Nullable(String)}", f'Nullable(String), path: "{paths["note"]}"}}')
+    more = f'          - {{name: skus, type: Array(String), path: "{paths["skus"]}"}}\n'
+    file.write_text(text.replace("        sorting_key", f"{more}        sorting_key"))
+    apply(file)
+    columns = yaml.safe_load(exported(slug))["tenants"][0]["tables"][0]["columns"]
+    assert {one["name"]: one["path"] for one in columns if "path" in one} == paths
+    assert "Nothing to do" in apply(file)
+
+
 def test_what_is_exported_applies_without_a_change(
     file: Path, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,8 +181,8 @@ def test_what_is_exported_applies_without_a_change(
         ("time + INTERVAL", "tim + INTERVAL", "acme.yaml:18:9: There is no column 'tim'."),
         (
             "path: customer.country",
-            'path: "$.customer.country"',
-            "acme.yaml:15:43: This path would never match. Write the keys of objects",
+            'path: "customer[-1].country"',
+            "acme.yaml:15:43: This path can't be read. Write the keys of objects",
         ),
         (
             "connection: broker",

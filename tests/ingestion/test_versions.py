@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import pytest
 from django.apps import apps
 
 from ingestion import versions
+from ingestion.ddl import paths
 from ingestion.models import Column, Source, Table, TableVersion
-from ingestion.provision import existing, provision_table, spec_of
+from ingestion.provision import columns_of, existing, provision_table, spec_of
 from ingestion.services import tables
 from ingestion.tasks import provision as tasks
 from tenants.models import Plan, ProvisionState, Tenant
@@ -80,6 +82,29 @@ def test_what_was_applied_before_there_were_versions_is_the_first(made: Table) -
     assert versions.columns_of(made) == versions.read(TableVersion.objects.get(table=made))
     # The views that it has are of the first version, whatever that is.
     assert versions.next_number(refused, ()) == (2, True)
+
+
+def test_a_path_that_began_with_the_key_dollar_goes_on_meaning_it(made: Table) -> None:
+    stored = {
+        "$.n": ("$", "n"),
+        "$": ("$",),
+        "$.a-b.$": ("$", "a-b", "$"),
+        "$['it's']": ("$['it's']",),
+        "a.$.b": ("a", "$", "b"),
+        "$set.plan": ("$set", "plan"),
+        "": ("c6",),
+    }
+    for number, path in enumerate(stored):
+        Column.objects.create(table=made, name=f"c{number}", type="String", path=path)
+    described = [asdict(one) for one in columns_of(made)]
+    TableVersion.objects.filter(table=made).update(columns=described)
+    migration: Any = importlib.import_module("ingestion.migrations.0020_jsonpath")
+    migration.write_keys(apps, None)
+    found = {one.name: one.keys for one in columns_of(made)}
+    assert [found[f"c{number}"] for number in range(len(stored))] == list(stored.values())
+    assert versions.read(TableVersion.objects.get(table=made)) == columns_of(made)
+    told = {one.name for one in made.columns.all() if paths.remark(one.path)}
+    assert told == {"c0", "c1", "c2", "c3"}
 
 
 def test_a_retention_beyond_what_clickhouse_can_count_deletes_nothing(made: Table) -> None:

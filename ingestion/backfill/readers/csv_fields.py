@@ -6,8 +6,10 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+from ingestion.ddl import paths
 from ingestion.ddl.spec import ColumnSpec
 
 #: RFC 8259, section 6.
@@ -57,10 +59,26 @@ def unfit(row: Sequence[Field]) -> bytes:
 
 
 def known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
-    """Columns by the names that a header may use: their names and their paths. A path wins."""
-    by_name = {column.name: column for column in columns}
-    by_path = {column.path or column.name: column for column in columns}
-    return by_name | by_path
+    """Columns by the names that a header may use; of two, a path wins over what is like one.
+
+    A column can be called by its name, by its path, or by its keys joined by dots.
+    """
+    arrays = {column.path: column for column in map(field_of, columns)}
+    own = [column for column in columns if not column.is_in_array]
+    by_name = {column.name: column for column in own}
+    by_keys = {".".join(column.keys): column for column in own}
+    by_path = {paths.shown(column.keys): column for column in own}
+    as_written = {column.path or column.name: column for column in own}
+    return arrays | by_name | by_keys | by_path | as_written
+
+
+def field_of(column: ColumnSpec) -> ColumnSpec:
+    """What the field of a column holds: of a path into an array, the array as JSON."""
+    if not column.is_in_array:
+        return column
+    keys = takewhile(lambda segment: isinstance(segment, str), column.segments)
+    path = paths.shown(tuple(keys))
+    return ColumnSpec(name=path, type="Array(String)", path=path)
 
 
 def template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
@@ -69,7 +87,7 @@ def template(header: Sequence[str], columns: Sequence[ColumnSpec]) -> Template:
     tree: dict[str, Any] = {}
     for index, key in enumerate(header):
         column = by_name.get(key)
-        path = [key] if column is None else (column.path or column.name).split(".")
+        path = [key] if column is None else column.keys
         _place(tree, path, (index, _writer(column)))
     plan: list[tuple[int, Write]] = []
     return Template(_shape(tree, plan), tuple(plan))

@@ -100,11 +100,27 @@ def _header(file: HistoryFile, lines: Iterator[Sequence[Field] | BrokenLine]) ->
 
 def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec]) -> None:
     """Refuse a header without columns that are needed."""
+    by_name = csv_fields.known(columns)
 
     def is_in_header(column: ColumnSpec) -> bool:
-        return bool({column.name, column.path or column.name} & set(header))
+        keys = csv_fields.field_of(column).keys
+        return any(by_name[name].keys == keys for name in header if name in by_name)
 
+    for column in columns:
+        if column.is_in_array and {column.name, column.path} & set(header):
+            _check_holder(file, column, has=is_in_header(column))
     needed.check(file, columns, is_in_header, header)
+
+
+def _check_holder(file: HistoryFile, column: ColumnSpec, *, has: bool) -> None:
+    """Refuse a field that would hold only what a column reads from an array."""
+    if not has:
+        msg = (
+            f"{file.shown}: column {column.name} reads {column.path}, which can't be a field of "
+            "its own. Write the whole array as JSON into a field "
+            f"{csv_fields.field_of(column).path}."
+        )
+        raise FileUnreadable(msg)
 
 
 def _rows(

@@ -15,9 +15,11 @@ from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers import int96, json_columns, needed
 from ingestion.backfill.readers.opening import Block, opened, readable
 from ingestion.backfill.readers.values import unknown
+from ingestion.ddl.paths import Segments
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
@@ -49,7 +51,7 @@ def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[Column
         raise FileUnreadable(msg)
 
     def is_in_schema(column: ColumnSpec) -> bool:
-        return _has(row_type, (column.path or column.name).split("."))
+        return _has(row_type, column.segments)
 
     needed.check(file, columns, is_in_schema, names, _paths(row_type))
 
@@ -71,14 +73,19 @@ def _repeated(kind: pa.DataType, before: str = "") -> list[str]:
     return sorted({before + name for name in own}.union(*inner))
 
 
-def _has(kind: pa.DataType, keys: Sequence[str]) -> bool:
-    """Whether a value of that type can hold another at ``keys``. A map can: its keys are data."""
-    if not keys or pa.types.is_map(kind):
+def _has(kind: pa.DataType, segments: Segments) -> bool:
+    """Whether a value of that type can hold another there. A map can: its keys are data."""
+    if not segments:
+        return True
+    first, rest = segments[0], segments[1:]
+    if not isinstance(first, str):
+        return any(is_of(kind) for is_of in _LISTS) and _has(kind.value_type, rest)
+    if pa.types.is_map(kind):
         return True
     if not pa.types.is_struct(kind):
         return False
-    place = kind.get_field_index(keys[0])
-    return place >= 0 and _has(kind.field(place).type, keys[1:])
+    place = kind.get_field_index(first)
+    return place >= 0 and _has(kind.field(place).type, rest)
 
 
 @contextmanager

@@ -264,6 +264,84 @@ def one(
     return [json.loads(row, parse_float=str)["n"] for row in read("a.parquet", content, OPTIONAL)]
 
 
+DOTTED = [
+    ColumnSpec(name="n", type="UInt32", path="$['a.n']"),
+    ColumnSpec(name="who", type="String", path="$.user['full name']"),
+    ColumnSpec(name="plain", type="String", path="a.n"),
+]
+
+
+def test_a_key_with_a_dot_is_read_from_parquet(read: Callable[..., list[bytes]]) -> None:
+    row = {"a.n": 1, "user": {"full name": "Ann"}, "a": {"n": "x"}}
+    content = parquet(pa.Table.from_pylist([row]))
+    assert [json.loads(one) for one in read("a.parquet", content, DOTTED)] == [row]
+    lacking = parquet(pa.Table.from_pylist([{"user": {"full name": "Ann"}, "a": {"n": "x"}}]))
+    with pytest.raises(FileUnreadable, match=r"requires: n \(at \$\['a.n'\]\)"):
+        read("a.parquet", lacking, DOTTED)
+
+
+@pytest.mark.parametrize(
+    ("header", "columns"),
+    [
+        (b"$['a.n'],$.user['full name'],a.n", DOTTED),
+        (b"n,who,plain", DOTTED),
+        (b"n,user.full name,a.n", DOTTED),
+        (b"a.n,user.full name", DOTTED[:2]),
+        (b"$['a.n'],who", DOTTED[:2]),
+    ],
+)
+def test_a_csv_header_may_write_a_column_by_name_path_or_keys(
+    header: bytes, columns: list[ColumnSpec], read: Callable[..., list[bytes]]
+) -> None:
+    row = {"a.n": 1, "user": {"full name": "Ann"}, "a": {"n": "x"}}
+    fields = b"1,Ann,x" if len(columns) == 3 else b"1,Ann"
+    wanted = row if len(columns) == 3 else {key: row[key] for key in ("a.n", "user")}
+    (message,) = read("a.csv", header + b"\n" + fields + b"\n", columns)
+    assert json.loads(message) == wanted
+
+
+IN_ARRAYS = [
+    ColumnSpec(name="sku", type="String", path="$.user['my items'][0].sku"),
+    ColumnSpec(name="skus", type="Array(String)", path="$.user['my items'][*].sku"),
+]
+ITEMS: dict[str, Any] = {"user": {"my items": [{"sku": "a"}, {"sku": "b"}]}}
+
+
+def test_a_list_of_structs_is_read_from_parquet(read: Callable[..., list[bytes]]) -> None:
+    content = parquet(pa.Table.from_pylist([ITEMS]))
+    assert [json.loads(one) for one in read("a.parquet", content, IN_ARRAYS)] == [ITEMS]
+    for lacking in ({"user": {"my items": [{"x": "a"}]}}, {"user": {"my items": {"sku": "a"}}}):
+        with pytest.raises(FileUnreadable, match=r"requires: sku \(at .*, skus \(at "):
+            read("a.parquet", parquet(pa.Table.from_pylist([lacking])), IN_ARRAYS)
+
+
+def test_an_array_is_read_from_csv_as_json(read: Callable[..., list[bytes]]) -> None:
+    field = json.dumps(ITEMS["user"]["my items"]).replace('"', '""').encode()
+    (message,) = read("a.csv", b"user.my items,x\n" + b'"%s",1\n' % field, IN_ARRAYS)
+    assert json.loads(message) == {**ITEMS, "x": "1"}
+
+
+@pytest.mark.parametrize(
+    ("header", "says"),
+    [
+        (b"sku,skus", r"column sku reads \$.user\['my items'\]\[0\].sku, .* a field of its own"),
+        (b"skus", r"as JSON into a field user.my items\."),
+        (b"$.user['my items'][0].sku", "as JSON into a field"),
+        (b"x,y", r"requires: sku \(at \$.user"),
+    ],
+)
+def test_a_csv_field_of_what_is_in_an_array_is_refused(
+    header: bytes, says: str, read: Callable[..., list[bytes]]
+) -> None:
+    with pytest.raises(FileUnreadable, match=says):
+        read("a.csv", header + b"\na,b\n", IN_ARRAYS)
+
+
+def test_the_keys_of_one_column_are_not_another_s(read: Callable[..., list[bytes]]) -> None:
+    with pytest.raises(FileUnreadable, match=r"requires: n \(at \$\['a.n'\]\)"):
+        read("a.csv", b"a.n,who\nx,Ann\n", DOTTED)
+
+
 def test_int96_and_every_other_time_keeps_its_digits(read: Callable[..., list[bytes]]) -> None:
     day = 1_767_225_600_000_000_000
     nanoseconds = [day, day + 1, day + 123_456_000, -1, None]

@@ -100,7 +100,16 @@ FITS: dict[str, dict[str, str]] = {
     "LowCardinality(Nullable(String))": {'"a"': "a", "null": "\\N"},
     "Array(UInt8)": {"[]": "[]", "[1,2]": "[1,2]"},
     "Array(Nullable(String))": {'[null,"q"]': "[NULL,'q']"},
-    "Array(Array(Float64))": {"[[1,2],[]]": "[[1,2],[]]", "[[-0.0,-0]]": "[[-0,0]]"},
+    "Array(Array(Float64))": {
+        "[[1,2],[]]": "[[1,2],[]]",
+        "[[-0.0,-0]]": "[[-0,0]]",
+        # The engine copies these as integers beyond 64 bits.
+        "[[1e20],[-1.5E+20,0.5e20]]": (
+            "[[100000000000000000000],[-150000000000000000000,50000000000000000000]]"
+        ),
+    },
+    "Array(Int128)": {"[1e20, -15E19]": "[100000000000000000000,-150000000000000000000]"},
+    "Map(String, Decimal(38, 2))": {'{"a":1e20}': "{'a':100000000000000000000}"},
     "Array(UInt256)": {f"[-0,{1 << 200}]": f"[0,{1 << 200}]"},
     "Array(Decimal(38, 20))": {"[0.12345678901234567890]": "[0.1234567890123456789]"},
     "Array(UInt64)": {"[1.0,18446744073709551615]": "[1,18446744073709551615]"},
@@ -173,6 +182,9 @@ MISFITS: dict[str, dict[str, list[str]]] = {
         "wrong_type": ['"no"', "1", '{"0":1}'],
         "missing": ["null"],
     },
+    "Array(Nullable(String))": {"invalid_value": ["[1e20]", "[-1.5E+20]", "[7e19 ]", "[2e19]"]},
+    "Map(String, String)": {"invalid_value": ['{"a":1e20}', '{"a": 0.2e21}']},
+    "Array(FixedString(21))": {"invalid_value": ["[1e20]"]},
     "Array(DateTime64(3))": {"invalid_value": ['["2026-02-30T00:00:00Z"]']},
     "Map(String, Int32)": {
         "invalid_value": ['{"a":"1"}', '{"a":1.5}'],

@@ -28,6 +28,15 @@ N = ColumnSpec("n", "UInt8")
         ({"columns": (ColumnSpec("n", "UInt8", default="1"),)}, "n", "default"),
         ({"columns": (ColumnSpec("n", "UInt8", path="a..b"),)}, "n", "path"),
         ({"columns": (N, ColumnSpec("m", "UInt8", path="n.m"))}, "m", "path"),
+        ({"columns": (ColumnSpec("m", "UInt8", path="$.a[*]"),)}, "m", "path"),
+        ({"columns": (ColumnSpec("m", "Array(UInt8)", path="$.a[*].b[*]"),)}, "m", "path"),
+        ({"columns": (ColumnSpec("m", "Array(UInt8)", path="$[*]"),)}, "m", "path"),
+        ({"columns": (N, ColumnSpec("m", "UInt8", path="$.n[0]"))}, "m", "path"),
+        (
+            {"columns": (ColumnSpec("l", "UInt8", "$.a[0]"), ColumnSpec("m", "UInt8", "a.m"))},
+            "m",
+            "path",
+        ),
         ({"columns": (N,), "sorting_key": ("m",)}, None, "sorting_key"),
         (
             {"columns": (ColumnSpec("o", "Nullable(UInt8)"),), "sorting_key": ("o",)},
@@ -56,19 +65,33 @@ UNREADABLE = [
         "a.items[1:3]",
         "items[?(@.a>1)]",
     ),
-    *("$.user.name", "$", "$['user']", "user['name']", 'user["name"]', "items.*.sku", "*"),
+    *(
+        "$",
+        "$.a[-1]",
+        "$.a[01]",
+        "$..a",
+        "$.a.*",
+        "$.user-id",
+        "$['a",
+        "$[a]",
+        "$.a[1:2]",
+        "$['a','b']",
+    ),
+    *("user['name']", 'user["name"]', "items.*.sku", "*"),
     *("/user/name", "user->name", "user->>'name'"),
 ]
 READABLE = [
     *("user.name", "$set.plan", "a.$date", "@type", "user-id", "tags[a]", "content/type", "a:b"),
     *("items.0.sku", "#", "2*3", "user name", "a[", "ключ", "x", "a>b"),
+    *("$.items[0].sku", "$.a[0][1]['b'][ 2 ]"),
+    *("$.user.name", "$['user.name']", '$["user"].name', "$['имя']", "$.имя", "$['*']['a->b']"),
 ]
 
 
 @pytest.mark.parametrize("path", UNREADABLE)
 def test_a_path_of_another_language_is_refused_with_what_is_right(path: str) -> None:
     column = ColumnSpec("c", "Array(String)", path=path, required=False, default="[]")
-    with pytest.raises(SpecError, match="keys of objects joined by dots") as raised:
+    with pytest.raises(SpecError, match=r"such as user.country, or starts with \$") as raised:
         check(TableSpec("d", "t", (column,)))
     (problem,) = raised.value.problems
     assert (problem.column, problem.field) == ("c", "path")

@@ -21,6 +21,8 @@ from ingestion.landing import direct_insert, inbox
 
 #: Columns of a table, and which of them are below a parent, may be missing, or have quoted numbers.
 COLUMNS, BELOW, OPTIONAL, QUOTED = 12, 4, 3, 5
+#: Which of those below the parent are in an element of an array there.
+IN_ARRAY = 8
 WHOLE = [b"", b"{", b"[1]", b"7", b"null", b"{}", b'{"v0": "\xff"}', b"[" * 2_000]
 
 
@@ -29,7 +31,7 @@ def _columns(chosen: random.Random) -> tuple[ColumnSpec, ...]:
         ColumnSpec(
             f"v{number}",
             kind,
-            path=f"parent.v{number}" if number % BELOW == 0 else "",
+            path=_path(number),
             required=number % OPTIONAL != 0,
             quoted_numbers=number % QUOTED == 0,
         )
@@ -37,18 +39,30 @@ def _columns(chosen: random.Random) -> tuple[ColumnSpec, ...]:
     )
 
 
+def _path(number: int) -> str:
+    if number % IN_ARRAY == 0:
+        return f"$.list[1]['v.{number}']"
+    return f"parent.v{number}" if number % BELOW == 0 else ""
+
+
 def _message(columns: tuple[ColumnSpec, ...], chosen: random.Random) -> bytes:
     """Most of its values fit, in their usual form or in another; some are missing."""
-    inner, outer = [], []
+    element: list[str] = []
+    inner: list[str] = []
+    outer: list[str] = []
     odd = chosen.sample(range(COLUMNS), chosen.randrange(4))
     for number, column in enumerate(columns):
         misfits = [json for found in MISFITS.get(column.type, {}).values() for json in found]
         value = chosen.choice(misfits if number in odd and misfits else list(FITS[column.type]))
         if number in odd and chosen.random() < 0.2:
             continue
-        (inner if number % BELOW == 0 else outer).append(f'"v{number}": {value}')
+        if number % IN_ARRAY == 0:
+            element.append(f'"v.{number}": {value}')
+        else:
+            (inner if number % BELOW == 0 else outer).append(f'"v{number}": {value}')
     parent = _object(inner) if chosen.random() < 0.9 else chosen.choice(["7", "[]"])
-    return _object([*outer, f'"parent": {parent}']).encode()
+    listed = f"[7, {_object(element)}]" if chosen.random() < 0.9 else chosen.choice(["7", "[[]]"])
+    return _object([*outer, f'"parent": {parent}', f'"list": {listed}']).encode()
 
 
 def _object(members: list[str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from cases import FITS, MISFITS
 
-from ingestion.ddl import ColumnSpec, TableSpec
+from ingestion.ddl import ColumnSpec, TableSpec, create
 
 TYPES = sorted({*FITS, *MISFITS})
 
@@ -88,6 +88,76 @@ def test_a_parent_that_is_an_array_is_not_matched_by_position(inbox: Any) -> Non
     assert inbox.count("t") == 1
     found = inbox.rows(f"SELECT reason, `column` FROM {inbox.database}.t__quarantine ORDER BY 1")
     assert found == [("wrong_type", "user"), ("wrong_type", "user")]
+
+
+#: Paths of one key, and that key as messages may write it.
+ODD_KEYS = {
+    "$['a.b']": ['"a.b"', r'"a\u002eb"'],
+    "$['имя']": ['"имя"', r'"\u0438\u043c\u044f"'],
+    "$.имя2": ['"имя2"'],
+    r"$['it\'s']": ['"it\'s"'],
+    "$['say \"hi\"']": [r'"say \"hi\""'],
+    r"$['back\\slash']": [r'"back\\slash"'],
+    r"$['line\nbreak\ttab']": [r'"line\nbreak\ttab"'],
+    "$['`tick`']": ['"`tick`"'],
+    "$['a[0]']": ['"a[0]"'],
+    "$['$']": ['"$"'],
+    "$['*']": ['"*"'],
+    "$['(.+)#']": ['"(.+)#"'],
+    "$['%s{n}?']": ['"%s{n}?"'],
+    "$[' ']": ['" "'],
+    "$['1']": ['"1"'],
+    "$['😀']": ['"😀"', r'"\ud83d\ude00"'],
+}
+
+
+def test_keys_of_any_characters_are_read_with_all_their_digits(inbox: Any) -> None:
+    exact = "0.10000000000000000001"
+    columns = tuple(
+        ColumnSpec(f"c{number}", kind, path, required=False)
+        for number, (path, kind) in enumerate(
+            (one + suffix, kind)
+            for one in ODD_KEYS
+            for suffix, kind in (
+                (".d", "Nullable(Decimal(38, 20))"),
+                ("['i']", "Nullable(Int128)"),
+                (".s", "Nullable(String)"),
+            )
+        )
+    )
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    wanted, messages = [], []
+    for number, written in enumerate(ODD_KEYS.values()):
+        for key in written:
+            for digits, big, text in ((exact, str(1 << 100), "x"), ("0.1", "7", "2026-01-01")):
+                value = f'{{"d": {digits}, "i": {big}, "s": "{text}"}}'
+                messages.append(f"{{{key}: {value}}}".encode())
+                wanted.append((number, digits, big, text))
+    inbox.insert("t", messages)
+    values = ", ".join(f"toString(c{number})" for number in range(len(columns)))
+    rows = inbox.rows(f"SELECT [{values}] FROM {inbox.database}.t ORDER BY _offset")
+    found = [
+        [(at // 3, *row[at : at + 3]) for at in range(0, len(row), 3) if row[at] is not None]
+        for (row,) in rows
+    ]
+    assert found == [[one] for one in wanted]
+
+
+def test_a_parent_with_a_dot_that_is_no_object_is_named_as_its_path(inbox: Any) -> None:
+    columns = (ColumnSpec("n", "UInt8", "$['a.b'].c"), ColumnSpec("m", "UInt8", "a.b"))
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    inbox.insert("t", [b'{"a.b": [1], "a": {"b": 2}}', b'{"a.b": {"c": 1}, "a": {"b": 2}}'])
+    assert inbox.rows(f"SELECT n, m FROM {inbox.database}.t") == [(1, 2)]
+    found = inbox.rows(f"SELECT reason, `column`, value FROM {inbox.database}.t__quarantine")
+    assert found == [("wrong_type", "$['a.b']", "[1]")]
+
+
+def test_the_same_keys_make_the_same_statements_however_they_are_written() -> None:
+    plain, other = (
+        create(TableSpec("d", "t", (ColumnSpec("n", "UInt8", path),)))
+        for path in ("user.name", "$['user'].name")
+    )
+    assert plain == other
 
 
 def test_defaults_stand_in_for_what_is_missing_and_never_for_a_misfit(inbox: Any) -> None:

@@ -25,6 +25,8 @@ from tests.ingestion.typing.typing_messages import messages
 from tests.ingestion.typing.typing_oracle import MISFIT, RULES, Either, outcome
 
 KINDS = list(RULES)
+#: Where the columns' values are: in the message, below a key, in an element of an array.
+PLACES = ["$", "$.v", "$.l[1]"]
 #: A driver's times end at microseconds.
 NANOSECONDS = ", ".join(
     f"toUnixTimestamp64Nano(c{index}) AS c{index}"
@@ -47,8 +49,13 @@ class Case:
 
     @property
     def message(self) -> bytes:
-        fields = ",".join(f'"c{index}":{token}' for index, token in self.tokens.items())
-        return f'{{"v":{{{fields}}}}}'.encode("utf-8", "surrogatepass")
+        places: list[list[str]] = [[], [], []]
+        for index, token in self.tokens.items():
+            places[index % 3].append(f'"c.{index}":{token}')
+        own, below, element = map(",".join, places)
+        comma = "," if own else ""
+        text = f'{{{own}{comma}"v":{{{below}}},"l":[null,{{{element}}}]}}'
+        return text.encode("utf-8", "surrogatepass")
 
     def wrong(self) -> str:
         """What is wrong about it, or nothing."""
@@ -113,7 +120,7 @@ def wide(tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Tab
         {
             "name": f"c{index}",
             "type": kind,
-            "path": f"v.c{index}",
+            "path": f"{PLACES[index % len(PLACES)]}['c.{index}']",
             "required": False,
             "default": {"Arr": "[]", "Map": "{}"}.get(kind[:3]),
         }

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion', '0019_plain_words'),
+        ('ingestion', '0020_jsonpath'),
     ]
 
     operations = [
