@@ -63,7 +63,8 @@ def known(columns: Sequence[ColumnSpec]) -> dict[str, ColumnSpec]:
 
     A column can be called by its name, by its path, or by its keys joined by dots.
     """
-    arrays = {column.path: column for column in map(field_of, columns)}
+    of_arrays = map(field_of, (column for column in columns if column.is_in_array))
+    arrays = {column.path: column for column in of_arrays}
     own = [column for column in columns if not column.is_in_array]
     by_name = {column.name: column for column in own}
     by_keys = {".".join(column.keys): column for column in own}
