@@ -86,8 +86,9 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
         model = Column
         fields = ("name", "type", "path", "required", "default", "quoted_numbers")
         help_texts: ClassVar[dict[str, str]] = {
-            "path": "Where the value is in the JSON: keys joined by dots, such as user.country. "
-            "A path can't lead into an array. Leave it empty to use the name."
+            "path": "Where the value is in the JSON: keys joined by dots, such as user.country, or "
+            "JSONPath, such as $['user.name'].first, $.items[0].sku or $.items[*].sku. Leave it "
+            "empty to use the name."
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
