@@ -199,22 +199,29 @@ def test_what_came_since_the_last_pull_goes_along(
     """Many sources are polled rarely: here never again, after the first ten."""
     for step in (poll, announce):
         monkeypatch.setattr(step, "MANY", len(many))
-    run, polled = poll.run, list[int]()
+    pull, announce_due = poll.run, announce.run
+    polled, sent_at = list[int](), list[float]()
 
     def first(state: SliceState, now: float) -> None:
-        if sum(polled) == 10 * len(many):
+        if sent_at:
             return
-        run(state, now)
+        pull(state, now)
         polled.append(state.progress)
         if sum(polled) == 10 * len(many):
             for stream, _ in many:
                 stream.send(GOOD[10:])
+            sent_at.append(state.clock())
+
+    def later(state: SliceState, now: float) -> None:
+        """Nothing is due until the other messages have had a second to come."""
+        is_time = sent_at and now > sent_at[0] + 1
+        announce_due(state, now + POLICY.seconds if is_time else state.turn_began_at - 600)
 
     monkeypatch.setattr(poll, "run", first)
+    monkeypatch.setattr(announce, "run", later)
     for stream, _ in many:
         stream.send(GOOD[:10])
-    policy = replace(POLICY, seconds=2.0)
-    Slice(many[0][1].connection_id, seconds=6.0, policy=policy).run()
+    Slice(many[0][1].connection_id, seconds=30.0, policy=POLICY).run()
     assert sum(polled) == 10 * len(many)
     assert list(Batch.objects.values_list("rows", flat=True)) == [len(GOOD)] * len(many)
 
