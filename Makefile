@@ -63,8 +63,7 @@ env: ## Print where it answers, for a shell: eval "$$(make -s env)"
 test: setup ## Run linters and every test, the chaos suite in its short form
 	@sh tools/debian-packages.sh rabbitmq-server chromium
 	@$(FLAKY) forget
-	@$(MAKE) --no-print-directory lint
-	@$(MAKE) --no-print-directory -j2 most chaos-short
+	@$(MAKE) --no-print-directory -j3 lint most chaos-short
 	@$(FLAKY) judge
 
 test-fast: setup ## Run the quick core of the tests
@@ -94,7 +93,7 @@ test-chaos: setup packages ## Kill, pause, cut and fill whatever there is, and c
 # Beside all others: what waits for a broker leaves the processors to them, and a busy machine is
 # one more thing that must lose and double nothing.
 chaos-short:
-	@$(FLAKY) run chaos -q -s -m "chaos and not long and not slow"
+	@CHAOS_SHORT=1 $(FLAKY) run chaos -q -s -m "chaos and not long and not slow"
 
 test-security: setup ## Attack the walls between tenants
 	$(PYTEST) -q -n 2 -m "security and not browser"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import threading
 import time
 import urllib.error
@@ -22,6 +23,10 @@ from kombu.exceptions import OperationalError
 
 #: Of so many messages one is broken, each second of these as JSON and the others as a value.
 BROKEN_EVERY = 89
+#: A short run, beside other tests: less is sent, and done.
+IS_SHORT = bool(os.environ.get("CHAOS_SHORT"))
+#: What the senders' rates are multiplied by.
+RATE = 0.3 if IS_SHORT else 1.0
 #: Seconds for which the endpoint may be away: it has to start while others do.
 PATIENCE = 240
 _AWAY = (OperationalError, amqp.exceptions.AMQPError, OSError)
@@ -53,7 +58,7 @@ class Sender(threading.Thread):
     def __init__(self, name: str, rate: float, base: int = 0, body: Body = body) -> None:
         """``base`` is added to the parts' numbers: one table then serves several senders."""
         super().__init__(name=f"send-{name}", daemon=True)
-        self.stream, self._rate, self.base, self._body = name, rate, base, body
+        self.stream, self._rate, self.base, self._body = name, rate * RATE, base, body
         self._ended = threading.Event()
         self.sent: dict[int, int] = defaultdict(int)
         self.uncertain: dict[int, list[int]] = defaultdict(list)
