@@ -52,6 +52,9 @@ ROOT = Path(__file__).resolve().parents[1]
 # Tests' Kafkas live for minutes: compiling them less, and collecting in one thread, takes two
 # thirds of the CPU to start one.
 os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+# One web process answers as two do, and is started with half the CPU. Tests that are about
+# several say so.
+os.environ.setdefault("MILLRACE_WEB_WORKERS", "1")
 # Collecting 4,800 tests makes many objects and no garbage. With Python's own thresholds a third of
 # its CPU went into looking for some, in each of xdist's processes.
 gc.set_threshold(50_000, 10, 10)

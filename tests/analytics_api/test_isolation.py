@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from analytics_api.guard import QueryRefused
 from analytics_api.models import SavedQuery, SavedQueryVersion
+from analytics_api.selectors.published import forget
 from analytics_api.services.saved_queries import check_query
+from tenants.models import Tenant
 from tenants.warehouse import client
+from tests.analytics_api.conftest import Api, make_api
 
 pytestmark = pytest.mark.security
 
 
+@pytest.fixture(scope="module")
+def tenants_of_file(tenant_factory_of_file: Callable[..., Tenant]) -> list[Tenant]:
+    return [make_api(tenant_factory_of_file(name)).tenant for name in ("mine", "other")]
+
+
 @pytest.fixture
-def pair(api_factory: Callable[..., Any]) -> tuple[Any, Any]:
-    mine, other = api_factory("mine"), api_factory("other")
+def pair(tenants_of_file: list[Tenant], db: None) -> tuple[Api, Api]:
+    """Tenants of the whole file, each with a key of the test's own."""
+    forget()
+    mine, other = (Api(Tenant.objects.get(pk=tenant.pk)) for tenant in tenants_of_file)
     other.publish("secret", "SELECT n FROM events")
     return mine, other
 
 
-def test_anothers_endpoint_is_as_unknown_as_one_that_is_not(pair: tuple[Any, Any]) -> None:
+def test_anothers_endpoint_is_as_unknown_as_one_that_is_not(pair: tuple[Api, Api]) -> None:
     mine, other = pair
     assert other.get("/secret").status_code == 200
     for path in ("/{}", "/{}.csv", "/{}?format=csv", "/{}?n=1"):
@@ -35,8 +44,9 @@ def test_anothers_endpoint_is_as_unknown_as_one_that_is_not(pair: tuple[Any, Any
     assert mine.get("").json() == {"queries": []}
 
 
-def test_equal_names_answer_each_with_its_own(pair: tuple[Any, Any]) -> None:
-    mine, other = pair
+def test_equal_names_answer_each_with_its_own(api_factory: Callable[..., Api]) -> None:
+    mine, other = api_factory("mine"), api_factory("other")
+    other.publish("secret", "SELECT n FROM events")
     client.execute([f"INSERT INTO {mine.tenant.warehouse.database}.events (n) VALUES (77)"])
     mine.publish("secret", "SELECT max(n) AS n FROM events")
     other.publish("top", "SELECT max(n) AS n FROM events")
@@ -73,7 +83,7 @@ def test_equal_names_answer_each_with_its_own(pair: tuple[Any, Any]) -> None:
         "SELECT n FROM events__inbox",
     ],
 )
-def test_the_guard_alone_refuses_what_reaches_beyond(sql: str, pair: tuple[Any, Any]) -> None:
+def test_the_guard_alone_refuses_what_reaches_beyond(sql: str, pair: tuple[Api, Api]) -> None:
     mine, other = pair
     text = sql.replace("{other}", other.tenant.warehouse.database).replace("{{", "{")
     text = text.replace("}}", "}")
@@ -83,7 +93,7 @@ def test_the_guard_alone_refuses_what_reaches_beyond(sql: str, pair: tuple[Any, 
 
 
 def test_the_engine_alone_keeps_a_published_query_from_anothers_table(
-    pair: tuple[Any, Any],
+    pair: tuple[Api, Api],
 ) -> None:
     """A version that no guard has seen, as after a bug of ours or a hand in the database."""
     mine, other = pair
@@ -114,7 +124,7 @@ def test_the_engine_alone_keeps_a_published_query_from_anothers_table(
         "\u2019 OR 1=1",
     ],
 )
-def test_a_parameter_is_a_value_and_never_sql(value: str, pair: tuple[Any, Any]) -> None:
+def test_a_parameter_is_a_value_and_never_sql(value: str, pair: tuple[Api, Api]) -> None:
     mine, _ = pair
     mine.publish("who", "SELECT n FROM events WHERE who = {who:String}")
     answer = mine.post("/who", {"who": value})

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
+from django.conf import settings
+from django.test import override_settings
 
 from millrace.embedded.pytest_plugin import REAL_CLICKHOUSE
 from tests.analytics_api.conftest import api, api_factory  # noqa: F401 - fixtures
@@ -18,15 +20,22 @@ def tally() -> Tally:
     return RUN
 
 
+@contextmanager
+def real_server() -> Iterator[None]:
+    """Settings that lead to the server at ``CLICKHOUSE_URL``, where the run was given one."""
+    if not REAL_CLICKHOUSE:
+        yield
+        return
+    others = tuple(name for name in settings.EMBEDDED_SERVICES if name != "CLICKHOUSE_URL")
+    with override_settings(CLICKHOUSE_URL=REAL_CLICKHOUSE, EMBEDDED_SERVICES=others):
+        yield
+
+
 @pytest.fixture
-def server(db: None, clickhouse_server: str, settings: Any) -> str:
+def server(db: None, clickhouse_server: str) -> Iterator[str]:
     """The server at ``CLICKHOUSE_URL`` where the run was given one, else the embedded engine's."""
-    if REAL_CLICKHOUSE:
-        settings.CLICKHOUSE_URL = REAL_CLICKHOUSE
-        settings.EMBEDDED_SERVICES = tuple(
-            name for name in settings.EMBEDDED_SERVICES if name != "CLICKHOUSE_URL"
-        )
-    return REAL_CLICKHOUSE or clickhouse_server
+    with real_server():
+        yield REAL_CLICKHOUSE or clickhouse_server
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,10 @@ import urllib3
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
-def test_a_revoked_key_and_its_token_are_refused_within_a_second(installation: Any) -> None:
+def test_a_revoked_key_and_its_token_are_refused_within_a_second(
+    installation: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MILLRACE_WEB_WORKERS", "2")
     installation.start("postgres", "clickhouse", "valkey", "web")
     key, token = installation.python(MAKE).split()
     http = urllib3.PoolManager()

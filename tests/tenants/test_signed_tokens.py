@@ -22,9 +22,19 @@ from tenants.services import keys
 from tenants.tokens import verify
 from tenants.tokens.issue import issue
 from tenants.tokens.signing import read_public_key
-from tests.analytics_api.conftest import Api, api, api_factory  # noqa: F401 - its cast
+from tests.analytics_api.conftest import (  # noqa: F401 - its cast
+    Api,
+    api_factory,
+    shared_api,
+    tenant_of_file,
+)
 
 WHO = "SELECT n, who FROM events WHERE who = {who:String} ORDER BY n"
+
+
+@pytest.fixture
+def api(shared_api: Api) -> Api:  # noqa: F811 - the fixture
+    return shared_api
 
 
 class Issuer:
@@ -75,7 +85,7 @@ class Issuer:
 
 
 @pytest.fixture
-def cast(api: Api) -> Api:  # noqa: F811
+def cast(api: Api) -> Api:
     api.publish("who", WHO)
     api.publish("all", "SELECT n, who FROM events ORDER BY n")
     return api
