@@ -39,17 +39,24 @@ _SEGMENT = rf"\.{_NAME}|\[[ \t\n\r]*(?:{_SINGLE}|{_DOUBLE}|{_INDEX}|\*)[ \t\n\r]
 _END = r"(?![\s\S])"
 #: Whether a path is JSONPath; ``$set`` is a key.
 _IS_JSONPATH = re.compile(rf"\$({_END}|[.\[])")
+#: A number or nothing, between blanks. Each blank can be read in one way only: when there were
+#: several ways, a path of blanks and colons took forever.
+_BOUND = r"\s*(?:(?:-\d*|\d+)\s*)?"
+#: What other notations write in brackets.
+_BRACKETS = (
+    rf"\[(?:{_BOUND}(?::{_BOUND})*|"
+    r"""\s*(?:\*|'[^']*'|"[^"]*"|\?.*)\s*)\]"""
+)
 #: The same pattern is in millrace.schema.json, so it is also one of ECMAScript.
 UNREADABLE = (
     rf"^\$(?={_END}|[.\[])(?!(?:{_SEGMENT})+{_END})"
     r"|^(?!\$[.\[])(?:/|[\s\S]*(?:->|(?:^|\.)\*(?:"
-    rf"{_END}|\.)"
-    r"""|\[\s*(?:\*|(?:-?\d*(?:\s*:\s*-?\d*)*)|'[^']*'|"[^"]*"|\?.*)\s*\]))"""
+    rf"{_END}|\.)|{_BRACKETS}))"
 )
 _UNREADABLE = re.compile(UNREADABLE)
 _STEP = re.compile(_SEGMENT)
 _WHOLE_STEP = re.compile(rf"(?:{_SEGMENT})(?={_END}|[.\[])")
-_SIGN = re.compile(r"""->|\*|\[\s*(?:-?\d*(?:\s*:\s*-?\d*)*|'[^']*'|"[^"]*"|\*|\?.*)\s*\]""")
+_SIGN = re.compile(rf"->|\*|{_BRACKETS}")
 RIGHT = (
     "A path is the keys of objects joined by dots, such as user.country, or starts with $, such as "
     "$['user.name'].first, $.items[0].sku or $.items[*].sku"

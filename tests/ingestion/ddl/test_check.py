@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 
 from ingestion.ddl import ColumnSpec, SpecError, TableSpec, check
 from ingestion.ddl.paths import UNREADABLE as UNREADABLE_PATTERN
+from ingestion.ddl.paths import unreadable
 from ingestion.ddl.types import UnknownType, parse
 from millrace.configuration.document import schema
 
@@ -96,6 +97,14 @@ def test_a_path_of_another_language_is_refused_with_what_is_right(path: str) -> 
     (problem,) = raised.value.problems
     assert (problem.column, problem.field) == ("c", "path")
     check(TableSpec("d", "t", (column,)), stands=True)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", [":  ", ": -", " ", "[ ", "[?", "['", "1:"])
+def test_no_path_takes_long_to_read(part: str) -> None:
+    """Blanks that could be read in several ways took forever, at 60 characters."""
+    for start in ("[", "$[", "$.a["):
+        unreadable(f"{start}{part * (490 // len(part))}x")
 
 
 @pytest.mark.parametrize("path", READABLE)
