@@ -11,7 +11,8 @@ from analytics_api.guard.lexer import Token, TokenKind
 from analytics_api.parameters.errors import TypeRefused
 from analytics_api.parameters.types import ParameterType, parse
 
-_PARAMETER = re.compile(r"\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*:\s*(.*?)\s*\}", re.DOTALL)
+# The type's blanks are taken off later: a pattern that does it tries each of them again and again.
+_PARAMETER = re.compile(r"\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*:(.*)\}", re.DOTALL)
 #: Names that the endpoint itself takes from the query string.
 RESERVED = frozenset({"format"})
 
@@ -48,7 +49,7 @@ def _read(token: Token) -> Declared:
         msg = f"A parameter can't be called {parts[1]}: the endpoint itself takes that name."
         raise QueryRefused("parameter", msg, token.start)
     try:
-        return Declared(parts[1], parse(parts[2]))
+        return Declared(parts[1], parse(parts[2].strip()))
     except TypeRefused as error:
         msg = f"{{{parts[1]}}}: {error}"
         raise QueryRefused("parameter", msg, token.start) from None

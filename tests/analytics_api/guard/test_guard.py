@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_api.guard import GuardedQuery, QueryRefused, check
+from analytics_api.guard import GuardedQuery, QueryRefused, check, declared, lexer
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
 
@@ -104,6 +104,13 @@ def test_a_comment_that_is_not_closed_is_refused_where_it_starts() -> None:
             guard(sql)
         assert refused.value.position == (sql.rindex("/*") if "*/" in sql else sql.index("/*"))
         assert refused.value.message == "The comment /* is not closed by */."
+
+
+@pytest.mark.timeout(60)
+def test_blanks_within_a_parameter_are_read_once() -> None:
+    tokens = list(lexer.tokens(f"SELECT {{a:x{' ' * 500_000}x}}"))
+    with pytest.raises(QueryRefused, match="can't have the type"):
+        declared.find(tokens)
 
 
 @given(st.text(max_size=80))
