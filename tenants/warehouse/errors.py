@@ -25,7 +25,10 @@ STILL_AT_WORK = (
 _RUNNING_ALREADY = 216
 _MESSAGE = re.compile(r"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _NAME = re.compile(r"\(([A-Z][A-Z0-9_]{2,60})\)\s*\(version ")
-_TAIL = re.compile(r"(?:,? Stack trace.*|\s*\(version [^)]*\)+.*|[:.]? In scope .*)\Z", re.DOTALL)
+# A message has values of the sender's: a run of blanks is tried once, not from each of its blanks.
+_TAIL = re.compile(
+    r"(?:,? Stack trace.*|(?<!\s)\s*+\(version [^)]{0,200}\)+.*|[:.]? In scope .*)\Z", re.DOTALL
+)
 
 #: Where in ClickHouse the error happened: names of its files, threads and steps, which don't help
 #: an operator or the sender of a message.

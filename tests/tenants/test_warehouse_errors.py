@@ -27,3 +27,10 @@ def test_an_error_is_its_sentence_alone(rest: str) -> None:
 
 def test_an_error_without_a_code_is_cut_as_well() -> None:
     assert clean(f"{SENTENCE}: While executing X, Stack trace: y") == (0, SENTENCE)
+
+
+@pytest.mark.timeout(60)
+def test_a_value_of_many_blanks_is_read_once() -> None:
+    """Blanks of the sender's own text; trying each took minutes."""
+    said = f"Cannot parse string '{' ' * 500_000}'"
+    assert clean(f"Code: 6. DB::Exception: {said} (version 26.9.1.1)") == (6, said)
