@@ -63,7 +63,8 @@ env: ## Print where it answers, for a shell: eval "$$(make -s env)"
 test: setup ## Run linters and every test, the chaos suite in its short form
 	@sh tools/debian-packages.sh rabbitmq-server chromium
 	@$(FLAKY) forget
-	@$(MAKE) --no-print-directory -j3 lint most chaos-short
+	@$(MAKE) --no-print-directory lint
+	@$(MAKE) --no-print-directory -j2 most chaos-short
 	@$(FLAKY) judge
 
 test-fast: setup ## Run the quick core of the tests
