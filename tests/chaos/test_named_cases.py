@@ -85,7 +85,7 @@ def error_of(made: Grounds, source: str) -> str:
     return str(made.postgres(f"SELECT error FROM ingestion_source WHERE name = '{source}'")[0][0])
 
 
-# --- The oracle -------------------------------------------------------------------------------
+# --- The storm and its oracle -----------------------------------------------------------------
 
 
 def test_a_few_faults_at_random(made: Grounds) -> None:

@@ -66,7 +66,6 @@ class Command(ChangingCommand):
             "rows are tried before any is loaded. 0: load all rows, however many do not fit. "
             "Default: %(default)s.",
         )
-
         parser.add_argument(
             "--delimiter",
             type=_value(read_options.delimiter),
