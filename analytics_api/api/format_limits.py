@@ -22,7 +22,8 @@ _QUOTED = re.compile(rf"{_STRING}|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"", re.DO
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 _WORD = re.compile(r"\w+|\S")
 #: A type's name. Names of a tuple's elements and of an enum's values don't match.
-_TYPE = re.compile(r"[A-Za-z]\w*(?=\s*(?:[(),]|\Z))")
+#: A long word is read once, and not again from each of its letters.
+_TYPE = re.compile(r"(?<!\w)[^\WA-Za-z]*+([A-Za-z]\w*+)(?=\s*(?:[(),]|\Z))")
 #: After these words WITH begins a query, so TOTALS is a name there.
 _BEGINS = frozenset({"(", "UNION", "EXCEPT", "INTERSECT", "DISTINCT", "ALL"})
 

@@ -9,7 +9,8 @@ from analytics_api.guard import allowed_names
 from analytics_api.guard.errors import QueryRefused
 
 _QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"")
-_WITH_ARGUMENTS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)\s*\(")
+# A long word is read once, and not again from each of its letters.
+_WITH_ARGUMENTS = re.compile(r"(?<![A-Za-z0-9_])[0-9]*+([A-Za-z_][A-Za-z0-9_]*+)\s*+\(")
 #: Functions that take the name of a type -> the index of that argument.
 _CASTS = {
     "cast": 1,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics_api.guard import GuardedQuery, QueryRefused, check, declared, lexer
+from analytics_api.guard import GuardedQuery, QueryRefused, check, declared, lexer, named_types
 from tests.security import attacks
 from tests.security.cast import MINE, TABLES
 
@@ -111,6 +111,14 @@ def test_blanks_within_a_parameter_are_read_once() -> None:
     tokens = list(lexer.tokens(f"SELECT {{a:x{' ' * 500_000}x}}"))
     with pytest.raises(QueryRefused, match="can't have the type"):
         declared.find(tokens)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("part", ["a", "1a", "a_"])
+def test_a_long_word_where_a_type_is_named_is_read_once(part: str) -> None:
+    named_types.check(part * 400_000)
+    with pytest.raises(QueryRefused, match="may not name the type"):
+        named_types.check(f"{part * 50}(UInt8)")
 
 
 @given(st.text(max_size=80))
