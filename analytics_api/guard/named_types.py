@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
-from analytics_api.guard import allowed_names
+from analytics_api.guard import allowed_names, lexer
 from analytics_api.guard.errors import QueryRefused
+from analytics_api.guard.lexer import TokenKind
 
-_QUOTED = re.compile(r"'(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\.)*`|\"(?:[^\"\\]|\\.)*\"")
-# A long word is read once, and not again from each of its letters.
-_WITH_ARGUMENTS = re.compile(r"(?<![A-Za-z0-9_])[0-9]*+([A-Za-z_][A-Za-z0-9_]*+)\s*+\(")
+#: How many characters of a type a message shows.
+_SHOWN = 100
 #: Functions that take the name of a type -> the index of that argument.
 _CASTS = {
     "cast": 1,
@@ -23,11 +23,25 @@ _CASTS = {
 
 
 def check(text: str) -> None:
-    """Raise QueryRefused if ``text`` names a type that a query may not name."""
-    for name in _WITH_ARGUMENTS.findall(_QUOTED.sub("", text)):
+    """Raise QueryRefused if ``text`` names a type that a query may not name, or can't be read.
+
+    ClickHouse reads a type as it reads a statement, comments included.
+    """
+    for name in _with_arguments(text):
         if not allowed_names.is_type(name) and name.upper() not in ("REGEXP", "SKIP"):
             msg = f"A saved query may not name the type {name}."
             raise QueryRefused("type", msg)
+
+
+def _with_arguments(text: str) -> Iterator[str]:
+    """Each word that a parenthesis follows."""
+    try:
+        for token, following in pairwise(lexer.tokens(text)):
+            if token.kind is not TokenKind.STRING and following.text == "(":
+                yield token.name
+    except QueryRefused as error:
+        msg = f"The type {text[:_SHOWN]} can't be read. {error.message}"
+        raise QueryRefused("type", msg) from None
 
 
 def check_call(function: str, arguments: Sequence[str | None]) -> None:

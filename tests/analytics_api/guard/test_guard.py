@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -114,11 +116,47 @@ def test_blanks_within_a_parameter_are_read_once() -> None:
 
 
 @pytest.mark.timeout(60)
-@pytest.mark.parametrize("part", ["a", "1a", "a_"])
-def test_a_long_word_where_a_type_is_named_is_read_once(part: str) -> None:
-    named_types.check(part * 400_000)
-    with pytest.raises(QueryRefused, match="may not name the type"):
-        named_types.check(f"{part * 50}(UInt8)")
+@pytest.mark.parametrize("part", ["a", "1a", "a_", "' ", "\\'", "` ", '" ', "/* "])
+def test_the_text_of_a_type_is_read_once(part: str) -> None:
+    with suppress(QueryRefused):
+        named_types.check(part * 400_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AggregateFunction(sum, UInt8)",
+        "Nullable(AggregateFunction (sum, UInt8))",
+        "AggregateFunction/* ' */(sum, UInt8)",
+        "/* ' */ AggregateFunction(sum, UInt8) /* ' */",
+        "Tuple(a -- '\n AggregateFunction(sum, UInt8) -- '\n)",
+        "Tuple(`'` AggregateFunction(sum, UInt8), `'` UInt8)",
+        "`AggregateFunction`(sum, UInt8)",
+    ],
+)
+def test_a_type_that_is_not_allowed_is_found_wherever_it_is_named(text: str) -> None:
+    with pytest.raises(QueryRefused, match=r"may not name the type AggregateFunction\."):
+        named_types.check(text)
+
+
+@pytest.mark.parametrize("text", ["Tuple(a 'UInt8)", "UInt8 # x", "Array(UInt8 /* x)", "1a(UInt8)"])
+def test_a_type_that_can_not_be_read_is_refused(text: str) -> None:
+    with pytest.raises(QueryRefused, match=r"The type .+ can't be read\."):
+        named_types.check(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Enum8('it''s' = 1, 'f(x)' = 2)",
+        "Tuple(`f` Nullable(DateTime64(3, 'Europe/Berlin')), a Array(UInt8))",
+        "JSON(max_dynamic_paths=8, a.b UInt8, SKIP REGEXP 'x(y)')",
+        "Map(String, Decimal(9, 2)) /* x(y) */",
+        "",
+    ],
+)
+def test_types_that_are_allowed_pass(text: str) -> None:
+    named_types.check(text)
 
 
 @given(st.text(max_size=80))
