@@ -200,7 +200,13 @@ LOGGING = {
 
 CELERY_BROKER_URL = _url("CELERY_BROKER_URL")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 3600,
+    # Who queues a task tries each address once. The reconciler finds what could not be queued, and
+    # without this a request waited six seconds for a broker that is down. Workers wait regardless.
+    "max_retries": CELERY_BROKER_URL.count(";"),
+    "interval_start": 0,
+}
 # A task's result is the state of the object it works on, which is in Postgres.
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"

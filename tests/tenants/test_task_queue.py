@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kombu import Connection
 from kombu.exceptions import OperationalError
 
 import ingestion.tasks  # noqa: F401 - registers its tasks
@@ -14,6 +15,7 @@ from millrace.celery import app
 from tenants import task_queue
 
 ROOT = Path(__file__).resolve().parents[2]
+_OPTIONS = app.conf.broker_transport_options
 
 
 def _sent() -> Iterator[str]:
@@ -68,3 +70,21 @@ def test_a_broker_that_is_down_is_noted_and_not_raised(
     with caplog.at_level(logging.WARNING):
         task_queue.send("tenants.tasks.provision_warehouse", 7)
     assert "waits for the reconciler" in caplog.text
+
+
+# The addresses of ``amqp://`` and of a Redis protocol are tried by other code.
+@pytest.mark.parametrize("kind", ["amqp", "redis"])
+def test_nobody_waits_for_a_broker_that_is_down(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request may be waiting for the answer."""
+    slept: list[float] = []
+    monkeypatch.setattr("kombu.utils.functional.sleep", slept.append)
+    with (
+        Connection(f"{kind}://127.0.0.1:1//", transport_options=_OPTIONS) as closed,
+        pytest.raises(OperationalError),
+    ):
+        app.send_task("a.task", producer=closed.Producer(), retry=False)
+    assert sum(slept) == 0
+
+
+def test_each_address_of_the_broker_is_tried_once() -> None:
+    assert _OPTIONS["max_retries"] == app.conf.broker_url.count(";")
