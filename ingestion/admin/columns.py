@@ -78,13 +78,14 @@ def _spec(data: dict[str, Any]) -> ddl.ColumnSpec:
         data["required"],
         data["default"],
         data["quoted_numbers"],
+        data["format"],
     )
 
 
 class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Column
-        fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+        fields = ("name", "type", "path", "required", "default", "quoted_numbers", "format")
         help_texts: ClassVar[dict[str, str]] = {
             "path": "Where the value is in the JSON: keys joined by dots, such as user.country, or "
             "JSONPath, such as $['user.name'].first, $.items[0].sku or $.items[*].sku. Leave it "
@@ -93,7 +94,12 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        hints = {"type": "DateTime64(3)", "path": "the name", "default": 'JSON: "", 0, []'}
+        hints = {
+            "type": "DateTime64(3)",
+            "path": "the name",
+            "default": 'JSON: "", 0, []',
+            "format": "%d.%m.%Y",
+        }
         for field, hint in hints.items():
             self.fields[field].widget.attrs["placeholder"] = hint
         self.fields["default"].widget.attrs["rows"] = 1
@@ -154,5 +160,5 @@ class ColumnInline(TabularInline):
     formset = ColumnFormSet
     extra = 0
     min_num = 1
-    fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+    fields = ("name", "type", "path", "required", "default", "quoted_numbers", "format")
     hide_title = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ingestion.ddl import value_formats
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.nested import CONTAINERS
@@ -73,6 +74,12 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
             "element, its index, such as [0]."
         )
         yield SpecProblem(one.name, "path", message)
+    if one.format and (message := _wrong_format(kind, one)):
+        yield SpecProblem(one.name, "format", message)
+    yield from _default(one, kind)
+
+
+def _default(one: ColumnSpec, kind: ColumnType) -> Iterator[SpecProblem]:
     if one.default is not None:
         wrong = problem_of(kind, one.default)
         if one.required:
@@ -86,6 +93,12 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
             f"{_nullable(kind)}."
         )
         yield SpecProblem(one.name, "default", message)
+
+
+def _wrong_format(kind: ColumnType, one: ColumnSpec) -> str:
+    if one.format == value_formats.JSON and one.is_of_each:
+        return "A path with [*] reads many values, and json is for one. Leave it empty."
+    return value_formats.problem_of(kind, one.format)
 
 
 def _unreadable(spec: TableSpec) -> Iterator[SpecProblem]:
@@ -123,6 +136,8 @@ def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
 
 
 def _is_container(one: ColumnSpec) -> bool:
+    if one.format == value_formats.JSON:
+        return False
     try:
         return parse(one.type).name in CONTAINERS
     except UnknownType:

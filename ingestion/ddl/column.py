@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from ingestion.ddl import located, marked, nested, scalar
+from ingestion.ddl import epochs, json_in_text, located, marked, nested, scalar, value_formats
 from ingestion.ddl.defaults import literal
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
@@ -60,8 +60,25 @@ class ParsedColumn:
         return f"_ok{self.index}"
 
     @property
+    def element_format(self) -> str:
+        """The format of the value, or of each element; empty if there is none."""
+        return "" if self.is_in_text else self.spec.format
+
+    @property
+    def is_in_text(self) -> bool:
+        """Whether the value is JSON in a text."""
+        return self.spec.format == value_formats.JSON
+
+    @property
     def _raw(self) -> str:
         return located.text("raw", self.spec.segments)
+
+    @property
+    def _unmarked(self) -> str:
+        """The JSON text of the value."""
+        if not self.is_in_text:
+            return self._raw
+        return json_in_text.read(self.spec.segments)
 
     @property
     def _has(self) -> str:
@@ -112,12 +129,16 @@ class ParsedColumn:
     @property
     def must_mark(self) -> str:
         """Whether its value must be read from marked JSON; 0 or 1."""
-        return nested.must_mark(self.kind, "raw")
+        raw = json_in_text.text(self.spec.segments) if self.is_in_text else "raw"
+        return nested.must_mark(self.kind, raw)
 
     @property
     def read(self) -> str:
         if not self.is_text:
-            return scalar.typed(self.kind.bare, self._value)
+            return scalar.typed(self.kind.bare, self._value, self.element_format)
+        if self.is_in_text:
+            again = json_in_text.read_again(self.spec.segments)
+            return f"if({self.is_marked}, {again}, {self._unmarked})"
         # Marking can turn invalid JSON into valid JSON: so the message itself is checked.
         again = located.text(marked.marked("raw"), self.spec.segments, marked.MARK)
         return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
@@ -149,11 +170,14 @@ class ParsedColumn:
         Outside of it the engine's short circuits share parts of the rule between columns of the
         SELECT, and in a batch of mixed values some that fit were reported as misfits.
         """
-        quoted = self.spec.quoted_numbers
         if self.is_container:
-            return rule(self.kind, self.given, self.is_marked, quoted=quoted)
-        inner = rule(self.kind, "x", self.is_marked, quoted=quoted)
+            return rule(self.kind, self.given, self.is_marked, **self._written)
+        inner = rule(self.kind, "x", self.is_marked, **self._written)
         return f"arrayMap(x -> {inner}, [{self.given}])[1]"
+
+    @property
+    def _written(self) -> dict[str, Any]:
+        return {"quoted": self.spec.quoted_numbers, "form": self.element_format}
 
     @property
     def value(self) -> str:
@@ -181,12 +205,13 @@ class ParsedColumn:
         if self.spec.is_of_each:
             return self._problem_of_each
         shown = f"substringUTF8({self._shown}, 1, {SHOWN})"
-        return f"({self._reason}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
+        return f"({self._reason}, {string(self.spec.name)}, {string(self.spec.expected)}, {shown})"
 
     @property
     def _shown(self) -> str:
         """The value as JSON; in a column of numbers, a number exactly as it was sent."""
-        is_number = not self.is_container and self.kind.bare.name in nested.NUMBERS
+        is_of_numbers = self.kind.bare.name in nested.NUMBERS or self.spec.format in epochs.UNITS
+        is_number = not self.is_container and is_of_numbers
         return f"ifNull({self._value.digits}, {self._raw})" if is_number else self._raw
 
     @property
@@ -199,15 +224,18 @@ class ParsedColumn:
     def _reason(self) -> str:
         if self.is_container:
             opening = "[" if self.kind.name == "Array" else "{"
-            found = f"if(startsWith({self.given}, '{opening}'), 'invalid_value', 'wrong_type')"
+            is_broken = f"startsWith({self.given}, '{opening}')"
+            if self.is_in_text:
+                is_broken += f" OR {self.given} = '{json_in_text.BROKEN}'"
+            found = f"if({is_broken}, 'invalid_value', 'wrong_type')"
         else:
-            found = scalar.reason(self.kind.bare, self._value)
+            found = scalar.reason(self.kind.bare, self._value, self.element_format)
         return f"if({self._absent}, 'missing', {found})"
 
     @property
     def _problem_of_each(self) -> str:
         """The same where the path has ``[*]``: it says which element is at fault."""
-        inner = nested.fits(self.kind.inner, "x", self.is_marked, quoted=self.spec.quoted_numbers)
+        inner = nested.fits(self.kind.inner, "x", self.is_marked, **self._written)
         sent = f"JSONExtractArrayRaw({self.given})"
         at_fault = f"arrayFirstIndex(x -> NOT {inner}, {sent})"
         segments = self.spec.segments
@@ -216,7 +244,7 @@ class ParsedColumn:
         place = located.named(segments, at_fault, found)
         shown = f"if({self._absent}, '', substringUTF8({place}, 1, {SHOWN}))"
         why = f"if({self._absent}, 'missing', {reason})"
-        return f"({why}, {string(self.spec.name)}, {string(self.spec.type)}, {shown})"
+        return f"({why}, {string(self.spec.name)}, {string(self.spec.expected)}, {shown})"
 
     @property
     def target(self) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ingestion.ddl import scalar, times
+from ingestion.ddl import scalar, times, value_formats
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import INEXACT, Value
 from tenants.warehouse.quoting import string
@@ -24,17 +24,19 @@ _INTEGER = string(f"^(0|-?[1-9][0-9]{{0,{_DIGITS_OF_INT64 - 1}}})$")
 _FLOAT = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
 
 
-def of_dynamic(kind: ColumnType, dynamic: str) -> Value:
+def of_dynamic(kind: ColumnType, dynamic: str, form: str) -> Value:
     """A value as the parser read it; a text that may be the digits of a big integer is NULL."""
     found = f"dynamicElement({dynamic}, 'String')"
     known = f"if(length({found}) >= 20 AND match({found}, {_BIG}), NULL, {found})"
-    if kind.name in _NEVER_DIGITS:
+    if kind.name in _NEVER_DIGITS and not form:
         known = found
     return Value(dynamic, text=known, held="NULL", digits="NULL", scale="NULL", is_exact="1")
 
 
-def typed(kind: ColumnType, value: Value, *, quoted: bool) -> str:
+def typed(kind: ColumnType, value: Value, *, quoted: bool, form: str) -> str:
     """The value as Nullable(``kind``). ``quoted``: a number may be in quotes."""
+    if form:
+        return value_formats.usual(kind, value, form)
     rule = _RULES.get(kind.name)
     return rule(kind, value, quoted) if rule else scalar.typed(kind, value)
 

@@ -26,7 +26,7 @@ class QuickColumn(ParsedColumn):
 
     @cached_property
     def _quick_value(self) -> Value:
-        return quick.of_dynamic(self.kind.bare, self._found)
+        return quick.of_dynamic(self.kind.bare, self._found, self.element_format)
 
     @property
     def _value(self) -> Value:
@@ -51,8 +51,13 @@ class QuickColumn(ParsedColumn):
     @property
     def read(self) -> str:
         if self.is_text:
-            return self._raw
-        return quick.typed(self.kind.bare, self._value, quoted=self.spec.quoted_numbers)
+            return self._unmarked
+        return quick.typed(
+            self.kind.bare,
+            self._value,
+            quoted=self.spec.quoted_numbers,
+            form=self.element_format,
+        )
 
     @property
     def fits(self) -> str:

@@ -14,19 +14,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ingestion.ddl import numbers, times
+from ingestion.ddl import numbers, times, value_formats
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType
 from ingestion.ddl.value import Value
 from tenants.warehouse.quoting import string
 
 
-def typed(kind: ColumnType, value: Value) -> str:
-    """The value as Nullable(``kind``); NULL for a misfit or a missing value."""
+def typed(kind: ColumnType, value: Value, form: str = "") -> str:
+    """The value as Nullable(``kind``); NULL for a misfit or a missing value.
+
+    ``form``: the column's format, if its values have one.
+    """
+    if form:
+        return value_formats.typed(kind, value, form)
     return _rule(kind).typed(kind, value)
 
 
-def reason(kind: ColumnType, value: Value) -> str:
+def reason(kind: ColumnType, value: Value, form: str = "") -> str:
     """Why an existing value does not fit; a string, meaningless if the value fits."""
+    if form:
+        return value_formats.reason(kind, value, form)
     return _rule(kind).reason(kind, value)
 
 

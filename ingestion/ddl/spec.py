@@ -47,7 +47,10 @@ INSERT_SETTINGS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None."""
+    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None.
+
+    ``format``: how the value is written, as in ``value_formats``; empty if its type says that.
+    """
 
     name: str
     type: str
@@ -55,6 +58,12 @@ class ColumnSpec:
     required: bool = True
     default: str | None = None
     quoted_numbers: bool = False
+    format: str = ""
+
+    @property
+    def expected(self) -> str:
+        """What the quarantine says that a misfit should have been."""
+        return f"{self.type} in the format {self.format}" if self.format else self.type
 
     @property
     def segments(self) -> paths.Segments:

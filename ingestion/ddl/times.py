@@ -41,12 +41,19 @@ def usual(kind: ColumnType, value: Value) -> str:
     return f"if(match({value.text}, {_form(kind)}), {_read(kind, value)}, {whole})"
 
 
-def _zone(kind: ColumnType) -> str:
+def written(kind: ColumnType, value: Value) -> str:
+    """A time from a text alone."""
+    return f"if(match({value.text}, {_form(kind)}), {_read(kind, value)}, NULL)"
+
+
+def zone_of(kind: ColumnType) -> str:
+    """The zone of times without an offset, quoted for SQL."""
     zones = [str(one) for one in kind.args if isinstance(one, str)]
     return string(zones[0] if zones else "UTC")
 
 
-def _digits(kind: ColumnType) -> int:
+def digits_of(kind: ColumnType) -> int:
+    """How many decimal places of a second the type has."""
     return kind.number if kind.name == "DateTime64" else 0
 
 
@@ -58,22 +65,22 @@ def _years(kind: ColumnType) -> str:
 
 
 def _form(kind: ColumnType) -> str:
-    fraction = rf"(\.[0-9]{{0,{_digits(kind)}}}0*)?"
+    fraction = rf"(\.[0-9]{{0,{digits_of(kind)}}}0*)?"
     seconds = rf"(:[0-5][0-9]{fraction})?"
     return string(rf"^{_years(kind)}-[0-9]{{2}}-[0-9]{{2}}[T ]{_CLOCK}{seconds}{_OFFSET}?$")
 
 
 def _read(kind: ColumnType, value: Value) -> str:
     """A time from a text of the right form."""
-    zone = _zone(kind)
-    read = f"parseDateTime64BestEffortOrNull({value.text}, {_digits(kind)}, {zone})"
+    zone = zone_of(kind)
+    read = f"parseDateTime64BestEffortOrNull({value.text}, {digits_of(kind)}, {zone})"
     checks = []
     if kind.name == "DateTime":
         checks.append(f"toInt64({read}) BETWEEN 0 AND {_LATEST_UINT32}")
     if zone != string("UTC"):
         checks.append(_exists(read, value))
     good = f"if({' AND '.join(checks)}, {read}, NULL)" if checks else read
-    return _as(kind, good)
+    return in_kind(kind, good)
 
 
 def _exists(read: str, value: Value) -> str:
@@ -83,9 +90,9 @@ def _exists(read: str, value: Value) -> str:
     return f"({has_offset} OR startsWith(toString({read}), {local}))"
 
 
-def _as(kind: ColumnType, read: str) -> str:
+def in_kind(kind: ColumnType, read: str) -> str:
     """The value as ``kind``, from a DateTime64 within its range."""
-    return f"toDateTime({read}, {_zone(kind)})" if kind.name == "DateTime" else read
+    return f"toDateTime({read}, {zone_of(kind)})" if kind.name == "DateTime" else read
 
 
 def _epoch(kind: ColumnType, value: Value) -> str:
@@ -94,7 +101,7 @@ def _epoch(kind: ColumnType, value: Value) -> str:
     return f"if(isNotNull({value.int64}), {_from_integer(kind, value.int64)}, {other})"
 
 
-def _range(kind: ColumnType) -> tuple[int, int]:
+def range_of(kind: ColumnType) -> tuple[int, int]:
     """The first and the last second of the type."""
     if kind.name == "DateTime":
         return 0, _LATEST_UINT32
@@ -102,29 +109,29 @@ def _range(kind: ColumnType) -> tuple[int, int]:
 
 
 def _from_integer(kind: ColumnType, number: str) -> str:
-    zone, digits, (first, last) = _zone(kind), _digits(kind), _range(kind)
+    zone, digits, (first, last) = zone_of(kind), digits_of(kind), range_of(kind)
     scaled = f"({number} * if(abs({number}) < {_MILLISECONDS_FROM}, 1000, 1))"
     whole = "" if digits >= 3 else f" AND NOT {scaled} % {10 ** (3 - digits)}"
     good = f"{scaled} BETWEEN {first * 1000} AND {last * 1000 + 999}{whole}"
-    milliseconds = f"fromUnixTimestamp64Milli({_or_zero(good, scaled)}, {zone})"
-    return f"if({good}, {_as(kind, f'toDateTime64({milliseconds}, {digits}, {zone})')}, NULL)"
+    milliseconds = f"fromUnixTimestamp64Milli({or_zero(good, scaled)}, {zone})"
+    return f"if({good}, {in_kind(kind, f'toDateTime64({milliseconds}, {digits}, {zone})')}, NULL)"
 
 
-def _or_zero(good: str, number: str) -> str:
+def or_zero(good: str, number: str) -> str:
     """The number, or 0 if it is not good: the engine would convert even a number behind a NULL."""
     return f"if(ifNull({good}, 0), assumeNotNull({number}), 0)"
 
 
 def _from_digits(kind: ColumnType, value: Value) -> str:
     """A time from a number with a point, an exponent or quotes."""
-    zone, digits, (first, last) = _zone(kind), _digits(kind), _range(kind)
+    zone, digits, (first, last) = zone_of(kind), digits_of(kind), range_of(kind)
     read = f"toDecimal128OrNull({value.digits}, {digits})"
     fits = f"{value.scale} <= {digits} AND {read} BETWEEN {first} AND {last}"
-    seconds = f"toDateTime64({_or_zero(fits, read)}, {digits}, {zone})"
+    seconds = f"toDateTime64({or_zero(fits, read)}, {digits}, {zone})"
     whole = f"toInt64OrNull(toString(toDecimal128OrNull({value.digits}, 0)))"
     is_whole = f"{value.scale} <= 0 AND abs({whole}) >= {_MILLISECONDS_FROM}"
     milliseconds = _from_integer(kind, f"if({is_whole}, {whole}, NULL)")
-    return f"if({fits}, {_as(kind, seconds)}, {milliseconds})"
+    return f"if({fits}, {in_kind(kind, seconds)}, {milliseconds})"
 
 
 def date_reason(kind: ColumnType, value: Value) -> str:
@@ -134,15 +141,26 @@ def date_reason(kind: ColumnType, value: Value) -> str:
 
 
 def moment_reason(kind: ColumnType, value: Value) -> str:
-    digits = _digits(kind)
     is_broken = f"{value.scale} > 0"
+    return (
+        f"multiIf(ifNull({is_broken}, 0), 'not_exact', {value.is_number}, 'out_of_range', "
+        f"{_reasons_of_text(kind, value)})"
+    )
+
+
+def written_reason(kind: ColumnType, value: Value) -> str:
+    """Why a value is no time in a text."""
+    return f"multiIf({_reasons_of_text(kind, value)})"
+
+
+def _reasons_of_text(kind: ColumnType, value: Value) -> str:
+    digits = digits_of(kind)
     real = f"isNotNull(parseDateTime64BestEffortOrNull({value.text}, 9, 'UTC'))"
     well = f"ifNull(match({value.text}, {_TIME}) AND {real}, 0)"
     finer = rf"ifNull(match({value.text}, '\\.[0-9]{{{digits}}}[0-9]*[1-9]'), 0)"
-    local = f"parseDateTime64BestEffortOrNull({value.text}, 0, {_zone(kind)})"
+    local = f"parseDateTime64BestEffortOrNull({value.text}, 0, {zone_of(kind)})"
     is_skipped = f"ifNull(match({value.text}, {_form(kind)}) AND NOT {_exists(local, value)}, 0)"
     return (
-        f"multiIf(ifNull({is_broken}, 0), 'not_exact', {value.is_number}, 'out_of_range', "
         f"isNull({value.text}), 'wrong_type', NOT {well} OR {is_skipped}, 'invalid_value', "
-        f"{finer}, 'not_exact', 'out_of_range')"
+        f"{finer}, 'not_exact', 'out_of_range'"
     )

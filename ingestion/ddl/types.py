@@ -176,7 +176,7 @@ def _fixed(name: str, args: Args) -> ColumnType:
 def _datetime(name: str, args: Args) -> ColumnType:
     if args and (len(args) > 1 or not isinstance(args[0], str)):
         raise UnknownType("DateTime takes a time zone or nothing, as in DateTime('UTC').")
-    return ColumnType(name, tuple(_zone(str(one)) for one in args))
+    return ColumnType(name, tuple(zone_named(str(one)) for one in args))
 
 
 def _datetime64(name: str, args: Args) -> ColumnType:
@@ -186,7 +186,7 @@ def _datetime64(name: str, args: Args) -> ColumnType:
             "DateTime64 needs a precision from 0 to 9, and may have a time zone, as in "
             "DateTime64(3, 'UTC')."
         )
-    return ColumnType(name, (int(str(args[0])), *(_zone(str(one)) for one in args[1:])))
+    return ColumnType(name, (int(str(args[0])), *(zone_named(str(one)) for one in args[1:])))
 
 
 @lru_cache(maxsize=1)
@@ -195,7 +195,8 @@ def _zones() -> frozenset[str]:
     return frozenset(available_timezones())
 
 
-def _zone(name: str) -> str:
+def zone_named(name: str) -> str:
+    """The name, if it is that of a time zone; raises UnknownType."""
     if name not in _zones():
         raise UnknownType(f"{name!r} is not a time zone. Write it as 'Europe/Zurich' or 'UTC'.")
     return name

@@ -16,7 +16,8 @@ NEVER = "0"
 _NUMBER = string(r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$")
 #: Kinds of JSON values that get a column, because many expressions use them.
 _NAMED = ("Int64", "UInt64", "Float64", "String")
-_ZERO = string("^-?[0.]+([eE]|$)")
+#: Digits of zero.
+ZERO = string("^-?[0.]+([eE]|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ class ColumnValue:
         held, digits = self._name("held"), self._name("digits")
         is_unsure = f"{INEXACT} AND isNotNull({double})"
         number = f"if(match({found}, {_NUMBER}), {found}, NULL)"
-        exact = f"if(match({again}, {_ZERO}), '0', {again})"
+        exact = f"if(match({again}, {ZERO}), '0', {again})"
         return (
             {only: self._after_key(f"{is_unsure} AND NOT position(raw, {string(chr(92))})")},
             {
@@ -176,7 +177,7 @@ def _scale(digits: str) -> str:
     zeros = rf"length(extract({digits}, '^-?[0-9]*?(0*)(\\.0*)?([eE].*)?$'))"
     exponent = rf"toFloat64OrZero(extract({digits}, '[eE][+]?(-?[0-9]+)$'))"
     places = f"{behind} - {zeros} - {exponent}"
-    return f"multiIf(isNull({digits}), NULL, match({digits}, {_ZERO}), 0, {places})"
+    return f"multiIf(isNull({digits}), NULL, match({digits}, {ZERO}), 0, {places})"
 
 
 def _of(dynamic: str, kind: str) -> str:

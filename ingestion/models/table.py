@@ -87,6 +87,15 @@ class Column(models.Model):
         default=False,
         help_text='Accept "7" as 7, for producers that write numbers in quotes.',
     )
+    format = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="How the value is written. Dates and times: such as %d.%m.%Y %H:%M, or the unit "
+        "of a number: s, ms, us or ns. Bool: two texts, such as yes/no. String: base64. Array and "
+        "Map: json, for JSON in a text. Leave empty for the type's usual form.",
+    )
 
     objects = ScopedManager("table__tenant")
     across_tenants = models.Manager()
@@ -117,7 +126,7 @@ class TableVersion(models.Model):
     table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     columns = models.JSONField(
-        help_text="[{name, type, path, required, default, quoted_numbers}], in column order."
+        help_text="[{name, type, path, required, default, quoted_numbers, format}], in order."
     )
     form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)

@@ -50,7 +50,7 @@ def form(table: Table | None, tenant: Tenant, **changes: Any) -> dict[str, Any]:
             f"{prefix}-required": "on",
             f"{prefix}-default": "",
         }
-        for field in ("name", "type"):
+        for field in ("name", "type", "format"):
             changed = changes.pop(f"{column.name}__{field}", getattr(column, field))
             data[f"{prefix}-{field}"] = changed
     return data | changes
@@ -71,6 +71,7 @@ def stands(table: Table) -> list[tuple[str, str]]:
         ({"id__type": "UInt64"}, "part of the table&#x27;s keys"),
         ({"price__type": "Decimal(10, 3)"}, "can&#x27;t become Decimal(10, 3)"),
         ({"status__type": "Enum8('new' = 1)"}, "can&#x27;t become Enum8"),
+        ({"price__format": "%Y/%m/%d"}, "A column of Decimal has no format"),
         ({"ttl": "price + 1"}, "ClickHouse refuses this table"),
         ({"quarantine_days": "40000"}, "Enter a number of days from 1 to"),
     ],

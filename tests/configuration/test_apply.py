@@ -131,17 +131,20 @@ def test_what_a_file_does_not_name_is_left_alone(file: Path, slug: str) -> None:
     assert Source.objects.filter(tenant__slug=slug).count() == 2
 
 
-def test_paths_in_jsonpath_are_applied_and_exported_as_they_are_written(
+def test_paths_and_formats_are_applied_and_exported_as_they_are_written(
     file: Path, slug: str
 ) -> None:
     paths = {"country": "$['customer.country']", "note": "$.items[0]['имя']", "skus": "$.a[*].b"}
     text = file.read_text().replace("customer.country", f'"{paths["country"]}"')
     text = text.replace("Nullable(String)}", f'Nullable(String), path: "{paths["note"]}"}}')
-    more = f'          - {{name: skus, type: Array(String), path: "{paths["skus"]}"}}\n'
+    form = "%d.%m.%Y"
+    more = f'{{name: skus, type: Array(Date), path: "{paths["skus"]}", format: "{form}"}}'
+    more = f"          - {more}\n"
     file.write_text(text.replace("        sorting_key", f"{more}        sorting_key"))
     apply(file)
     columns = yaml.safe_load(exported(slug))["tenants"][0]["tables"][0]["columns"]
     assert {one["name"]: one["path"] for one in columns if "path" in one} == paths
+    assert [one["format"] for one in columns if "format" in one] == [form]
     assert "Nothing to do" in apply(file)
 
 

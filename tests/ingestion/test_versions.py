@@ -48,6 +48,24 @@ def test_only_other_columns_are_a_new_version(made: Table) -> None:
     assert [one["name"] for one in second.columns] == ["n", "s"]
 
 
+def test_what_was_applied_before_there_were_formats_stays_as_it_is(made: Table) -> None:
+    version = made.versions.get()
+    columns = [{key: one[key] for key in one if key != "format"} for one in version.columns]
+    assert columns != version.columns
+    TableVersion.objects.filter(pk=version.pk).update(columns=columns)
+    assert bring(made).version == 1
+    assert versions.columns_of(made) == columns_of(made)
+
+
+def test_another_format_is_a_new_version(made: Table) -> None:
+    Column.objects.create(
+        table=made, name="d", type="Nullable(Date)", required=False, format="%Y/%m/%d"
+    )
+    assert bring(made).version == 2
+    made.columns.filter(name="d").update(format="%d.%m.%Y")
+    assert bring(made).version == 3
+
+
 def test_a_pipeline_of_an_earlier_form_is_made_anew(
     made: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:

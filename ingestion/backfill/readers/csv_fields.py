@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from ingestion.ddl import paths
+from ingestion.ddl import paths, value_formats
 from ingestion.ddl.spec import ColumnSpec
 
 #: RFC 8259, section 6.
@@ -116,20 +116,33 @@ def _shape(tree: dict[str, Any], plan: list[tuple[int, Write]]) -> str:
 
 
 def _writer(column: ColumnSpec | None) -> Write:
-    if column is None:
-        return _text
+    return _text if column is None else _writer_of(column)
+
+
+def _writer_of(column: ColumnSpec) -> Write:
     kind = column.type.strip()
     while wrapped := _WRAPPER.match(kind):
         kind = wrapped[1].strip()
+    if _is_text(column.format, kind):
+        return _filled
     if _NUMERIC.match(kind):
         return _number
     if kind == "Bool":
         return _literal
     if _NESTED.match(kind):
         return _nested
-    if column.required:
-        return _text
+    return _text if column.required else _optional(kind)
+
+
+def _optional(kind: str) -> Write:
     return _optional_text if _TEXTUAL.match(kind) else _filled
+
+
+def _is_text(form: str, kind: str) -> bool:
+    """Whether a format asks for a text where the type alone would not, and nothing is no text."""
+    if form == value_formats.JSON:
+        return True
+    return value_formats.is_of_texts(form) and not _NESTED.match(kind) and not _TEXTUAL.match(kind)
 
 
 def _text(field: str) -> str:

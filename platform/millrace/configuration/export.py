@@ -97,7 +97,9 @@ def _column(row: Column) -> dict[str, Any]:
         entry["default"] = json.loads(row.default)
     if row.required != (row.default is None and not is_nullable(row.type)):
         entry["required"] = row.required
-    return entry | ({"quoted_numbers": True} if row.quoted_numbers else {})
+    if row.quoted_numbers:
+        entry["quoted_numbers"] = True
+    return entry | ({"format": row.format} if row.format else {})
 
 
 def _source(row: Source) -> dict[str, Any]:

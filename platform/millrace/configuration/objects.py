@@ -87,6 +87,7 @@ def _column(part: Part) -> Column:
         required=part.get("required", default is None and not is_nullable(kind)),
         default=default,
         quoted_numbers=part.get("quoted_numbers", False),
+        format=part.get("format", ""),
     )
 
 
@@ -108,6 +109,8 @@ def _written(column: Column) -> str:
         parts.append(f"default {column.default}")
     if column.quoted_numbers:
         parts.append("quoted numbers")
+    if column.format:
+        parts.append(f"format {column.format}")
     return " ".join(parts)
 
 
@@ -131,7 +134,9 @@ def _check_table(
         database=f"t_{owner.slug}",
         name=row.name,
         columns=tuple(
-            ddl.ColumnSpec(c.name, c.type, c.path, c.required, c.default, c.quoted_numbers)
+            ddl.ColumnSpec(
+                c.name, c.type, c.path, c.required, c.default, c.quoted_numbers, c.format
+            )
             for c in columns
         ),
         sorting_key=tuple(desired["sorting_key"]),

@@ -31,6 +31,30 @@ COLUMNS = [
     {"name": "b", "type": "Bool", "required": False, "default": "false"},
 ]
 
+FORMATTED = [
+    {"name": "n", "type": "UInt32"},
+    {"name": "weather", "type": "Date", "format": "%Y/%m/%d"},
+    {"name": "stocks", "type": "Date", "format": "%b %d %Y"},
+    {"name": "digits", "type": "Nullable(Date)", "required": False, "format": "%Y%m%d"},
+    {"name": "ms", "type": "Nullable(DateTime64(3))", "required": False, "format": "ms"},
+    {"name": "open", "type": "Nullable(Bool)", "required": False, "format": "yes/no"},
+    {
+        "name": "payload",
+        "type": "Array(UInt8)",
+        "required": False,
+        "default": "[]",
+        "format": "json",
+    },
+    {
+        "name": "bytes",
+        "type": "String",
+        "required": False,
+        "default": '""',
+        "format": "base64",
+    },
+]
+MOMENT = "2023-11-14 22:13:20.123"
+
 
 @pytest.fixture
 def table(tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]) -> Table:
@@ -214,6 +238,50 @@ def test_a_mended_table_takes_all_of_a_file_that_was_refused(table: Table, tmp_p
     provision_table(table)
     assert "100 rows landed" in run(table, file)
     assert count(table) == 100
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_dates_of_well_known_files_load_by_the_formats_of_their_columns(
+    suffix: str,
+    tenant_factory: Callable[..., Tenant],
+    table_factory: Callable[..., Table],
+    tmp_path: Path,
+) -> None:
+    """Of vega-datasets' seattle-weather.csv (2012/01/01) and stocks.csv (Jan 1 2000)."""
+    table = table_factory(tenant_factory(), FORMATTED, sorting_key=["n"])
+    file = tmp_path / f"dates.{suffix}"
+    texts = {
+        "n": ["1", "2", "3"],
+        "weather": ["2012/01/01", "2012/12/31", "2012/02/30"],
+        "stocks": ["Jan 1 2000", "Dec 31 2010", "Jan 1 2000"],
+        "digits": ["20120101", "", "20120101"],
+        "ms": ["1700000000123", "", ""],
+        "open": ["yes", "", "no"],
+        "payload": ["[1,2]", "", "[]"],
+        "bytes": ["/+8=", "", ""],
+    }
+    if suffix == "csv":
+        lines = [texts.keys(), *zip(*texts.values(), strict=True)]
+        file.write_text("\n".join(",".join(f'"{one}"' for one in line) for line in lines))
+    else:
+        of_columns: dict[str, Any] = {
+            name: [one or None for one in values] for name, values in texts.items()
+        }
+        of_columns |= {"n": [1, 2, 3], "ms": [1700000000123, None, None]}
+        pq.write_table(pa.table(of_columns), file)
+    run(table, file)
+    shown = "toString(weather), toString(stocks), toString(digits), toString(ms), open, payload"
+    assert rows(table, f"{shown}, hex(bytes)") == [
+        *(("2012-01-01", "2000-01-01", "2012-01-01", MOMENT, True, [1, 2], "FFEF"),),
+        *(("2012-12-31", "2010-12-31", None, None, None, [], ""),),
+    ]
+    found = client.rows(
+        "SELECT `column`, expected, value FROM "
+        f"{table.tenant.warehouse.database}.events__quarantine"
+    )
+    assert [tuple(row.values()) for row in found] == [
+        ("weather", "Date in the format %Y/%m/%d", '"2012/02/30"')
+    ]
 
 
 @pytest.mark.slow

@@ -5,6 +5,17 @@ The texts are what ClickHouse's ``toString`` says of the value that has landed.
 
 from __future__ import annotations
 
+from typing import Any
+
+from ingestion.ddl import ColumnSpec
+
+
+def column(name: str, kind: str, **options: Any) -> ColumnSpec:
+    """The column of a case: its type, and what follows it is its format."""
+    of_type, _, form = kind.partition(" in the format ")
+    return ColumnSpec(name, of_type, format=form, **options)
+
+
 NAN_FREE = ["NaN", "1e400"]
 
 #: type -> JSON value -> the landed value as text.
@@ -115,6 +126,78 @@ FITS: dict[str, dict[str, str]] = {
     "Array(UInt64)": {"[1.0,18446744073709551615]": "[1,18446744073709551615]"},
     "Map(String, Int32)": {'{"a":1,"b":-2}': "{'a':1,'b':-2}", "{}": "{}"},
     "Map(String, Array(Bool))": {'{"a":[true]}': "{'a':[true]}"},
+    "Date in the format %Y/%m/%d": {
+        '"2012/01/01"': "2012-01-01",
+        '"2012/1/31"': "2012-01-31",
+        '"2024/02/29"': "2024-02-29",
+        r'"2012\/01\u002f01"': "2012-01-01",
+    },
+    "Date32 in the format %b %d %Y": {
+        '"Jan 1 2000"': "2000-01-01",
+        '"DEC 31 1900"': "1900-12-31",
+    },
+    "Date in the format %d%m%y": {
+        '"310168"': "2068-01-31",
+        '"311270"': "1970-12-31",
+        '"310170"': "1970-01-31",
+    },
+    "DateTime64(3) in the format %d.%m.%Y %H:%M:%S.%f": {
+        '"31.01.2000 10:00:00.123"': "2000-01-31 10:00:00.123",
+        '"1.2.2000 1:2:3.1230000"': "2000-02-01 01:02:03.123",
+    },
+    "DateTime in the format %a, %e %B %Y %T %z": {
+        '"Sat,  1 January 2000 00:00:00 +0100"': "1999-12-31 23:00:00",
+        '"Sat, 1 january 2000 00:00:00 Z"': "2000-01-01 00:00:00",
+    },
+    "DateTime64(0, 'Asia/Tokyo') in the format %m/%d/%y %I:%M %p [America/New_York]": {
+        '"1/2/05 3:04 PM"': "2005-01-03 05:04:00",
+        '"1/2/05 12:04 am"': "2005-01-02 14:04:00",
+    },
+    "DateTime('Europe/Zurich') in the format %Y%m%d%H%M%S": {
+        '"20260329033000"': "2026-03-29 03:30:00"
+    },
+    "DateTime64(3) in the format ms": {
+        "1700000000123": "2023-11-14 22:13:20.123",
+        "1700000000123.0": "2023-11-14 22:13:20.123",
+        "1.7e12": "2023-11-14 22:13:20.000",
+        "-1": "1969-12-31 23:59:59.999",
+        "0": "1970-01-01 00:00:00.000",
+        "0.0e5": "1970-01-01 00:00:00.000",
+    },
+    "DateTime64(9) in the format s": {
+        "1700000000.123456789": "2023-11-14 22:13:20.123456789",
+        "1e9": "2001-09-09 01:46:40.000000000",
+    },
+    "DateTime64(3) in the format ns": {
+        "1700000000123000000": "2023-11-14 22:13:20.123",
+        "1.7e18": "2023-11-14 22:13:20.000",
+    },
+    "DateTime in the format us": {"1700000000000000": "2023-11-14 22:13:20"},
+    "Bool in the format yes/no": {
+        '"yes"': "true",
+        '"no"': "false",
+        "true": "true",
+        "false": "false",
+    },
+    "String in the format base64": {'"aGVsbG8="': "hello", '"aGVs"': "hel", '""': ""},
+    "FixedString(5) in the format base64": {'"aGVsbG8="': "hello"},
+    "Array(Date) in the format %Y/%m/%d": {
+        '["2012/01/01","2012/1/2"]': "['2012-01-01','2012-01-02']"
+    },
+    "Array(DateTime64(3)) in the format us": {
+        "[1700000000123000,1.7e15]": "['2023-11-14 22:13:20.123','2023-11-14 22:13:20.000']"
+    },
+    "Array(Nullable(Bool)) in the format Y/N": {'["Y",null,"N",true]': "[true,NULL,false,true]"},
+    "Array(UInt8) in the format json": {
+        '"[1,2]"': "[1,2]",
+        '" [1, 2 ]\\n"': "[1,2]",
+        r'"[\u0031e0]"': "[1]",
+        '"[]"': "[]",
+    },
+    "Map(String, Decimal(38, 20)) in the format json": {
+        r'"{\"a\":1e10}"': "{'a':10000000000}",
+        r'"{\"it\\u0022s\":0.12345678901234567890}"': "{'it\"s':0.1234567890123456789}",
+    },
 }
 
 #: type -> reason -> JSON values.
@@ -189,5 +272,78 @@ MISFITS: dict[str, dict[str, list[str]]] = {
     "Map(String, Int32)": {
         "invalid_value": ['{"a":"1"}', '{"a":1.5}'],
         "wrong_type": ["[1]", '"a"'],
+    },
+    "Date in the format %Y/%m/%d": {
+        "invalid_value": [
+            *('"2012-01-01"', '"2012/02/30"', '"2012/13/01"', '"2012/01/01 "', '"2012/01/012"'),
+            *('"12/01/01"', '"2012/01/01\\n"', '""'),
+        ],
+        "out_of_range": ['"1969/12/31"', '"2150/01/01"'],
+        "wrong_type": ["20120101", "true"],
+        "missing": ["null"],
+    },
+    "Date32 in the format %b %d %Y": {
+        "invalid_value": ['"Feb 30 2000"', '"Foo 1 2000"', '"January 1 2000"', '"Jan  1 2000"'],
+    },
+    "Date in the format %d%m%y": {
+        "invalid_value": ['"3101681"', '"31168"'],
+        "wrong_type": ["310168"],
+    },
+    "DateTime64(3) in the format %d.%m.%Y %H:%M:%S.%f": {
+        "not_exact": ['"31.01.2000 10:00:00.1234"'],
+        "out_of_range": ['"31.01.1899 10:00:00.123"'],
+        "invalid_value": ['"31.01.2000 24:00:00.1"', '"31.01.2000 10:00:60.1"'],
+    },
+    "DateTime in the format %a, %e %B %Y %T %z": {
+        "invalid_value": [
+            '"Sun,  1 January 2000 00:00:00 +0100"',
+            '"Sat, 01 January 2000 00:00:00 +0100"',
+            '"Sat, 1 January 2000 00:00:00"',
+        ]
+    },
+    "DateTime64(0, 'Asia/Tokyo') in the format %m/%d/%y %I:%M %p [America/New_York]": {
+        "invalid_value": ['"4/3/05 2:30 AM"', '"1/2/05 13:04 PM"', '"1/2/05 0:04 PM"']
+    },
+    "DateTime('Europe/Zurich') in the format %Y%m%d%H%M%S": {
+        "invalid_value": ['"20260329023000"', '"2026032903300"'],
+        "wrong_type": ["20260329033000"],
+    },
+    "DateTime64(3) in the format ms": {
+        "not_exact": ["1700000000123.5", "1700000000123.00000000000001", "1e-400"],
+        "out_of_range": ["99999999999999999", "1e30", "1e300", f"{1 << 200}"],
+        "wrong_type": ['"1700000000123"', "true"],
+    },
+    "DateTime64(9) in the format s": {
+        "not_exact": ["1700000000.1234567891"],
+        "out_of_range": ["170000000000"],
+    },
+    "DateTime64(3) in the format ns": {
+        "not_exact": ["1700000000123000001", "1.1e5", "0.5"],
+        "out_of_range": ["18446744073709000000"],
+    },
+    "DateTime in the format us": {
+        "not_exact": ["1700000000000001", "1700000000000000.1"],
+        "out_of_range": ["-1000000", "4294967296000000"],
+    },
+    "Bool in the format yes/no": {
+        "invalid_value": ['"Yes"', '"true"', '"yes "', '""'],
+        "wrong_type": ["1", "[]"],
+        "missing": ["null"],
+    },
+    "String in the format base64": {
+        "invalid_value": ['"aGVsbG8"', '"aGVsbG9="', '"a GV"', '"aG-_"', '"="'],
+        "wrong_type": ["1234"],
+    },
+    "FixedString(5) in the format base64": {"invalid_value": ['"aGVs"', '"aGVsbG8"']},
+    "Array(Date) in the format %Y/%m/%d": {"invalid_value": ['["2012/02/30"]', "[1]"]},
+    "Array(DateTime64(3)) in the format us": {"invalid_value": ["[1700000000123001]", "[0.1]"]},
+    "Array(Nullable(Bool)) in the format Y/N": {"invalid_value": ['["y"]', "[1]"]},
+    "Array(UInt8) in the format json": {
+        "invalid_value": ['"[300]"', '"x"', '""', '"[1] 2"', '"[0.99999999999999999999]"'],
+        "wrong_type": ["[1]", "7", r'"{\"a\":1}"', '"7"'],
+        "missing": ["null", '"null"'],
+    },
+    "Map(String, Decimal(38, 20)) in the format json": {
+        "invalid_value": [r'"{\"a\":0.123456789012345678901}"', r'"{\"a\":\"1\"}"'],
     },
 }

@@ -57,6 +57,71 @@ def test_each_mistake_has_its_place(spec: dict[str, Any], column: str | None, fi
     assert (column, field) in [(one.column, one.field) for one in raised.value.problems]
 
 
+#: Type and format, and what is said of it; nothing if the column may have it.
+FORMATS = [
+    ("Date", "%Y/%m/%d", ""),
+    ("LowCardinality(Nullable(String))", "base64", ""),
+    ("Map(String, Array(Nullable(Date32)))", "%b %d %Y", ""),
+    ("DateTime64(3)", "%Y-%m-%dT%H:%M:%S.%f%z", ""),
+    ("DateTime", "%d%% %B %y %I %p [Europe/Zurich]", ""),
+    ("DateTime", "[%d/%b/%Y:%T %z]", ""),
+    ("Array(DateTime)", "ms", ""),
+    ("Map(String, Int8)", "json", ""),
+    ("Date", "ms", "ms is the unit of a number, and a Date is read from a text: use DateTime64."),
+    ("Date", "%Y/%m/%d %H:%M", "has a time, which a Date would lose"),
+    ("Date", "%Y/%m/%d [UTC]", "has a time, which a Date would lose"),
+    ("Date", "yyyy/MM/dd", "is no format of a Date. Write one such as %Y/%m/%d."),
+    ("DateTime", "min", "or the unit of a number: s, ms, us, ns."),
+    ("Date", "%Y/%m", "lacks the day: write %d."),
+    ("Date", "%m/%d", "lacks the year: write %Y"),
+    ("Date", "%Y/%d", "lacks the month: write %m"),
+    ("DateTime", "%Y%m%d %M", "lacks the hour: write %H"),
+    ("DateTime", "%Y%m%d %H:%S", "lacks the minute: write %M."),
+    ("DateTime64(3)", "%Y%m%d %H:%M.%f", "lacks the second"),
+    ("DateTime", "%Y%m%d %I:%M", "lacks AM or PM"),
+    ("DateTime", "%F %H:%M %p", "Write %I for an hour up to 12, or remove %p."),
+    ("Date", "%F %m", "has %m and %m, which say the same"),
+    ("Date", "%Y %b %m %d", "has %b and %m, which say the same"),
+    ("Date", "%Y/%j", "%j is not known. A format may have %Y"),
+    ("Date", "%Y/%-m/%d", "%- is not known"),
+    ("Date", "%Y/%m/%d%", "ends with a %. Write %% for the sign itself."),
+    ("Date", "%Y/%m/%d\0", "has a character that can't be printed"),
+    ("DateTime", "%F %T [Mars/Base]", "'Mars/Base' is not a time zone"),
+    ("DateTime", "%F %T%z [UTC]", "%z says the offset of each time. Remove [UTC]."),
+    ("Bool", "yes", "'yes' is not two texts, such as yes/no or 1/0."),
+    ("Bool", "yes/yes", "is not two texts"),
+    ("Bool", "/no", "is not two texts"),
+    ("String", "hex", "A String has no format but base64."),
+    ("String", "%Y", "A String has no format but base64."),
+    ("UInt8", "text", "A column of UInt8 has no format. Set quoted numbers"),
+    ("Array(UUID)", "base64", "A column of UUID has no format. Leave it empty."),
+    ("String", "json", "json is for Array and Map"),
+]
+
+
+@pytest.mark.parametrize(("kind", "form", "says"), FORMATS)
+def test_a_format_goes_with_its_type_or_is_refused(kind: str, form: str, says: str) -> None:
+    spec = TableSpec("d", "t", (ColumnSpec("c", kind, format=form),))
+    if not says:
+        check(spec)
+        return
+    with pytest.raises(SpecError) as raised:
+        check(spec)
+    (problem,) = raised.value.problems
+    assert (problem.column, problem.field) == ("c", "format")
+    assert says in problem.message
+
+
+def test_json_in_a_text_is_one_value_and_nothing_is_below_it() -> None:
+    each = ColumnSpec("c", "Array(Array(UInt8))", "$.a[*].b", format="json")
+    text = ColumnSpec("c", "Array(UInt8)", "a", format="json")
+    below = ColumnSpec("d", "UInt8", "a.b")
+    for columns, wrong in (((each,), ("c", "format")), ((text, below), ("d", "path"))):
+        with pytest.raises(SpecError) as raised:
+            check(TableSpec("d", "t", columns))
+        assert [(one.column, one.field) for one in raised.value.problems] == [wrong]
+
+
 UNREADABLE = [
     *(
         "items[*].sku",

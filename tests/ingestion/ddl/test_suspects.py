@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from cases import FITS, MISFITS
+from cases import FITS, MISFITS, column
 
 from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk
@@ -28,7 +28,7 @@ WHOLE = [b"", b"{", b"[1]", b"7", b"null", b"{}", b'{"v0": "\xff"}', b"[" * 2_00
 
 def _columns(chosen: random.Random) -> tuple[ColumnSpec, ...]:
     return tuple(
-        ColumnSpec(
+        column(
             f"v{number}",
             kind,
             path=_path(number),
@@ -51,9 +51,9 @@ def _message(columns: tuple[ColumnSpec, ...], chosen: random.Random) -> bytes:
     inner: list[str] = []
     outer: list[str] = []
     odd = chosen.sample(range(COLUMNS), chosen.randrange(4))
-    for number, column in enumerate(columns):
-        misfits = [json for found in MISFITS.get(column.type, {}).values() for json in found]
-        value = chosen.choice(misfits if number in odd and misfits else list(FITS[column.type]))
+    for number, one in enumerate(columns):
+        misfits = [json for found in MISFITS.get(one.expected, {}).values() for json in found]
+        value = chosen.choice(misfits if number in odd and misfits else list(FITS[one.expected]))
         if number in odd and chosen.random() < 0.2:
             continue
         if number % IN_ARRAY == 0:

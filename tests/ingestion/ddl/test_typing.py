@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from cases import FITS, MISFITS
+from cases import FITS, MISFITS, column
 
 from ingestion.ddl import ColumnSpec, TableSpec, create
 
@@ -22,7 +22,7 @@ def test_each_value_lands_or_is_in_quarantine(kind: str, inbox: Any) -> None:
     ]
     # A column's values must not depend on their neighbours in the batch.
     random.shuffle(expected)
-    inbox.make(TableSpec(inbox.database, "t", (ColumnSpec("v", kind),)))
+    inbox.make(TableSpec(inbox.database, "t", (column("v", kind),)))
     messages = [b'{"v": %s}' % json.encode() for json, _, _ in expected]
     inbox.insert("t", messages)
     for message in messages:
@@ -40,8 +40,8 @@ def test_each_value_lands_or_is_in_quarantine(kind: str, inbox: Any) -> None:
     wanted = sorted((reason, json) for json, _, reason in expected if reason)
     found = sorted((row[2], row[5][6:-1]) for row in misfits)
     assert found == sorted(wanted * 2)
-    for _, _, reason, column, told, _ in misfits:
-        assert (column, told) == ("v", kind) or reason == "invalid_json"
+    for _, _, reason, name, told, _ in misfits:
+        assert (name, told) == ("v", kind) or reason == "invalid_json"
 
 
 def test_at_least_150_cases_are_tried() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 
@@ -127,8 +128,62 @@ _LIKELY: dict[str, Texts] = {
 }
 
 
+#: By the end of a column's format, texts that often have it.
+_LIKELY_FORMAT: dict[str, Texts] = {
+    "%d.%m.%Y": _quoted(st.dates().map("{0.day}.{0.month:02d}.{0.year:04d}".format)),
+    "%b %d %Y": _quoted(
+        st.builds(
+            "{} {} {}".format,
+            st.sampled_from(["Jan", "feb", "APR", "Jun", "Dez", "June"]),
+            st.sampled_from(["1", "01", "29", "31", "32", " 1"]),
+            st.sampled_from(["2000", "1900", "1", "99"]),
+        )
+    ),
+    "%T.%f [America/New_York]": _quoted(
+        st.builds(
+            "{}/{} {}{}".format,
+            st.sampled_from(["1900", "2026", "2299", "2300"]),
+            st.sampled_from(["03/08", "3/8", "11/01", "02/29", "13/01"]),
+            st.sampled_from(["02:30:00", "1:2:3", "23:59:59", "23:59:60", "24:00:00"]),
+            st.sampled_from([".1", ".123", ".1234", ".1230", ".123456789", "", "."]),
+        )
+    ),
+    "%Y%m%d%H%M%z": _quoted(
+        st.builds(
+            "{}{}{}".format,
+            st.sampled_from(["20260131", "19700101", "20260230", "2026131", "21060207"]),
+            st.sampled_from(["0000", "2359", "2400", "062"]),
+            st.sampled_from(["Z", "+02:00", "-0530", "", "+25:00", "z"]),
+        )
+    ),
+    "s": _epochs,
+    "base64": _quoted(
+        st.one_of(
+            st.binary(min_size=5, max_size=5).map(lambda made: base64.b64encode(made).decode()),
+            st.sampled_from(["aGVsbG8=", "aGVsbG9=", "aGVsbG8", "AAAA", "aGVs bG8=", "-_==", "="]),
+        )
+    ),
+    "open/closed": st.one_of(_names, _words),
+}
+
+
+def _in_text(texts: Texts) -> Texts:
+    return st.one_of(
+        texts.map(json.dumps),
+        texts.map(lambda text: json.dumps(f" {text}\n")),
+        texts.map(lambda text: json.dumps(text).replace("0", r"\u0030")),
+        texts,
+    )
+
+
 def likely(kind: str) -> Texts:
-    """Texts that often fit the type."""
+    """Texts that often fit the type and the format."""
+    kind, _, form = kind.partition(" in the format ")
+    if form == "json":
+        return _in_text(likely(kind))
+    if form:
+        found = next(one for end, one in _LIKELY_FORMAT.items() if form.endswith(end))
+        return _list(found) if kind.startswith("Array(") else found
     for wrapper, build in (("Array(", _list), ("Map(String, ", _object)):
         if kind.startswith(wrapper):
             return build(likely(kind.removeprefix(wrapper)))

@@ -7,6 +7,7 @@ Nothing of it is the product's: the value is read from its text, and no SQL is a
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import json
 import math
@@ -25,6 +26,10 @@ _EXACT = Context(prec=400, Emax=999_999, Emin=-999_999)
 #: An outcome: the message is in quarantine.
 MISFIT = object()
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Missing(Exception):
+    """There is no value, although there is one in the message."""
 
 
 class Misfit(Exception):
@@ -300,6 +305,78 @@ def _all(found: list[Any], build: Callable[[list[Any]], Any]) -> Any:
     return build(found)
 
 
+# --- Formats ------------------------------------------------------------------------------------
+
+#: Between a column's type and its format.
+FORMAT = " in the format "
+_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+
+
+def in_order(pattern: str, order: str, rule: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A text of the pattern; its groups, in this order, are what ``rule`` reads in ISO 8601."""
+
+    def rewritten(value: Any) -> Any:
+        found = re.fullmatch(pattern, _text(value), re.ASCII | re.IGNORECASE)
+        if found is None:
+            raise Misfit
+        texts = found.groupdict()
+        parts = {name: texts[name].zfill(2) if name in "dmHMS" else texts[name] for name in texts}
+        if (name := parts.get("b", "").title()) in _MONTHS:
+            parts["m"] = f"{_MONTHS.index(name) + 1:02d}"
+        return rule(order.format(**parts))
+
+    return rewritten
+
+
+def epoch(places: int, seconds: range, digits: int) -> Callable[[Any], Any]:
+    """A number of seconds with the point that many places further to the right."""
+
+    def rule(value: Any) -> Any:
+        made = Fraction(_number(value).exact) / 10**places
+        if (made * 10**digits).denominator > 1 or math.floor(made) not in seconds:
+            raise Misfit
+        return int(made * 10**9) if digits == 9 else _at(made)
+
+    return rule
+
+
+def either_text(yes: str, no: str) -> Callable[[Any], Any]:
+    def rule(value: Any) -> Any:
+        if isinstance(value, bool):
+            return value
+        if _text(value) not in {yes, no}:
+            raise Misfit
+        return value == yes
+
+    return rule
+
+
+def base64_of(size: int) -> Callable[[Any], Any]:
+    def rule(value: Any) -> Any:
+        text = str(_text(value))
+        try:
+            made = base64.b64decode(text, validate=True)
+        except ValueError as error:
+            raise Misfit from error
+        if base64.b64encode(made).decode() != text or len(made) != size:
+            raise Misfit
+        return made
+
+    return rule
+
+
+def in_text(rule: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """JSON in a text. Null there is no value either."""
+
+    def inner(value: Any) -> Any:
+        made = read(_text(value))
+        if made is None:
+            raise Missing
+        return rule(made)
+
+    return inner
+
+
 #: Each column's type, and what must become of a value that is there.
 RULES: dict[str, Callable[[Any], Any]] = {
     **{
@@ -350,6 +427,36 @@ RULES: dict[str, Callable[[Any], Any]] = {
     "Array(Nullable(String))": array(string, nullable=True),
     "Array(Array(Float64))": array(array(float64)),
     "Map(String, Int64)": mapping(integer(-(1 << 63), (1 << 63) - 1)),
+    f"Nullable(Date){FORMAT}%d.%m.%Y": in_order(
+        r"(?P<d>\d\d?)\.(?P<m>\d\d?)\.(?P<Y>\d{4})",
+        "{Y}-{m}-{d}",
+        day("1970-01-01", "2149-06-06"),
+    ),
+    f"Nullable(Date32){FORMAT}%b %d %Y": in_order(
+        r"(?P<b>[a-z]{3}) (?P<d>\d\d?) (?P<Y>\d{4})",
+        "{Y}-{m}-{d}",
+        day("0001-01-01", "9999-12-31"),
+    ),
+    f"Nullable(DateTime64(3)){FORMAT}%Y/%m/%d %T.%f [America/New_York]": in_order(
+        r"(?P<Y>\d{4})/(?P<m>\d\d?)/(?P<d>\d\d?) (?P<H>\d\d?):(?P<M>\d\d?):(?P<S>\d\d?)"
+        r"\.(?P<f>\d{1,9})",
+        "{Y}-{m}-{d} {H}:{M}:{S}.{f}",
+        moment(range(1900, 2300), _SECONDS, 3, "America/New_York"),
+    ),
+    f"Nullable(DateTime){FORMAT}%Y%m%d%H%M%z": in_order(
+        r"(?P<Y>\d{4})(?P<m>\d\d)(?P<d>\d\d)(?P<H>\d\d)(?P<M>\d\d)(?P<z>Z|[+-]\d\d:?\d\d)",
+        "{Y}-{m}-{d} {H}:{M}{z}",
+        moment(range(1960, 2107), range(1 << 32), 0, "UTC"),
+    ),
+    f"Nullable(DateTime){FORMAT}s": epoch(0, range(1 << 32), 0),
+    f"Nullable(DateTime64(3)){FORMAT}ms": epoch(3, _SECONDS, 3),
+    f"Nullable(DateTime64(6)){FORMAT}ns": epoch(9, _SECONDS, 6),
+    f"Nullable(DateTime64(9)){FORMAT}us": epoch(6, range(-2_208_988_800, 9_223_372_036), 9),
+    f"Array(DateTime64(3)){FORMAT}us": array(epoch(6, _SECONDS, 3)),
+    f"Nullable(Bool){FORMAT}open/closed": either_text("open", "closed"),
+    f"Nullable(FixedString(5)){FORMAT}base64": base64_of(5),
+    f"Array(Int32){FORMAT}json": in_text(array(integer(-(1 << 31), (1 << 31) - 1))),
+    f"Map(String, Decimal(38, 10)){FORMAT}json": in_text(mapping(decimal(38, 10))),
 }
 
 
@@ -361,4 +468,6 @@ def outcome(kind: str, token: str) -> Any:
             return RULES[kind](value)
     except Misfit:
         return MISFIT
+    except Missing:
+        pass
     return {"Arr": [], "Map": {}}.get(kind[:3])
