@@ -62,6 +62,7 @@ def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
             column.required,
             column.default,
             column.quoted_numbers,
+            column.metadata,
         )
         for column in table.columns.all()
     )

@@ -78,22 +78,30 @@ def _spec(data: dict[str, Any]) -> ddl.ColumnSpec:
         data["required"],
         data["default"],
         data["quoted_numbers"],
+        data["metadata"],
     )
 
 
 class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Column
-        fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+        fields = ("name", "type", "path", "metadata", "required", "default", "quoted_numbers")
         help_texts: ClassVar[dict[str, str]] = {
             "path": "Where the value is in the JSON: keys joined by dots, such as user.country, or "
             "JSONPath, such as $['user.name'].first, $.items[0].sku or $.items[*].sku. Leave it "
-            "empty to use the name."
+            "empty to use the name.",
+            "metadata": "Read what came with the message instead: key, topic, partition, offset, "
+            "timestamp, routing_key, header:NAME, property:NAME; of a loaded file, file or row.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        hints = {"type": "DateTime64(3)", "path": "the name", "default": 'JSON: "", 0, []'}
+        hints = {
+            "type": "DateTime64(3)",
+            "path": "the name",
+            "metadata": "none",
+            "default": 'JSON: "", 0, []',
+        }
         for field, hint in hints.items():
             self.fields[field].widget.attrs["placeholder"] = hint
         self.fields["default"].widget.attrs["rows"] = 1
@@ -108,7 +116,8 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
             cleaned["required"] = False
         before = self.initial.get("name")
         is_moved = "path" in self.changed_data or cleaned.get("path")
-        if self.instance.pk and "name" in self.changed_data and not is_moved:
+        is_renamed = self.instance.pk and "name" in self.changed_data and not is_moved
+        if is_renamed and not cleaned.get("metadata"):
             cleaned["path"] = before
         return cleaned
 
@@ -154,5 +163,5 @@ class ColumnInline(TabularInline):
     formset = ColumnFormSet
     extra = 0
     min_num = 1
-    fields = ("name", "type", "path", "required", "default", "quoted_numbers")
+    fields = ("name", "type", "path", "metadata", "required", "default", "quoted_numbers")
     hide_title = True

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
+from ingestion.ddl.metadata import problem_of as metadata_problem
 from ingestion.ddl.nested import CONTAINERS
 from ingestion.ddl.paths import Segments, shown, unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
@@ -52,8 +53,17 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
         if one.name in seen:
             yield SpecProblem(one.name, "name", "Another column has this name. Choose another.")
         seen.add(one.name)
+        yield from _metadata(one)
         yield from _column(one)
     yield from _paths(spec)
+
+
+def _metadata(one: ColumnSpec) -> Iterator[SpecProblem]:
+    if one.metadata and (wrong := metadata_problem(one.metadata)):
+        yield SpecProblem(one.name, "metadata", wrong)
+    if one.metadata and one.path:
+        message = "It reads metadata, and a path leads into the message. Remove one of them."
+        yield SpecProblem(one.name, "path", message)
 
 
 def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
@@ -104,9 +114,10 @@ def _nullable(kind: ColumnType) -> str:
 
 def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
     """Problems with what paths lead through: a scalar, or both an object and an array."""
-    scalars = {one.segments: one.name for one in spec.columns if not _is_container(one)}
+    columns = [one for one in spec.columns if not one.metadata]
+    scalars = {one.segments: one.name for one in columns if not _is_container(one)}
     parents: dict[Segments, tuple[str, str]] = {}
-    for one in spec.columns:
+    for one in columns:
         for length, below in enumerate(one.segments[1:], 1):
             path = one.segments[:length]
             kind = "an object" if isinstance(below, str) else "an array"

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from ingestion.ddl import located, marked, nested, scalar
 from ingestion.ddl.defaults import literal
+from ingestion.ddl.metadata import METADATA
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
 from ingestion.ddl.value import ColumnValue, Value, of_element
@@ -47,7 +48,8 @@ class ParsedColumn:
         ClickHouse has no tuple with an element of the names that are left out.
         """
         is_impossible = not {"", "null"}.isdisjoint(self.spec.keys)
-        return self.is_container or self.spec.is_in_array or is_impossible
+        is_apart = self.spec.is_in_array or bool(self.spec.metadata)
+        return self.is_container or is_apart or is_impossible
 
     @property
     def given(self) -> str:
@@ -60,17 +62,27 @@ class ParsedColumn:
         return f"_ok{self.index}"
 
     @property
+    def message(self) -> str:
+        """Name of the JSON text that it reads: the message, or the metadata of it."""
+        return METADATA if self.spec.metadata else "raw"
+
+    @property
+    def _quoted(self) -> bool:
+        """Whether a number may be in quotes. A header is a text, even if it holds a number."""
+        return self.spec.quoted_numbers or bool(self.spec.metadata)
+
+    @property
     def _raw(self) -> str:
-        return located.text("raw", self.spec.segments)
+        return located.text(self.message, self.spec.segments)
 
     @property
     def _has(self) -> str:
-        return f"JSONHas(raw, {located.arguments(self.spec.segments)})"
+        return f"JSONHas({self.message}, {located.arguments(self.spec.segments)})"
 
     @property
     def _value(self) -> Value:
         if self.is_text:
-            return of_element(self.given, self.is_marked, quoted=self.spec.quoted_numbers)
+            return of_element(self.given, self.is_marked, quoted=self._quoted)
         return self._scalar.value
 
     @property
@@ -112,15 +124,16 @@ class ParsedColumn:
     @property
     def must_mark(self) -> str:
         """Whether its value must be read from marked JSON; 0 or 1."""
-        return nested.must_mark(self.kind, "raw")
+        return nested.must_mark(self.kind, self.message)
 
     @property
     def read(self) -> str:
         if not self.is_text:
             return scalar.typed(self.kind.bare, self._value)
         # Marking can turn invalid JSON into valid JSON: so the message itself is checked.
-        again = located.text(marked.marked("raw"), self.spec.segments, marked.MARK)
-        return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
+        again = located.text(marked.marked(self.message), self.spec.segments, marked.MARK)
+        is_valid = f"isValidJSON({self.message})"
+        return f"if({self.is_marked}, if({is_valid}, {again}, ''), {self._raw})"
 
     @property
     def is_given(self) -> str:
@@ -149,7 +162,7 @@ class ParsedColumn:
         Outside of it the engine's short circuits share parts of the rule between columns of the
         SELECT, and in a batch of mixed values some that fit were reported as misfits.
         """
-        quoted = self.spec.quoted_numbers
+        quoted = self._quoted
         if self.is_container:
             return rule(self.kind, self.given, self.is_marked, quoted=quoted)
         inner = rule(self.kind, "x", self.is_marked, quoted=quoted)

@@ -74,8 +74,10 @@ def select(spec: TableSpec, source: str) -> str:
     """Selects ``ORIGIN``, ``_v<index>`` for each column, and ``QUICK``."""
     parsed = columns(spec)
     passed = ", ".join(parse_view.ORIGIN)
+    texts = ", ".join(dict.fromkeys(["raw", *(one.message for one in parsed)]))
     opened = (
-        f"SELECT {passed}, raw, JSONExtract(raw, {parse_view.shape(parsed)}) AS _d FROM {source}"
+        f"SELECT {passed}, {texts}, JSONExtract(raw, {parse_view.shape(parsed)}) AS _d "
+        f"FROM {source}"
     )
     if inexact := _inexact(parsed):
         opened = f"SELECT *, {inexact} AS {INEXACT} FROM ({opened})"

@@ -47,7 +47,10 @@ INSERT_SETTINGS: dict[str, int] = {
 
 @dataclass(frozen=True, slots=True)
 class ColumnSpec:
-    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None."""
+    """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None.
+
+    ``metadata``: what it reads instead of the message, as in ``metadata``; empty for most columns.
+    """
 
     name: str
     type: str
@@ -55,10 +58,16 @@ class ColumnSpec:
     required: bool = True
     default: str | None = None
     quoted_numbers: bool = False
+    metadata: str = ""
 
     @property
     def segments(self) -> paths.Segments:
-        """The keys, and places in arrays, that lead to the value in the message."""
+        """The keys, and places in arrays, that lead to the value in the message.
+
+        Of metadata, it is the key that leads to the value in the JSON of the metadata.
+        """
+        if self.metadata:
+            return (self.metadata,)
         return paths.segments(self.path or self.name)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Sum
 
 from ingestion.ddl import located, names, paths
+from ingestion.ddl.metadata import METADATA
 from ingestion.models import Column, SpooledEvents, Table
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, cast, equals
@@ -54,13 +55,15 @@ def _in_message(column: Column) -> str:
     ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
     is not JSON at all is that person's if it contains the value anywhere.
     """
-    keys = located.arguments(paths.segments(column.path or column.name))
-    raw = f"JSONExtractRaw(raw, {keys})"
-    as_text = f"JSONExtractString(raw, {keys}) = {{value:String}}"
+    text = METADATA if column.metadata else "raw"
+    place = (column.metadata,) if column.metadata else paths.segments(column.path or column.name)
+    keys = located.arguments(place)
+    raw = f"JSONExtractRaw({text}, {keys})"
+    as_text = f"JSONExtractString({text}, {keys}) = {{value:String}}"
     as_sent = f"{raw} = {{value:String}}"
     typed = cast(column.type)
     plain = string(bare(column.type))
-    unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString(raw, {keys}), {raw})"
+    unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString({text}, {keys}), {raw})"
     as_typed = f"ifNull(accurateCastOrNull({unquoted}, {plain}) = {typed}, 0)"
     broken = "(NOT isValidJSON(raw) AND position(raw, {value:String}) > 0)"
     return f"({as_text} OR {as_sent} OR {as_typed} OR {broken})"

@@ -87,6 +87,14 @@ class Column(models.Model):
         default=False,
         help_text='Accept "7" as 7, for producers that write numbers in quotes.',
     )
+    metadata = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What to read instead of the JSON: key, topic, partition, offset, timestamp, "
+        "routing_key, header:NAME, property:NAME, file or row.",
+    )
 
     objects = ScopedManager("table__tenant")
     across_tenants = models.Manager()
@@ -117,7 +125,8 @@ class TableVersion(models.Model):
     table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     columns = models.JSONField(
-        help_text="[{name, type, path, required, default, quoted_numbers}], in column order."
+        help_text="[{name, type, path, required, default, quoted_numbers, metadata}], in column "
+        "order."
     )
     form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)

@@ -294,6 +294,19 @@ def test_a_path_that_would_read_nothing_is_refused_at_its_field(
     assert "Column n reads nothing: its path is &#x27;n[*]&#x27;." in page
 
 
+def test_a_column_of_metadata_is_saved_and_what_is_none_is_refused_at_its_field(
+    operator: Client, filled: Table
+) -> None:
+    address = reverse("admin:ingestion_table_change", args=[filled.pk])
+    column = {"name": "trace", "type": "Nullable(String)", "metadata": "header:Cookie"}
+    page = operator.post(address, _table_form(filled, **column)).content.decode()
+    assert "The header Cookie holds a secret" in page
+    assert filled.columns.count() == 1
+    column["metadata"] = "header:trace-id"
+    assert operator.post(address, _table_form(filled, **column)).status_code == 302
+    assert filled.columns.get(name="trace").metadata == "header:trace-id"
+
+
 def test_a_path_in_jsonpath_is_saved_and_one_that_its_type_can_t_have_is_refused(
     operator: Client, filled: Table
 ) -> None:

@@ -87,6 +87,7 @@ def _column(part: Part) -> Column:
         required=part.get("required", default is None and not is_nullable(kind)),
         default=default,
         quoted_numbers=part.get("quoted_numbers", False),
+        metadata=part.get("metadata", ""),
     )
 
 
@@ -102,6 +103,8 @@ def _written(column: Column) -> str:
     parts = [column.name, column.type]
     if column.path:
         parts.append(f"at {column.path}")
+    if column.metadata:
+        parts.append(f"from {column.metadata}")
     if not column.required:
         parts.append("optional")
     if column.default is not None:
@@ -131,7 +134,9 @@ def _check_table(
         database=f"t_{owner.slug}",
         name=row.name,
         columns=tuple(
-            ddl.ColumnSpec(c.name, c.type, c.path, c.required, c.default, c.quoted_numbers)
+            ddl.ColumnSpec(
+                c.name, c.type, c.path, c.required, c.default, c.quoted_numbers, c.metadata
+            )
             for c in columns
         ),
         sorting_key=tuple(desired["sorting_key"]),
