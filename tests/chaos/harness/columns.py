@@ -63,6 +63,12 @@ def _offer(table: Table) -> None:
     _save(table)
 
 
+def _describe(table: Table) -> None:
+    """From now on batches have the metadata of their messages as well."""
+    _set_extra(table, required=False, default='"?"', metadata="timestamp")
+    _save(table)
+
+
 def _leave_out(table: Table) -> None:
     table.columns.filter(name=_EXTRA).delete()
     _save(table)
@@ -96,11 +102,13 @@ def _forced(table: Table) -> None:
     tables.request_table(table)
 
 
-def _set_extra(table: Table, *, required: bool, default: str | None) -> None:
+def _set_extra(table: Table, *, required: bool, default: str | None, metadata: str = "") -> None:
     from ingestion.models import Column
 
-    fields = {"type": "String", "required": required, "default": default, "position": 99}
-    Column.across_tenants.update_or_create(table=table, name=_EXTRA, defaults=fields)
+    fields = {"type": "String", "required": required, "default": default, "metadata": metadata}
+    Column.across_tenants.update_or_create(
+        table=table, name=_EXTRA, defaults=fields | {"position": 99}
+    )
 
 
 def _save(table: Table) -> None:
@@ -113,6 +121,7 @@ def _save(table: Table) -> None:
 _EDITS: dict[str, Callable[[Table], None]] = {
     "demand": _demand,
     "offer": _offer,
+    "describe": _describe,
     "leave out": _leave_out,
     "widen": _widen,
     "refused": _refused,
