@@ -63,6 +63,7 @@ def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
             column.default,
             column.quoted_numbers,
             column.metadata,
+            column.expression,
         )
         for column in table.columns.all()
     )

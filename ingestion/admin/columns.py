@@ -79,19 +79,25 @@ def _spec(data: dict[str, Any]) -> ddl.ColumnSpec:
         data["default"],
         data["quoted_numbers"],
         data["metadata"],
+        data["expression"],
     )
 
 
 class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Column
-        fields = ("name", "type", "path", "metadata", "required", "default", "quoted_numbers")
+        fields = (
+            *("name", "type", "path", "metadata", "expression"),
+            *("required", "default", "quoted_numbers"),
+        )
         help_texts: ClassVar[dict[str, str]] = {
             "path": "Where the value is in the JSON: keys joined by dots, such as user.country, or "
             "JSONPath, such as $['user.name'].first, $.items[0].sku or $.items[*].sku. Leave it "
             "empty to use the name.",
             "metadata": "Read what came with the message instead: key, topic, partition, offset, "
             "timestamp, routing_key, header:NAME, property:NAME; of a loaded file, file or row.",
+            "expression": "Compute the value from other columns instead, such as lower(email), "
+            "sipHash64(user_id) or toStartOfHour(time).",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -100,6 +106,7 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
             "type": "DateTime64(3)",
             "path": "the name",
             "metadata": "none",
+            "expression": "none",
             "default": 'JSON: "", 0, []',
         }
         for field, hint in hints.items():
@@ -117,7 +124,8 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
         before = self.initial.get("name")
         is_moved = "path" in self.changed_data or cleaned.get("path")
         is_renamed = self.instance.pk and "name" in self.changed_data and not is_moved
-        if is_renamed and not cleaned.get("metadata"):
+        reads_message = not (cleaned.get("metadata") or cleaned.get("expression"))
+        if is_renamed and reads_message:
             cleaned["path"] = before
         return cleaned
 
@@ -163,5 +171,8 @@ class ColumnInline(TabularInline):
     formset = ColumnFormSet
     extra = 0
     min_num = 1
-    fields = ("name", "type", "path", "metadata", "required", "default", "quoted_numbers")
+    fields = (
+        *("name", "type", "path", "metadata", "expression"),
+        *("required", "default", "quoted_numbers"),
+    )
     hide_title = True

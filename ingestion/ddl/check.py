@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from ingestion.ddl import computed, metadata
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
-from ingestion.ddl.metadata import problem_of as metadata_problem
 from ingestion.ddl.nested import CONTAINERS
 from ingestion.ddl.paths import Segments, shown, unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
@@ -55,11 +55,13 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
         seen.add(one.name)
         yield from _metadata(one)
         yield from _column(one)
+    for column, message in computed.problems(spec.columns):
+        yield SpecProblem(column, "expression", message)
     yield from _paths(spec)
 
 
 def _metadata(one: ColumnSpec) -> Iterator[SpecProblem]:
-    if one.metadata and (wrong := metadata_problem(one.metadata)):
+    if one.metadata and (wrong := metadata.problem_of(one.metadata)):
         yield SpecProblem(one.name, "metadata", wrong)
     if one.metadata and one.path:
         message = "It reads metadata, and a path leads into the message. Remove one of them."
@@ -83,6 +85,11 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
             "element, its index, such as [0]."
         )
         yield SpecProblem(one.name, "path", message)
+    if not one.expression:
+        yield from _default(one, kind)
+
+
+def _default(one: ColumnSpec, kind: ColumnType) -> Iterator[SpecProblem]:
     if one.default is not None:
         wrong = problem_of(kind, one.default)
         if one.required:
@@ -99,7 +106,7 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
 
 
 def _unreadable(spec: TableSpec) -> Iterator[SpecProblem]:
-    for one in spec.columns:
+    for one in metadata.of_message(spec.columns):
         if message := unreadable(one.path):
             yield SpecProblem(one.name, "path", message)
 
@@ -114,7 +121,7 @@ def _nullable(kind: ColumnType) -> str:
 
 def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
     """Problems with what paths lead through: a scalar, or both an object and an array."""
-    columns = [one for one in spec.columns if not one.metadata]
+    columns = metadata.of_message(spec.columns)
     scalars = {one.segments: one.name for one in columns if not _is_container(one)}
     parents: dict[Segments, tuple[str, str]] = {}
     for one in columns:

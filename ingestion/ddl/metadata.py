@@ -57,7 +57,7 @@ def wanted(columns: Iterable[ColumnSpec]) -> tuple[str, ...]:
 
 def of_message(columns: Iterable[ColumnSpec]) -> tuple[ColumnSpec, ...]:
     """The columns that read the message itself."""
-    return tuple(one for one in columns if not one.metadata)
+    return tuple(one for one in columns if not (one.metadata or one.expression))
 
 
 def carried(columns: Iterable[ColumnSpec]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import located, marked, metadata, paths
+from ingestion.ddl import computed, located, marked, metadata, paths
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
@@ -36,6 +36,9 @@ def select(parsed: Sequence[ParsedColumn], source: str) -> str:
     reason is ``UNSURE``.
     """
     passed = ", ".join((*ORIGIN, *carried(parsed)))
+    outputs = "".join(f", {one}" for one in computed.outputs(one.spec for one in parsed))
+    flags = ", ".join("1" if one.spec.expression else one.ok for one in parsed)
+    parsed = [one for one in parsed if not one.spec.expression]
     texts = [one for one in parsed if one.is_text and one.is_marked != NEVER]
     marks = "".join(f", {one.must_mark} AS {one.is_marked}" for one in texts)
     opened = f"SELECT {passed}, JSONExtract(raw, {shape(parsed)}) AS _d{marks} FROM {source}"
@@ -51,9 +54,7 @@ def select(parsed: Sequence[ParsedColumn], source: str) -> str:
     all_fit = " AND ".join(["_object", *(one.ok for one in parsed)])
     values = "".join(f", {one.value} AS _v{one.index}" for one in parsed)
     problem = f"if({all_fit}, ('', '', '', ''), {_problem(parsed)})"
-    flags = ", ".join(one.ok for one in parsed)
     typed = f"SELECT {passed}{values}, {problem} AS _p, [{flags}] AS _flags FROM ({judged})"
-    outputs = "".join(f", _v{one.index}" for one in parsed)
     return (
         f"SELECT {passed}{outputs}, _p.1 AS _reason, _p.2 AS _column, _p.3 AS _expected, "
         f"_p.4 AS _value, if(_reason = '{UNSURE}', _flags, []) AS _fitting FROM ({typed})"

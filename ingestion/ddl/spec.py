@@ -49,7 +49,8 @@ INSERT_SETTINGS: dict[str, int] = {
 class ColumnSpec:
     """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None.
 
-    ``metadata``: what it reads instead of the message, as in ``metadata``; empty for most columns.
+    ``metadata``: what it reads instead of the message, as in ``metadata``. ``expression``: what it
+    is computed by from other columns, as in ``expression``. Both are empty for most columns.
     """
 
     name: str
@@ -59,6 +60,7 @@ class ColumnSpec:
     default: str | None = None
     quoted_numbers: bool = False
     metadata: str = ""
+    expression: str = ""
 
     @property
     def segments(self) -> paths.Segments:

@@ -43,8 +43,12 @@ def _places(column: Column) -> tuple[PersonTable, PersonTable]:
     if not bare(column.type):
         why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
         return PersonTable(table, "table", "", why), PersonTable(quarantine, "quarantine", "", why)
+    rows = PersonTable(table, "table", equals(identifier(column.name), column.type))
+    if column.expression:
+        why = f"Left as it is: {column.name} is computed. Erase by a column that it is made of."
+        return rows, PersonTable(quarantine, "quarantine", "", why)
     return (
-        PersonTable(table, "table", equals(identifier(column.name), column.type)),
+        rows,
         PersonTable(quarantine, "quarantine", _in_message(column)),
     )
 

@@ -95,6 +95,13 @@ class Column(models.Model):
         help_text="What to read instead of the JSON: key, topic, partition, offset, timestamp, "
         "routing_key, header:NAME, property:NAME, file or row.",
     )
+    expression = models.CharField(
+        max_length=1000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What to compute the value by, from other columns, such as lower(email).",
+    )
 
     objects = ScopedManager("table__tenant")
     across_tenants = models.Manager()
@@ -125,8 +132,8 @@ class TableVersion(models.Model):
     table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     columns = models.JSONField(
-        help_text="[{name, type, path, required, default, quoted_numbers, metadata}], in column "
-        "order."
+        help_text="[{name, type, path, required, default, quoted_numbers, metadata, "
+        "expression}], in column order."
     )
     form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)

@@ -307,6 +307,26 @@ def test_a_column_of_metadata_is_saved_and_what_is_none_is_refused_at_its_field(
     assert filled.columns.get(name="trace").metadata == "header:trace-id"
 
 
+@pytest.mark.parametrize(
+    ("kind", "expression", "said"),
+    [
+        ("UInt64", "now()", "now can&#x27;t be used"),
+        ("UInt8", "sipHash64(n)", "It is UInt64, and not every such value fits UInt8."),
+        ("String", "upper(n)", "ClickHouse refuses it: Illegal type UInt32"),
+        ("UInt64", "sipHash64(n)", ""),
+    ],
+)
+def test_a_computed_column_is_saved_or_refused_at_its_field(
+    kind: str, expression: str, said: str, operator: Client, filled: Table
+) -> None:
+    address = reverse("admin:ingestion_table_change", args=[filled.pk])
+    column = {"name": "hash", "type": kind, "expression": expression}
+    answer = operator.post(address, _table_form(filled, **column))
+    assert answer.status_code == (200 if said else 302)
+    assert said in answer.content.decode()
+    assert filled.columns.filter(expression=expression).exists() is not bool(said)
+
+
 def test_a_path_in_jsonpath_is_saved_and_one_that_its_type_can_t_have_is_refused(
     operator: Client, filled: Table
 ) -> None:

@@ -69,6 +69,11 @@ def _describe(table: Table) -> None:
     _save(table)
 
 
+def _compute(table: Table) -> None:
+    _set_extra(table, required=False, default=None, expression="upper(text)")
+    _save(table)
+
+
 def _leave_out(table: Table) -> None:
     table.columns.filter(name=_EXTRA).delete()
     _save(table)
@@ -102,12 +107,27 @@ def _forced(table: Table) -> None:
     tables.request_table(table)
 
 
-def _set_extra(table: Table, *, required: bool, default: str | None, metadata: str = "") -> None:
+def _set_extra(
+    table: Table,
+    *,
+    required: bool,
+    default: str | None,
+    metadata: str = "",
+    expression: str = "",
+) -> None:
     from ingestion.models import Column
 
-    fields = {"type": "String", "required": required, "default": default, "metadata": metadata}
     Column.across_tenants.update_or_create(
-        table=table, name=_EXTRA, defaults=fields | {"position": 99}
+        table=table,
+        name=_EXTRA,
+        defaults={
+            "type": "String",
+            "required": required,
+            "default": default,
+            "metadata": metadata,
+            "expression": expression,
+            "position": 99,
+        },
     )
 
 
@@ -122,6 +142,7 @@ _EDITS: dict[str, Callable[[Table], None]] = {
     "demand": _demand,
     "offer": _offer,
     "describe": _describe,
+    "compute": _compute,
     "leave out": _leave_out,
     "widen": _widen,
     "refused": _refused,

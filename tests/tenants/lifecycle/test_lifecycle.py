@@ -246,6 +246,23 @@ def test_a_person_whom_a_header_names_is_found_in_table_and_quarantine(
     assert rows(table.tenant.warehouse.database, "events__quarantine") == 1
 
 
+def test_a_computed_column_finds_rows_and_says_that_the_quarantine_stays(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
+) -> None:
+    columns = [
+        {"name": "email", "type": "String"},
+        {"name": "who", "type": "String", "required": False, "expression": "lower(email)"},
+        {"name": "n", "type": "UInt8"},
+    ]
+    table = table_factory(tenant_factory("life"), columns)
+    source = Source.objects.create(tenant=table.tenant, name="events", table=table)
+    accept(source, [b'{"email": "Ann", "n": 1}', b'{"email": "Ann", "n": -1}'])
+    Slice(None, seconds=1.0).run()
+    own, quarantine = erase.erase(table.tenant, "who", "ann", preview=False).places
+    assert (own.before, own.after) == (1, 0)
+    assert "who is computed" in quarantine.advice
+
+
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
