@@ -63,6 +63,8 @@ def columns_of(table: Table) -> tuple[ddl.ColumnSpec, ...]:
             column.default,
             column.quoted_numbers,
             column.format,
+            column.metadata,
+            column.expression,
         )
         for column in table.columns.all()
     )

@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ingestion import ddl
+from ingestion.ddl import computed
+from ingestion.ddl.alter import widens
+from ingestion.ddl.types import UnknownType, parse
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed
 from tenants.warehouse.quoting import identifier
@@ -42,6 +45,7 @@ def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) 
 
     Raises SpecError with ClickHouse's reason if it refuses, and WarehouseUnreachable.
     """
+    _check_expressions(spec)
     twin = replace(spec, database=database, cluster="", version=1)
     try:
         if existing is not None:
@@ -51,6 +55,32 @@ def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) 
         said = error.message.replace(f"{database}.", "").replace(f"`{database}`.", "")
         problem = ddl.SpecProblem(None, "columns", f"ClickHouse refuses this table: {said}")
         raise ddl.SpecError([problem]) from error
+
+
+def _check_expressions(spec: ddl.TableSpec) -> None:
+    """Raise SpecError for each computed column whose expression has another type than it."""
+    problems = [
+        ddl.SpecProblem(column.name, "expression", message)
+        for column in spec.columns
+        if column.expression and (message := _mistyped(spec, column))
+    ]
+    if problems:
+        raise ddl.SpecError(problems)
+
+
+def _mistyped(spec: ddl.TableSpec, column: ddl.ColumnSpec) -> str:
+    """Why the expression's values are not all values of the column's type; empty if they are."""
+    try:
+        found = client.rows(computed.type_query(spec.columns, column))[0]["type"]
+    except StatementFailed as error:
+        return f"ClickHouse refuses it: {computed.named(spec.columns, error.message)}"
+    try:
+        if widens(parse(found), parse(column.type)):
+            return ""
+    except UnknownType:
+        return f"It is {found}, which no column may have. Convert it, for example by toString."
+    empty = " It may be null: use ifNull, or a type that can be null." if "Null" in found else ""
+    return f"It is {found}, and not every such value fits {column.type}.{empty}"
 
 
 def copy(database: str, name: str, to: str) -> None:

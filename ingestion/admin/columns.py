@@ -79,17 +79,26 @@ def _spec(data: dict[str, Any]) -> ddl.ColumnSpec:
         data["default"],
         data["quoted_numbers"],
         data["format"],
+        data["metadata"],
+        data["expression"],
     )
 
 
 class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Column
-        fields = ("name", "type", "path", "required", "default", "quoted_numbers", "format")
+        fields = (
+            *("name", "type", "path", "metadata", "expression"),
+            *("required", "default", "quoted_numbers", "format"),
+        )
         help_texts: ClassVar[dict[str, str]] = {
             "path": "Where the value is in the JSON: keys joined by dots, such as user.country, or "
             "JSONPath, such as $['user.name'].first, $.items[0].sku or $.items[*].sku. Leave it "
-            "empty to use the name."
+            "empty to use the name.",
+            "metadata": "Read what came with the message instead: key, topic, partition, offset, "
+            "timestamp, routing_key, header:NAME, property:NAME; of a loaded file, file or row.",
+            "expression": "Compute the value from other columns instead, such as lower(email), "
+            "sipHash64(user_id) or toStartOfHour(time).",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -99,6 +108,8 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
             "path": "the name",
             "default": 'JSON: "", 0, []',
             "format": "%d.%m.%Y",
+            "metadata": "none",
+            "expression": "none",
         }
         for field, hint in hints.items():
             self.fields[field].widget.attrs["placeholder"] = hint
@@ -114,7 +125,9 @@ class ColumnForm(forms.ModelForm):  # type: ignore[type-arg]
             cleaned["required"] = False
         before = self.initial.get("name")
         is_moved = "path" in self.changed_data or cleaned.get("path")
-        if self.instance.pk and "name" in self.changed_data and not is_moved:
+        is_renamed = self.instance.pk and "name" in self.changed_data and not is_moved
+        reads_message = not (cleaned.get("metadata") or cleaned.get("expression"))
+        if is_renamed and reads_message:
             cleaned["path"] = before
         return cleaned
 
@@ -160,5 +173,8 @@ class ColumnInline(TabularInline):
     formset = ColumnFormSet
     extra = 0
     min_num = 1
-    fields = ("name", "type", "path", "required", "default", "quoted_numbers", "format")
+    fields = (
+        *("name", "type", "path", "metadata", "expression"),
+        *("required", "default", "quoted_numbers", "format"),
+    )
     hide_title = True

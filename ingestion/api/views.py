@@ -5,6 +5,8 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
 from django.conf import settings
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db.models import OuterRef
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -13,7 +15,8 @@ from rest_framework.request import Request
 from ingestion.api.body import decoded, too_large
 from ingestion.api.lines import SHOWN, events, places
 from ingestion.api.serializers import SettledSerializer, TakenSerializer
-from ingestion.models import Source
+from ingestion.connectors.http.metadata import kept
+from ingestion.models import Column, Source
 from ingestion.quarantine import within
 from ingestion.services.events import RECEIPTS_KEPT, Accepted, accept, wait
 from tenants.models import Scope
@@ -97,7 +100,7 @@ class EventsView(Endpoint):
         key = _idempotency_key(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
         body = _body(request)
         lines = events(body)
-        accepted = self._take(source, lines, key)
+        accepted = self._take(source, lines, key, _headers(source, request))
         taken = {
             "accepted": accepted.count,
             "first_offset": accepted.first_offset,
@@ -112,7 +115,7 @@ class EventsView(Endpoint):
             headers={"Idempotent-Replayed": "true"} if accepted.replayed else {},
         )
 
-    def _take(self, source: Source, lines: list[bytes], key: str) -> Accepted:
+    def _take(self, source: Source, lines: list[bytes], key: str, headers: str) -> Accepted:
         """Accept the events; they count towards the tenant's daily limit only if accepted."""
         size = sum(map(len, lines)) + max(0, len(lines) - 1)
         try:
@@ -120,7 +123,7 @@ class EventsView(Endpoint):
         except OverLimit as error:
             raise refused(error) from None
         try:
-            accepted = accept(source, lines, key)
+            accepted = accept(source, lines, key, headers)
         except BaseException:
             counted.give_back()
             raise
@@ -152,12 +155,20 @@ def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] 
     }
 
 
+def _headers(source: Any, request: Request) -> str:
+    """The headers of the request that columns of the table read, as JSON; '' for none."""
+    return kept(request.headers, source.metadata)
+
+
 def _source(caller: Caller, name: str) -> Source:
     """An HTTP source that the caller may use; raises Problem 404 or 409.
 
     The same 404 for a source that the caller may not use does not reveal whether it exists.
     """
     rows = Source.objects.filter(tenant=caller.tenant_id, name=name).select_related("connection")
+    # In the same query, which every request pays for.
+    read = Column.across_tenants.filter(table=OuterRef("table")).exclude(metadata="")
+    rows = rows.annotate(metadata=ArraySubquery(read.order_by("pk").values("metadata")))
     source = rows.first() if caller.may_use(name) else None
     if source is None:
         raise not_found(f"There is no source {name!r}.")

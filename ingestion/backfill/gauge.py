@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -15,6 +15,8 @@ from ingestion.backfill.errors import MostlyMisfits
 from ingestion.backfill.trial import Trial, try_out
 from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk as columnar
+from ingestion.connectors.metadata_json import written
+from ingestion.ddl.metadata import wanted
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.models import Backfill
 
@@ -59,7 +61,8 @@ class Gauge:
         while rows < TRIED and size < TRIED_BYTES and (chunk := next(chunks, None)):
             held.append(chunk)
             first = replace(chunk, messages=chunk.messages[: TRIED - rows])
-            trials.append(try_out(batch_of(backfill, uuid.uuid4(), first), columns))
+            batch = batch_of(backfill, uuid.uuid4(), first, names=wanted(columns))
+            trials.append(try_out(batch, columns))
             rows += len(first.messages)
             size += sum(map(len, chunk.messages))
         self._judge(backfill, held, trials)
@@ -96,12 +99,21 @@ class Gauge:
 
 
 def batch_of(
-    backfill: Backfill, token: uuid.UUID, chunk: Chunk, table_version: int = 1
+    backfill: Backfill,
+    token: uuid.UUID,
+    chunk: Chunk,
+    table_version: int = 1,
+    names: Sequence[str] = (),
 ) -> PendingBatch:
-    """The chunk as a batch under ``token``, with the backfill's start as its rows' time."""
+    """The chunk as a batch under ``token``, with the backfill's start as its rows' time.
+
+    ``names``: the metadata that the table's columns read.
+    """
     count = len(chunk.messages)
     times = [int(backfill.started_at.timestamp() * 1000)] * count
-    columns = columnar(0, range(chunk.from_row, chunk.to_row), times, chunk.messages)
+    rows = range(chunk.from_row, chunk.to_row)
+    metadata = [_metadata(backfill, row, names) for row in rows] if names else None
+    columns = columnar(0, rows, times, chunk.messages, metadata=metadata)
     intent = Intent(
         origin=Origin(NO_SOURCE, backfill.pk),
         token=token,
@@ -113,3 +125,9 @@ def batch_of(
         table_version=table_version,
     )
     return PendingBatch(intent, pa.Table.from_batches([columns.rows]))
+
+
+def _metadata(backfill: Backfill, row: int, names: Sequence[str]) -> bytes:
+    """What a file says of a row: its own name, and the number of the row, from 1."""
+    known = {"file": backfill.name, "row": row + 1}
+    return written({name: known.get(name) for name in names})

@@ -22,6 +22,7 @@ from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
 from ingestion.backfill.read_options import ReadOptions
 from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
+from ingestion.ddl.metadata import of_message, wanted
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import addresses, inbox, lookups
 from ingestion.landing.query_ids import await_inserts
@@ -157,7 +158,7 @@ def _found_out(backfill: Backfill, file: HistoryFile) -> ReadOptions:
         return file.options
     options = replace(file.options, encoding=encoding_of(file))
     if file.format == Format.CSV:
-        columns = versions.columns_of(backfill.table, backfill.table.version)
+        columns = of_message(versions.columns_of(backfill.table, backfill.table.version))
         options = replace(options, delimiter=delimiter_of(file, columns))
     return options
 
@@ -197,7 +198,8 @@ def _chunks(
 ) -> Iterator[Chunk]:
     """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    chunks = chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    rows = READERS[file.format](file, of_message(columns))
+    chunks = chunks_of(rows, backfill.chunk_rows, known)
     for chunk in chunks:
         if chunk.from_row not in known and gauge.has_to_try:
             yield from gauge.tried(backfill, chain([chunk], chunks), columns)
@@ -232,7 +234,8 @@ def _land(
 ) -> int:
     """Insert a chunk and close it; returns how many of its rows did not fit."""
     address = addresses.address_of_version(table, row.table_version)
-    batch = batch_of(backfill, row.token, chunk, row.table_version)
+    names = wanted(address.columns)
+    batch = batch_of(backfill, row.token, chunk, row.table_version, names)
     if is_new:
         inbox.insert(address, batch)
     else:

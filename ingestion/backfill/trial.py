@@ -9,17 +9,13 @@ import pyarrow as pa
 from clickhouse_connect.driver.external import ExternalData
 
 from ingestion.batches.batch import PendingBatch
-from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
+from ingestion.ddl.rows import misfit_types
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import direct_insert, inbox
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 from tenants.warehouse.quoting import identifier
 
-_STRUCTURE = ", ".join(
-    f"{identifier(name)} {kind}"
-    for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES).items()
-)
 _REASONS = (
     "SELECT reason, `column`, count() AS rows FROM _misfits GROUP BY ALL "
     "ORDER BY reason, `column` FORMAT ArrowStream"
@@ -39,12 +35,14 @@ def try_out(batch: PendingBatch, columns: tuple[ColumnSpec, ...]) -> Trial:
     messages = inbox.table_of(batch)
     typed = direct_insert.type_all(messages, columns)
     misfits = [row for rows in typed.values() for row in rows.misfits]
-    return Trial(messages.num_rows, _reasons(misfits) if misfits else {})
+    return Trial(messages.num_rows, _reasons(misfits, columns) if misfits else {})
 
 
-def _reasons(misfits: list[bytes]) -> dict[str, int]:
+def _reasons(misfits: list[bytes], columns: tuple[ColumnSpec, ...]) -> dict[str, int]:
+    types = misfit_types(columns)
+    structure = ", ".join(f"{identifier(name)} {kind}" for name, kind in types.items())
     sent = ExternalData(
-        data=b"".join(misfits), file_name="_misfits", fmt="RowBinary", structure=_STRUCTURE
+        data=b"".join(misfits), file_name="_misfits", fmt="RowBinary", structure=structure
     )
     with translated():
         answer = client.admin().raw_query(_REASONS, external_data=sent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -101,8 +101,17 @@ class Connector(ABC):
         """
 
     @abstractmethod
-    def open(self, source: Source, positions: Mapping[int, int], redelivery: Redelivery) -> Reader:
-        """Read the source's partitions from ``positions`` on; raises ConnectorError."""
+    def open(
+        self,
+        source: Source,
+        positions: Mapping[int, int],
+        redelivery: Redelivery,
+        metadata: Sequence[str] = (),
+    ) -> Reader:
+        """Read the source's partitions from ``positions`` on; raises ConnectorError.
+
+        ``metadata``: the names of what the table's columns read beside the messages.
+        """
 
     def receive(self, limit: int) -> None:  # noqa: B027 - readers may have links of their own
         """Receive what has arrived for all readers, up to ``limit`` messages, without waiting.
@@ -126,8 +135,12 @@ class Connector(ABC):
         return True
 
     @abstractmethod
-    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+    def repeat(
+        self, source: Source, number: int, start: int, end: int, metadata: Sequence[str] = ()
+    ) -> Iterator[Chunk]:
         """Read the messages with offsets in ``[start, end)`` of one partition again.
+
+        With the ``metadata`` of ``open``, each message has the same metadata, byte by byte.
 
         Raises CannotRepeat if the stream has no offsets, OffsetsGone if they were deleted.
         """

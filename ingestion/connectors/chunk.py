@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from ingestion.ddl.metadata import METADATA
+
 #: The columns of a chunk, by the names that they have in the inbox.
 SCHEMA = pa.schema(
     [
@@ -18,6 +20,8 @@ SCHEMA = pa.schema(
         ("raw", pa.binary()),
     ]
 )
+#: The same, for a table with columns of metadata.
+SCHEMA_WITH_METADATA = SCHEMA.append(pa.field(METADATA, pa.binary()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +64,12 @@ def chunk(
     *,
     keys: Sequence[bytes | None] | None = None,
     ids: Sequence[str] | None = None,
+    metadata: Sequence[bytes] | None = None,
 ) -> Chunk:
-    """A chunk of at least one message. A message without a value (None) becomes an empty one."""
+    """A chunk of at least one message. A message without a value (None) becomes an empty one.
+
+    ``metadata``: the JSON of each message's metadata; None if no column of the table reads any.
+    """
     columns = [
         pa.array(offsets, pa.int64()),
         pa.array(timestamps, SCHEMA.field("_timestamp").type),
@@ -69,14 +77,22 @@ def chunk(
         _constant(b"", pa.binary(), len(offsets)) if keys is None else _filled(keys),
         _filled(raw),
     ]
-    rows = pa.record_batch(columns, schema=SCHEMA)
+    if metadata is not None:
+        columns.append(pa.array(metadata, pa.binary()))
+    rows = pa.record_batch(columns, schema=schema(has_metadata=metadata is not None))
     # A few bytes more than nbytes, as these rows share no buffer with others, and much faster.
     return Chunk(number, offsets[-1] + 1, max(timestamps), rows, rows.get_total_buffer_size())
 
 
-def hole(number: int, to_offset: int) -> Chunk:
+def schema(*, has_metadata: bool) -> pa.Schema:
+    """The schema of chunks for a table with columns of metadata, or without."""
+    return SCHEMA_WITH_METADATA if has_metadata else SCHEMA
+
+
+def hole(number: int, to_offset: int, *, has_metadata: bool = False) -> Chunk:
     """A chunk without messages, for offsets before ``to_offset`` that hold none."""
-    return Chunk(number, to_offset, 0, pa.RecordBatch.from_pylist([], SCHEMA), bytes=0)
+    rows = pa.RecordBatch.from_pylist([], schema(has_metadata=has_metadata))
+    return Chunk(number, to_offset, 0, rows, bytes=0)
 
 
 def _filled(values: Sequence[bytes | None]) -> Any:

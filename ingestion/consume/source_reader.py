@@ -17,6 +17,7 @@ from ingestion.connectors.base import Connector, Reader, Watermarks
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.recovery import open_batches, poison, stream_identity
+from ingestion.ddl import metadata
 from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
 from ingestion.landing import addresses, tally
 from ingestion.landing.addresses import Address
@@ -217,7 +218,7 @@ def open_source_reader(
         if source.kind == ConnectionKind.RABBITMQ:
             known = open_batches.redelivery(source, address, lease)
     positions = {number: buffer.position for number, buffer in buffers.items()}
-    reader = connector.open(source, positions, known)
+    reader = connector.open(source, positions, known, metadata.wanted(address.columns))
     if reader.holds is not None:
         for buffer in buffers.values():
             # The broker sends no more than ``holds`` messages before an acknowledgement, so one

@@ -19,6 +19,7 @@ from ingestion.ddl.create import (
     kept_tables,
     on,
     pipeline,
+    quarantine_columns,
     quarantine_ttl,
     sorting_key,
     ttl,
@@ -130,7 +131,8 @@ def _changes(spec: TableSpec, existing: Existing) -> list[str]:
     commands = [*_column_commands(spec, existing), *_ttl_commands(spec, existing)]
     changes = [f"ALTER TABLE {at(spec, spec.name)}{on(spec)} {', '.join(commands)}"]
     kept = at(spec, names.quarantine(spec.name))
-    quarantine = f"ALTER TABLE {kept}{on(spec)} MODIFY {quarantine_ttl(spec)}"
+    parts = [*quarantine_columns(spec), f"MODIFY {quarantine_ttl(spec)}"]
+    quarantine = f"ALTER TABLE {kept}{on(spec)} {', '.join(parts)}"
     return [*(changes if commands else []), quarantine]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ingestion.ddl import value_formats
+from ingestion.ddl import computed, metadata, value_formats
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.nested import CONTAINERS
@@ -53,8 +53,19 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
         if one.name in seen:
             yield SpecProblem(one.name, "name", "Another column has this name. Choose another.")
         seen.add(one.name)
+        yield from _metadata(one)
         yield from _column(one)
+    for column, message in computed.problems(spec.columns):
+        yield SpecProblem(column, "expression", message)
     yield from _paths(spec)
+
+
+def _metadata(one: ColumnSpec) -> Iterator[SpecProblem]:
+    if one.metadata and (wrong := metadata.problem_of(one.metadata)):
+        yield SpecProblem(one.name, "metadata", wrong)
+    if one.metadata and one.path:
+        message = "It reads metadata, and a path leads into the message. Remove one of them."
+        yield SpecProblem(one.name, "path", message)
 
 
 def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
@@ -76,7 +87,8 @@ def _column(one: ColumnSpec) -> Iterator[SpecProblem]:
         yield SpecProblem(one.name, "path", message)
     if one.format and (message := _wrong_format(kind, one)):
         yield SpecProblem(one.name, "format", message)
-    yield from _default(one, kind)
+    if not one.expression:
+        yield from _default(one, kind)
 
 
 def _default(one: ColumnSpec, kind: ColumnType) -> Iterator[SpecProblem]:
@@ -102,7 +114,7 @@ def _wrong_format(kind: ColumnType, one: ColumnSpec) -> str:
 
 
 def _unreadable(spec: TableSpec) -> Iterator[SpecProblem]:
-    for one in spec.columns:
+    for one in metadata.of_message(spec.columns):
         if message := unreadable(one.path):
             yield SpecProblem(one.name, "path", message)
 
@@ -117,9 +129,10 @@ def _nullable(kind: ColumnType) -> str:
 
 def _paths(spec: TableSpec) -> Iterator[SpecProblem]:
     """Problems with what paths lead through: a scalar, or both an object and an array."""
-    scalars = {one.segments: one.name for one in spec.columns if not _is_container(one)}
+    columns = metadata.of_message(spec.columns)
+    scalars = {one.segments: one.name for one in columns if not _is_container(one)}
     parents: dict[Segments, tuple[str, str]] = {}
-    for one in spec.columns:
+    for one in columns:
         for length, below in enumerate(one.segments[1:], 1):
             path = one.segments[:length]
             kind = "an object" if isinstance(below, str) else "an array"

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ingestion.ddl import epochs, json_in_text, located, marked, nested, scalar, value_formats
 from ingestion.ddl.defaults import literal
+from ingestion.ddl.metadata import METADATA
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
 from ingestion.ddl.value import ColumnValue, Value, of_element
@@ -47,7 +48,8 @@ class ParsedColumn:
         ClickHouse has no tuple with an element of the names that are left out.
         """
         is_impossible = not {"", "null"}.isdisjoint(self.spec.keys)
-        return self.is_container or self.spec.is_in_array or is_impossible
+        is_apart = self.spec.is_in_array or bool(self.spec.metadata)
+        return self.is_container or is_apart or is_impossible
 
     @property
     def given(self) -> str:
@@ -70,24 +72,34 @@ class ParsedColumn:
         return self.spec.format == value_formats.JSON
 
     @property
+    def message(self) -> str:
+        """Name of the JSON text that it reads: the message, or the metadata of it."""
+        return METADATA if self.spec.metadata else "raw"
+
+    @property
+    def _quoted(self) -> bool:
+        """Whether a number may be in quotes. A header is a text, even if it holds a number."""
+        return self.spec.quoted_numbers or bool(self.spec.metadata)
+
+    @property
     def _raw(self) -> str:
-        return located.text("raw", self.spec.segments)
+        return located.text(self.message, self.spec.segments)
 
     @property
     def _unmarked(self) -> str:
         """The JSON text of the value."""
         if not self.is_in_text:
             return self._raw
-        return json_in_text.read(self.spec.segments)
+        return json_in_text.read(self.message, self.spec.segments)
 
     @property
     def _has(self) -> str:
-        return f"JSONHas(raw, {located.arguments(self.spec.segments)})"
+        return f"JSONHas({self.message}, {located.arguments(self.spec.segments)})"
 
     @property
     def _value(self) -> Value:
         if self.is_text:
-            return of_element(self.given, self.is_marked, quoted=self.spec.quoted_numbers)
+            return of_element(self.given, self.is_marked, quoted=self._quoted)
         return self._scalar.value
 
     @property
@@ -129,19 +141,21 @@ class ParsedColumn:
     @property
     def must_mark(self) -> str:
         """Whether its value must be read from marked JSON; 0 or 1."""
-        raw = json_in_text.text(self.spec.segments) if self.is_in_text else "raw"
-        return nested.must_mark(self.kind, raw)
+        if self.is_in_text:
+            return nested.must_mark(self.kind, json_in_text.text(self.message, self.spec.segments))
+        return nested.must_mark(self.kind, self.message)
 
     @property
     def read(self) -> str:
         if not self.is_text:
             return scalar.typed(self.kind.bare, self._value, self.element_format)
         if self.is_in_text:
-            again = json_in_text.read_again(self.spec.segments)
+            again = json_in_text.read_again(self.message, self.spec.segments)
             return f"if({self.is_marked}, {again}, {self._unmarked})"
         # Marking can turn invalid JSON into valid JSON: so the message itself is checked.
-        again = located.text(marked.marked("raw"), self.spec.segments, marked.MARK)
-        return f"if({self.is_marked}, if(isValidJSON(raw), {again}, ''), {self._raw})"
+        again = located.text(marked.marked(self.message), self.spec.segments, marked.MARK)
+        is_valid = f"isValidJSON({self.message})"
+        return f"if({self.is_marked}, if({is_valid}, {again}, ''), {self._raw})"
 
     @property
     def is_given(self) -> str:
@@ -177,7 +191,7 @@ class ParsedColumn:
 
     @property
     def _written(self) -> dict[str, Any]:
-        return {"quoted": self.spec.quoted_numbers, "form": self.element_format}
+        return {"quoted": self._quoted, "form": self.element_format}
 
     @property
     def value(self) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingestion.ddl import names, parse_view, quick_view
+from ingestion.ddl import metadata, names, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
@@ -36,6 +36,14 @@ PROBLEM_TYPES = {
     "column": "LowCardinality(String)",
     "expected": "LowCardinality(String)",
     "value": "String",
+}
+
+
+#: The columns of the quarantine that keep what was sent.
+_KEPT = {
+    "_key": "String",
+    "raw": "String CODEC(ZSTD)",
+    metadata.METADATA: "String CODEC(ZSTD)",
 }
 
 
@@ -164,7 +172,7 @@ def _typed_table(spec: TableSpec) -> str:
 
 def _quarantine(spec: TableSpec) -> str:
     parts = _origin(codecs=True)
-    parts += ["_key String", "raw String CODEC(ZSTD)"]
+    parts += [f"{name} {_KEPT[name]}" for name in metadata.carried(spec.columns)]
     parts += [f"{identifier(name)} {kind}" for name, kind in PROBLEM_TYPES.items()]
     parts += _LOOKUPS
     return (
@@ -173,6 +181,14 @@ def _quarantine(spec: TableSpec) -> str:
         f"ORDER BY (_ingested_at, _source, _partition, _offset) {quarantine_ttl(spec)} "
         f"{_settings(spec)}"
     )
+
+
+def quarantine_columns(spec: TableSpec) -> list[str]:
+    """Clauses that add to an older quarantine what this version keeps there."""
+    if not metadata.wanted(spec.columns):
+        return []
+    name = metadata.METADATA
+    return [f"ADD COLUMN IF NOT EXISTS {name} {_KEPT[name]}"]
 
 
 def quarantine_ttl(spec: TableSpec) -> str:
@@ -203,7 +219,8 @@ def _leftovers(spec: TableSpec) -> str:
 
 def _inbox(spec: TableSpec) -> str:
     closed = string(f"The table {spec.name} is being made or altered: try again.")
-    parts = [*_origin(codecs=False), "_key String", "raw String"]
+    carried = metadata.carried(spec.columns).items()
+    parts = [*_origin(codecs=False), *(f"{name} {kind}" for name, kind in carried)]
     parts.append(f"{_GATE} UInt8 DEFAULT throwIf(1, {closed})")
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.inbox(spec.name, spec.version))}{on(spec)} "

@@ -1,4 +1,4 @@
-"""SQL that reads JSON from a text of the message: ``{"payload": "[1, 2]"}``."""
+"""SQL that reads JSON from a text of the message or its metadata: ``{"payload": "[1, 2]"}``."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from ingestion.ddl.paths import Segment
 BROKEN, NO_TEXT = "!", "?"
 
 
-def text(segments: Sequence[Segment]) -> str:
+def text(message: str, segments: Sequence[Segment]) -> str:
     """The text itself; empty if there is none."""
-    return f"JSONExtractString(raw, {located.arguments(segments)})"
+    return f"JSONExtractString({message}, {located.arguments(segments)})"
 
 
-def read(segments: Sequence[Segment]) -> str:
+def read(message: str, segments: Sequence[Segment]) -> str:
     """The JSON in the text; empty if the message has no value, and no JSON if it is no such text.
 
     The engine's copy of it, as elsewhere: without blanks around.
     """
-    return _if_json(segments, f"JSONExtractRaw({text(segments)})")
+    return _if_json(message, segments, f"JSONExtractRaw({text(message, segments)})")
 
 
-def read_again(segments: Sequence[Segment]) -> str:
+def read_again(message: str, segments: Sequence[Segment]) -> str:
     """The same as marked JSON."""
-    return _if_json(segments, f"JSONExtractRaw({marked.marked(text(segments))})")
+    found = f"JSONExtractRaw({marked.marked(text(message, segments))})"
+    return _if_json(message, segments, found)
 
 
-def _if_json(segments: Sequence[Segment], found: str) -> str:
-    kind = f"JSONType(raw, {located.arguments(segments)})"
+def _if_json(message: str, segments: Sequence[Segment], found: str) -> str:
+    kind = f"JSONType({message}, {located.arguments(segments)})"
     return (
         f"multiIf({kind} = 'Null', '', {kind} != 'String', '{NO_TEXT}', "
-        f"isValidJSON({text(segments)}), {found}, '{BROKEN}')"
+        f"isValidJSON({text(message, segments)}), {found}, '{BROKEN}')"
     )

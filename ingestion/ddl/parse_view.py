@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import located, marked, paths
+from ingestion.ddl import computed, located, marked, metadata, paths
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
@@ -29,13 +29,16 @@ def columns(spec: TableSpec) -> list[ParsedColumn]:
 
 
 def select(parsed: Sequence[ParsedColumn], source: str) -> str:
-    """Selects ``ORIGIN``, ``_key``, ``raw``, ``_v<index>`` for each column, and the problem.
+    """Selects ``ORIGIN``, what is ``carried``, ``_v<index>`` for each column, and the problem.
 
     The problem is ``_reason``, ``_column``, ``_expected`` and ``_value``; all are empty if the
     message fits. ``_fitting`` says of each column whether it fits, 0 or 1; it is empty unless the
     reason is ``UNSURE``.
     """
-    passed = ", ".join((*ORIGIN, "_key", "raw"))
+    passed = ", ".join((*ORIGIN, *carried(parsed)))
+    outputs = "".join(f", {one}" for one in computed.outputs(one.spec for one in parsed))
+    flags = ", ".join("1" if one.spec.expression else one.ok for one in parsed)
+    parsed = [one for one in parsed if not one.spec.expression]
     texts = [one for one in parsed if one.is_text and one.is_marked != NEVER]
     marks = "".join(f", {one.must_mark} AS {one.is_marked}" for one in texts)
     opened = f"SELECT {passed}, JSONExtract(raw, {shape(parsed)}) AS _d{marks} FROM {source}"
@@ -51,13 +54,16 @@ def select(parsed: Sequence[ParsedColumn], source: str) -> str:
     all_fit = " AND ".join(["_object", *(one.ok for one in parsed)])
     values = "".join(f", {one.value} AS _v{one.index}" for one in parsed)
     problem = f"if({all_fit}, ('', '', '', ''), {_problem(parsed)})"
-    flags = ", ".join(one.ok for one in parsed)
     typed = f"SELECT {passed}{values}, {problem} AS _p, [{flags}] AS _flags FROM ({judged})"
-    outputs = "".join(f", _v{one.index}" for one in parsed)
     return (
         f"SELECT {passed}{outputs}, _p.1 AS _reason, _p.2 AS _column, _p.3 AS _expected, "
         f"_p.4 AS _value, if(_reason = '{UNSURE}', _flags, []) AS _fitting FROM ({typed})"
     )
+
+
+def carried(parsed: Sequence[ParsedColumn]) -> list[str]:
+    """The columns of the inbox that go to the quarantine with the origin of a message."""
+    return list(metadata.carried(one.spec for one in parsed))
 
 
 def _named(columns: Iterable[Mapping[str, str]]) -> str:
@@ -97,11 +103,16 @@ def _parents(parsed: Sequence[ParsedColumn]) -> Iterator[tuple[paths.Segments, s
     """Each path that must be an object or an array, and which, once; the outer paths first."""
     found = {
         (one.spec.segments[:length], "Object" if isinstance(below, str) else "Array")
-        for one in parsed
+        for one in _of_message(parsed)
         for length, below in enumerate(one.spec.segments)
         if length
     }
     yield from sorted(found, key=lambda parent: (len(parent[0]), _in_order(parent[0])))
+
+
+def _of_message(parsed: Sequence[ParsedColumn]) -> list[ParsedColumn]:
+    """The columns that read the message, and not its metadata, which is always an object."""
+    return [one for one in parsed if not one.spec.metadata]
 
 
 def _in_order(segments: paths.Segments) -> list[tuple[int, str]]:
@@ -114,6 +125,7 @@ def is_object(parsed: Sequence[ParsedColumn]) -> str:
     The engine would match an array to columns by position. Any other kind, and invalid JSON, gives
     no column a value: so the costly checks run only if no column has a value.
     """
+    parsed = _of_message(parsed)
     checks = ["startsWith(trimLeft(raw, ' \\t\\r\\n'), '{')"]
     if not any(one.spec.required for one in parsed):
         checks.append(f"({_any_given(parsed)} OR isValidJSON(raw))")
@@ -139,7 +151,7 @@ def _at_once(parsed: Sequence[ParsedColumn]) -> list[str]:
 
 
 def _any_given(parsed: Sequence[ParsedColumn]) -> str:
-    return " OR ".join(one.is_given for one in parsed)
+    return " OR ".join(one.is_given for one in parsed) or "0"
 
 
 def _problem(parsed: Sequence[ParsedColumn]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from ingestion.ddl import marked, parse_view, quick
+from ingestion.ddl import computed, marked, parse_view, quick
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER, Value
@@ -77,10 +77,12 @@ def columns(spec: TableSpec) -> list[QuickColumn]:
 
 def select(spec: TableSpec, source: str) -> str:
     """Selects ``ORIGIN``, ``_v<index>`` for each column, and ``QUICK``."""
-    parsed = columns(spec)
+    parsed = [one for one in columns(spec) if not one.spec.expression]
     passed = ", ".join(parse_view.ORIGIN)
+    texts = ", ".join(dict.fromkeys(["raw", *(one.message for one in parsed)]))
     opened = (
-        f"SELECT {passed}, raw, JSONExtract(raw, {parse_view.shape(parsed)}) AS _d FROM {source}"
+        f"SELECT {passed}, {texts}, JSONExtract(raw, {parse_view.shape(parsed)}) AS _d "
+        f"FROM {source}"
     )
     if inexact := _inexact(parsed):
         opened = f"SELECT *, {inexact} AS {INEXACT} FROM ({opened})"
@@ -88,7 +90,11 @@ def select(spec: TableSpec, source: str) -> str:
     read = f"SELECT *{given} FROM ({opened})"
     values = "".join(f", {one.value} AS _v{one.index}" for one in parsed)
     fits = " AND ".join([parse_view.is_object(parsed), *(one.fits for one in parsed)])
-    return f"SELECT {passed}{values}, {fits} AS {QUICK} FROM ({read})"
+    typed = f"SELECT {passed}{values}, {fits} AS {QUICK} FROM ({read})"
+    if len(parsed) == len(spec.columns):
+        return typed
+    outputs = ", ".join(computed.outputs(spec.columns))
+    return f"SELECT {passed}, {outputs}, {QUICK} FROM ({typed})"
 
 
 def _inexact(parsed: Sequence[QuickColumn]) -> str:

@@ -10,20 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ingestion.ddl import parse_view, quick_view
+from ingestion.ddl import metadata, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import canonical, parse
 from tenants.warehouse.quoting import identifier, string
 
-#: The structure of messages that are sent with a query.
-MESSAGES = ", ".join(
-    f"{name} {kind}" for name, kind in (ORIGIN_TYPES | {"_key": "String", "raw": "String"}).items()
-)
 #: The statements of so many tables are kept; for 1,000 columns a statement has some MB.
 _KEPT = 32
-_MISFIT_TYPES = ORIGIN_TYPES | {"_key": "String", "raw": "String"} | PROBLEM_TYPES
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +27,17 @@ class Header:
 
     names: list[str]
     bytes: bytes
+
+
+def messages(columns: tuple[ColumnSpec, ...]) -> str:
+    """The structure of messages that are sent with a query."""
+    types = ORIGIN_TYPES | metadata.carried(columns)
+    return ", ".join(f"{name} {kind}" for name, kind in types.items())
+
+
+def misfit_types(columns: tuple[ColumnSpec, ...]) -> dict[str, str]:
+    """The columns of a row for the quarantine, in their order, with their types."""
+    return ORIGIN_TYPES | metadata.carried(columns) | PROBLEM_TYPES
 
 
 @lru_cache(maxsize=_KEPT)
@@ -69,7 +75,8 @@ def typed_rows(
         long if long.index in suspects else quick
         for long, quick in zip(parse_view.columns(spec), quick_view.columns(spec), strict=True)
     ]
-    misfit = ", ".join([*ORIGIN_TYPES, "_key", "raw", *(f"_{name}" for name in PROBLEM_TYPES)])
+    kept = [*ORIGIN_TYPES, *parse_view.carried(parsed)]
+    misfit = ", ".join([*kept, *(f"_{name}" for name in PROBLEM_TYPES)])
     return (
         "SELECT toString(_batch) AS batch, _offset AS offset, _reason = '' AS fits, "
         f"if(fits, {_row(parsed, stored)}, formatRow('RowBinary', {misfit})) AS row, "
@@ -95,9 +102,11 @@ def table_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) 
     )
 
 
-def quarantine_header() -> Header:
-    """The header of rows for the quarantine."""
-    return _header(list(_MISFIT_TYPES), list(_MISFIT_TYPES.values()))
+@lru_cache(maxsize=1_000)
+def quarantine_header(columns: tuple[ColumnSpec, ...]) -> Header:
+    """The header of rows for the quarantine of a table of these columns."""
+    types = misfit_types(columns)
+    return _header(list(types), list(types.values()))
 
 
 def _header(names: Sequence[str], types: Sequence[str]) -> Header:

@@ -50,6 +50,8 @@ class ColumnSpec:
     """``path``: as in ``paths``, empty for the name; ``default``: JSON text, or None.
 
     ``format``: how the value is written, as in ``value_formats``; empty if its type says that.
+    ``metadata``: what it reads instead of the message, as in ``metadata``. ``expression``: what it
+    is computed by from other columns, as in ``expression``. Both are empty for most columns.
     """
 
     name: str
@@ -59,6 +61,8 @@ class ColumnSpec:
     default: str | None = None
     quoted_numbers: bool = False
     format: str = ""
+    metadata: str = ""
+    expression: str = ""
 
     @property
     def expected(self) -> str:
@@ -67,7 +71,12 @@ class ColumnSpec:
 
     @property
     def segments(self) -> paths.Segments:
-        """The keys, and places in arrays, that lead to the value in the message."""
+        """The keys, and places in arrays, that lead to the value in the message.
+
+        Of metadata, it is the key that leads to the value in the JSON of the metadata.
+        """
+        if self.metadata:
+            return (self.metadata,)
         return paths.segments(self.path or self.name)
 
     @property

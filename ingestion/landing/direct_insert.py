@@ -75,7 +75,7 @@ def type_all(
     """
     typed: dict[str, Rows] = defaultdict(Rows)
     others = set()
-    quick = _ask(ddl.quick_rows(columns, _MESSAGES, stored), messages)
+    quick = _ask(ddl.quick_rows(columns, _MESSAGES, stored), messages, columns)
     for batch, offset, row in _lists(quick, "batch", "offset", "row"):
         if row:
             typed[batch].good.append(row)
@@ -100,7 +100,8 @@ def type_rest(
     suspected = suspects(columns)
     sure: list[tuple[int, str, bool, bytes]] = []
     while messages.num_rows:
-        answer = _ask(ddl.typed_rows(columns, _MESSAGES, frozenset(suspected), stored), messages)
+        sql = ddl.typed_rows(columns, _MESSAGES, frozenset(suspected), stored)
+        answer = _ask(sql, messages, columns)
         unsure = set()
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
             if fitting:
@@ -156,9 +157,10 @@ def stream(rows: pa.Table) -> memoryview:
     return memoryview(sink.getvalue())
 
 
-def _ask(sql: str, messages: pa.Table) -> pa.Table:
+def _ask(sql: str, messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> pa.Table:
     first, _, rest = sql.partition(" ")
-    sent = _Statement(f" {rest}\n FORMAT ArrowStream", bytes(stream(messages)))
+    structure = ddl.messages(columns)
+    sent = _Statement(f" {rest}\n FORMAT ArrowStream", bytes(stream(messages)), structure)
     with translated():
         answer = client.admin().raw_query(first, external_data=sent, settings=_OPTIONS)
     return pa.ipc.open_stream(answer).read_all()
@@ -175,10 +177,8 @@ class _Statement(ExternalData):
     decides by it whether it may send the request again.
     """
 
-    def __init__(self, statement: str, messages: bytes) -> None:
-        super().__init__(
-            data=messages, file_name=_MESSAGES, fmt="ArrowStream", structure=ddl.MESSAGES
-        )
+    def __init__(self, statement: str, messages: bytes, structure: str) -> None:
+        super().__init__(data=messages, file_name=_MESSAGES, fmt="ArrowStream", structure=structure)
         self._statement = statement.encode()
 
     @property
@@ -213,6 +213,6 @@ def _selected(messages: pa.Table, keys: set[tuple[str, int]]) -> pa.Table:
 
 def _inserts(to: Place, rows: Rows) -> Iterator[tuple[Target, str, ddl.Header, list[bytes]]]:
     if rows.misfits:
-        yield Target.QUARANTINE, to.quarantine, ddl.quarantine_header(), rows.misfits
+        yield Target.QUARANTINE, to.quarantine, ddl.quarantine_header(to.columns), rows.misfits
     if rows.good:
         yield Target.TABLE, to.table, ddl.table_header(to.columns, to.stored), rows.good

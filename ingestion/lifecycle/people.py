@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.db.models import Sum
 
 from ingestion.ddl import located, names, paths
+from ingestion.ddl.metadata import METADATA
 from ingestion.models import Column, SpooledEvents, Table
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, cast, equals
@@ -42,8 +43,12 @@ def _places(column: Column) -> tuple[PersonTable, PersonTable]:
     if not bare(column.type):
         why = f"Left as it is: its {column.name} is {column.type}, which holds many values."
         return PersonTable(table, "table", "", why), PersonTable(quarantine, "quarantine", "", why)
+    rows = PersonTable(table, "table", equals(identifier(column.name), column.type))
+    if column.expression:
+        why = f"Left as it is: {column.name} is computed. Erase by a column that it is made of."
+        return rows, PersonTable(quarantine, "quarantine", "", why)
     return (
-        PersonTable(table, "table", equals(identifier(column.name), column.type)),
+        rows,
         PersonTable(quarantine, "quarantine", _in_message(column)),
     )
 
@@ -54,13 +59,15 @@ def _in_message(column: Column) -> str:
     ``"42"``, ``42`` and ``42.0`` are the same person in a message that did not fit. A message that
     is not JSON at all is that person's if it contains the value anywhere.
     """
-    keys = located.arguments(paths.segments(column.path or column.name))
-    raw = f"JSONExtractRaw(raw, {keys})"
-    as_text = f"JSONExtractString(raw, {keys}) = {{value:String}}"
+    text = METADATA if column.metadata else "raw"
+    place = (column.metadata,) if column.metadata else paths.segments(column.path or column.name)
+    keys = located.arguments(place)
+    raw = f"JSONExtractRaw({text}, {keys})"
+    as_text = f"JSONExtractString({text}, {keys}) = {{value:String}}"
     as_sent = f"{raw} = {{value:String}}"
     typed = cast(column.type)
     plain = string(bare(column.type))
-    unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString(raw, {keys}), {raw})"
+    unquoted = f"if(startsWith({raw}, '\"'), JSONExtractString({text}, {keys}), {raw})"
     as_typed = f"ifNull(accurateCastOrNull({unquoted}, {plain}) = {typed}, 0)"
     broken = "(NOT isValidJSON(raw) AND position(raw, {value:String}) > 0)"
     return f"({as_text} OR {as_sent} OR {as_typed} OR {broken})"

@@ -21,6 +21,12 @@ class SpooledEvents(models.Model):
         default=0, help_text="Size of the events before compression."
     )
     received_at = models.DateTimeField(auto_now_add=True)
+    headers = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="The request's headers that the table has columns for, as JSON.",
+    )
 
     objects = ScopedManager("partition__source__tenant")
     across_tenants = models.Manager()

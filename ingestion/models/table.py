@@ -96,6 +96,21 @@ class Column(models.Model):
         "of a number: s, ms, us or ns. Bool: two texts, such as yes/no. String: base64. Array and "
         "Map: json, for JSON in a text. Leave empty for the type's usual form.",
     )
+    metadata = models.CharField(
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What to read instead of the JSON: key, topic, partition, offset, timestamp, "
+        "routing_key, header:NAME, property:NAME, file or row.",
+    )
+    expression = models.CharField(
+        max_length=1000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What to compute the value by, from other columns, such as lower(email).",
+    )
 
     objects = ScopedManager("table__tenant")
     across_tenants = models.Manager()
@@ -126,7 +141,8 @@ class TableVersion(models.Model):
     table = models.ForeignKey(Table, models.CASCADE, related_name="versions")
     number = models.PositiveIntegerField()
     columns = models.JSONField(
-        help_text="[{name, type, path, required, default, quoted_numbers, format}], in order."
+        help_text="[{name, type, path, required, default, quoted_numbers, format, metadata, "
+        "expression}], in column order."
     )
     form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)

@@ -36,8 +36,9 @@ WITH taken AS (
     WHERE source_id = %(source)s AND number = 0
     RETURNING id, high_watermark - %(count)s AS first_offset
 )
-INSERT INTO ingestion_spooledevents (partition_id, first_offset, count, body, size, received_at)
-SELECT id, first_offset, %(count)s, %(body)s, %(size)s, clock_timestamp() FROM taken
+INSERT INTO ingestion_spooledevents
+    (partition_id, first_offset, count, body, size, received_at, headers)
+SELECT id, first_offset, %(count)s, %(body)s, %(size)s, clock_timestamp(), %(headers)s FROM taken
 RETURNING partition_id, first_offset
 """
 
@@ -63,24 +64,25 @@ class Accepted:
         return self.first_offset + self.count - 1
 
 
-def accept(source: Source, events: list[bytes], key: str = "") -> Accepted:
+def accept(source: Source, events: list[bytes], key: str = "", headers: str = "") -> Accepted:
     """Store the events durably, in one commit.
 
+    ``headers``: the chosen headers of the request (``connectors.http.metadata.kept``).
     With a ``key``, a repeated request is not stored again and gets the answer of the first. Raises
     Problem 429 if too much is waiting, 422 if the key was used for other events, 404 if the source
     was deleted meanwhile.
     """
     try:
-        return _accept(source, b"\n".join(events), len(events), key)
+        return _accept(source, b"\n".join(events), len(events), key, headers)
     except IntegrityError:
         if Source.across_tenants.filter(pk=source.pk).exists():
             raise
         raise not_found(f"There is no source {source.name!r}.") from None
 
 
-def _accept(source: Source, lines: bytes, count: int, key: str) -> Accepted:
+def _accept(source: Source, lines: bytes, count: int, key: str, headers: str) -> Accepted:
     if not key:
-        return _spool(source, count, lines)
+        return _spool(source, count, lines, headers)
     digest = hashlib.sha256(lines).digest()
     with transaction.atomic():
         partition = _locked_partition(source)
@@ -89,7 +91,7 @@ def _accept(source: Source, lines: bytes, count: int, key: str) -> Accepted:
         ).first()
         if receipt is not None:
             return _replay(receipt, digest)
-        accepted = _spool(source, count, lines)
+        accepted = _spool(source, count, lines, headers)
         EventsReceipt.objects.create(
             partition=partition,
             idempotency_key=key,
@@ -122,7 +124,7 @@ def _locked_partition(source: Source) -> StreamPartition:
     return StreamPartition.across_tenants.select_for_update().get(source=source, number=0)
 
 
-def _spool(source: Source, count: int, lines: bytes) -> Accepted:
+def _spool(source: Source, count: int, lines: bytes, headers: str) -> Accepted:
     _check_room(source.tenant_id)
     body = zstandard.compress(lines, 1)
     parameters: dict[str, Any] = {
@@ -130,6 +132,7 @@ def _spool(source: Source, count: int, lines: bytes) -> Accepted:
         "count": count,
         "body": body,
         "size": len(lines),
+        "headers": headers,
     }
     with connection.cursor() as cursor:
         cursor.execute(_ACCEPT, parameters)

@@ -294,6 +294,39 @@ def test_a_path_that_would_read_nothing_is_refused_at_its_field(
     assert "Column n reads nothing: its path is &#x27;n[*]&#x27;." in page
 
 
+def test_a_column_of_metadata_is_saved_and_what_is_none_is_refused_at_its_field(
+    operator: Client, filled: Table
+) -> None:
+    address = reverse("admin:ingestion_table_change", args=[filled.pk])
+    column = {"name": "trace", "type": "Nullable(String)", "metadata": "header:Cookie"}
+    page = operator.post(address, _table_form(filled, **column)).content.decode()
+    assert "The header Cookie holds a secret" in page
+    assert filled.columns.count() == 1
+    column["metadata"] = "header:trace-id"
+    assert operator.post(address, _table_form(filled, **column)).status_code == 302
+    assert filled.columns.get(name="trace").metadata == "header:trace-id"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expression", "said"),
+    [
+        ("UInt64", "now()", "now can&#x27;t be used"),
+        ("UInt8", "sipHash64(n)", "It is UInt64, and not every such value fits UInt8."),
+        ("String", "upper(n)", "ClickHouse refuses it: Illegal type UInt32"),
+        ("UInt64", "sipHash64(n)", ""),
+    ],
+)
+def test_a_computed_column_is_saved_or_refused_at_its_field(
+    kind: str, expression: str, said: str, operator: Client, filled: Table
+) -> None:
+    address = reverse("admin:ingestion_table_change", args=[filled.pk])
+    column = {"name": "hash", "type": kind, "expression": expression}
+    answer = operator.post(address, _table_form(filled, **column))
+    assert answer.status_code == (200 if said else 302)
+    assert said in answer.content.decode()
+    assert filled.columns.filter(expression=expression).exists() is not bool(said)
+
+
 def test_a_path_in_jsonpath_is_saved_and_one_that_its_type_can_t_have_is_refused(
     operator: Client, filled: Table
 ) -> None:

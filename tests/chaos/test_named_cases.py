@@ -116,7 +116,7 @@ def test_the_oracle_sees_what_an_early_acknowledgement_loses(made: Grounds) -> N
 def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
     """A batch that is repeated is typed as it was, whatever the table has become meanwhile."""
     chance = Random(7)
-    edits = ["demand", "widen", "forced", "leave out", "refused", "offer", "demand", "leave out"]
+    edits = ["demand", "widen", "describe", "forced", "compute", "refused", "offer", "leave out"]
     if IS_SHORT:
         edits = edits[:4]
     with case(made, "columns edited, workers killed", *ALL) as one:

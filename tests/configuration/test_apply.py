@@ -148,6 +148,31 @@ def test_paths_and_formats_are_applied_and_exported_as_they_are_written(
     assert "Nothing to do" in apply(file)
 
 
+def test_columns_of_metadata_are_applied_exported_and_checked(file: Path, slug: str) -> None:
+    text = file.read_text()
+    note = "name: note, type: Nullable(String)"
+    file.write_text(text.replace(note, f"{note}, metadata: 'header:trace-id'"))
+    apply(file)
+    columns = yaml.safe_load(exported(slug))["tenants"][0]["tables"][0]["columns"]
+    assert columns[3]["metadata"] == "header:trace-id"
+    assert "Nothing to do" in apply(file)
+    file.write_text(text.replace(note, f"{note}, metadata: header:Cookie"))
+    said = refused(file)
+    assert "The header Cookie holds a secret" in said
+
+
+def test_computed_columns_are_applied_exported_and_checked(file: Path, slug: str) -> None:
+    text, note = file.read_text(), "name: note, type: Nullable(String)"
+    more = "{name: day, type: DateTime, expression: toStartOfDay(time)}"
+    file.write_text(text.replace(f"{{{note}}}", f"{{{note}}}\n          - {more}"))
+    apply(file)
+    columns = yaml.safe_load(exported(slug))["tenants"][0]["tables"][0]["columns"]
+    assert columns[4]["expression"] == "toStartOfDay(time)"
+    assert "Nothing to do" in apply(file)
+    file.write_text(file.read_text().replace("toStartOfDay(time)", "cityHash64(time)"))
+    assert "It is UInt64, and not every such value fits DateTime" in refused(file)
+
+
 def test_what_is_exported_applies_without_a_change(
     file: Path, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

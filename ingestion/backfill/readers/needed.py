@@ -30,7 +30,7 @@ def check(
         what = ", ".join(_place(column) for column in missing[:_SHOWN])
         msg = f"{file.shown}: it lacks columns that the table requires: {what}. {_has(names)}{near}"
         raise FileUnreadable(msg)
-    if not known:
+    if columns and not known:
         near = _near({_plain(name): name for name in [*deeper, *names]}, columns)
         expected = ", ".join(_place(column) for column in columns[:_SHOWN])
         msg = f"{file.shown}: it has none of the table's columns: {expected}. {_has(names)}{near}"

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 
 from ingestion.connectors.base import Connector, Measured, Watermarks
@@ -66,14 +66,17 @@ class HttpConnector(Connector):
         source: Source,
         positions: Mapping[int, int],
         redelivery: Redelivery,
+        metadata: Sequence[str] = (),
     ) -> HttpReader:
         partition = StreamPartition.across_tenants.get(source=source, number=0)
         self._high[partition.pk] = partition.high_watermark
-        return HttpReader(self, partition.pk, positions[0])
+        return HttpReader(self, partition.pk, positions[0], metadata)
 
-    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+    def repeat(
+        self, source: Source, number: int, start: int, end: int, metadata: Sequence[str] = ()
+    ) -> Iterator[Chunk]:
         partition = StreamPartition.across_tenants.get(source=source, number=number)
-        return spool.read_all(partition.pk, start, end)
+        return spool.read_all(partition.pk, start, end, metadata)
 
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
         partition = StreamPartition.across_tenants.get(source=source, number=0)

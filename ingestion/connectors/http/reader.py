@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ingestion.connectors.base import Reader
@@ -14,14 +14,21 @@ if TYPE_CHECKING:
 class HttpReader(Reader):
     """The spool of one source: partition 0."""
 
-    def __init__(self, connector: HttpConnector, partition: int, position: int) -> None:
+    def __init__(
+        self,
+        connector: HttpConnector,
+        partition: int,
+        position: int,
+        metadata: Sequence[str] = (),
+    ) -> None:
         self._connector, self._partition, self._next = connector, partition, position
+        self._metadata = metadata
 
     def poll(self, limit: int) -> list[Chunk]:
         high = self._connector.high(self._partition)
         if high <= self._next:
             return []
-        found = spool.read(self._partition, self._next, high)
+        found = spool.read(self._partition, self._next, high, metadata=self._metadata)
         if found is None:
             return []
         self._next = found.to_offset

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import zstandard
 from django.db import connection
 
 from ingestion.connectors.chunk import Chunk, chunk
+from ingestion.connectors.http.metadata import metadata as metadata_of
 
 #: How many events and bytes one read takes at most, unless the first request alone is larger.
 READ_EVENTS, READ_BYTES = 50_000, 16 * 1024 * 1024
 
 _READ = """
-SELECT first_offset, count, body, received_at FROM (
-    SELECT first_offset, count, body, received_at,
+SELECT first_offset, count, body, received_at, headers FROM (
+    SELECT first_offset, count, body, received_at, headers,
            sum(count) OVER before AS events, sum(size::bigint) OVER before AS bytes
     FROM (
         SELECT * FROM ingestion_spooledevents
@@ -45,10 +46,13 @@ WHERE id = %(partition)s
 _HIGH = "SELECT id, high_watermark FROM ingestion_streampartition WHERE id = ANY(%s)"
 
 
-def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
+def read(
+    partition: int, start: int, end: int, number: int = 0, metadata: Sequence[str] = ()
+) -> Chunk | None:
     """The events from ``start`` on and before ``end``; None if there are none.
 
-    Both may lie within a request, because a batch may be read in smaller pieces.
+    Both may lie within a request, because a batch may be read in smaller pieces. ``metadata``: the
+    names of the metadata that the chunk has.
     """
     with connection.cursor() as cursor:
         cursor.execute(
@@ -65,18 +69,24 @@ def read(partition: int, start: int, end: int, number: int = 0) -> Chunk | None:
     offsets: list[int] = []
     times: list[int] = []
     raw: list[bytes | None] = []
-    for first, count, body, received_at in rows:
+    described: list[bytes] = []
+    for first, count, body, received_at, headers in rows:
         wanted = range(max(first, start), min(first + count, end))
         offsets.extend(wanted)
-        times.extend([_milliseconds(received_at)] * len(wanted))
+        received = _milliseconds(received_at)
+        times.extend([received] * len(wanted))
+        if metadata:
+            described += metadata_of(wanted, received, headers, metadata)
         events = zstandard.decompress(body).split(b"\n")
         raw.extend(events[wanted.start - first : wanted.stop - first])
-    return chunk(number, offsets, times, raw) if offsets else None
+    if not offsets:
+        return None
+    return chunk(number, offsets, times, raw, metadata=described if metadata else None)
 
 
-def read_all(partition: int, start: int, end: int) -> Iterator[Chunk]:
-    """All events in ``[start, end)``."""
-    while start < end and (found := read(partition, start, end)) is not None:
+def read_all(partition: int, start: int, end: int, metadata: Sequence[str] = ()) -> Iterator[Chunk]:
+    """All events in ``[start, end)``, with the metadata of these names."""
+    while start < end and (found := read(partition, start, end, metadata=metadata)) is not None:
         yield found
         start = found.to_offset
 

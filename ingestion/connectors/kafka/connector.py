@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,12 +125,13 @@ class KafkaConnector(Connector):
         source: Source,
         positions: Mapping[int, int],
         redelivery: Redelivery,
+        metadata: Sequence[str] = (),
     ) -> KafkaReader:
         shared = next((one for one in self._shared if not one.has(source.stream)), None)
         if shared is None:
             shared = SharedConsumer(config.consumer(self._connection, group(source)))
             self._shared.append(shared)
-        return KafkaReader(shared, self._commits, group(source), source.stream, positions)
+        return KafkaReader(shared, self._commits, group(source), source.stream, positions, metadata)
 
     def receive(self, limit: int) -> None:
         for one in self._shared:
@@ -146,9 +147,11 @@ class KafkaConnector(Connector):
             time.sleep(seconds)
         return any(one.receive(1, each) for one in self._shared)
 
-    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+    def repeat(
+        self, source: Source, number: int, start: int, end: int, metadata: Sequence[str] = ()
+    ) -> Iterator[Chunk]:
         settings = config.consumer(self._connection, group(source))
-        return repeat(settings, TopicPartition(source.stream, number, start), end)
+        return repeat(settings, TopicPartition(source.stream, number, start), end, metadata)
 
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
         wanted = [TopicPartition(source.stream, number) for number in numbers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -22,8 +22,12 @@ PATIENCE = 20.0
 _END = KafkaError._PARTITION_EOF  # noqa: SLF001
 
 
-def repeat(config: dict[str, Any], start: TopicPartition, end: int) -> Iterator[Chunk]:
+def repeat(
+    config: dict[str, Any], start: TopicPartition, end: int, names: Sequence[str] = ()
+) -> Iterator[Chunk]:
     """The messages of one partition from ``start`` up to ``end``; the range may have holes.
+
+    ``names``: the metadata that the chunks have.
 
     Raises OffsetsGone, BrokerUnreachable and other ConnectorErrors.
     """
@@ -39,7 +43,7 @@ def repeat(config: dict[str, Any], start: TopicPartition, end: int) -> Iterator[
             )
             raise OffsetsGone(msg, low)
         consumer.assign([start])
-        yield from _until(consumer, end, where)
+        yield from _until(consumer, end, where, names)
     finally:
         consumer.close()
 
@@ -52,7 +56,7 @@ def _watermarks(consumer: Consumer, at: TopicPartition, where: str) -> tuple[int
         return low, high
 
 
-def _until(consumer: Consumer, end: int, where: str) -> Iterator[Chunk]:
+def _until(consumer: Consumer, end: int, where: str, names: Sequence[str]) -> Iterator[Chunk]:
     silent_since = time.monotonic()
     while True:
         messages = consumer.consume(10_000, 0.1)
@@ -69,7 +73,7 @@ def _until(consumer: Consumer, end: int, where: str) -> Iterator[Chunk]:
                 raise trouble(error, message, where)
         if wanted:
             silent_since = time.monotonic()
-            yield from chunks(wanted)
+            yield from chunks(wanted, names)
         if ended:
             return
         if time.monotonic() - silent_since > PATIENCE:

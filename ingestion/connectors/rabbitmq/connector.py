@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -62,18 +62,29 @@ class RabbitConnector(Connector):
         return measured
 
     def open(
-        self, source: Source, positions: Mapping[int, int], redelivery: Redelivery
+        self,
+        source: Source,
+        positions: Mapping[int, int],
+        redelivery: Redelivery,
+        metadata: Sequence[str] = (),
     ) -> RabbitReader:
         limit = self._prefetch
         link = connect(self._connection)
         try:
             with translated(f"Queue {source.stream!r}", self._where):
-                consumer = QueueConsumer(link, source.stream, positions[0], limit)
+                consumer = QueueConsumer(link, source.stream, positions[0], limit, metadata)
         except ConnectorError:
             link.close()
             raise
         reader = RabbitReader(
-            link, consumer, source.stream, positions[0], redelivery, limit, self._readers.discard
+            link,
+            consumer,
+            source.stream,
+            positions[0],
+            redelivery,
+            limit,
+            self._readers.discard,
+            has_metadata=bool(metadata),
         )
         self._readers.add(reader)
         return reader
@@ -83,13 +94,15 @@ class RabbitConnector(Connector):
             return True
         return readable([reader.socket for reader in self._readers], seconds) > 0
 
-    def repeat(self, source: Source, number: int, start: int, end: int) -> Iterator[Chunk]:
+    def repeat(
+        self, source: Source, number: int, start: int, end: int, metadata: Sequence[str] = ()
+    ) -> Iterator[Chunk]:
         link = connect(self._connection)
         try:
             if is_queue(link, source.stream):
                 raise CannotRepeat(_NO_OFFSETS)
             with translated(f"Queue {source.stream!r}", self._where):
-                consumer = QueueConsumer(link, source.stream, start, self._prefetch)
+                consumer = QueueConsumer(link, source.stream, start, self._prefetch, metadata)
                 if not consumer.is_stream:
                     raise CannotRepeat(_NO_OFFSETS)
                 first = first_offset(link, source.stream) or 0
@@ -100,7 +113,8 @@ class RabbitConnector(Connector):
                     )
                     raise OffsetsGone(msg, first)
                 what = f"Queue {source.stream!r} at {self._where}"
-                yield from _until(consumer, start, end, what)
+                chunks = _until(consumer, start, end, what, has_metadata=bool(metadata))
+                yield from chunks
         finally:
             link.close()
 
@@ -118,7 +132,9 @@ class RabbitConnector(Connector):
             self._link.release()
 
 
-def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator[Chunk]:
+def _until(
+    consumer: QueueConsumer, start: int, end: int, what: str, *, has_metadata: bool
+) -> Iterator[Chunk]:
     """The complete range of a stream; the broker's own entries in the log leave holes.
 
     Raises BrokerUnreachable if part of it does not arrive: continuing without it would lose it.
@@ -136,7 +152,7 @@ def _until(consumer: QueueConsumer, start: int, end: int, what: str) -> Iterator
             continue
         wanted = [one for one in deliveries if reached <= (one.offset or 0) < end]
         if wanted:
-            yield as_chunk(wanted, reached)
+            yield as_chunk(wanted, reached, has_metadata=has_metadata)
         # A stream sends whole chunks of its log, which may begin before the offset asked for.
         reached = max(reached, (deliveries[-1].offset or 0) + 1)
         deadline = time.monotonic() + PATIENCE

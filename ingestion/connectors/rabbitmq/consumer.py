@@ -6,7 +6,7 @@ import itertools
 import select
 import ssl
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import kombu
@@ -25,10 +25,20 @@ _tags = itertools.count()
 
 
 class QueueConsumer:
-    """Collects the deliveries of one queue, or of a stream from ``offset`` on."""
+    """Collects the deliveries of one queue, or of a stream from ``offset`` on.
 
-    def __init__(self, link: kombu.Connection, queue: str, offset: int, prefetch: int) -> None:
-        self._link = link
+    ``names``: the metadata that they carry.
+    """
+
+    def __init__(
+        self,
+        link: kombu.Connection,
+        queue: str,
+        offset: int,
+        prefetch: int,
+        names: Sequence[str] = (),
+    ) -> None:
+        self._link, self._names = link, names
         self._arrived: deque[Delivery] = deque()
         self._bytes = 0
         # AMQP does not say whether a queue is a stream. A queue that is none refuses the argument
@@ -39,7 +49,7 @@ class QueueConsumer:
         except PreconditionFailed:
             self._consume(queue, prefetch, {})
             self.is_stream = False
-        self._frames = Frames(self.channel.connection, self.channel.channel_id)
+        self._frames = Frames(self.channel.connection, self.channel.channel_id, names)
 
     def _consume(self, queue: str, prefetch: int, arguments: dict[str, Any]) -> None:
         channel: Any = self._link.channel()
@@ -60,11 +70,11 @@ class QueueConsumer:
         return int(self.channel.queue_declare(queue, passive=True).message_count)
 
     def _take(self, message: Message) -> None:
-        self._note(of_message(message))
+        self._note(of_message(message, self._names))
 
     def _note(self, delivered: Delivery) -> None:
         self._arrived.append(delivered)
-        self._bytes += len(delivered.body)
+        self._bytes += _size(delivered)
 
     @property
     def socket(self) -> Any:
@@ -106,8 +116,12 @@ class QueueConsumer:
         except TimeoutError:
             pass
         taken = [self._arrived.popleft() for _ in range(min(limit, len(self._arrived)))]
-        self._bytes -= sum(len(delivered.body) for delivered in taken)
+        self._bytes -= sum(map(_size, taken))
         return taken
+
+
+def _size(delivered: Delivery) -> int:
+    return len(delivered.body) + len(delivered.metadata)
 
 
 def readable(sockets: Collection[Any], seconds: float = 0.0) -> int:

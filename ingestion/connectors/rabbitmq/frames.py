@@ -10,7 +10,7 @@ The layout is that of AMQP 0-9-1, sections 2.3.5 and 4.2 (rabbitmq.com/resources
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Any
 
@@ -29,10 +29,13 @@ _HEAD_SIZE, _END, _END_SIZE = 7, 0xCE, 1
 
 
 class Frames:
-    """Reads a connection that has one channel with one consumer."""
+    """Reads a connection that has one channel with one consumer.
 
-    def __init__(self, connection: Connection, channel: int) -> None:
-        self._connection, self._channel = connection, channel
+    ``names``: the metadata that its deliveries carry.
+    """
+
+    def __init__(self, connection: Connection, channel: int, names: Sequence[str] = ()) -> None:
+        self._connection, self._channel, self._names = connection, channel, names
 
     def read(self, take: Callable[[Delivery], None], wait: float) -> None:
         """Wait up to ``wait`` seconds for bytes, and take the deliveries that they complete.
@@ -71,7 +74,7 @@ class Frames:
                     return at
             elif self._follow(data, end, header, body):
                 self._connection.bytes_recv += 3
-                take(_delivery(data, payload + len(_DELIVER), end, header, body))
+                take(_delivery(data, payload + len(_DELIVER), end, header, body, self._names))
                 return body
         self._connection.on_inbound_frame((kind, channel, data[payload : end - _END_SIZE]))
         return end
@@ -107,7 +110,9 @@ def _frame_end(data: bytes, at: int) -> int:
     return end + _END_SIZE
 
 
-def _delivery(data: bytes, at: int, header: int, body: int, end: int) -> Delivery:
+def _delivery(
+    data: bytes, at: int, header: int, body: int, end: int, names: Sequence[str]
+) -> Delivery:
     """The delivery in three frames.
 
     ``at``, ``header`` and ``body``: where the method's arguments and the other two frames begin;
@@ -125,4 +130,5 @@ def _delivery(data: bytes, at: int, header: int, body: int, end: int) -> Deliver
         data[at + 1 : at + 1 + data[at]],
         properties,
         redelivered,
+        names,
     )

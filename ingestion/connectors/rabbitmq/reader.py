@@ -36,9 +36,11 @@ class RabbitReader(Reader):
         prefetch: int,
         closed: Callable[[RabbitReader], None],
         clock: Callable[[], float] = time.monotonic,
+        *,
+        has_metadata: bool = False,
     ) -> None:
         self._link, self._consumer, self._queue = link, consumer, queue
-        self._next = position
+        self._next, self._has_metadata = position, has_metadata
         self._redelivery, self._closed, self._clock = redelivery, closed, clock
         #: The end of each chunk, and the delivery tag up to which to acknowledge it.
         self._ends: deque[tuple[int, int]] = deque()
@@ -111,7 +113,8 @@ class RabbitReader(Reader):
         return [one for one, is_known in zip(deliveries, known, strict=True) if not is_known]
 
     def _chunk(self, fresh: list[Delivery]) -> Chunk:
-        made = replace(as_chunk(fresh, self._next), deduplicated=self._known)
+        made = as_chunk(fresh, self._next, has_metadata=self._has_metadata)
+        made = replace(made, deduplicated=self._known)
         self._next, self._known = made.to_offset, 0
         if not self._consumer.is_stream:
             made = replace(made, unidentified=sum(not one.given for one in fresh))
@@ -152,7 +155,7 @@ class RabbitReader(Reader):
             self._link.close()
 
 
-def as_chunk(deliveries: list[Delivery], first: int) -> Chunk:
+def as_chunk(deliveries: list[Delivery], first: int, *, has_metadata: bool = False) -> Chunk:
     """Deliveries as a chunk; those of a queue are numbered from ``first`` on."""
     now = int(time.time() * 1000)
     return chunk(
@@ -162,4 +165,5 @@ def as_chunk(deliveries: list[Delivery], first: int) -> Chunk:
         [one.body for one in deliveries],
         keys=[one.key for one in deliveries],
         ids=[one.message_id for one in deliveries],
+        metadata=[one.metadata for one in deliveries] if has_metadata else None,
     )

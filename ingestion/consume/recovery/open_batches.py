@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pyarrow as pa
@@ -17,8 +18,9 @@ from django.db.models import F
 from ingestion.batches.announce import finish
 from ingestion.batches.batch import Intent, Lease, PendingBatch
 from ingestion.connectors.base import Connector
-from ingestion.connectors.chunk import SCHEMA
+from ingestion.connectors.chunk import schema
 from ingestion.connectors.redelivery import Redelivery
+from ingestion.ddl.metadata import wanted
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
 from ingestion.landing import addresses, lookups, reinsert
 from ingestion.landing.addresses import Address
@@ -109,7 +111,8 @@ def _completed(
     """Insert what is missing of an open batch; returns the intent with the rows that landed."""
     if intent.is_reread:
         await_inserts(intent.token)
-        return reinsert.fill(address, PendingBatch(intent, _repeated(connector, source, intent)))
+        rows = _repeated(connector, source, intent, wanted(address.columns))
+        return reinsert.fill(address, PendingBatch(intent, rows))
     held = lookups.held(address, intent.token)
     # An insert through views that are gone can't be repeated under its token.
     is_repeatable = bool(address.inbox) or intent.past_views
@@ -117,7 +120,7 @@ def _completed(
     if len(held) == intent.rows and not remembered:
         return intent
     try:
-        rows = _repeated(connector, source, intent)
+        rows = _repeated(connector, source, intent, wanted(address.columns))
     except CannotRepeat:
         # The queue delivers the missing messages again, as part of a new batch.
         await_inserts(intent.token)
@@ -129,13 +132,20 @@ def _completed(
     return replace(intent, rows=landed)
 
 
-def _repeated(connector: Connector, source: Source, intent: Intent) -> pa.Table:
-    """Read the messages of an intent again; note those that the broker has deleted as a gap."""
+def _repeated(
+    connector: Connector, source: Source, intent: Intent, metadata: Sequence[str]
+) -> pa.Table:
+    """Read the messages of an intent again; note those that the broker has deleted as a gap.
+
+    ``metadata``: what the columns read of it in the version of the table that the intent names.
+    """
     number, start, end = intent.origin.number, intent.from_offset, intent.to_offset
     try:
-        chunks = list(connector.repeat(source, number, start, end))
+        chunks = list(connector.repeat(source, number, start, end, metadata))
     except OffsetsGone as gone:
         low = min(max(gone.low, start), end)
         source_errors.note_gap(source, number, start, low)
-        chunks = list(connector.repeat(source, number, low, end)) if low < end else []
-    return pa.Table.from_batches([chunk.rows for chunk in chunks], SCHEMA)
+        rest = connector.repeat(source, number, low, end, metadata) if low < end else ()
+        chunks = list(rest)
+    rows = [chunk.rows for chunk in chunks]
+    return pa.Table.from_batches(rows, schema(has_metadata=bool(metadata)))

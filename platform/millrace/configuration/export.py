@@ -93,6 +93,10 @@ def _column(row: Column) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": row.name, "type": row.type}
     if row.path:
         entry["path"] = row.path
+    if row.metadata:
+        entry["metadata"] = row.metadata
+    if row.expression:
+        entry["expression"] = row.expression
     if row.default is not None:
         entry["default"] = json.loads(row.default)
     if row.required != (row.default is None and not is_nullable(row.type)):

@@ -88,6 +88,8 @@ def _column(part: Part) -> Column:
         default=default,
         quoted_numbers=part.get("quoted_numbers", False),
         format=part.get("format", ""),
+        metadata=part.get("metadata", ""),
+        expression=part.get("expression", ""),
     )
 
 
@@ -103,6 +105,10 @@ def _written(column: Column) -> str:
     parts = [column.name, column.type]
     if column.path:
         parts.append(f"at {column.path}")
+    if column.metadata:
+        parts.append(f"from {column.metadata}")
+    if column.expression:
+        parts.append(f"as {column.expression}")
     if not column.required:
         parts.append("optional")
     if column.default is not None:
@@ -135,7 +141,8 @@ def _check_table(
         name=row.name,
         columns=tuple(
             ddl.ColumnSpec(
-                c.name, c.type, c.path, c.required, c.default, c.quoted_numbers, c.format
+                *(c.name, c.type, c.path, c.required, c.default, c.quoted_numbers),
+                *(c.format, c.metadata, c.expression),
             )
             for c in columns
         ),

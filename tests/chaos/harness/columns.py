@@ -63,6 +63,17 @@ def _offer(table: Table) -> None:
     _save(table)
 
 
+def _describe(table: Table) -> None:
+    """From now on batches have the metadata of their messages as well."""
+    _set_extra(table, required=False, default='"?"', metadata="timestamp")
+    _save(table)
+
+
+def _compute(table: Table) -> None:
+    _set_extra(table, required=False, default=None, expression="upper(text)")
+    _save(table)
+
+
 def _leave_out(table: Table) -> None:
     table.columns.filter(name=_EXTRA).delete()
     _save(table)
@@ -96,11 +107,28 @@ def _forced(table: Table) -> None:
     tables.request_table(table)
 
 
-def _set_extra(table: Table, *, required: bool, default: str | None) -> None:
+def _set_extra(
+    table: Table,
+    *,
+    required: bool,
+    default: str | None,
+    metadata: str = "",
+    expression: str = "",
+) -> None:
     from ingestion.models import Column
 
-    fields = {"type": "String", "required": required, "default": default, "position": 99}
-    Column.across_tenants.update_or_create(table=table, name=_EXTRA, defaults=fields)
+    Column.across_tenants.update_or_create(
+        table=table,
+        name=_EXTRA,
+        defaults={
+            "type": "String",
+            "required": required,
+            "default": default,
+            "metadata": metadata,
+            "expression": expression,
+            "position": 99,
+        },
+    )
 
 
 def _save(table: Table) -> None:
@@ -113,6 +141,8 @@ def _save(table: Table) -> None:
 _EDITS: dict[str, Callable[[Table], None]] = {
     "demand": _demand,
     "offer": _offer,
+    "describe": _describe,
+    "compute": _compute,
     "leave out": _leave_out,
     "widen": _widen,
     "refused": _refused,

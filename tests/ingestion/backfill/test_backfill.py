@@ -355,3 +355,28 @@ def test_int96_lands_with_its_digits(
         ("2026-01-01 00:00:00.123456789",),
         ("2026-01-01 00:00:00.000000000",),
     ]
+
+
+def test_a_column_may_read_the_name_of_the_file_and_the_number_of_the_row(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table], tmp_path: Path
+) -> None:
+    columns = [
+        {"name": "n", "type": "UInt8"},
+        {"name": "file", "type": "String", "metadata": "file"},
+        {"name": "row", "type": "UInt64", "metadata": "row"},
+        {"name": "key", "type": "Nullable(String)", "required": False, "metadata": "key"},
+    ]
+    made = table_factory(tenant_factory(), columns, sorting_key=["n"])
+    parquet = tmp_path / "b.parquet"
+    pq.write_table(pa.table({"n": [3, 4]}), parquet)
+    (tmp_path / "a.csv").write_text("n,file\n1,own\n300,own\n2,own\n")
+    run(made, tmp_path / "a.csv", parquet, chunk_rows=1, quarantine_limit=0)
+    assert rows(made, "n, file, row, key") == [
+        (1, "a.csv", 1, None),
+        (2, "a.csv", 3, None),
+        (3, "b.parquet", 1, None),
+        (4, "b.parquet", 2, None),
+    ]
+    database = made.tenant.warehouse.database
+    (misfit,) = client.rows(f"SELECT _metadata FROM {database}.events__quarantine")
+    assert misfit["_metadata"] == '{"file":"a.csv","row":2,"key":null}'

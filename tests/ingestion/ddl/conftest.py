@@ -46,12 +46,17 @@ class Inbox:
         return spec
 
     def insert(
-        self, table: str, messages: list[bytes], token: uuid.UUID | None = None, version: int = 1
+        self,
+        table: str,
+        messages: list[bytes],
+        token: uuid.UUID | None = None,
+        version: int = 1,
+        metadata: list[bytes] | None = None,
     ) -> uuid.UUID:
         places = (names.inbox("", version), "", "__quarantine", "__leftovers")
         places_of = (f"{self.database}.{table}{one}" for one in places)
         count, token = len(messages), token or uuid.uuid4()
-        rows = chunk(0, list(range(count)), [0] * count, messages).rows
+        rows = chunk(0, list(range(count)), [0] * count, messages, metadata=metadata).rows
         intent = Intent(Origin(1, 0), token, 0, count, count, 1, 1)
         batch = PendingBatch(intent, pa.Table.from_batches([rows]))
         inbox_.insert(Address(*places_of, columns=self.columns[table]), batch)

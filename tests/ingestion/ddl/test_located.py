@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
-from cases import FITS, MISFITS
+from cases import FITS, MISFITS, column
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ingestion.ddl import ColumnSpec, SpecError, TableSpec, check, parse_view, quick_view
 from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS
-from ingestion.ddl.types import UnknownType, parse
+from ingestion.ddl.types import parse
 from tenants.warehouse.quoting import string
 from tests.ingestion.typing.typing_messages import messages as generated
 
@@ -75,41 +76,45 @@ REWRITTEN = ["1e20", "-1.5E+20", "10e18", "1.0", "1e21", "0.5e1", '"1e20"']
 @pytest.mark.parametrize("kind", TYPES)
 def test_an_element_s_value_is_typed_as_that_of_a_key(kind: str, engine: Any) -> None:
     given = [*texts(kind), *REWRITTEN]
-    element = ColumnSpec("c", kind, "$.l[1].v")
+    element = column("c", kind, path="$.l[1].v")
     in_list = [f'{{"l": [{{"v": 1e-400}}, {{"v": {one}, "v": 7}}]}}' for one in given]
     plain = [f'{{"v": {one}}}' for one in given]
-    wanted = typed(engine, ColumnSpec("c", kind, "v"), plain)
+    wanted = typed(engine, column("c", kind, path="v"), plain)
     assert typed(engine, element, in_list) == wanted
     default = {"A": "[]", "M": "{}"}.get(kind[0])
-    is_optional = bool(default) or parse(kind).is_nullable
+    is_optional = bool(default) or parse(element.type).is_nullable
+    options: dict[str, Any] = {"required": not is_optional, "default": default}
     if is_optional:
-        wanted = typed(engine, ColumnSpec("c", kind, "v", not is_optional, default), plain)
-    deep = ColumnSpec("c", kind, "$['a.b'].l[0][2]", not is_optional, default)
+        wanted = typed(engine, column("c", kind, path="v", **options), plain)
+    deep = column("c", kind, path="$['a.b'].l[0][2]", **options)
     in_deep = [f'{{"a.b": {{"l": [["\\u0001", null, {one}]]}}}}' for one in given]
     assert typed(engine, deep, in_deep) == wanted
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_values_of_all_elements_are_typed_as_an_array_of_them(kind: str, engine: Any) -> None:
+    of_type, of_format, form = kind.partition(" in the format ")
+    array = f"Array({of_type}){of_format}{form}"
     try:
-        parse(f"Array({kind})")
-    except UnknownType:
+        check(TableSpec("d", "t", (column("c", array, path="$.l[*].v"),)))
+    except SpecError:
         pytest.skip("no type of an element")
-    given = [*texts(kind), *REWRITTEN]
+    # In base64 this is no text, and the client shows a row with it as a whole in hexadecimal.
+    rewritten = [one for one in REWRITTEN if form != "base64" or one != '"1e20"']
+    given = [*texts(kind), *rewritten]
     pairs = [(one, given[number - 1]) for number, one in enumerate(given)]
-    same_as_array(engine, f"Array({kind})", [*pairs, *((one,) for one in given), ()])
+    same_as_array(engine, array, [*pairs, *((one,) for one in given), ()])
 
 
 def same_as_array(engine: Any, kind: str, rows: Sequence[tuple[str, ...]]) -> None:
     """What lands is the array of what each value lands as in a column of its own."""
-    inner = str(parse(kind).inner)
+    array = column("c", kind, path="$['l.l'][*].v")
+    inner = replace(array, type=str(parse(array.type).inner), path="v")
     alone = sorted({one for row in rows for one in row})
-    of_one = typed(engine, ColumnSpec("c", inner, "v"), [f'{{"v": {one}}}' for one in alone])
+    of_one = typed(engine, inner, [f'{{"v": {one}}}' for one in alone])
     outcome = dict(zip(alone, of_one, strict=True))
     listed = [", ".join(f'{{"v": {one}, "v": 7}}' for one in row) for row in rows]
-    each = typed(
-        engine, ColumnSpec("c", kind, "$['l.l'][*].v"), [f'{{"l.l": [{one}]}}' for one in listed]
-    )
+    each = typed(engine, array, [f'{{"l.l": [{one}]}}' for one in listed])
     for row, found in zip(rows, each, strict=True):
         reasons = [outcome[one][1] for one in row]
         if not any(reasons):
@@ -145,8 +150,8 @@ def test_any_values_in_an_array_are_typed_as_elsewhere(engine: Any) -> None:
     for number, kind in enumerate(kinds):
         given_ = found[number]
         plain = typed(engine, ColumnSpec("c", kind, "v"), [f'{{"v": {one}}}' for one in given_])
-        column = ColumnSpec("c", kind, "$.l[1].v")
-        assert typed(engine, column, [f'{{"l": [0, {{"v": {one}}}]}}' for one in given_]) == plain
+        element = ColumnSpec("c", kind, "$.l[1].v")
+        assert typed(engine, element, [f'{{"l": [0, {{"v": {one}}}]}}' for one in given_]) == plain
         same_as_array(engine, f"Array({kind})", [(one,) for one in given_])
     assert sum(map(len, found.values())) > 1_000
 

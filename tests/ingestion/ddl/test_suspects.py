@@ -111,9 +111,9 @@ def test_columns_that_did_not_fit_are_asked_at_once_the_next_time(
     direct_insert.suspects(columns).clear()
     asked, ask = [], direct_insert._ask
 
-    def noted(sql: str, messages: pa.Table) -> pa.Table:
+    def noted(sql: str, messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> pa.Table:
         asked.append(messages.num_rows)
-        return ask(sql, messages)
+        return ask(sql, messages, columns)
 
     monkeypatch.setattr(direct_insert, "_ask", noted)
     broken = _table([b'{"a": 256, "b": 1, "c": "x"}', b"{", b'{"a": 1, "b": 1, "c": 7}'])

@@ -18,6 +18,7 @@ from django.test import Client, override_settings
 
 from analytics_api.models import SavedQuery
 from analytics_api.services.saved_queries import publish
+from ingestion.connectors.metadata_json import written
 from ingestion.consume.loop import Slice
 from ingestion.models import Connection, Source, SpooledEvents, StreamPartition, Table
 from ingestion.services import sources
@@ -228,6 +229,38 @@ def test_in_quarantine_a_number_is_found_however_it_was_written(
     report = erase.erase(table.tenant, "who", "42", preview=False)
     assert [(one.before, one.after) for one in report.places] == [(0, 0), (3, 0)]
     assert rows(table.tenant.warehouse.database, "events__quarantine") == 3
+
+
+def test_a_person_whom_a_header_names_is_found_in_table_and_quarantine(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
+) -> None:
+    columns = [{"name": "who", "type": "UInt64", "metadata": "header:user"}]
+    table = table_factory(tenant_factory("life"), [*columns, {"name": "n", "type": "UInt8"}])
+    source = Source.objects.create(tenant=table.tenant, name="events", table=table)
+    for who in ("42", "7"):
+        headers = written({"header:user": who}).decode()
+        accept(source, [b'{"n": 1}', b'{"n": -1, "who": 42}'], headers=headers)
+    Slice(None, seconds=1.0).run()
+    report = erase.erase(table.tenant, "who", "42", preview=False)
+    assert [(one.before, one.after) for one in report.places] == [(1, 0), (1, 0)]
+    assert rows(table.tenant.warehouse.database, "events__quarantine") == 1
+
+
+def test_a_computed_column_finds_rows_and_says_that_the_quarantine_stays(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table]
+) -> None:
+    columns = [
+        {"name": "email", "type": "String"},
+        {"name": "who", "type": "String", "required": False, "expression": "lower(email)"},
+        {"name": "n", "type": "UInt8"},
+    ]
+    table = table_factory(tenant_factory("life"), columns)
+    source = Source.objects.create(tenant=table.tenant, name="events", table=table)
+    accept(source, [b'{"email": "Ann", "n": 1}', b'{"email": "Ann", "n": -1}'])
+    Slice(None, seconds=1.0).run()
+    own, quarantine = erase.erase(table.tenant, "who", "ann", preview=False).places
+    assert (own.before, own.after) == (1, 0)
+    assert "who is computed" in quarantine.advice
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -44,7 +45,7 @@ class Spools:
         self.looks.append(partitions)
         return {partition: self.high[partition] for partition in partitions}
 
-    def _read(self, *which: int) -> Chunk | None:
+    def _read(self, *which: int, metadata: Sequence[str]) -> Chunk | None:
         self.read.append(which)  # type: ignore[arg-type]
         return self.found
 

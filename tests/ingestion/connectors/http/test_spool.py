@@ -41,8 +41,8 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     return Rows(monkeypatch)
 
 
-def request(first: int, *events: bytes, at: datetime = AT) -> tuple[Any, ...]:
-    return first, len(events), zstandard.compress(b"\n".join(events)), at
+def request(first: int, *events: bytes, at: datetime = AT, headers: str = "") -> tuple[Any, ...]:
+    return first, len(events), zstandard.compress(b"\n".join(events)), at, headers
 
 
 def test_requests_follow_each_other_with_the_time_of_each(rows: Rows) -> None:
