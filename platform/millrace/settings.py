@@ -226,6 +226,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "go-on-with-quarantine-runs": {
+        "task": "ingestion.tasks.go_on_with_runs",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "hold-over-plan": {
         "task": "tenants.tasks.hold_over_plan",
         "schedule": 5.0,
