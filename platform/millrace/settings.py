@@ -279,6 +279,9 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "tenants.rest.openapi_problems.problems",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "SourceStateEnum": "ingestion.api.serializers.SOURCE_STATES",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

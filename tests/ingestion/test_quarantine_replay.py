@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-from ingestion.consume.loop import Slice
 from ingestion.landing import direct_insert
 from ingestion.landing.addresses import place_of
 from ingestion.ledger.locate import by_offset
@@ -19,7 +18,6 @@ from ingestion.models import (
     BatchState,
     QuarantineChunk,
     QuarantineDeparture,
-    QuarantineRun,
     QuarantineRunState,
     Source,
     Table,
@@ -28,25 +26,12 @@ from ingestion.provision import provision_table
 from ingestion.quarantine import dry_run, messages, repair, replay
 from ingestion.services import quarantine_runs as service
 from ingestion.services import tables
-from ingestion.services.events import accept
 from tenants.models import AuditEntry
 from tenants.warehouse import client
+from tests.ingestion.mending import UNQUOTE, finish, land
 from tests.ingestion.running import Crash, balance, misfits, numbers
 
-#: Takes the quotes off the number: {"n": "5"} becomes {"n": 5}.
-UNQUOTE = r"""replaceRegexpOne(raw, '"n": "(\\d+)"', '"n": \\1')"""
 ORIGIN = "_source, _partition, _offset, _timestamp, _message_id, _batch, _ingested_at"
-
-
-def land(table: Table, events: list[bytes], name: str = "first") -> Source:
-    source, _ = Source.objects.get_or_create(tenant=table.tenant, name=name, table=table)
-    accept(source, events)
-    open_batches = Batch.objects.filter(partition__source=source).exclude(state=BatchState.SETTLED)
-    for _ in range(20):
-        Slice(None, seconds=0.5).run()
-        if source.partitions.exists() and not open_batches.exists():
-            break
-    return source
 
 
 @pytest.fixture
@@ -54,13 +39,6 @@ def source(table: Table) -> Source:
     """Of six messages, one fits, and three more do without their quotes."""
     events = [b'{"n": 1}', *(b'{"n": "%d"}' % n for n in (5, 6, 7)), b'{"n": -1}', b'{"s": "x"}']
     return land(table, events)
-
-
-def finish(made: QuarantineRun) -> QuarantineRun:
-    while service.work(made.pk):
-        pass
-    made.refresh_from_db()
-    return made
 
 
 def origins(table: Table) -> list[dict[str, Any]]:
