@@ -5,6 +5,13 @@ from __future__ import annotations
 from django.urls import URLPattern, URLResolver, path
 
 from ingestion.api.kept_columns import KeptColumnsView
+from ingestion.api.mending import (
+    CancelRunsView,
+    DiscardView,
+    DownloadView,
+    ReplayView,
+    RunsView,
+)
 from ingestion.api.removal import (
     ArchiveConnectionView,
     ArchiveSourceView,
@@ -26,6 +33,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sources/<str:name>/resume", ResumeView.as_view(), name="resume-source"),
     path("sources/<str:name>/reset", ResetView.as_view(), name="reset-source"),
     path("sources/<str:name>/quarantine", QuarantineView.as_view(), name="source-quarantine"),
+    path("sources/<str:name>/quarantine/replay", ReplayView.as_view(), name="replay-quarantine"),
+    path("sources/<str:name>/quarantine/discard", DiscardView.as_view(), name="discard-quarantine"),
+    path("sources/<str:name>/quarantine/download", DownloadView.as_view(), name="download-misfits"),
+    path("sources/<str:name>/quarantine/runs", RunsView.as_view(), name="quarantine-runs"),
+    path("sources/<str:name>/quarantine/cancel", CancelRunsView.as_view(), name="cancel-runs"),
     path("sources/<str:name>/archive", ArchiveSourceView.as_view(), name="archive-source"),
     path("sources/<str:name>/restore", RestoreSourceView.as_view(), name="restore-source"),
     path("sources/<str:name>/delete", DeleteSourceView.as_view(), name="delete-source"),

@@ -18,7 +18,7 @@ from django.db.models.functions import Now
 from ingestion import ddl
 from ingestion.ddl.spec import PIPELINE_FORM
 from ingestion.errors import TableNotReady
-from ingestion.models import BackfillChunk, Batch, BatchState, Table, TableVersion
+from ingestion.models import BackfillChunk, Batch, BatchState, QuarantineChunk, Table, TableVersion
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
 
@@ -103,7 +103,10 @@ def _is_needed(version: TableVersion) -> bool:
     chunks = BackfillChunk.across_tenants.filter(
         backfill__table=version.table_id, done_at=None, table_version=version.number
     )
-    return batches.exists() or chunks.exists()
+    replayed = QuarantineChunk.across_tenants.filter(
+        run__table=version.table_id, landed_at=None, table_version=version.number
+    )
+    return batches.exists() or chunks.exists() or replayed.exists()
 
 
 def may_type_into(table: Table, column: str) -> bool:

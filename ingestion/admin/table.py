@@ -8,7 +8,13 @@ from django.contrib.admin.utils import unquote
 from django.contrib.postgres.forms import SimpleArrayField
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    StreamingHttpResponse,
+)
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -16,13 +22,15 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
-from ingestion.admin import keeping, misfits
+from ingestion.admin import keeping, mending, misfits
 from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
+from ingestion.quarantine import download
 from ingestion.services import tables
 from tenants.admin import display
 from tenants.admin.base import ActRefused, Button, WholeForm
+from tenants.audit import record
 from tenants.warehouse.errors import WarehouseError
 
 
@@ -125,7 +133,11 @@ class TableAdmin(RemovableAdmin):
     # --- The quarantine -------------------------------------------------------------------------
 
     def get_urls(self) -> list[URLPattern]:
-        pages = {"quarantine": self.quarantine_view, "kept": self.kept_view}
+        pages = {
+            "quarantine": self.quarantine_view,
+            "misfits": self.misfits_view,
+            "kept": self.kept_view,
+        }
         routes = [
             path(
                 f"<path:object_id>/{name}/",
@@ -137,19 +149,44 @@ class TableAdmin(RemovableAdmin):
         return [*routes, *super().get_urls()]
 
     def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the messages that did not fit, by reason and column, of one source or of all."""
+        """Show the messages that did not fit; a POST tries, replays or discards those shown."""
         table = self.get_object(request, unquote(object_id))
         if table is None or not self.has_view_permission(request, table):
             raise Http404
-        selection = misfits.Wanted.of(request.GET)
+        wanted, outcome = misfits.Wanted.of(request.GET), mending.Pressed()
+        may_mend = self.has_change_permission(request, table)
+        form = mending.MendForm(request.POST or None)
+        if request.method == "POST":
+            if not may_mend:
+                raise PermissionDenied
+            outcome = mending.act(table, wanted, form, request.POST)
+            if outcome.message:
+                messages.success(request, outcome.message)
+                return redirect(f"{request.path}{wanted.address()}")
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "title": f"Quarantine of {table}",
             "table": table,
-            **misfits.context(table, selection),
+            "download": reverse("admin:ingestion_table_misfits", args=[table.pk])
+            + wanted.address(),
+            **misfits.context(table, wanted),
+            **mending.context(table, form, outcome, may_mend=may_mend),
         }
         return TemplateResponse(request, "millrace/quarantine.html", context)
+
+    def misfits_view(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """The messages that the quarantine's page shows, as NDJSON."""
+        table = self.get_object(request, unquote(object_id))
+        if table is None or not self.has_change_permission(request, table) or not table.applied:
+            raise Http404
+        selection = mending.selection_of(table, misfits.Wanted.of(request.GET))
+        record("quarantine.download", table, tenant=table.tenant)
+        answer = StreamingHttpResponse(
+            download.lines(selection), content_type="application/x-ndjson"
+        )
+        answer["Content-Disposition"] = f'attachment; filename="{table.name}_quarantine.ndjson"'
+        return answer
 
     def kept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the kept columns; a POST drops one of them after a confirmation."""

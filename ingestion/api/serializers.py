@@ -15,6 +15,9 @@ from ingestion.services.resets import Where
 from tenants.rest.body import BodySerializer
 from tenants.rest.fields import Flag, Text, Whole
 
+#: The settings name this list, because runs have a ``state`` too (ENUM_NAME_OVERRIDES).
+SOURCE_STATES = [str(state) for state in SourceState]
+
 
 class SourceSerializer(serializers.Serializer[Any]):
     """A ``SourceStatus``: times in seconds, rates per second over the last five minutes."""
@@ -22,7 +25,7 @@ class SourceSerializer(serializers.Serializer[Any]):
     name = serializers.CharField(source="source")
     kind = serializers.ChoiceField(["kafka", "rabbitmq", "http"])
     table = serializers.CharField()
-    state = serializers.ChoiceField([str(state) for state in SourceState])
+    state = serializers.ChoiceField(SOURCE_STATES)
     paused_reason = serializers.CharField(
         help_text="Why Millrace paused the source; empty if it did not."
     )

@@ -142,12 +142,7 @@ class QuarantineView(Endpoint):
     def get(self, request: Request, name: str) -> HttpResponse:
         caller = self.caller(request)
         source = own_source(caller, name)
-        if caller.filters:
-            detail = (
-                "Your key has row filters, which can't be applied to messages that did not fit "
-                "the table. Use a key without row filters."
-            )
-            raise Problem(403, "row_filter", detail)
+        without_row_filters(caller)
         try:
             groups = quarantine.groups(source.table, source=source)
         except WarehouseError as error:
@@ -173,6 +168,16 @@ def own_source(caller: Caller, name: str) -> Source:
     if source is None:
         raise not_found("There is no source of that name.")
     return source
+
+
+def without_row_filters(caller: Caller) -> None:
+    """Raise Problem 403 if the caller's key has row filters, which misfits can't be checked by."""
+    if caller.filters:
+        detail = (
+            "Your key has row filters, which can't be applied to messages that did not fit the "
+            "table. Use a key without row filters."
+        )
+        raise Problem(403, "row_filter", detail)
 
 
 def told_of_source(source: Source) -> HttpResponse:

@@ -103,6 +103,20 @@ def table_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) 
 
 
 @lru_cache(maxsize=1_000)
+def replayed_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()) -> Header:
+    """The header of ``table_header``'s rows that end with the time when they first came in."""
+    types = stored or tuple(one.type for one in columns)
+    return _header(
+        [*ORIGIN_TYPES, *(one.name for one in columns), "_ingested_at"],
+        [
+            *ORIGIN_TYPES.values(),
+            *(str(canonical(parse(one))) for one in types),
+            "DateTime64(3, 'UTC')",
+        ],
+    )
+
+
+@lru_cache(maxsize=1_000)
 def quarantine_header(columns: tuple[ColumnSpec, ...]) -> Header:
     """The header of rows for the quarantine of a table of these columns."""
     types = misfit_types(columns)

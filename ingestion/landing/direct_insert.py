@@ -133,16 +133,32 @@ def land(to: Place, rows: Rows, batch: uuid.UUID, token: uuid.UUID | None = None
     Misfits go first. Raises WarehouseError.
     """
     once = {"insert_deduplication_token": str(token or batch)}
-    options = INSERT_SETTINGS | _STRICT | _ONE_THREAD | once
     for target, table, header, body in _inserts(to, rows):
-        with translated():
-            client.admin().raw_insert(
-                table,
-                column_names=header.names,
-                insert_block=b"".join([header.bytes, *body]),
-                settings=options | {"query_id": query_id(batch, target)},
-                fmt="RowBinaryWithNamesAndTypes",
-            )
+        _insert(table, header, body, once | {"query_id": query_id(batch, target)})
+
+
+def land_replayed(to: Place, rows: list[bytes], chunk: uuid.UUID, token: uuid.UUID) -> None:
+    """Insert rows from the quarantine into the table; each ends with its ``_ingested_at``.
+
+    ``chunk`` names the insert, as a batch does in ``land``. Raises WarehouseError.
+    """
+    header = ddl.replayed_header(to.columns, to.stored)
+    options = {
+        "insert_deduplication_token": str(token),
+        "query_id": query_id(chunk, Target.TABLE),
+    }
+    _insert(to.table, header, rows, options)
+
+
+def _insert(table: str, header: ddl.Header, body: list[bytes], options: dict[str, str]) -> None:
+    with translated():
+        client.admin().raw_insert(
+            table,
+            column_names=header.names,
+            insert_block=b"".join([header.bytes, *body]),
+            settings=INSERT_SETTINGS | _STRICT | _ONE_THREAD | options,
+            fmt="RowBinaryWithNamesAndTypes",
+        )
 
 
 def stream(rows: pa.Table) -> memoryview:

@@ -22,7 +22,7 @@ from ingestion.ddl.spec import DEDUPLICATION_WINDOW
 from ingestion.errors import Shortfall
 from ingestion.landing import grouped_insert, inbox, lookups
 from ingestion.landing.addresses import Address
-from ingestion.models import BackfillChunk, Batch, FoldedBatches, Table
+from ingestion.models import BackfillChunk, Batch, FoldedBatches, QuarantineChunk, Table
 
 #: The most inserts of one batch: what the views type, and the leftovers.
 INSERTS_A_BATCH = 2
@@ -100,7 +100,9 @@ def is_remembered(table: Table, opened_at: datetime) -> bool:
         partition__source__table=table_id, done_at__gte=opened_at
     ).aggregate(batches=Coalesce(Sum("batches"), 0))
     chunks = BackfillChunk.across_tenants.filter(backfill__table=table_id, opened_at__gte=opened_at)
-    inserts = INSERTS_A_BATCH * (since.count() + folded["batches"] + chunks.count())
+    replayed = QuarantineChunk.across_tenants.filter(run__table=table_id, opened_at__gte=opened_at)
+    others = chunks.count() + replayed.count()
+    inserts = INSERTS_A_BATCH * (since.count() + folded["batches"] + others)
     blocks = max(BLOCKS_AN_INSERT, lookups.most_partitions(table))
     return bool(inserts * blocks < DEDUPLICATION_WINDOW)
 

@@ -23,9 +23,11 @@ from ingestion.models import Batch, BatchState, Source, StreamPartition
 class PartitionAudit:
     """The audit of one partition in a time range; its entries cover offsets ``[start, end)``.
 
-    ``received``: messages that were delivered. ``found``: rows in table and quarantine.
-    ``at_broker``: messages that were read again from the broker, or None if that was not possible;
-    ``unread`` says why. ``under_way``: batches that are announced and not done.
+    ``received``: messages that were delivered. ``quarantined``: those that are in quarantine now.
+    ``replayed`` and ``discarded``: those that have left it; ``inserted`` includes the replayed.
+    ``found``: rows in table and quarantine. ``at_broker``: messages that were read again from the
+    broker, or None if that was not possible; ``unread`` says why. ``under_way``: batches that are
+    announced and not done.
     """
 
     number: int
@@ -35,6 +37,8 @@ class PartitionAudit:
     inserted: int = 0
     deduplicated: int = 0
     quarantined: int = 0
+    replayed: int = 0
+    discarded: int = 0
     found: int = 0
     at_broker: int | None = None
     unread: str = ""
@@ -45,7 +49,7 @@ class PartitionAudit:
 
     @property
     def received(self) -> int:
-        return self.inserted + self.deduplicated + self.quarantined
+        return self.inserted + self.deduplicated + self.quarantined + self.discarded
 
     @property
     def balances(self) -> bool:
@@ -109,7 +113,9 @@ class _Auditor:
         held = counts.held(self.address, self.partition, result.start, result.end)
         result.found = held.rows
         result.quarantined = held.quarantined
-        result.inserted = sum(entry.rows for entry in ledger) - held.quarantined
+        result.replayed = sum(entry.replayed for entry in ledger)
+        result.discarded = sum(entry.discarded for entry in ledger)
+        result.inserted = sum(entry.most for entry in ledger) - held.quarantined
         result.findings += self._against_table(disjoint(ledger))
         if held.rows > held.offsets:
             result.findings.append(self._doubled(result.start, result.end))
@@ -124,8 +130,8 @@ class _Auditor:
         """
         start, end = ledger[0].start, max(entry.end for entry in ledger)
         held = counts.held(self.address, self.partition, start, end)
-        rows = sum(entry.rows for entry in ledger)
-        misfits = sum(entry.quarantined for entry in ledger)
+        rows = sum(entry.most for entry in ledger)
+        misfits = sum(entry.misfits for entry in ledger)
         is_counted = all(entry.is_counted and not entry.is_reread for entry in ledger)
         least = sum(entry.least for entry in ledger)
         if least <= held.rows <= rows and (held.quarantined == misfits or not is_counted):
@@ -161,11 +167,11 @@ def _difference(entry: Entry, held: counts.Held) -> Finding:
     """The finding for one entry whose rows are not those that ClickHouse holds."""
     name = f"Batch {entry.token}" if entry.token else f"{entry.batches} folded batches"
     text = (
-        f"{name}: the ledger has {entry.rows - entry.quarantined} rows and {entry.quarantined} in "
+        f"{name}: the ledger has {entry.most - entry.misfits} rows and {entry.misfits} in "
         f"quarantine, ClickHouse has {held.inserted} and {held.quarantined}."
     )
-    kind = FindingKind.MISSING if held.rows < entry.rows else FindingKind.UNKNOWN
-    if held.rows <= entry.rows:
+    kind = FindingKind.MISSING if held.rows < entry.most else FindingKind.UNKNOWN
+    if held.rows <= entry.most:
         text += " A TTL or a mutation may have removed rows."
     return Finding(kind, entry.start, entry.end, text)
 

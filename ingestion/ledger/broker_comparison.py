@@ -13,6 +13,7 @@ from ingestion.ledger import counts
 from ingestion.ledger.books import Finding, FindingKind
 from ingestion.ledger.counts import Digest
 from ingestion.models import ConnectionKind, Source, StreamPartition
+from ingestion.quarantine import departures
 
 #: Messages that are compared by one digest. If it differs, their offsets are compared one by one.
 WINDOW = 500_000
@@ -94,7 +95,8 @@ def _differences(
 ) -> Iterator[Finding]:
     sent = {offset for chunk in window.chunks for offset in chunk.rows["_offset"].to_pylist()}
     held = counts.offsets(address, partition, window.start, window.end)
-    if missing := sorted(offset for offset in sent - held if not _lies_in(offset, gaps)):
+    absent = sent - held - departures.discarded(partition, window.start, window.end)
+    if missing := sorted(offset for offset in absent if not _lies_in(offset, gaps)):
         yield _finding(FindingKind.MISSING, missing, "The broker has them, ClickHouse does not")
     if unknown := sorted(held - sent):
         yield _finding(FindingKind.UNKNOWN, unknown, "ClickHouse has them, the broker does not")

@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 from ingestion.landing import lookups
 from ingestion.landing.addresses import Address
 from ingestion.models import StreamPartition
+from ingestion.quarantine import moving
+from ingestion.quarantine.messages import MANY_KEYS
 from tenants.warehouse import client
 
 _WHERE = (
@@ -55,9 +57,11 @@ def _both(address: Address, partition: StreamPartition, start: int, end: int) ->
         "end": end,
     }
     where = _WHERE + lookups.since(partition.began_at, bound)
+    in_table, in_quarantine = moving.conditions(partition.source.table_id)
+    # The quarantine first: see lookups.
     return (
-        f"SELECT _offset, 0 AS misfit FROM {address.table} WHERE {where} "  # noqa: S608 - names of ours
-        f"UNION ALL SELECT _offset, 1 FROM {address.quarantine} WHERE {where}"
+        f"SELECT _offset, 1 AS misfit FROM {address.quarantine} WHERE {where}{in_quarantine} "  # noqa: S608 - names of ours
+        f"UNION ALL SELECT _offset, 0 FROM {address.table} WHERE {where}{in_table}"
     ), bound
 
 
@@ -66,7 +70,7 @@ def _ask(
 ) -> list[dict[str, int]]:
     both, bound = _both(address, partition, start, end)
     sql = f"SELECT {columns} FROM ({both}) {rest}"  # noqa: S608 - names of ours
-    return client.rows(sql, bound)
+    return client.rows(sql, bound, MANY_KEYS)
 
 
 def held(address: Address, partition: StreamPartition, start: int, end: int) -> Held:
@@ -85,7 +89,7 @@ def digest(address: Address, partition: StreamPartition, start: int, end: int) -
     )
     both, bound = _both(address, partition, start, end)
     distinct = f"SELECT DISTINCT _offset AS o FROM ({both})"  # noqa: S608 - names of ours
-    rows = client.rows(f"SELECT {columns} FROM ({distinct})", bound)  # noqa: S608
+    rows = client.rows(f"SELECT {columns} FROM ({distinct})", bound, MANY_KEYS)  # noqa: S608
     return Digest(**rows[0])
 
 

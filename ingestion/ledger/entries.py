@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from operator import attrgetter
 
 from django.db.models import Q
 
 from ingestion.models import Batch, BatchState, FoldedBatches, Gap, StreamPartition
+from ingestion.quarantine import departures
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +19,9 @@ class Entry:
     """The ledger's entry for the offsets ``[start, end)``: one or several batches, or a gap.
 
     ``gap``: why no batch has these offsets; otherwise empty. ``rows``: rows that landed, of which
-    ``quarantined`` are in the quarantine. ``is_counted``: settling has counted ``quarantined``.
-    ``is_reread``: read again after a reset, so that only missing rows were inserted.
+    ``quarantined`` went to the quarantine. ``is_counted``: settling has counted ``quarantined``.
+    ``is_reread``: read again after a reset, so that only missing rows were inserted. ``replayed``
+    and ``discarded``: messages that have left the quarantine since, into the table or for good.
     """
 
     start: int
@@ -31,6 +34,13 @@ class Entry:
     gap: str = ""
     is_counted: bool = True
     is_reread: bool = False
+    replayed: int = 0
+    discarded: int = 0
+
+    @property
+    def most(self) -> int:
+        """The most rows that ClickHouse may hold."""
+        return self.rows - self.discarded
 
     @property
     def least(self) -> int:
@@ -38,7 +48,12 @@ class Entry:
 
         0 for a range that was read again: rows of its earlier entries may have been lost before.
         """
-        return 0 if self.is_reread else self.rows
+        return 0 if self.is_reread else self.most
+
+    @property
+    def misfits(self) -> int:
+        """How many of its messages are still in quarantine."""
+        return self.quarantined - self.replayed - self.discarded
 
 
 def entries(partition: StreamPartition, since: datetime, until: datetime) -> list[Entry]:
@@ -61,7 +76,27 @@ def entries(partition: StreamPartition, since: datetime, until: datetime) -> lis
         present, partition=partition, noted_at__gte=since, noted_at__lt=until
     )
     result += [Entry(gap.from_offset, gap.to_offset, gap=gap.get_reason_display()) for gap in gaps]
-    return sorted(result, key=attrgetter("start", "end"))
+    return _with_departures(partition, sorted(result, key=attrgetter("start", "end")))
+
+
+def _with_departures(partition: StreamPartition, ledger: list[Entry]) -> list[Entry]:
+    """The entries with what has left the quarantine since; each departure is of one batch."""
+    if not ledger:
+        return ledger
+    starts = [entry.start for entry in ledger]
+    for departure in departures.between(partition, starts[0], max(entry.end for entry in ledger)):
+        # The last entry that begins before it, unless that is a gap or ends before it.
+        for place in range(bisect_right(starts, departure.from_offset) - 1, -1, -1):
+            entry = ledger[place]
+            if not entry.gap and entry.end >= departure.to_offset:
+                left = len(departure.offsets)
+                ledger[place] = (
+                    replace(entry, discarded=entry.discarded + left)
+                    if departure.is_discard
+                    else replace(entry, replayed=entry.replayed + left)
+                )
+                break
+    return ledger
 
 
 def _batches(partition: StreamPartition, chosen: Q) -> list[Entry]:
@@ -123,4 +158,6 @@ def _merged(group: Iterable[Entry]) -> Entry:
         batches=sum(entry.batches for entry in overlapping),
         is_counted=all(entry.is_counted for entry in overlapping),
         is_reread=any(entry.is_reread for entry in overlapping),
+        replayed=sum(entry.replayed for entry in overlapping),
+        discarded=sum(entry.discarded for entry in overlapping),
     )

@@ -10,7 +10,15 @@ from ingestion.connectors.registry import connect
 from ingestion.errors import ConnectorError
 from ingestion.landing import addresses
 from ingestion.landing.addresses import Address
-from ingestion.models import Batch, FoldedBatches, Gap, Source, StreamPartition
+from ingestion.models import (
+    Batch,
+    FoldedBatches,
+    Gap,
+    QuarantineDeparture,
+    Source,
+    StreamPartition,
+)
+from ingestion.quarantine import departures
 from tenants.warehouse import client
 
 #: The most rows of each table that one search returns.
@@ -99,7 +107,10 @@ def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterat
         )
     for gap in partition.gaps.filter(**within):
         yield f"A gap: {gap.get_reason_display()}{_incarnation(gap, partition)}."
-    if is_there:
+    left = departures.of_offset(partition, offset)
+    for departure in left:
+        yield _departure(departure)
+    if is_there or any(departure.is_discard for departure in left):
         return
     if partition.position is None or offset >= partition.position:
         yield f"It has not been read yet: the position is {partition.position or 0}."
@@ -108,6 +119,14 @@ def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterat
             "It was read, but neither the table nor the quarantine has it: the offset held no "
             "message, a TTL has removed the row, or it is missing (see manage.py ledger)."
         )
+
+
+def _departure(departure: QuarantineDeparture) -> str:
+    run = departure.run
+    when = f"{departure.left_at:%Y-%m-%d %H:%M:%S} by {run.actor or 'Millrace'} (run {run.pk})"
+    if departure.is_discard:
+        return f"Discarded from the quarantine at {when}: {run.note}"
+    return f"Replayed from the quarantine into the table at {when}."
 
 
 def _incarnation(entry: Batch | FoldedBatches | Gap, partition: StreamPartition) -> str:

@@ -7,6 +7,13 @@ from ingestion.models.connection import Connection, ConnectionKind, SaslMechanis
 from ingestion.models.history import SourceMinute
 from ingestion.models.ledger import FoldedBatches, Gap, GapReason, Reset
 from ingestion.models.partition import StreamPartition
+from ingestion.models.quarantine_run import (
+    QuarantineAction,
+    QuarantineChunk,
+    QuarantineDeparture,
+    QuarantineRun,
+    QuarantineRunState,
+)
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
 from ingestion.models.table import Column, Table, TableVersion
@@ -25,6 +32,11 @@ __all__ = [
     "FoldedBatches",
     "Gap",
     "GapReason",
+    "QuarantineAction",
+    "QuarantineChunk",
+    "QuarantineDeparture",
+    "QuarantineRun",
+    "QuarantineRunState",
     "Reset",
     "SaslMechanism",
     "Source",

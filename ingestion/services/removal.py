@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ from ingestion.models import (
     Batch,
     BatchState,
     Connection,
+    QuarantineChunk,
     Source,
     SpooledEvents,
     StreamPartition,
@@ -177,7 +178,7 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
         )
         raise NotConfirmed(msg)
     found = sources_of(obj)
-    with holding.held(found, _DELETING) as hold, _against_makers(obj), _explained(obj, hold):
+    with holding.held(found, _DELETING) as hold, _tables_held(obj, found), _explained(obj, hold):
         if isinstance(obj, Table) and _may_have_parts(obj):
             _touch(hold)
             remove_table(spec_of(obj), set(obj.versions.values_list("number", flat=True)))
@@ -192,9 +193,20 @@ def delete(obj: Removable, confirmation: str, *, with_rows: bool) -> list[str]:
     return [line for source in found for line in remove_group(source)]
 
 
-def _against_makers(obj: Removable) -> AbstractContextManager[None]:
-    """Hold a table, so that no other process creates parts of it again after they are dropped."""
-    return provision.held(obj) if isinstance(obj, Table) else nullcontext()
+@contextmanager
+def _tables_held(obj: Removable, found: Sequence[Source]) -> Iterator[None]:
+    """Hold the table, or the tables of the sources, so that no other process works on them.
+
+    It could create parts of a table again after they are dropped, or replay messages of a source
+    whose rows are gone.
+    """
+    tables = {source.table_id: source.table for source in found}
+    if isinstance(obj, Table):
+        tables[obj.pk] = obj
+    with ExitStack() as stack:
+        for _, table in sorted(tables.items()):
+            stack.enter_context(provision.held(table))
+        yield
 
 
 def _lock(obj: Removable, held: Sequence[Source]) -> None:
@@ -220,8 +232,12 @@ def _await_inserts(found: Sequence[Source]) -> None:
     Raises WarehouseError.
     """
     opened = Batch.across_tenants.filter(partition__source__in=found, state=BatchState.INTENT)
-    for token in opened.values_list("token", flat=True):
-        await_inserts(token)
+    replayed = QuarantineChunk.across_tenants.filter(
+        run__table__sources__in=found, landed_at=None
+    ).distinct()
+    for rows in (opened, replayed):
+        for token in rows.values_list("token", flat=True):
+            await_inserts(token)
 
 
 def _touch(hold: Hold) -> None:

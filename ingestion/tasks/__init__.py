@@ -3,5 +3,14 @@
 from ingestion.consume import warmup as _warming  # noqa: F401 - registers itself
 from ingestion.tasks.consume import consume_slice, keep_consuming, measure_lag
 from ingestion.tasks.provision import provision_table, reconcile
+from ingestion.tasks.quarantine import go_on_with_runs, run_quarantine
 
-__all__ = ["consume_slice", "keep_consuming", "measure_lag", "provision_table", "reconcile"]
+__all__ = [
+    "consume_slice",
+    "go_on_with_runs",
+    "keep_consuming",
+    "measure_lag",
+    "provision_table",
+    "reconcile",
+    "run_quarantine",
+]

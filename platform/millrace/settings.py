@@ -232,6 +232,11 @@ CELERY_BEAT_SCHEDULE = {
         "schedule": 10.0,
         "options": {"expires": 10},
     },
+    "go-on-with-quarantine-runs": {
+        "task": "ingestion.tasks.go_on_with_runs",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
     "hold-over-plan": {
         "task": "tenants.tasks.hold_over_plan",
         "schedule": 5.0,
@@ -280,6 +285,9 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "tenants.rest.openapi_problems.problems",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "SourceStateEnum": "ingestion.api.serializers.SOURCE_STATES",
+    },
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

@@ -13,6 +13,8 @@ from tenants.warehouse.quoting import identifier, string
 #: ClickHouse's error codes for a mutation that continues in the background.
 _GOES_ON = {159, 341}  # TIMEOUT_EXCEEDED, UNFINISHED
 _POLL = 1.0
+#: A condition may name thousands of messages, and then exceeds ClickHouse's default size.
+_OPTIONS = {"mutations_sync": 2, "max_execution_time": 0, "max_query_size": 64 << 20}
 #: Seconds to wait at most: six hours. Terabytes are rewritten in less. A mutation that takes longer
 #: waits for something that needs a person, such as a replica that is down.
 PATIENCE = 6 * 3600.0
@@ -45,7 +47,7 @@ def delete_rows(database: str, table: str, condition: str) -> None:
     )
     began = int(client.rows(_NOW)[0]["now"])
     try:
-        client.execute([statement], {"mutations_sync": 2, "max_execution_time": 0})
+        client.execute([statement], _OPTIONS)
     except WarehouseError as error:
         if not _may_go_on(error):
             raise

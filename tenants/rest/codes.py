@@ -113,6 +113,11 @@ CODES = (
         "not_confirmed", (409,), "Deleting needs `confirm`: the object's name or the tenant's slug."
     ),
     Code(
+        "repair_refused",
+        (422,),
+        "The expression that repairs a message is not allowed, or failed on one; see `detail`.",
+    ),
+    Code(
         "refused",
         (409,),
         "The request can't be carried out for this tenant: a value is not valid, or the tenant's "

@@ -147,15 +147,15 @@ def test_a_source_made_while_others_are_held_is_not_deleted_unheld(
 ) -> None:
     """The second attempt holds it, too."""
     table, at = http.table, addresses.address_of(http.table)
-    against = removal._against_makers
+    against = removal._tables_held
 
-    def made_meanwhile(obj: Any) -> Any:
+    def made_meanwhile(obj: Any, found: Any) -> Any:
         Source.objects.get_or_create(tenant=table.tenant, name="late", table=table)
-        return against(obj)
+        return against(obj, found)
 
     error = removal.StoppedHalfWay if with_rows else removal.NotDeleted
     with monkeypatch.context() as patch:
-        patch.setattr(removal, "_against_makers", made_meanwhile)
+        patch.setattr(removal, "_tables_held", made_meanwhile)
         if not with_rows:
             patch.setattr(removal, "_may_have_parts", lambda _: False)
         with pytest.raises(error, match="late began to use it"):

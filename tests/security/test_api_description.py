@@ -72,16 +72,17 @@ def keys(installation: Any) -> list[str]:
     return made
 
 
-#: Where a body that fits its description may yet be refused: no schema tells which text is SQL or
-#: a network, or how far two days are apart. That answer is a 422; a 400 is a failure here too, but
-#: where a published query's own parameters are missing: these stand in the list of queries alone.
+#: Where a body that fits its description may yet be refused: no schema tells which text is SQL, a
+#: repair or a network, or how far two days are apart. That answer is a 422; a 400 is a failure here
+#: too, but where a published query's own parameters are missing: these stand in the list of queries
+#: alone.
 CONFIGURATION = """
 [[operations]]
 include-operation-id = ["run_query", "run_query_with_body"]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429", "5xx"]
 [[operations]]
-include-operation-id = ["create_key", "list_usage", "run_sql"]
+include-operation-id = ["create_key", "list_usage", "replay_quarantine", "run_sql"]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 """

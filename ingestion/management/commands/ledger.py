@@ -86,6 +86,11 @@ def _lines(audits: list[PartitionAudit]) -> list[str]:
         where = f"Partition {audited.number}"
         if audited.under_way:
             lines.append(f"{where}: {audited.under_way} batches are under way.")
+        if audited.replayed or audited.discarded:
+            lines.append(
+                f"{where}: {audited.replayed:,} quarantined messages were replayed into the table, "
+                f"{audited.discarded:,} were discarded."
+            )
         if audited.unread:
             lines.append(f"{where}: not read again from the broker: {audited.unread}.")
         lines += [

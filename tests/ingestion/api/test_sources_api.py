@@ -24,6 +24,11 @@ ADDRESSES = [
     ("POST", "/events/resume"),
     ("GET", "/events/quarantine"),
     ("POST", "/events/reset"),
+    ("POST", "/events/quarantine/replay"),
+    ("POST", "/events/quarantine/discard"),
+    ("GET", "/events/quarantine/download"),
+    ("GET", "/events/quarantine/runs"),
+    ("POST", "/events/quarantine/cancel"),
 ]
 
 
