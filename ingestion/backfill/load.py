@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from django.db import connection, transaction
@@ -17,9 +17,11 @@ from django.utils import timezone
 
 from ingestion import versions
 from ingestion.backfill.chunks import Chunk, chunks_of
+from ingestion.backfill.content import refuse_other_options
 from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
+from ingestion.backfill.outcome import Loaded
 from ingestion.backfill.read_options import ReadOptions
 from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
 from ingestion.ddl.spec import ColumnSpec
@@ -29,43 +31,6 @@ from ingestion.landing.reinsert import complete, is_remembered
 from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 
 DEFAULT_CHUNK_ROWS = 100_000
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The numbers of rows that a run has loaded. ``skipped``: rows that earlier runs had loaded.
-
-    ``all_rows`` and ``all_quarantined`` count all runs together.
-    """
-
-    landed: int
-    quarantined: int
-    skipped: int
-    all_rows: int
-    all_quarantined: int
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the table has none of the rows, or less than half of them."""
-        return self.all_rows == self.all_quarantined or self.all_quarantined * 2 > self.all_rows
-
-
-def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
-    """The backfill of this file's content into this table: a new one, or one begun before.
-
-    ``digest``: the SHA-256 of the file. A backfill begun before keeps its ``chunk_rows``.
-    """
-    backfill, _ = Backfill.across_tenants.get_or_create(
-        table=table,
-        sha256=digest,
-        defaults={
-            # A file name may hold any bytes; Postgres takes only UTF-8.
-            "name": file.path.name.encode("utf-8", "replace").decode()[:500],
-            "format": file.format,
-            "chunk_rows": chunk_rows,
-        },
-    )
-    return backfill
 
 
 def load(
@@ -83,7 +48,7 @@ def load(
     """
     with _alone(backfill):
         backfill.refresh_from_db()
-        _refuse_other_options(backfill, file)
+        refuse_other_options(backfill, file.format, file.options)
         before = (backfill.rows, backfill.quarantined)
         try:
             _load(backfill, _as_begun(backfill, file), advance, Gauge(limit))
@@ -111,31 +76,6 @@ def _alone(backfill: Backfill) -> Iterator[None]:
             yield
         finally:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
-
-
-def _refuse_other_options(backfill: Backfill, file: HistoryFile) -> None:
-    """Raise BackfillError if this run is to read the file in another way than an earlier one.
-
-    The chunks count rows, so another way could make other rows of the same chunk.
-    """
-    if not backfill.chunks.exists():
-        return
-    begun = ReadOptions.from_json(backfill.options)
-    wanted = begun.differing(file.options)
-    if file.format != backfill.format:
-        wanted["--format"] = str(file.format)
-    if wanted:
-        kept = {"--format": backfill.format, **begun.named()}
-        changes = ", ".join(
-            f"{name} {value!r} ({repr(kept[name]) if name in kept else 'without'})"
-            for name, value in wanted.items()
-        )
-        msg = (
-            f"{backfill.name}: its load into {backfill.table} was begun with other options, and "
-            "the rows that are there were read with those. They can't be changed now (in brackets "
-            f"what they were): {changes}. Give what they were, or leave them out: it is kept."
-        )
-        raise BackfillError(msg)
 
 
 def _as_begun(backfill: Backfill, file: HistoryFile) -> HistoryFile:
