@@ -42,6 +42,10 @@ class Progress(Protocol):
         """The step has come so far."""
         ...
 
+    def remark(self, text: str) -> None:
+        """Something of the file may be other than it was meant."""
+        ...
+
 
 def check(place: LocalPlace | RemotePlace, settings: Settings) -> None:
     """Refuse a file that can't be loaded, without reading it; raises FileUnreadable."""
@@ -106,4 +110,10 @@ def _load(
 ) -> Loaded:
     backfill = open_backfill(table, file, content, settings.chunk_rows)
     progress.begins("loading", file.size)
-    return load(backfill, file, lambda chunk: progress.is_at(chunk.read), settings.limit)
+    return load(
+        backfill,
+        file,
+        lambda chunk: progress.is_at(chunk.read),
+        settings.limit,
+        progress.remark,
+    )

@@ -23,7 +23,7 @@ from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
 from ingestion.backfill.outcome import Loaded
 from ingestion.backfill.read_options import ReadOptions
-from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
+from ingestion.backfill.readers import READERS, Remark, delimiter_of, encoding_of, unheard
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import addresses, inbox, lookups
 from ingestion.landing.query_ids import await_inserts
@@ -38,11 +38,12 @@ def load(
     file: HistoryFile,
     advance: Callable[[Chunk], None],
     limit: int = QUARANTINE_LIMIT,
+    remark: Remark = unheard,
 ) -> Loaded:
     """Load the whole file into the table; calls ``advance`` after each chunk that has landed.
 
     ``limit``: the per cent of misfits beyond which it stops, as early as possible; 0 never stops
-    it.
+    it. ``remark``: is told before loading what of the file may be other than it was meant.
 
     Raises BackfillError, FileUnreadable and WarehouseError; a later run continues from there.
     """
@@ -51,13 +52,27 @@ def load(
         refuse_other_options(backfill, file.format, file.options)
         before = (backfill.rows, backfill.quarantined)
         try:
-            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit))
+            noted = _noting(backfill, remark)
+            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit), noted)
         except Exception as error:
             _note_end(backfill, BackfillState.FAILED, str(error))
             raise
         _note_end(backfill, BackfillState.DONE, "")
     rows, misfits = backfill.rows - before[0], backfill.quarantined - before[1]
     return Loaded(rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined)
+
+
+def _noting(backfill: Backfill, remark: Remark) -> Remark:
+    """Keeps a remark with the backfill, and passes it on. A file may be read more than once."""
+    noted: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in noted:
+            noted.add(text)
+            Backfill.across_tenants.filter(pk=backfill.pk).update(remark=text.replace("\0", ""))
+            remark(text)
+
+    return note
 
 
 @contextmanager
@@ -103,7 +118,11 @@ def _found_out(backfill: Backfill, file: HistoryFile) -> ReadOptions:
 
 
 def _load(
-    backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
+    backfill: Backfill,
+    file: HistoryFile,
+    advance: Callable[[Chunk], None],
+    gauge: Gauge,
+    remark: Remark,
 ) -> None:
     """Load the file's chunks. Reads it anew each time that the table's version changes on the way.
 
@@ -115,7 +134,7 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns, gauge):
+        for chunk in _chunks(backfill, file, columns, gauge, remark):
             row, is_new = _chunk_row(backfill, chunk, version)
             if row is None:
                 break
@@ -133,11 +152,15 @@ def _load(
 
 
 def _chunks(
-    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...], gauge: Gauge
+    backfill: Backfill,
+    file: HistoryFile,
+    columns: tuple[ColumnSpec, ...],
+    gauge: Gauge,
+    remark: Remark,
 ) -> Iterator[Chunk]:
     """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    chunks = chunks_of(READERS[file.format](file, columns), backfill.chunk_rows, known)
+    chunks = chunks_of(READERS[file.format](file, columns, remark), backfill.chunk_rows, known)
     for chunk in chunks:
         if chunk.from_row not in known and gauge.has_to_try:
             yield from gauge.tried(backfill, chain([chunk], chunks), columns)

@@ -52,6 +52,12 @@ class Backfill(models.Model):
     rows = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)
     error = models.TextField(blank=True)
+    remark = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What of the file may be other than it was meant.",
+    )
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -178,6 +178,9 @@ class _Steps:
         if self._step is not None:
             self._progress.update(self._step, completed=done)
 
+    def remark(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
 
 def _refusals(refused: Sequence[str], count: int) -> str:
     if count == 1:
