@@ -24,9 +24,24 @@ class BackfillAdmin(ReadOnlyAdmin):
     label = ("table__tenant__slug", "table__name")
     search_fields = ("name", "sha256", *label, "table__tenant__name")
     fields = (
-        *("table", "name", "format", "read_as", "state", "rows", "quarantined", "chunk_rows"),
-        *("sha256", "started_at", "finished_at", "error"),
+        *(
+            "table",
+            "name",
+            "format",
+            "origin",
+            "read_as",
+            "state",
+            "rows",
+            "quarantined",
+            "chunk_rows",
+        ),
+        *("sha256", "started_at", "finished_at", "error", "remark"),
     )
+
+    @admin.display(description="Loaded from")
+    def origin(self, backfill: Backfill) -> str:
+        """The URL. A path is the operator's alone: members of the tenant see this page too."""
+        return backfill.location if "://" in backfill.location else "a file of the server"
 
     @admin.display(description="Read with")
     def read_as(self, backfill: Backfill) -> str:

@@ -40,18 +40,22 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class HistoryFile:
-    """A file to load. ``size``: bytes on disk. ``compression``: pyarrow's name for it, or None."""
+    """A file to load. ``size``: bytes on disk. ``compression``: pyarrow's name for it, or None.
+
+    ``location``: the URL that the file at ``path`` is a copy of, or ''.
+    """
 
     path: Path
     format: Format
     compression: str | None
     size: int
     options: ReadOptions = field(default_factory=ReadOptions)
+    location: str = ""
 
     @property
     def shown(self) -> str:
-        """The path as it is safe to print."""
-        return shown(self.path)
+        """The path or URL as it is safe to print."""
+        return shown(self.location or self.path)
 
 
 def shown(text: Path | str) -> str:
@@ -85,22 +89,34 @@ def describe(
         what = "it is a folder: name the files in it" if is_folder else "it is not a regular file"
         msg = f"{shown(path)}: {what}."
         raise FileUnreadable(msg)
-    compression = COMPRESSIONS.get(path.suffix.lower())
-    inner = Path(path.stem) if compression else path
-    form = form or _SUFFIXES.get(inner.suffix.lower())
+    form, compression = format_of(path.name, str(path), form, options)
+    return HistoryFile(path, form, compression, status.st_size, options)
+
+
+def format_of(
+    name: str, location: str, form: Format | None, options: ReadOptions
+) -> tuple[Format, str | None]:
+    """The format and compression that a file's name shows; raises FileUnreadable.
+
+    Also raises it for options that mean nothing to the format. ``form``: the format, whatever the
+    name shows. ``location``: what the error calls the file.
+    """
+    suffix = Path(name).suffix.lower()
+    compression = COMPRESSIONS.get(suffix)
+    form = form or _SUFFIXES.get(Path(Path(name).stem).suffix.lower() if compression else suffix)
     if form is None:
         known = ", ".join(_SUFFIXES)
         msg = (
-            f"{shown(path)}: its name does not show its format. End its name with {known} (and .gz "
-            "or .zst after that), or give --format."
+            f"{shown(location)}: its name does not show its format. End its name with {known} (and "
+            ".gz or .zst after that), or give --format."
         )
         raise FileUnreadable(msg)
-    for name in options.named():
-        if form not in _FORMATS[name]:
-            takes = " and ".join(_FORMATS[name])
-            msg = f"{shown(path)}: {name} is for {takes}, and this file is {form}."
+    for option in options.named():
+        if form not in _FORMATS[option]:
+            takes = " and ".join(_FORMATS[option])
+            msg = f"{shown(location)}: {option} is for {takes}, and this file is {form}."
             raise FileUnreadable(msg)
-    return HistoryFile(path, form, compression, status.st_size, options)
+    return form, compression
 
 
 def unreadable(path: Path, error: Exception) -> FileUnreadable:
@@ -109,17 +125,18 @@ def unreadable(path: Path, error: Exception) -> FileUnreadable:
     return FileUnreadable(f"{shown(path)}: it can't be read: {words}.")
 
 
-def sha256(path: Path, advance: Callable[[int], None] = lambda _: None) -> str:
+def sha256(path: Path, is_at: Callable[[int], None] = lambda _: None) -> str:
     """The SHA-256 of the file's bytes on disk, in hex; raises FileUnreadable.
 
-    Calls ``advance`` with the number of bytes after each block that it reads.
+    Calls ``is_at`` with the bytes read so far, after each block.
     """
-    digest = hashlib.sha256()
+    digest, size = hashlib.sha256(), 0
     try:
         with path.open("rb") as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
-                advance(len(block))
+                size += len(block)
+                is_at(size)
     except OSError as error:
         raise unreadable(path, error) from error
     return digest.hexdigest()

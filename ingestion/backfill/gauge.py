@@ -89,8 +89,8 @@ class Gauge:
             msg = (
                 f"{backfill.name}: stopped, because {self.misfits:,} of {self.rows:,} rows did not "
                 f"fit {backfill.table}. They are in {backfill.table}__quarantine, each with its "
-                f"reason; the others are in the table. {_FORCE} The same command continues from "
-                "here."
+                "reason; the others are in the table. Correct the table, or load all of it with "
+                "--quarantine-limit 0. The same command continues from here."
             )
             raise MostlyMisfits(msg)
 

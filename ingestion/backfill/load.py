@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 from django.db import connection, transaction
@@ -17,11 +17,13 @@ from django.utils import timezone
 
 from ingestion import versions
 from ingestion.backfill.chunks import Chunk, chunks_of
+from ingestion.backfill.content import refuse_other_options
 from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
+from ingestion.backfill.outcome import Loaded
 from ingestion.backfill.read_options import ReadOptions
-from ingestion.backfill.readers import READERS, delimiter_of, encoding_of
+from ingestion.backfill.readers import READERS, Remark, delimiter_of, encoding_of, unheard
 from ingestion.ddl.metadata import of_message, wanted
 from ingestion.ddl.spec import ColumnSpec
 from ingestion.landing import addresses, inbox, lookups
@@ -32,68 +34,46 @@ from ingestion.models import Backfill, BackfillChunk, BackfillState, Table
 DEFAULT_CHUNK_ROWS = 100_000
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """The numbers of rows that a run has loaded. ``skipped``: rows that earlier runs had loaded.
-
-    ``all_rows`` and ``all_quarantined`` count all runs together.
-    """
-
-    landed: int
-    quarantined: int
-    skipped: int
-    all_rows: int
-    all_quarantined: int
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the table has none of the rows, or less than half of them."""
-        return self.all_rows == self.all_quarantined or self.all_quarantined * 2 > self.all_rows
-
-
-def open_backfill(table: Table, file: HistoryFile, digest: str, chunk_rows: int) -> Backfill:
-    """The backfill of this file's content into this table: a new one, or one begun before.
-
-    ``digest``: the SHA-256 of the file. A backfill begun before keeps its ``chunk_rows``.
-    """
-    backfill, _ = Backfill.across_tenants.get_or_create(
-        table=table,
-        sha256=digest,
-        defaults={
-            # A file name may hold any bytes; Postgres takes only UTF-8.
-            "name": file.path.name.encode("utf-8", "replace").decode()[:500],
-            "format": file.format,
-            "chunk_rows": chunk_rows,
-        },
-    )
-    return backfill
-
-
 def load(
     backfill: Backfill,
     file: HistoryFile,
     advance: Callable[[Chunk], None],
     limit: int = QUARANTINE_LIMIT,
+    remark: Remark = unheard,
 ) -> Loaded:
     """Load the whole file into the table; calls ``advance`` after each chunk that has landed.
 
     ``limit``: the per cent of misfits beyond which it stops, as early as possible; 0 never stops
-    it.
+    it. ``remark``: is told before loading what of the file may be other than it was meant.
 
     Raises BackfillError, FileUnreadable and WarehouseError; a later run continues from there.
     """
     with _alone(backfill):
         backfill.refresh_from_db()
-        _refuse_other_options(backfill, file)
+        refuse_other_options(backfill, file.format, file.options)
         before = (backfill.rows, backfill.quarantined)
         try:
-            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit))
+            noted = _noting(backfill, remark)
+            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit), noted)
         except Exception as error:
             _note_end(backfill, BackfillState.FAILED, str(error))
             raise
         _note_end(backfill, BackfillState.DONE, "")
     rows, misfits = backfill.rows - before[0], backfill.quarantined - before[1]
     return Loaded(rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined)
+
+
+def _noting(backfill: Backfill, remark: Remark) -> Remark:
+    """Keeps a remark with the backfill, and passes it on. A file may be read more than once."""
+    noted: set[str] = set()
+
+    def note(text: str) -> None:
+        if text not in noted:
+            noted.add(text)
+            Backfill.across_tenants.filter(pk=backfill.pk).update(remark=text.replace("\0", ""))
+            remark(text)
+
+    return note
 
 
 @contextmanager
@@ -112,31 +92,6 @@ def _alone(backfill: Backfill) -> Iterator[None]:
             yield
         finally:
             cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
-
-
-def _refuse_other_options(backfill: Backfill, file: HistoryFile) -> None:
-    """Raise BackfillError if this run is to read the file in another way than an earlier one.
-
-    The chunks count rows, so another way could make other rows of the same chunk.
-    """
-    if not backfill.chunks.exists():
-        return
-    begun = ReadOptions.from_json(backfill.options)
-    wanted = begun.differing(file.options)
-    if file.format != backfill.format:
-        wanted["--format"] = str(file.format)
-    if wanted:
-        kept = {"--format": backfill.format, **begun.named()}
-        changes = ", ".join(
-            f"{name} {value!r} ({repr(kept[name]) if name in kept else 'without'})"
-            for name, value in wanted.items()
-        )
-        msg = (
-            f"{backfill.name}: its load into {backfill.table} was begun with other options, and "
-            "the rows that are there were read with those. They can't be changed now (in brackets "
-            f"what they were): {changes}. Give what they were, or leave them out: it is kept."
-        )
-        raise BackfillError(msg)
 
 
 def _as_begun(backfill: Backfill, file: HistoryFile) -> HistoryFile:
@@ -164,7 +119,11 @@ def _found_out(backfill: Backfill, file: HistoryFile) -> ReadOptions:
 
 
 def _load(
-    backfill: Backfill, file: HistoryFile, advance: Callable[[Chunk], None], gauge: Gauge
+    backfill: Backfill,
+    file: HistoryFile,
+    advance: Callable[[Chunk], None],
+    gauge: Gauge,
+    remark: Remark,
 ) -> None:
     """Load the file's chunks. Reads it anew each time that the table's version changes on the way.
 
@@ -176,7 +135,7 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns, gauge):
+        for chunk in _chunks(backfill, file, columns, gauge, remark):
             row, is_new = _chunk_row(backfill, chunk, version)
             if row is None:
                 break
@@ -194,11 +153,15 @@ def _load(
 
 
 def _chunks(
-    backfill: Backfill, file: HistoryFile, columns: tuple[ColumnSpec, ...], gauge: Gauge
+    backfill: Backfill,
+    file: HistoryFile,
+    columns: tuple[ColumnSpec, ...],
+    gauge: Gauge,
+    remark: Remark,
 ) -> Iterator[Chunk]:
     """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    rows = READERS[file.format](file, of_message(columns))
+    rows = READERS[file.format](file, of_message(columns), remark)
     chunks = chunks_of(rows, backfill.chunk_rows, known)
     for chunk in chunks:
         if chunk.from_row not in known and gauge.has_to_try:

@@ -30,6 +30,21 @@ class Backfill(models.Model):
         help_text="How the file is read. Unknown for a backfill that was begun before this was "
         "kept.",
     )
+    location = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The path or URL that the file was loaded from. Empty for a backfill that was "
+        "begun before this was kept.",
+    )
+    etag = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        editable=False,
+        help_text="The mark of the file's content that the server at the location gave, if any.",
+    )
     chunk_rows = models.PositiveIntegerField()
     state = models.CharField(
         max_length=10, choices=BackfillState.choices, default=BackfillState.RUNNING
@@ -37,6 +52,12 @@ class Backfill(models.Model):
     rows = models.BigIntegerField(default=0)
     quarantined = models.BigIntegerField(default=0)
     error = models.TextField(blank=True)
+    remark = models.TextField(
+        blank=True,
+        default="",
+        db_default="",
+        help_text="What of the file may be other than it was meant.",
+    )
     started_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
 

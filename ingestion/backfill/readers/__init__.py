@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.readers import delimited, ndjson, parquet
 from ingestion.backfill.readers.delimited import delimiter_of
 from ingestion.backfill.readers.encoding import encoding_of
-from ingestion.backfill.readers.opening import Block
+from ingestion.backfill.readers.opening import Block, Remark, unheard
 from ingestion.ddl.spec import ColumnSpec
 
-#: Reads the file from its beginning; raises FileUnreadable.
-Reader = Callable[[HistoryFile, Sequence[ColumnSpec]], Iterator[Block]]
+
+class Reader(Protocol):
+    """Reads files of one format."""
+
+    def __call__(
+        self, file: HistoryFile, columns: Sequence[ColumnSpec], remark: Remark = unheard, /
+    ) -> Iterator[Block]:
+        """Read the file from its beginning; raises FileUnreadable."""
+        ...
+
 
 READERS: Mapping[Format, Reader] = {
     Format.NDJSON: ndjson.read,
@@ -20,4 +29,4 @@ READERS: Mapping[Format, Reader] = {
     Format.PARQUET: parquet.read,
 }
 
-__all__ = ["READERS", "Block", "Reader", "delimiter_of", "encoding_of"]
+__all__ = ["READERS", "Block", "Reader", "Remark", "delimiter_of", "encoding_of", "unheard"]

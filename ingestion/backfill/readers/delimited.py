@@ -21,7 +21,7 @@ from ingestion.backfill.readers import csv_fields, head, needed
 from ingestion.backfill.readers.csv_fields import Field, unfit
 from ingestion.backfill.readers.csv_rows import BrokenLine, rows
 from ingestion.backfill.readers.encoding import opened_as_utf_8
-from ingestion.backfill.readers.opening import Block, readable
+from ingestion.backfill.readers.opening import Block, Remark, readable, unheard
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
@@ -29,7 +29,9 @@ _ROWS = 10_000
 _DELIMITERS = ",;\t|"
 
 
-def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
+def read(
+    file: HistoryFile, columns: Sequence[ColumnSpec], remark: Remark = unheard
+) -> Iterator[Block]:
     """Read the rows after the header. A row with more or fewer fields becomes a JSON array."""
     delimiter = delimiter_of(file, columns)
     with readable(file), opened_as_utf_8(file) as (stream, raw):
@@ -37,7 +39,7 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
         text = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
         lines = _rows(file, rows(text, delimiter, file.options))
         header = _header(file, lines)
-        _check_header(file, header, columns)
+        _check_header(file, header, columns, remark)
         template = csv_fields.template(header, columns)
         messages: list[bytes] = []
         for row in lines:
@@ -98,7 +100,9 @@ def _header(file: HistoryFile, lines: Iterator[Sequence[Field] | BrokenLine]) ->
     return header
 
 
-def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec]) -> None:
+def _check_header(
+    file: HistoryFile, header: Sequence[str], columns: Sequence[ColumnSpec], remark: Remark
+) -> None:
     """Refuse a header without columns that are needed."""
     by_name = csv_fields.known(columns)
 
@@ -109,7 +113,7 @@ def _check_header(file: HistoryFile, header: Sequence[str], columns: Sequence[Co
     for column in columns:
         if column.is_in_array and {column.name, column.path} & set(header):
             _check_holder(file, column, has=is_in_header(column))
-    needed.check(file, columns, is_in_header, header)
+    needed.check(file, columns, is_in_header, header, remark=remark)
 
 
 def _check_holder(file: HistoryFile, column: ColumnSpec, *, has: bool) -> None:

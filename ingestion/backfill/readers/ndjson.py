@@ -14,7 +14,7 @@ from ingestion.backfill.readers import head
 from ingestion.backfill.readers.elements import Elements
 from ingestion.backfill.readers.encoding import BOM, opened_as_utf_8
 from ingestion.backfill.readers.head import Shape
-from ingestion.backfill.readers.opening import Block, readable
+from ingestion.backfill.readers.opening import Block, Remark, readable, unheard
 from ingestion.ddl.spec import ColumnSpec
 
 _BYTES = 4 << 20
@@ -22,7 +22,7 @@ _BYTES = 4 << 20
 _LINE_BYTES = 256 << 20
 
 
-def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
+def read(file: HistoryFile, columns: Sequence[ColumnSpec], _: Remark = unheard) -> Iterator[Block]:
     """Read the lines that are not blank, or the elements of other JSON than one object a line."""
     with readable(file):
         shape = head.shape(file)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +11,13 @@ import pyarrow as pa
 
 from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import HistoryFile, shown
+
+#: Is told, before the first row, what of a file may be other than it was meant.
+Remark = Callable[[str], None]
+
+
+def unheard(_: str) -> None:
+    """A ``Remark`` that nobody hears."""
 
 
 @dataclass(frozen=True, slots=True)

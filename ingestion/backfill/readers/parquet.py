@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import HistoryFile
 from ingestion.backfill.readers import int96, json_columns, needed
-from ingestion.backfill.readers.opening import Block, opened, readable
+from ingestion.backfill.readers.opening import Block, Remark, opened, readable, unheard
 from ingestion.backfill.readers.values import unknown
 from ingestion.ddl.paths import Segments
 from ingestion.ddl.spec import ColumnSpec
@@ -22,7 +22,9 @@ _ROWS = 10_000
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
-def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
+def read(
+    file: HistoryFile, columns: Sequence[ColumnSpec], remark: Remark = unheard
+) -> Iterator[Block]:
     """Read all rows, with the columns' names in the file."""
     with (
         readable(file),
@@ -31,7 +33,7 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
         pa.OSFile(path) as again,
         pq.ParquetFile(source) as rows,
     ):
-        _check_schema(file, rows.schema_arrow, columns)
+        _check_schema(file, rows.schema_arrow, columns, remark)
         total, done = max(1, rows.metadata.num_rows), 0
         with int96.milliseconds(again, rows, _ROWS) as coarse:
             for batch in rows.iter_batches(_ROWS):
@@ -39,7 +41,9 @@ def read(file: HistoryFile, columns: Sequence[ColumnSpec]) -> Iterator[Block]:
                 yield Block(_messages(batch, next(coarse)), file.size * done // total)
 
 
-def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[ColumnSpec]) -> None:
+def _check_schema(
+    file: HistoryFile, schema: pa.Schema, columns: Sequence[ColumnSpec], remark: Remark
+) -> None:
     names = schema.names
     row_type = pa.struct(list(schema))
     for field in schema:
@@ -53,7 +57,7 @@ def _check_schema(file: HistoryFile, schema: pa.Schema, columns: Sequence[Column
     def is_in_schema(column: ColumnSpec) -> bool:
         return _has(row_type, column.segments)
 
-    needed.check(file, columns, is_in_schema, names, _paths(row_type))
+    needed.check(file, columns, is_in_schema, names, _paths(row_type), remark)
 
 
 def _paths(kind: pa.DataType, before: str = "") -> Iterator[str]:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -13,6 +12,7 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TaskProgressColumn,
     TextColumn,
     TimeRemainingColumn,
@@ -20,9 +20,12 @@ from rich.progress import (
 
 from ingestion.backfill import read_options
 from ingestion.backfill.errors import BackfillError
-from ingestion.backfill.file import Format, HistoryFile, describe, sha256, shown
+from ingestion.backfill.file import Format, shown
+from ingestion.backfill.file_run import Settings, check, run
 from ingestion.backfill.gauge import QUARANTINE_LIMIT
-from ingestion.backfill.load import DEFAULT_CHUNK_ROWS, Loaded, load, open_backfill
+from ingestion.backfill.load import DEFAULT_CHUNK_ROWS
+from ingestion.backfill.outcome import Loaded
+from ingestion.backfill.places import LocalPlace, RemotePlace, expand
 from ingestion.backfill.read_options import ReadOptions
 from ingestion.errors import IngestionError
 from ingestion.models import Table
@@ -43,7 +46,11 @@ class Command(ChangingCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("table", metavar="TENANT.TABLE", help="The table to load into.")
         parser.add_argument(
-            "files", metavar="FILE", nargs="+", type=Path, help="NDJSON, CSV or Parquet files."
+            "files",
+            metavar="FILE",
+            nargs="+",
+            help="NDJSON, CSV or Parquet files: paths, s3://, gs:// or https://. Paths and keys "
+            "may be globs in quotes, such as 's3://bucket/2026/**/*.parquet'.",
         )
         parser.add_argument(
             "--format",
@@ -96,46 +103,89 @@ class Command(ChangingCommand):
             )
             raise CommandError(msg)
         table = _table(arguments["table"])
-        how = ReadOptions(
-            delimiter=arguments["delimiter"] or "",
-            encoding=arguments["encoding"] or "",
-            null=arguments["null"],
+        settings = Settings(
+            arguments["format"],
+            ReadOptions(
+                delimiter=arguments["delimiter"] or "",
+                encoding=arguments["encoding"] or "",
+                null=arguments["null"],
+            ),
+            arguments["chunk_rows"],
+            arguments["quarantine_limit"],
         )
         try:
-            files = [describe(path, arguments["format"], how) for path in arguments["files"]]
-            results = [(file, self._load(table, file, arguments)) for file in files]
+            places = expand(arguments["files"])
+            for place in places:
+                check(place, settings)
         except BackfillError as error:
             raise CommandError(str(error)) from error
+        try:
+            self._load_all(table, places, settings)
         except (WarehouseError, IngestionError) as error:
             msg = f"{error} {_AGAIN}"
             raise CommandError(msg) from error
         except KeyboardInterrupt as error:
             msg = f"Interrupted. {_AGAIN}"
             raise CommandError(msg, returncode=130) from error
-        if bad := [(file, loaded) for file, loaded in results if loaded.is_bad]:
-            names = ", ".join(f"{_name(file)} ({_share(loaded)})" for file, loaded in bad)
+
+    def _load_all(
+        self, table: Table, places: Sequence[LocalPlace | RemotePlace], settings: Settings
+    ) -> None:
+        """Load all files, whatever becomes of each; raises CommandError if any went wrong."""
+        loaded: dict[str, Loaded] = {}
+        refused: list[str] = []
+        for place in places:
+            try:
+                loaded[shown(place.location)] = self._load(table, place, settings)
+            except BackfillError as error:
+                refused.append(str(error))
+                if len(places) > 1:
+                    self.stderr.write(str(error))
+        if len(loaded) > 1:
+            total = Loaded.sum_of(loaded.values())
+            self.stdout.write(f"{len(loaded)} files: {total.summary(table)}")
+        if refused:
+            raise CommandError(_refusals(refused, len(places)))
+        if bad := [(name, one) for name, one in loaded.items() if one.is_bad]:
+            names = ", ".join(f"{name.rpartition('/')[2]} ({one.share})" for name, one in bad)
             msg = f"More than half of the rows are in quarantine instead of {table}: {names}."
             raise CommandError(msg)
 
-    def _load(self, table: Table, file: HistoryFile, arguments: dict[str, Any]) -> Loaded:
-        name = _name(file)
+    def _load(self, table: Table, place: LocalPlace | RemotePlace, settings: Settings) -> Loaded:
+        name = shown(place.name)
         with _progress(self.stderr) as progress:
-            reading = progress.add_task(f"{name}: reading", total=file.size)
-            digest = sha256(file.path, lambda count: progress.advance(reading, count))
-            progress.remove_task(reading)
-            loading = progress.add_task(f"{name}: loading", total=file.size)
-            backfill = open_backfill(table, file, digest, arguments["chunk_rows"])
-            loaded = load(
-                backfill,
-                file,
-                lambda chunk: progress.update(loading, completed=chunk.read),
-                arguments["quarantine_limit"],
-            )
+            loaded = run(table, place, settings, _Steps(name, progress))
         if loaded.landed or loaded.quarantined:
             detail = {"file": name, "rows": loaded.landed, "quarantined": loaded.quarantined}
             record("table.backfill", table, tenant=table.tenant, detail=detail)
-        self.stdout.write(f"{name}: {_summary(table, loaded)}")
+        self.stdout.write(f"{name}: {loaded.summary(table)}")
         return loaded
+
+
+class _Steps:
+    """Shows the steps of one file, each with a bar of its own."""
+
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name, self._progress = name, progress
+        self._step: TaskID | None = None
+
+    def begins(self, what: str, total: int | None) -> None:
+        if self._step is not None:
+            self._progress.remove_task(self._step)
+        self._step = self._progress.add_task(f"{self._name}: {what}", total=total)
+
+    def is_at(self, done: int) -> None:
+        if self._step is not None:
+            self._progress.update(self._step, completed=done)
+
+    def remark(self, text: str) -> None:
+        self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _refusals(refused: Sequence[str], count: int) -> str:
+    if count == 1:
+        return refused[0]
+    return f"{len(refused)} of {count} files were not loaded, or not to their end: see above."
 
 
 def _value(check: Callable[[str], str]) -> Callable[[str], str]:
@@ -150,10 +200,6 @@ def _value(check: Callable[[str], str]) -> Callable[[str], str]:
     return checked
 
 
-def _name(file: HistoryFile) -> str:
-    return shown(Path(file.path.name))
-
-
 def _progress(stream: Any) -> Progress:
     return Progress(
         TextColumn("{task.description}", markup=False),
@@ -164,26 +210,6 @@ def _progress(stream: Any) -> Progress:
         console=Console(file=stream),
         transient=True,
     )
-
-
-def _share(loaded: Loaded) -> str:
-    if loaded.all_rows == loaded.all_quarantined:
-        return f"all {loaded.all_rows:,}"
-    return f"{loaded.all_quarantined:,} of {loaded.all_rows:,}"
-
-
-def _summary(table: Table, loaded: Loaded) -> str:
-    text = (
-        f"{loaded.landed:,} rows landed in {table}, {loaded.quarantined:,} are in quarantine, "
-        f"{loaded.skipped:,} were skipped because an earlier run had loaded them"
-    )
-    if before := loaded.all_quarantined - loaded.quarantined:
-        text += f", {before:,} of them into quarantine"
-    if loaded.all_quarantined:
-        text += f". To see what did not fit, and why: manage.py quarantine {table}"
-    else:
-        text += "."
-    return text
 
 
 def _table(text: str) -> Table:

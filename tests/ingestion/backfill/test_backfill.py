@@ -332,6 +332,17 @@ def test_each_run_says_what_landed_and_fails_if_hardly_anything_fitted(
         )
 
 
+def test_a_remark_is_told_and_kept(table: Table, tmp_path: Path) -> None:
+    file = tmp_path / "history.csv"
+    file.write_text("n,t,user.name,D\n1,2026-01-01T00:00:00Z,a,2\n")
+    err = io.StringIO()
+    call_command("backfill", str(table), str(file), stdout=io.StringIO(), stderr=err)
+    assert "history.csv: it lacks optional columns" in err.getvalue()
+    assert "'D' is not 'd'" in err.getvalue()
+    assert "'D' is not 'd'" in Backfill.objects.get(table=table).remark
+    assert rows(table, "d, b") == [(None, False)]
+
+
 def test_a_file_without_rows_exits_with_1(table: Table, tmp_path: Path) -> None:
     file = tmp_path / "history.csv"
     file.write_text("n,t,s\n")

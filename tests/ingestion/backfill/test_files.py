@@ -387,3 +387,35 @@ def test_a_whole_column_of_instants_is_what_arrow_says(read: Callable[..., list[
     assert [datetime.fromisoformat(text) for text in read_back] == [
         datetime.fromtimestamp(us // 10**6, UTC).replace(microsecond=us % 10**6) for us in instants
     ]
+
+
+# --- Remarks --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", CSV.replace(b",note", b",Note ")),
+        ("a.parquet", parquet(pa.Table.from_pylist(ROWS).rename_columns(["n", "user", "Note "]))),
+    ],
+)
+def test_an_optional_column_that_is_there_by_another_name_is_remarked(
+    name: str, content: bytes, tmp_path: Path
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    file, remarks = describe(path), []
+    next(READERS[file.format](file, COLUMNS, remarks.append))
+    (remark,) = remarks
+    assert "it lacks optional columns, which will have no value" in remark
+    assert "'Note ' is not 'note'" in remark
+    # A column that is simply not there, or whose like belongs to another column, needs no remark.
+    others = [
+        *COLUMNS[:2],
+        *(
+            ColumnSpec(name=n, type="Nullable(String)", required=False)
+            for n in ("Note ", "note", "x")
+        ),
+    ]
+    next(READERS[file.format](file, others, remarks.append))
+    assert remarks == [remark]
