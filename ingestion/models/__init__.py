@@ -9,7 +9,8 @@ from ingestion.models.ledger import FoldedBatches, Gap, GapReason, Reset
 from ingestion.models.partition import StreamPartition
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
-from ingestion.models.table import Column, Table, TableVersion
+from ingestion.models.table import Column, Table, TableVersion, UnknownFieldRule
+from ingestion.models.unknown_fields import UnknownFields
 
 __all__ = [
     "Backfill",
@@ -34,4 +35,6 @@ __all__ = [
     "StreamPartition",
     "Table",
     "TableVersion",
+    "UnknownFieldRule",
+    "UnknownFields",
 ]
