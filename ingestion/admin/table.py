@@ -22,7 +22,7 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
-from ingestion.admin import keeping, mending, misfits
+from ingestion.admin import keeping, mending, misfits, unread
 from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
@@ -56,7 +56,10 @@ class TableForm(WholeForm):
 
     class Meta:
         model = Table
-        fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
+        fields = (
+            *("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days"),
+            "unknown_fields",
+        )
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -91,7 +94,10 @@ class TableAdmin(RemovableAdmin):
     )
     form = TableForm
     fixed_fields = ("tenant", "name", "sorting_key", "partition_key")
-    fields = ("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days")
+    fields = (
+        *("tenant", "name", "sorting_key", "partition_key", "ttl", "quarantine_days"),
+        "unknown_fields",
+    )
     inlines = (ColumnInline,)
     buttons = (
         Button("retry", "Apply again now", "refresh", _retry, lambda table: bool(table.error)),
@@ -227,6 +233,7 @@ class TableAdmin(RemovableAdmin):
                 ),
                 ("Did not fit", display.linked(address, "Show the quarantine")),
                 ("Kept in quarantine for", f"{obj.quarantine_days} days"),
+                *unread.facts(obj),
                 *_kept(obj),
             ],
             "trouble": obj.error,

@@ -5,8 +5,7 @@ from dataclasses import asdict
 from typing import Any, BinaryIO, cast
 
 from django.conf import settings
-from django.contrib.postgres.expressions import ArraySubquery
-from django.db.models import OuterRef
+from django.db.models.expressions import RawSQL
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -16,7 +15,7 @@ from ingestion.api.body import decoded, too_large
 from ingestion.api.lines import SHOWN, events, places
 from ingestion.api.serializers import SettledSerializer, TakenSerializer
 from ingestion.connectors.http.metadata import kept
-from ingestion.models import Column, Source
+from ingestion.models import Source
 from ingestion.quarantine import within
 from ingestion.services.events import RECEIPTS_KEPT, Accepted, accept, wait
 from tenants.models import Scope
@@ -32,6 +31,12 @@ log = logging.getLogger(__name__)
 #: Seconds that ``?wait=true`` waits at most; after that the answer is 202.
 WAIT = 10.0
 KEY_LENGTH = 200
+#: The headers that the table's columns read, in the query for the source that each request makes
+#: anyway. SQL, because building the same subquery by the ORM took as long as half the query.
+_HEADERS = (
+    "ARRAY(SELECT c.metadata FROM ingestion_column c WHERE c.table_id = ingestion_source.table_id "
+    "AND starts_with(c.metadata, 'header:'))"
+)
 _TRUE, _FALSE = {"true", "1", "yes", ""}, {"false", "0", "no"}
 
 
@@ -166,9 +171,7 @@ def _source(caller: Caller, name: str) -> Source:
     The same 404 for a source that the caller may not use does not reveal whether it exists.
     """
     rows = Source.objects.filter(tenant=caller.tenant_id, name=name).select_related("connection")
-    # In the same query, which every request pays for.
-    read = Column.across_tenants.filter(table=OuterRef("table")).exclude(metadata="")
-    rows = rows.annotate(metadata=ArraySubquery(read.order_by("pk").values("metadata")))
+    rows = rows.annotate(metadata=RawSQL(_HEADERS, ()))  # noqa: S611 - a constant
     source = rows.first() if caller.may_use(name) else None
     if source is None:
         raise not_found(f"There is no source {name!r}.")

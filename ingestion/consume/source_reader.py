@@ -30,7 +30,7 @@ from ingestion.models import (
     SourceStart,
     StreamPartition,
 )
-from ingestion.monitoring import source_errors
+from ingestion.monitoring import source_errors, unknown_fields
 from tenants.warehouse.errors import WarehouseError
 
 log = logging.getLogger(__name__)
@@ -115,6 +115,8 @@ class SourceReader:
         if buffer.caution is not None:
             buffer.caution = poison.relaxed(self.source, buffer.caution, batch)
         source_errors.overcome(self.source)
+        version = batch.intent.table_version
+        unknown_fields.look(self.source.table, version, self.address.columns, batch.rows)
 
     def commit(self) -> None:
         """Acknowledge to the broker what has landed. Raises ConnectorError."""

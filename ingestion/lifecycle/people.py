@@ -6,7 +6,7 @@ from django.db.models import Sum
 
 from ingestion.ddl import located, names, paths
 from ingestion.ddl.metadata import METADATA
-from ingestion.models import Column, SpooledEvents, Table
+from ingestion.models import Column, SpooledEvents, Table, UnknownFields
 from tenants.lifecycle.registry import PersonTable
 from tenants.lifecycle.sql import bare, cast, equals
 from tenants.models import Tenant
@@ -15,6 +15,10 @@ from tenants.warehouse.quoting import identifier, string
 _BROKERS = (
     "Brokers keep their own messages. A message that is read again after a reset, or sent again, "
     "lands again: remove it at the broker first, then repeat the erasure."
+)
+_EXAMPLES = (
+    "The page of a table may show an example of a field that no column reads. To delete the "
+    "examples, save the table with its unknown fields ignored."
 )
 _LEDGER = "The ledger will report the erased rows as missing."
 
@@ -82,4 +86,6 @@ def remarks(tenant: Tenant) -> list[str]:
         notes.append(
             f"{waiting:,} events wait for their tables: repeat the erasure when they have landed."
         )
+    if UnknownFields.objects.filter(table__tenant=tenant).exists():
+        notes.append(_EXAMPLES)
     return notes

@@ -16,7 +16,8 @@ from ingestion.models.quarantine_run import (
 )
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
-from ingestion.models.table import Column, Table, TableVersion
+from ingestion.models.table import Column, Table, TableVersion, UnknownFieldRule
+from ingestion.models.unknown_fields import UnknownFields
 
 __all__ = [
     "Backfill",
@@ -46,4 +47,6 @@ __all__ = [
     "StreamPartition",
     "Table",
     "TableVersion",
+    "UnknownFieldRule",
+    "UnknownFields",
 ]

@@ -9,6 +9,11 @@ from tenants.models import Provisioned, Tenant
 from tenants.scoping import ScopedManager
 
 
+class UnknownFieldRule(models.TextChoices):
+    COUNT = "count", "Count them in a sample, and show them on the table's page"
+    IGNORE = "ignore", "Ignore them"
+
+
 class Table(Provisioned):
     """A table of typed columns that messages are read into, and how ClickHouse stores it."""
 
@@ -33,6 +38,13 @@ class Table(Provisioned):
     )
     quarantine_days = models.PositiveIntegerField(
         default=30, help_text="For how many days messages that did not fit are kept."
+    )
+    unknown_fields = models.CharField(
+        max_length=10,
+        choices=UnknownFieldRule.choices,
+        default=UnknownFieldRule.COUNT,
+        db_default=UnknownFieldRule.COUNT,
+        help_text="What to do about fields of messages that no column reads.",
     )
     retention_days = models.PositiveBigIntegerField(
         default=0,

@@ -12,7 +12,7 @@ from django.db.models import ProtectedError
 
 from ingestion import ddl, rehearsal, versions
 from ingestion.errors import IngestionError
-from ingestion.models import Column, Table
+from ingestion.models import Column, Table, UnknownFieldRule, UnknownFields
 from ingestion.provision import existing, held, remove_table, spec_of
 from tenants.task_queue import send
 
@@ -29,6 +29,8 @@ def request_table(table: Table) -> None:
     """
     with transaction.atomic():
         table.request()
+        if table.unknown_fields == UnknownFieldRule.IGNORE:
+            UnknownFields.across_tenants.filter(table=table).delete()
         _queue(table.pk)
 
 

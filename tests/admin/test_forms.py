@@ -251,6 +251,7 @@ def _columns(table: Table, *rows: dict[str, Any], stand: int = 0) -> dict[str, A
         "name": table.name,
         "sorting_key": "n",
         "quarantine_days": "30",
+        "unknown_fields": "count",
         "columns-TOTAL_FORMS": str(len(rows)),
         "columns-INITIAL_FORMS": str(stand),
     }

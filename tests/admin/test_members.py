@@ -219,7 +219,10 @@ def test_no_forged_form_reaches_across(as_: Callable[[str], Client], cast: Cast)
     for model, form in (
         (Connection, {"name": "c", "kind": "kafka", "addresses": "k:1", "options": "{}"}),
         (SavedQuery, {"name": "q", "sql": "SELECT 1", "parameters": "{}"}),
-        (Table, {"name": "t", "sorting_key": "n", "quarantine_days": "3"}),
+        (
+            Table,
+            {"name": "t", "sorting_key": "n", "quarantine_days": "3", "unknown_fields": "count"},
+        ),
     ):
         for tenant in (cast.other.pk, ""):
             inline = {
@@ -241,6 +244,7 @@ def test_a_column_of_another_is_not_taken_over_by_an_inline(
     form = {
         "sorting_key": "n",
         "quarantine_days": "30",
+        "unknown_fields": "count",
         "columns-TOTAL_FORMS": "1",
         "columns-INITIAL_FORMS": "1",
         "columns-0-id": other.columns.first().pk,

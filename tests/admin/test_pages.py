@@ -252,6 +252,7 @@ def _table_form(table: Table, **column: str) -> dict[str, Any]:
         "partition_key": "",
         "ttl": "",
         "quarantine_days": "30",
+        "unknown_fields": "count",
         "columns-TOTAL_FORMS": "2",
         "columns-INITIAL_FORMS": "1",
         "columns-0-id": found.pk,

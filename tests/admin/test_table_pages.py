@@ -37,6 +37,7 @@ def form(table: Table | None, tenant: Tenant, **changes: Any) -> dict[str, Any]:
         "partition_key": "",
         "ttl": "",
         "quarantine_days": "30",
+        "unknown_fields": "count",
         "columns-TOTAL_FORMS": len(kept),
         "columns-INITIAL_FORMS": len(kept) if table else 0,
     }

@@ -173,6 +173,18 @@ def test_computed_columns_are_applied_exported_and_checked(file: Path, slug: str
     assert "It is UInt64, and not every such value fits DateTime" in refused(file)
 
 
+def test_the_rule_for_unknown_fields_is_applied_and_exported(file: Path, slug: str) -> None:
+    apply(file)
+    assert "unknown_fields: count" in exported(slug)
+    ttl = "        ttl: time"
+    file.write_text(file.read_text().replace(ttl, f"        unknown_fields: ignore\n{ttl}"))
+    apply(file)
+    assert "unknown_fields: ignore" in exported(slug)
+    assert "Nothing to do" in apply(file)
+    file.write_text(file.read_text().replace("ignore", "keep"))
+    assert "'keep' is not one of ['count', 'ignore']" in refused(file)
+
+
 def test_what_is_exported_applies_without_a_change(
     file: Path, slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -86,7 +86,8 @@ def _table(row: Table) -> dict[str, Any]:
         "ttl": row.ttl,
     }
     entry |= {key: value for key, value in optional.items() if value}
-    return entry | {"quarantine_days": row.quarantine_days}
+    entry |= {"quarantine_days": row.quarantine_days}
+    return entry | {"unknown_fields": row.unknown_fields}
 
 
 def _column(row: Column) -> dict[str, Any]:

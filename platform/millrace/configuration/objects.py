@@ -59,6 +59,7 @@ def table(part: Part, owner: Tenant) -> list[Change]:
         "partition_key": part.get("partition_key", ""),
         "ttl": part.get("ttl", ""),
         "quarantine_days": part.get("quarantine_days", 30),
+        **part.only("unknown_fields"),
     }
     columns = [_column(inner) for inner in part.parts("columns")]
     _check_table(part, owner, row, desired, columns)

@@ -171,7 +171,10 @@ class FakeSlice:
     def reader(self, key: int, tenant: int | None = None, partitions: int = 1) -> SourceReader:
         """Add a reader of a new source, by default with a tenant of its own."""
         owner = SimpleNamespace(pk=tenant or key, weight=1, plan_id=None)
-        source: Any = SimpleNamespace(pk=key, tenant=owner, tenant_id=owner.pk, name=f"s{key}")
+        table = SimpleNamespace(pk=key, unknown_fields="ignore")
+        source: Any = SimpleNamespace(
+            pk=key, tenant=owner, tenant_id=owner.pk, name=f"s{key}", table=table
+        )
         buffers = {
             number: PartitionBuffer(Lease(key * 10 + number, key, number, "me", 1), 0, 0)
             for number in range(partitions)

@@ -178,3 +178,13 @@ def test_bytes_that_are_not_utf_8_stay_whole() -> None:
     found = json.loads(written({"key": b"\xff\xfe", "h": "\ud800"}))
     assert base64.b64decode(found["key"]["base64"]) == b"\xff\xfe"
     assert base64.b64decode(found["h"]["base64"]) == b"\xed\xa0\x80"
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a\\b", "a`b", "'), (SELECT 1", "имя", "{x}", "%s"])
+def test_the_name_of_a_header_is_only_ever_a_name(name: str, inbox: Any) -> None:
+    columns = (ColumnSpec("h", "String", metadata=f"header:{name}"),)
+    inbox.make(TableSpec(inbox.database, "t", columns))
+    inbox.insert("t", [b"{}", b"{}"], metadata=[written({f"header:{name}": b"x"}), b"{}"])
+    assert inbox.rows(f"SELECT h FROM {inbox.database}.t") == [("x",)]
+    found = inbox.rows(f"SELECT reason, `column` FROM {inbox.database}.t__quarantine")
+    assert found == [("missing", "h")]
