@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion', '0021_backfill_options'),
+        ('ingestion', '0026_unknown_fields'),
     ]
 
     operations = [

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion', '0022_backfill_location'),
+        ('ingestion', '0027_backfill_location'),
     ]
 
     operations = [
