@@ -12,6 +12,7 @@ import psycopg
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection as database
+from django.utils import timezone
 
 from ingestion.landing import direct_insert, lookups
 from ingestion.landing.addresses import place_of
@@ -21,6 +22,7 @@ from ingestion.models import (
     BatchState,
     QuarantineChunk,
     QuarantineDeparture,
+    QuarantineRun,
     QuarantineRunState,
     Source,
     Table,
@@ -423,6 +425,28 @@ def test_a_chunk_goes_on_with_its_version_and_the_next_has_the_new_one(
     versions = QuarantineChunk.objects.order_by("pk").values_list("table_version", flat=True)
     assert list(versions) == [1, 2, 2]
     balance(source)
+
+
+def test_a_change_of_the_table_that_waits_goes_first(source: Source) -> None:
+    table = source.table
+    made = service.replay(service.selected(table), UNQUOTE)
+    table.columns.filter(name="n").update(quoted_numbers=True)
+    tables.request_table(table)
+    assert not service.work(made.pk)
+    assert numbers(table) == [1]
+    provision_table(table)
+    assert finish(made).moved == 3
+    assert set(QuarantineChunk.objects.values_list("table_version", flat=True)) == {2}
+
+
+def test_a_run_is_queued_again_once_nobody_works_on_it(source: Source) -> None:
+    made = service.replay(service.selected(source.table), UNQUOTE)
+    assert replay.due() == []
+    QuarantineRun.objects.update(worked_at=timezone.now() - replay.QUIET)
+    assert replay.due() == [made.pk]
+    finish(made)
+    QuarantineRun.objects.update(worked_at=timezone.now() - replay.QUIET)
+    assert replay.due() == []
 
 
 def test_a_busy_table_is_left_to_its_worker(source: Source) -> None:
