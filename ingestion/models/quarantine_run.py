@@ -5,6 +5,7 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
 from ingestion.models.partition import StreamPartition
 from ingestion.models.source import Source
@@ -68,6 +69,9 @@ class QuarantineRun(models.Model):
     error = models.TextField(blank=True)
     actor = models.CharField(max_length=200, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    worked_at = models.DateTimeField(
+        default=timezone.now, editable=False, help_text="When its latest chunk began."
+    )
     finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = ScopedManager("table__tenant")

@@ -16,6 +16,7 @@ import hashlib
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import F, Q
@@ -44,24 +45,32 @@ from ingestion.quarantine.typed import Typed, typed
 from tenants.lifecycle.mutation import delete_rows
 from tenants.models import TenantStatus
 
+#: How long nobody must have worked on a run until the reconciler queues it again: shorter, and
+#: each of its ticks would add one more task that goes on with the same run.
+QUIET = timedelta(seconds=30)
+
 
 def due() -> list[int]:
-    """Keys of the runs that a worker should go on with, the oldest first."""
+    """Keys of the runs that a worker should go on with, and none does, the oldest first."""
     rows = QuarantineRun.across_tenants.exclude(table__tenant__status=TenantStatus.DELETING)
     unfinished = Q(state__in=GOES_ON) | Q(chunks__isnull=False, chunks__done_at=None)
-    return list(rows.filter(unfinished).order_by("pk").values_list("pk", flat=True).distinct())
+    quiet = rows.filter(unfinished, worked_at__lt=timezone.now() - QUIET)
+    return list(quiet.order_by("pk").values_list("pk", flat=True).distinct())
 
 
 def step(pk: int) -> bool:
-    """Do one chunk of a run; returns whether there may be more to do.
+    """Do one chunk of a run; returns whether to go on at once.
 
-    An open chunk of the table is finished first, whichever run it belongs to. Raises TableBusy if
-    another process works on the table, RepairFailed, Shortfall and WarehouseError; the next step
-    goes on from there.
+    A change of the table that waits to be applied goes first. So does an open chunk of the table,
+    whichever run it belongs to. Raises TableBusy if another process works on the table,
+    RepairFailed, Shortfall and WarehouseError; the next step goes on from there.
     """
     run = _read(pk)
     with held(run.table, patience=0):
         run = _read(pk)
+        if run.table.applied != run.table.generation and not run.table.error:
+            return False
+        QuarantineRun.across_tenants.filter(pk=pk).update(worked_at=timezone.now())
         left = QuarantineChunk.across_tenants.filter(run__table=run.table, done_at=None).first()
         if left is not None:
             _Step(_read(left.run_id)).go_on(left)

@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Callable
 from typing import Any
 
+import psycopg
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection as database
+from django.utils import timezone
 
 from ingestion.consume.loop import Slice
-from ingestion.landing import direct_insert
+from ingestion.landing import direct_insert, lookups
 from ingestion.landing.addresses import place_of
-from ingestion.ledger.locate import by_offset
+from ingestion.ledger.locate import by_id, by_offset
 from ingestion.models import (
     Batch,
     BatchState,
     QuarantineChunk,
     QuarantineDeparture,
+    QuarantineRun,
     QuarantineRunState,
     Source,
     Table,
@@ -28,10 +33,11 @@ from ingestion.quarantine import download, dry_run, messages, repair, replay
 from ingestion.services import quarantine_runs as service
 from ingestion.services import tables
 from ingestion.services.events import accept
+from ingestion.services.resets import ResetTarget, Where, reset
 from tenants.models import AuditEntry
 from tenants.warehouse import client
 from tests.ingestion.mending import UNQUOTE, finish, land
-from tests.ingestion.running import Crash, balance, misfits, numbers
+from tests.ingestion.running import Crash, balance, consume_until, misfits, numbers
 
 ORIGIN = "_source, _partition, _offset, _timestamp, _message_id, _batch, _ingested_at"
 
@@ -41,6 +47,11 @@ def source(table: Table) -> Source:
     """Of six messages, one fits, and three more do without their quotes."""
     events = [b'{"n": 1}', *(b'{"n": "%d"}' % n for n in (5, 6, 7)), b'{"n": -1}', b'{"s": "x"}']
     return land(table, events)
+
+
+def settled(source: Source) -> bool:
+    """Whether all batches of the source are settled."""
+    return not Batch.objects.filter(partition__source=source).exclude(state="settled").exists()
 
 
 def origins(table: Table) -> list[dict[str, Any]]:
@@ -385,3 +396,136 @@ def test_a_hundred_thousand_messages_mend_in_one_go(source: Source) -> None:
     assert len(set(shares)) > 5
     sql = f"SELECT count() AS c, uniqExact(_offset) AS u FROM {at.table} WHERE _offset >= 1000"
     assert client.rows(sql) == [{"c": 100_000, "u": 100_000}]
+
+
+# --- At the same time ---------------------------------------------------------------------------
+
+
+def test_two_overlapping_runs_move_each_message_once(source: Source) -> None:
+    table = source.table
+    first = service.replay(service.selected(table), UNQUOTE)
+    second = service.replay(service.selected(table, column="n"), UNQUOTE)
+    assert service.work(second.pk)
+    finish(first)
+    finish(second)
+    assert (first.moved, second.moved) == (0, 3)
+    assert numbers(table) == [1, 5, 6, 7]
+    (audited,) = balance(source)
+    assert audited.replayed == 3
+
+
+def test_another_runs_open_chunk_is_finished_first(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = source.table
+    killed = service.replay(service.selected(table), UNQUOTE)
+    with monkeypatch.context() as patched:
+        patched.setattr(replay, "delete_rows", lambda *_: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            service.work(killed.pk)
+    service.cancel(killed)
+    finish(service.discard(service.selected(table), "the rest"))
+    killed.refresh_from_db()
+    assert (killed.moved, numbers(table), misfits(table)) == (3, [1, 5, 6, 7], [])
+    (audited,) = balance(source)
+    assert (audited.replayed, audited.discarded) == (3, 2)
+
+
+def test_a_chunk_goes_on_with_its_version_and_the_next_has_the_new_one(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = source.table
+    monkeypatch.setattr(messages.next_chunk, "__defaults__", ("", 1))
+    made = service.replay(service.selected(table), "replaceOne(raw, '\"5\"', '5')")
+    with monkeypatch.context() as patched:
+        patched.setattr(direct_insert, "land_replayed", lambda *_: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            service.work(made.pk)
+    table.columns.filter(name="n").update(quoted_numbers=True)
+    tables.request_table(table)
+    provision_table(table)
+    finish(made)
+    assert (made.state, made.moved, made.unfit) == ("done", 3, 2), made.error
+    assert numbers(table) == [1, 5, 6, 7]
+    versions = QuarantineChunk.objects.order_by("pk").values_list("table_version", flat=True)
+    assert list(versions) == [1, 2, 2]
+    balance(source)
+
+
+def test_a_change_of_the_table_that_waits_goes_first(source: Source) -> None:
+    table = source.table
+    made = service.replay(service.selected(table), UNQUOTE)
+    table.columns.filter(name="n").update(quoted_numbers=True)
+    tables.request_table(table)
+    assert not service.work(made.pk)
+    assert numbers(table) == [1]
+    provision_table(table)
+    assert finish(made).moved == 3
+    assert set(QuarantineChunk.objects.values_list("table_version", flat=True)) == {2}
+
+
+def test_a_run_is_queued_again_once_nobody_works_on_it(source: Source) -> None:
+    made = service.replay(service.selected(source.table), UNQUOTE)
+    assert replay.due() == []
+    QuarantineRun.objects.update(worked_at=timezone.now() - replay.QUIET)
+    assert replay.due() == [made.pk]
+    finish(made)
+    QuarantineRun.objects.update(worked_at=timezone.now() - replay.QUIET)
+    assert replay.due() == []
+
+
+def test_a_busy_table_is_left_to_its_worker(source: Source) -> None:
+    made = service.replay(service.selected(source.table), UNQUOTE)
+    key = f"table {source.table_id}"
+    with psycopg.connect(**database.get_connection_params()) as other:  # type: ignore[arg-type]
+        other.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [key])
+        assert not service.work(made.pk)
+    assert (finish(made).moved, made.error) == (3, "")
+
+
+def test_a_redelivery_meanwhile_is_still_recognised(
+    queue: Callable[..., Any], table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By its message_id: before, while and after its first delivery moves into the table."""
+    stream = queue()
+    source = stream.source(table, name="orders")
+    sent, ids = [b'{"n": "5"}', b'{"n": "6"}'], ["a", "b"]
+    stream.send(sent, ids=ids)
+    consume_until(source, lambda: len(misfits(table)) == 2)
+    consume_until(source, lambda: settled(source))
+
+    def is_known() -> bool:
+        return lookups.known_ids(place_of(table), source.pk, [*ids, "new"]) == set(ids)
+
+    made = service.replay(service.selected(table), UNQUOTE)
+    assert is_known()
+    with monkeypatch.context() as patched:
+        patched.setattr(replay, "delete_rows", lambda *_: (_ for _ in ()).throw(Crash))
+        with pytest.raises(Crash):
+            service.work(made.pk)
+    assert is_known()
+    finish(made)
+    assert is_known()
+    assert (numbers(table), misfits(table)) == ([5, 6], [])
+    found = by_id(source, "a")
+    assert [row.is_misfit for row in found.rows] == [False]
+    assert any("Replayed" in note for note in found.notes)
+
+
+def test_a_kafka_range_that_is_read_again_inserts_nothing_twice(
+    topic: Callable[..., Any], table: Table
+) -> None:
+    stream = topic()
+    source = stream.source(table, name="orders")
+    stream.send([b'{"n": 1}', b'{"n": "5"}', b'{"n": -1}'])
+    consume_until(source, lambda: len(misfits(table)) == 2 and settled(source))
+    finish(service.replay(service.selected(table), UNQUOTE))
+    finish(service.discard(service.selected(table), "negative"))
+    (audited,) = balance(source)
+    assert audited.at_broker == 3
+    reset(source, ResetTarget(Where.START))
+    stream.send([b'{"n": 9}'])
+    consume_until(source, lambda: 9 in numbers(table) and settled(source))
+    assert numbers(table) == [1, 5, 9]
+    assert [row["raw"] for row in misfits(table)] == ['{"n": -1}']
+    balance(source)
