@@ -6,8 +6,8 @@ in the file as ``_offset``. ``_source`` is 0, which no source has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -22,6 +22,7 @@ from ingestion.backfill.errors import BackfillError, FileUnreadable
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
 from ingestion.backfill.outcome import Loaded
+from ingestion.backfill.read_ahead import read_ahead
 from ingestion.backfill.read_options import ReadOptions
 from ingestion.backfill.readers import READERS, Remark, delimiter_of, encoding_of, unheard
 from ingestion.ddl.spec import ColumnSpec
@@ -134,18 +135,19 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns, gauge, remark):
-            row, is_new = _chunk_row(backfill, chunk, version)
-            if row is None:
+        with closing(_chunks(backfill, file, columns, gauge, remark)) as chunks:
+            for chunk in chunks:
+                row, is_new = _chunk_row(backfill, chunk, version)
+                if row is None:
+                    break
+                if row.done_at is None:
+                    misfits = _land(backfill, table, row, chunk, is_new=is_new)
+                    gauge.count(backfill, len(chunk.messages), misfits)
+                if chunk.from_row > reported:
+                    advance(chunk)
+                    reported = chunk.from_row
+            else:
                 break
-            if row.done_at is None:
-                misfits = _land(backfill, table, row, chunk, is_new=is_new)
-                gauge.count(backfill, len(chunk.messages), misfits)
-            if chunk.from_row > reported:
-                advance(chunk)
-                reported = chunk.from_row
-        else:
-            break
     if reported < 0:
         msg = f"{file.shown}: it has no rows."
         raise FileUnreadable(msg)
@@ -157,15 +159,16 @@ def _chunks(
     columns: tuple[ColumnSpec, ...],
     gauge: Gauge,
     remark: Remark,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
-    chunks = chunks_of(READERS[file.format](file, columns, remark), backfill.chunk_rows, known)
-    for chunk in chunks:
-        if chunk.from_row not in known and gauge.has_to_try:
-            yield from gauge.tried(backfill, chain([chunk], chunks), columns)
-        else:
-            yield chunk
+    blocks = READERS[file.format](file, columns, remark)
+    with closing(read_ahead(chunks_of(blocks, backfill.chunk_rows, known))) as chunks:
+        for chunk in chunks:
+            if chunk.from_row not in known and gauge.has_to_try:
+                yield from gauge.tried(backfill, chain([chunk], chunks), columns)
+            else:
+                yield chunk
 
 
 def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:
