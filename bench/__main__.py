@@ -7,9 +7,9 @@ call beside another's slow ones), ``layer`` (an endpoint in front of a backend t
 bytes), ``keys`` (checking API keys and tokens), ``calls`` (microseconds of CPU of a call, and of
 its key, limits and guard), ``front`` (the embedded engine's HTTP front), ``inserts`` (what a small
 insert costs ClickHouse) and ``memory`` (a worker's memory under a backlog). Without a name all
-these run, in about eleven minutes on two cores. Three longer parts run only by name: ``tenants`` (a
-thousand tenants), ``wide`` (tables of 10 to 500 columns) and ``idle`` (sources without events: the
-worker's CPU, and a first event's delay).
+these run, in about eleven minutes on two cores. Four parts run only by name: ``tenants`` (a
+thousand tenants), ``wide`` (tables of 10 to 500 columns), ``idle`` (sources without events: the
+worker's CPU, and a first event's delay) and ``backfill`` (a Parquet file to the typed table).
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ PARTS = (
     *("ingest", "broken", "rabbitmq", "workers", "freshness"),
     *("query", "fair_queries", "layer", "keys", "calls", "front", "inserts", "memory"),
 )
-#: Parts that take longer, and run only by name.
-NAMED = ("tenants", "wide", "idle")
+#: Parts that run only by name.
+NAMED = ("tenants", "wide", "idle", "backfill")
 
 
 def main() -> int:
@@ -58,6 +58,9 @@ def main() -> int:
     )
     parser.add_argument(
         "--memory-messages", type=int, default=1_000_000, help="for memory (%(default)s)"
+    )
+    parser.add_argument(
+        "--backfill-rows", type=int, default=2_000_000, help="for backfill (%(default)s)"
     )
     parser.add_argument("--memory-large", type=int, default=60, help="for memory (%(default)s)")
     parser.add_argument(

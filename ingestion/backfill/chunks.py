@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass
 
 from ingestion.backfill.readers import Block
@@ -24,7 +24,7 @@ class Chunk:
         return self.from_row + len(self.messages)
 
 
-def chunks_of(blocks: Iterable[Block], rows: int, known: Mapping[int, int]) -> Iterator[Chunk]:
+def chunks_of(blocks: Iterable[Block], rows: int, known: Mapping[int, int]) -> Generator[Chunk]:
     """Divide rows into chunks of ``rows`` rows or ``MAX_BYTES``.
 
     ``known``: by the first row of an earlier run's chunk, the row behind it. Such chunks end where
@@ -33,6 +33,13 @@ def chunks_of(blocks: Iterable[Block], rows: int, known: Mapping[int, int]) -> I
     held: list[bytes] = []
     start = size = 0
     for block in blocks:
+        count, end = len(held) + len(block.messages), known.get(start)
+        block_size = sum(map(len, block.messages))
+        if start + count < end if end else (count < rows and size + block_size < MAX_BYTES):
+            # No chunk ends within it: no need to look at each message.
+            held += block.messages
+            size += block_size
+            continue
         for message in block.messages:
             held.append(message)
             size += len(message)

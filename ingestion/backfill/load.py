@@ -6,8 +6,8 @@ in the file as ``_offset``. ``_source`` is 0, which no source has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
@@ -135,18 +135,19 @@ def _load(
         opened = backfill.chunks.filter(done_at=None).order_by("from_row").first()
         version = opened.table_version if opened else table.version
         columns = versions.columns_of(table, version)
-        for chunk in _chunks(backfill, file, columns, gauge, remark):
-            row, is_new = _chunk_row(backfill, chunk, version)
-            if row is None:
+        with closing(_chunks(backfill, file, columns, gauge, remark)) as chunks:
+            for chunk in chunks:
+                row, is_new = _chunk_row(backfill, chunk, version)
+                if row is None:
+                    break
+                if row.done_at is None:
+                    misfits = _land(backfill, table, row, chunk, is_new=is_new)
+                    gauge.count(backfill, len(chunk.messages), misfits)
+                if chunk.from_row > reported:
+                    advance(chunk)
+                    reported = chunk.from_row
+            else:
                 break
-            if row.done_at is None:
-                misfits = _land(backfill, table, row, chunk, is_new=is_new)
-                gauge.count(backfill, len(chunk.messages), misfits)
-            if chunk.from_row > reported:
-                advance(chunk)
-                reported = chunk.from_row
-        else:
-            break
     if reported < 0:
         msg = f"{file.shown}: it has no rows."
         raise FileUnreadable(msg)
@@ -158,7 +159,7 @@ def _chunks(
     columns: tuple[ColumnSpec, ...],
     gauge: Gauge,
     remark: Remark,
-) -> Iterator[Chunk]:
+) -> Generator[Chunk]:
     """The file's chunks. Before the first new one, the gauge tries the rows from there on."""
     known = dict(backfill.chunks.values_list("from_row", "to_row"))
     rows = READERS[file.format](file, of_message(columns), remark)

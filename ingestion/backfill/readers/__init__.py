@@ -13,7 +13,7 @@ from ingestion.backfill.readers.opening import Block, Remark, unheard
 from ingestion.ddl.spec import ColumnSpec
 
 
-class FormatReader(Protocol):
+class RowReader(Protocol):
     """Reads files of one format."""
 
     def __call__(
@@ -23,10 +23,10 @@ class FormatReader(Protocol):
         ...
 
 
-READERS: Mapping[Format, FormatReader] = {
+READERS: Mapping[Format, RowReader] = {
     Format.NDJSON: ndjson.read,
     Format.CSV: delimited.read,
     Format.PARQUET: parquet.read,
 }
 
-__all__ = ["READERS", "Block", "FormatReader", "Remark", "delimiter_of", "encoding_of", "unheard"]
+__all__ = ["READERS", "Block", "Remark", "RowReader", "delimiter_of", "encoding_of", "unheard"]

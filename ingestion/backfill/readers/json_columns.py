@@ -1,8 +1,8 @@
 """Writes rows of Arrow's columns as JSON objects, column by column.
 
-Numbers, texts, times and booleans are written by Arrow, some ten times as fast as by Python. Every
-other type, and a column with a value that Arrow would write in another way than ``values``, is
-written value by value. The bytes are the same.
+Numbers, texts, times, booleans and structs are written by Arrow, some ten times as fast as by
+Python. Every other type, and a column with a value that Arrow would write in another way than
+``values``, is written value by value. The bytes are the same.
 """
 
 from __future__ import annotations
@@ -28,14 +28,18 @@ _UNITS = ("s", "ms", "us", "ns")
 
 def messages(names: Sequence[str], columns: Sequence[pa.Array | list[Any]]) -> list[bytes]:
     """The rows as JSON objects. A column may be a list of values that orjson can write."""
+    rows: list[bytes] = _objects(names, columns).to_pylist()
+    return rows
+
+
+def _objects(names: Sequence[str], columns: Sequence[pa.Array | list[Any]]) -> pa.Array:
+    """The JSON objects with these members, without nulls."""
     parts: list[Any] = []
     for name, column in zip(names, columns, strict=True):
         start = b"," if parts else b"{"
         parts += [pa.scalar(start + orjson.dumps(name) + b":", _BINARY), _json(column)]
     last = pa.scalar(b"}", _BINARY)
-    joined = pc.binary_join_element_wise(*parts, last, pa.scalar(b"", _BINARY))
-    rows: list[bytes] = joined.to_pylist()
-    return rows
+    return pc.binary_join_element_wise(*parts, last, pa.scalar(b"", _BINARY))
 
 
 def _json(column: pa.Array | list[Any]) -> pa.Array:
@@ -59,6 +63,9 @@ def _by_arrow(column: pa.Array) -> pa.Array | None:
         return _by_arrow(column.dictionary_decode())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return _string(column.cast(_BINARY))
+    if pa.types.is_struct(kind) and kind.num_fields:
+        objects = _objects([field.name for field in kind], column.flatten())
+        return pc.if_else(column.is_valid(), objects, pa.scalar(None, _BINARY))
     return _time(column)
 
 

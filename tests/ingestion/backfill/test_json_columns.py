@@ -72,6 +72,16 @@ CASES: dict[str, tuple[pa.DataType, Callable[[Chance], Any]]] = {
     "decimal": (pa.decimal128(9, 2), lambda chance: Decimal(chance.randrange(10**9)) / 100),
     "list": (pa.list_(pa.string()), lambda chance: [text(chance)]),
     "binary": (pa.binary(), lambda chance: chance.randbytes(2)),
+    "struct": (
+        pa.struct(
+            {'a"é': pa.string(), "b": pa.struct({"c": pa.float64(), "d": pa.list_(pa.int8())})}
+        ),
+        lambda chance: {
+            'a"é': chance.choice((None, text(chance))),
+            "b": chance.choice((None, {"c": any_float(chance), "d": None}, {"c": None, "d": [1]})),
+        },
+    ),
+    "empty struct": (pa.struct([]), lambda _: {}),
 }
 
 
@@ -110,6 +120,7 @@ def test_broken_utf_8_goes_along_as_it_is() -> None:
         pa.array([1_767_225_600_123, None], pa.timestamp("ms", "UTC")),
         pa.array([20_000, None], pa.date32()),
         pa.array([True, None]),
+        pa.array([{"a": {"b": 1, "c": "é"}}, {"a": None}, None]),
     ],
     ids=lambda column: str(column.type),
 )
