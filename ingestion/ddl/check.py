@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from ingestion.ddl import computed, metadata, value_formats
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
-from ingestion.ddl.nested import CONTAINERS
 from ingestion.ddl.paths import Segments, shown, unreadable
 from ingestion.ddl.spec import ColumnSpec, TableSpec
-from ingestion.ddl.types import ColumnType, UnknownType, parse
+from ingestion.ddl.types import CONTAINERS, ColumnType, UnknownType, parse
 from tenants.warehouse.statements import MOST_DAYS
 
 _COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}\Z")
@@ -120,6 +119,8 @@ def _unreadable(spec: TableSpec) -> Iterator[SpecProblem]:
 
 
 def _nullable(kind: ColumnType) -> str:
+    if kind.name == "Tuple":
+        return "it is a tuple, so give an object with all its names as its default"
     if kind.name in CONTAINERS:
         return "it is an array or a map, so give [] or {} as its default"
     if kind.name == "LowCardinality":

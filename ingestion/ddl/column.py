@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from ingestion.ddl import epochs, json_in_text, located, marked, nested, scalar, value_formats
 from ingestion.ddl.defaults import literal
 from ingestion.ddl.metadata import METADATA
 from ingestion.ddl.spec import ColumnSpec
-from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
+from ingestion.ddl.types import CONTAINERS, FLOATS, INTEGERS, ColumnType, parse
 from ingestion.ddl.value import ColumnValue, Value, of_element
 from tenants.warehouse.quoting import identifier, string
 
@@ -38,8 +38,13 @@ class ParsedColumn:
         return parse(self.spec.type)
 
     @property
+    def type(self) -> str:
+        """The type in ClickHouse, which would store a Nested as a column for each of its names."""
+        return str(self.kind) if "Nested" in self.spec.type else self.spec.type
+
+    @property
     def is_container(self) -> bool:
-        return self.kind.name in nested.CONTAINERS
+        return self.kind.name in CONTAINERS
 
     @property
     def is_text(self) -> bool:
@@ -185,13 +190,13 @@ class ParsedColumn:
         SELECT, and in a batch of mixed values some that fit were reported as misfits.
         """
         if self.is_container:
-            return rule(self.kind, self.given, self.is_marked, **self._written)
-        inner = rule(self.kind, "x", self.is_marked, **self._written)
+            return rule(self.kind, self.given, self._notation)
+        inner = rule(self.kind, "x", self._notation)
         return f"arrayMap(x -> {inner}, [{self.given}])[1]"
 
     @property
-    def _written(self) -> dict[str, Any]:
-        return {"quoted": self._quoted, "form": self.element_format}
+    def _notation(self) -> nested.Notation:
+        return nested.Notation(self.is_marked, self._quoted, self.element_format)
 
     @property
     def value(self) -> str:
@@ -249,7 +254,7 @@ class ParsedColumn:
     @property
     def _problem_of_each(self) -> str:
         """The same where the path has ``[*]``: it says which element is at fault."""
-        inner = nested.fits(self.kind.inner, "x", self.is_marked, **self._written)
+        inner = nested.fits(self.kind.inner, "x", self._notation)
         sent = f"JSONExtractArrayRaw({self.given})"
         at_fault = f"arrayFirstIndex(x -> NOT {inner}, {sent})"
         segments = self.spec.segments

@@ -114,7 +114,7 @@ def on(spec: TableSpec) -> str:
 def column(one: ParsedColumn) -> str:
     """A column of the typed table. Rows that are older than the column have its default."""
     default = f" DEFAULT {one.default}" if one.spec.default is not None else ""
-    return f"{one.target} {one.spec.type}{default}"
+    return f"{one.target} {one.type}{default}"
 
 
 def sorting_key(spec: TableSpec) -> tuple[str, ...]:
@@ -199,7 +199,7 @@ def quarantine_ttl(spec: TableSpec) -> str:
 
 def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
     parts = _origin(codecs=False)
-    parts += [f"_v{one.index} {one.spec.type}" for one in columns]
+    parts += [f"_v{one.index} {one.type}" for one in columns]
     parts.append(f"{quick_view.QUICK} UInt8")
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name, spec.version))}{on(spec)} "

@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from ingestion.ddl.types import INTEGERS, ColumnType
+from ingestion.ddl.types import CONTAINERS, INTEGERS, ColumnType
 from tenants.warehouse.quoting import string
 
 
@@ -29,6 +29,9 @@ def _literal(kind: ColumnType, value: Any) -> str:
     if kind.name == "Map":
         parts = (f"{string(key)}, {_literal(kind.inner, one)}" for key, one in value.items())
         return f"map({', '.join(parts)})"
+    if kind.name == "Tuple":
+        members = (_literal(inner, value.get(name)) for name, inner in kind.members)
+        return f"tuple({', '.join(members)})"
     bare = kind.bare
     if bare.name.startswith("DateTime"):
         return _time_literal(bare, value)
@@ -63,10 +66,8 @@ def _refuse(constant: str) -> Any:
 
 
 def _fits(kind: ColumnType, value: Any) -> bool:
-    if kind.name == "Array":
-        return isinstance(value, list) and all(_fits(kind.inner, one) for one in value)
-    if kind.name == "Map":
-        return isinstance(value, dict) and all(_fits(kind.inner, one) for one in value.values())
+    if kind.name in CONTAINERS:
+        return _fits_container(kind, value)
     if value is None:
         return kind.is_nullable
     bare = kind.bare
@@ -77,6 +78,20 @@ def _fits(kind: ColumnType, value: Any) -> bool:
         return _RULES[bare.name](bare, value)
     except (ValueError, InvalidOperation, OverflowError):
         return False
+
+
+def _fits_container(kind: ColumnType, value: Any) -> bool:
+    if kind.name == "Array":
+        return isinstance(value, list) and all(_fits(kind.inner, one) for one in value)
+    if kind.name == "Map":
+        return isinstance(value, dict) and all(_fits(kind.inner, one) for one in value.values())
+    return _fits_tuple(kind, value)
+
+
+def _fits_tuple(kind: ColumnType, value: Any) -> bool:
+    if not isinstance(value, dict) or not value.keys() <= dict(kind.members).keys():
+        return False
+    return all(_fits(inner, value.get(name)) for name, inner in kind.members)
 
 
 def _is_number(value: Any) -> bool:

@@ -85,7 +85,7 @@ def typed_rows(
 
 
 def _row(parsed: Sequence[ParsedColumn], stored: Sequence[str]) -> str:
-    types = stored or [one.spec.type for one in parsed]
+    types = stored or [one.type for one in parsed]
     values = (
         f"CAST(_v{one.index}, {string(kind)})" for one, kind in zip(parsed, types, strict=True)
     )

@@ -10,9 +10,12 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from zoneinfo import available_timezones
 
-from tenants.warehouse.quoting import string, unquoted
+from tenants.warehouse.quoting import identifier, string, unquoted, unquoted_identifier
 
-_TOKEN = re.compile(r"\s*('(?:[^'\\]|\\.|'')*'|[A-Za-z][A-Za-z0-9_]*|-?\d+|[(),=])")
+_TOKEN = re.compile(
+    r"\s*('(?:[^'\\]|\\.|'')*'|`(?:[^`\\]|\\[`\\]|``)*`|[A-Za-z_][A-Za-z0-9_]*|-?\d+|[(),=])"
+)
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 
 INTEGERS = {
     f"{sign}Int{bits}": (
@@ -23,12 +26,13 @@ INTEGERS = {
     for bits in (8, 16, 32, 64, 128, 256)
 }
 FLOATS = ("Float32", "Float64")
+CONTAINERS = frozenset({"Array", "Map", "Tuple"})
 _DECIMALS = {"Decimal32": 9, "Decimal64": 18, "Decimal128": 38, "Decimal256": 76}
 _PLAIN = frozenset({*INTEGERS, *FLOATS, "String", "Bool", "Date", "Date32", "UUID", "IPv4", "IPv6"})
 KNOWN = (
     "Bool, Int8 to Int256, UInt8 to UInt256, Float32, Float64, Decimal(P, S), String, "
     "FixedString(N), Date, Date32, DateTime, DateTime64(P), UUID, IPv4, IPv6, Enum8, Enum16, and "
-    "Nullable(T), LowCardinality(T), Array(T), Map(String, T)"
+    "Nullable(T), LowCardinality(T), Array(T), Map(String, T), Tuple(name T, …), Nested(name T, …)"
 )
 
 
@@ -49,6 +53,9 @@ class ColumnType:
         if self.name in {"Enum8", "Enum16"}:
             pairs = zip(self.args[::2], self.args[1::2], strict=True)
             return f"{self.name}({', '.join(f'{string(str(k))} = {v}' for k, v in pairs)})"
+        if self.name == "Tuple":
+            members = (f"{_quoted(name)} {kind}" for name, kind in self.members)
+            return f"Tuple({', '.join(members)})"
         return f"{self.name}({', '.join(_shown(one) for one in self.args)})"
 
     @property
@@ -72,6 +79,12 @@ class ColumnType:
     def number(self) -> int:
         """The first argument of types whose first argument is a number."""
         return int(str(self.args[0]))
+
+    @property
+    def members(self) -> tuple[tuple[str, ColumnType], ...]:
+        """The elements of a Tuple: their names and types."""
+        pairs = zip(self.args[::2], self.args[1::2], strict=True)
+        return tuple((str(name), kind) for name, kind in pairs if isinstance(kind, ColumnType))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -105,6 +118,9 @@ def _tokens(text: str) -> list[str]:
 
 def _type(tokens: list[str], text: str) -> ColumnType:
     name = tokens.pop(0) if tokens else ""
+    if name in {"Tuple", "Nested"}:
+        made = ColumnType("Tuple", _members(name, tokens, text))
+        return ColumnType("Array", (made,)) if name == "Nested" else made
     args = _arguments(tokens, text) if tokens and tokens[0] == "(" else []
     builder = _BUILDERS.get(name)
     if builder is not None:
@@ -133,6 +149,43 @@ def _arguments(tokens: list[str], text: str) -> list[ColumnType | int | str]:
         raise UnknownType(f"{text!r} lacks a closing bracket.")
     tokens.pop(0)
     return args
+
+
+def _members(name: str, tokens: list[str], text: str) -> tuple[ColumnType | str, ...]:
+    """The names and types in the brackets, in turn."""
+    members: dict[str, ColumnType] = {}
+    following = tokens.pop(0) if tokens else ""
+    if following != "(" or tokens[:1] == [")"]:
+        raise UnknownType(f"{name} needs its elements, as in {name}(sku String, price Float64).")
+    while following != ")":
+        if len(tokens) < 2:
+            raise UnknownType(f"{text!r} lacks a closing bracket.")
+        member = _member(name, tokens)
+        if member in members:
+            raise UnknownType(f"{name} has the name {member!r} twice. Each must be unique.")
+        members[member] = _type(tokens, text)
+        following = tokens.pop(0) if tokens else ""
+        if following not in {",", ")"}:
+            raise UnknownType(f"{text!r} lacks a comma or a closing bracket after {member}.")
+    return tuple(part for pair in members.items() for part in pair)
+
+
+def _member(name: str, tokens: list[str]) -> str:
+    """The name of an element, which is a key of the object."""
+    token = tokens.pop(0)
+    member = unquoted_identifier(token) if token.startswith("`") else token
+    if tokens[0] in {",", ")", "("} or not (token.startswith("`") or _PLAIN_NAME.match(token)):
+        raise UnknownType(
+            f"Each element of {name} needs a name, the key in the object, and a type, as in "
+            f"{name}(sku String, `list price` Float64)."
+        )
+    if member in {"", "null"} or not member.isprintable():
+        raise UnknownType(f"ClickHouse has no element of the name {member!r}. Use a Map.")
+    return member
+
+
+def _quoted(name: str) -> str:
+    return name if _PLAIN_NAME.match(name) else identifier(name)
 
 
 # --- Types with arguments -----------------------------------------------------------------------
@@ -236,13 +289,14 @@ _BUILDERS = {
     "Enum16": _enum,
 }
 #: The names of all types, as in ``ColumnType.name``.
-NAMES = _PLAIN.union(_BUILDERS).difference(_DECIMALS)
+NAMES = _PLAIN.union(_BUILDERS, {"Tuple"}).difference(_DECIMALS)
 
 
 def _refuse_nesting(found: ColumnType, text: str) -> None:
     if found.name == "Nullable" and found.inner.name in {
         "Array",
         "Map",
+        "Tuple",
         "Nullable",
         "LowCardinality",
     }:

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from ingestion.ddl import epochs, strftime, times
 from ingestion.ddl.strftime import UnknownFormat
-from ingestion.ddl.types import ColumnType
+from ingestion.ddl.types import CONTAINERS, ColumnType
 from ingestion.ddl.value import Value
 from tenants.warehouse.quoting import string
 
@@ -18,7 +18,6 @@ JSON, BASE64 = "json", "base64"
 _DATES = frozenset({"Date", "Date32"})
 _TIMES = frozenset({"DateTime", "DateTime64"})
 _BYTES = frozenset({"String", "FixedString"})
-_CONTAINERS = frozenset({"Array", "Map"})
 _BASE64 = string("^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$")
 
 
@@ -28,9 +27,9 @@ _BASE64 = string("^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)
 def problem_of(kind: ColumnType, form: str) -> str:
     """Why a column of that type can't have the format, and what it can have; empty if it can."""
     if form == JSON:
-        wrong = f"{JSON} is for Array and Map, which are read from a text of JSON."
-        return "" if kind.name in _CONTAINERS else wrong
-    while kind.name in _CONTAINERS:
+        wrong = f"{JSON} is for Array, Map and Tuple, which are read from a text of JSON."
+        return "" if kind.name in CONTAINERS else wrong
+    while kind.name in {"Array", "Map"}:
         kind = kind.inner
     name = kind.bare.name
     try:

@@ -79,7 +79,7 @@ class Column(models.Model):
     table = models.ForeignKey(Table, models.CASCADE, related_name="columns")
     position = models.PositiveIntegerField(default=0)
     name = models.CharField(max_length=63, validators=[column_name_validator])
-    type = models.CharField(max_length=200, help_text="A ClickHouse type, such as DateTime64(3).")
+    type = models.CharField(max_length=2_000, help_text="A ClickHouse type, such as DateTime64(3).")
     path = models.CharField(
         max_length=500,
         blank=True,
@@ -105,8 +105,8 @@ class Column(models.Model):
         default="",
         db_default="",
         help_text="How the value is written. Dates and times: such as %d.%m.%Y %H:%M, or the unit "
-        "of a number: s, ms, us or ns. Bool: two texts, such as yes/no. String: base64. Array and "
-        "Map: json, for JSON in a text. Leave empty for the type's usual form.",
+        "of a number: s, ms, us or ns. Bool: two texts, such as yes/no. String: base64. Array, "
+        "Map and Tuple: json, for JSON in a text. Leave empty for the type's usual form.",
     )
     metadata = models.CharField(
         max_length=200,

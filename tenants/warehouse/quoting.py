@@ -47,6 +47,11 @@ def identifier(name: str) -> str:
     return f"`{name.translate(_IN_IDENTIFIER)}`"
 
 
+def unquoted_identifier(quoted: str) -> str:
+    """The name in backticks, in which only backticks and backslashes are escaped."""
+    return re.sub(r"\\([`\\])|``", lambda escape: escape[1] or "`", quoted[1:-1])
+
+
 def string(value: str) -> str:
     """A string literal; it may have any characters."""
     return f"'{value.translate(_IN_STRING)}'"

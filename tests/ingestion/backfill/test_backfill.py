@@ -284,6 +284,29 @@ def test_dates_of_well_known_files_load_by_the_formats_of_their_columns(
     ]
 
 
+def test_arrays_of_objects_are_the_same_from_every_kind_of_file(
+    tenant_factory: Callable[..., Tenant], table_factory: Callable[..., Table], tmp_path: Path
+) -> None:
+    kind = "Nested(sku String, price Decimal(9, 2), note Nullable(String))"
+    columns = [{"name": "n", "type": "UInt32"}, {"name": "items", "type": kind}]
+    table = table_factory(tenant_factory(), columns, sorting_key=["n"])
+    items = [{"sku": "a", "price": Decimal("1.50"), "note": None}, {"sku": "b", "price": 2}]
+    text = '[{"sku":"a","price":1.50},{"sku":"b","price":2,"note":null}]'
+    files = [tmp_path / f"items.{suffix}" for suffix in ("ndjson", "csv", "parquet")]
+    files[0].write_text(f'{{"n":1,"items":{text}}}\n{{"n":4,"items":[]}}\n')
+    quoted = text.replace('"', '""')
+    files[1].write_text(f'n,items\n2,"{quoted}"\n5,[]\n')
+    of_items = [("sku", pa.string()), ("price", pa.decimal128(9, 2)), ("note", pa.string())]
+    listed = pa.array([items, []], pa.list_(pa.struct(of_items)))
+    pq.write_table(pa.table({"n": pa.array([3, 6]), "items": listed}), files[2])
+    run(table, *files)
+    shown = "[('a',1.5,NULL),('b',2,NULL)]"
+    assert rows(table, "n, toString(items)") == [
+        *((number, shown) for number in (1, 2, 3)),
+        *((number, "[]") for number in (4, 5, 6)),
+    ]
+
+
 @pytest.mark.slow
 def test_one_that_no_longer_fits_is_stopped_and_goes_on_when_told(
     table: Table, tmp_path: Path

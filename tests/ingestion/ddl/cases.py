@@ -16,6 +16,11 @@ def column(name: str, kind: str, **options: Any) -> ColumnSpec:
     return ColumnSpec(name, of_type, format=form, **options)
 
 
+#: Of objects with each kind of value that marked JSON is for.
+NESTED = (
+    "Tuple(sku String, price Decimal(38, 20), tags Array(String), "
+    "t Tuple(f Float64, i Nullable(Int128)))"
+)
 NAN_FREE = ["NaN", "1e400"]
 
 #: type -> JSON value -> the landed value as text.
@@ -126,6 +131,31 @@ FITS: dict[str, dict[str, str]] = {
     "Array(UInt64)": {"[1.0,18446744073709551615]": "[1,18446744073709551615]"},
     "Map(String, Int32)": {'{"a":1,"b":-2}': "{'a':1,'b':-2}", "{}": "{}"},
     "Map(String, Array(Bool))": {'{"a":[true]}': "{'a':[true]}"},
+}
+
+#: The same of what a parameter of a query takes otherwise, or not at all.
+FITS_OF_COLUMNS: dict[str, dict[str, str]] = {
+    "Tuple(a UInt8, `b c` Nullable(String))": {
+        '{"a":1,"b c":"x"}': "(1,'x')",
+        '{"z":[{"a":7}], "b c":null, "a":1}': "(1,NULL)",
+        '{"a":1e0}': "(1,NULL)",
+        '{"a":1,"a":300}': "(1,NULL)",
+        r'{"\u0061":1,"b\u0020c":"it\u0027s"}': "(1,'it\\'s')",
+    },
+    f"Array({NESTED})": {
+        "[]": "[]",
+        '[{"sku":"a","price":0.12345678901234567890,"tags":["x"],"t":{"f":-0.0}}]': (
+            "[('a',0.1234567890123456789,['x'],(-0,NULL))]"
+        ),
+        '[{"sku":"#1","price":1e3,"tags":["1e20"],"t":{"f":1e20,"i":1e20}}]': (
+            "[('#1',1000,['1e20'],(100000000000000000000,100000000000000000000))]"
+        ),
+    },
+    "Nested(a UInt8, b Array(Nullable(Date)))": {
+        '[{"a":1,"b":["2020-01-01",null]},{"b":[],"a":2}]': ("[(1,['2020-01-01',NULL]),(2,[])]")
+    },
+    "Map(String, Tuple(a UInt8))": {'{"k":{"a":1}}': "{'k':(1)}"},
+    "Tuple(a UInt8) in the format json": {r'"{\"a\":1}"': "(1)"},
     "Date in the format %Y/%m/%d": {
         '"2012/01/01"': "2012-01-01",
         '"2012/1/31"': "2012-01-31",
@@ -273,6 +303,30 @@ MISFITS: dict[str, dict[str, list[str]]] = {
         "invalid_value": ['{"a":"1"}', '{"a":1.5}'],
         "wrong_type": ["[1]", '"a"'],
     },
+}
+
+#: The same of what a parameter of a query takes otherwise, or not at all.
+MISFITS_OF_COLUMNS: dict[str, dict[str, list[str]]] = {
+    "Tuple(a UInt8, `b c` Nullable(String))": {
+        "invalid_value": [
+            *("{}", '{"a":300}', '{"a":"1"}', '{"b c":"x"}', '{"a":null}', '{"A":1}'),
+            *('{"a":1,"b c":12345678901234567890123}', '{"a":0.99999999999999999}', '{"a":[1]}'),
+        ],
+        "wrong_type": ["[1]", "7", '"{}"', "[[1]]"],
+        "missing": ["null"],
+    },
+    f"Array({NESTED})": {
+        "invalid_value": [
+            *("[null]", "[[]]", "[{}]", '[{"sku":"a","price":1,"tags":[],"t":{}}]'),
+            '[{"sku":"a","price":1.000000000000000000001,"tags":[],"t":{"f":1}}]',
+            '[{"sku":"a","price":1,"tags":[],"t":{"f":1}},{"sku":"a","price":1,"t":{"f":1}}]',
+            '[{"sku":1e20,"price":1,"tags":[],"t":{"f":1}}]',
+        ],
+        "wrong_type": ['{"sku":["a"],"price":[1]}'],
+    },
+    "Nested(a UInt8, b Array(Nullable(Date)))": {"wrong_type": ['{"a":[1],"b":[[]]}']},
+    "Map(String, Tuple(a UInt8))": {"invalid_value": ['{"k":1}', '{"k":null}']},
+    "Tuple(a UInt8) in the format json": {"wrong_type": ['{"a":1}', '"[1]"']},
     "Date in the format %Y/%m/%d": {
         "invalid_value": [
             *('"2012-01-01"', '"2012/02/30"', '"2012/13/01"', '"2012/01/01 "', '"2012/01/012"'),
@@ -347,3 +401,6 @@ MISFITS: dict[str, dict[str, list[str]]] = {
         "invalid_value": [r'"{\"a\":0.123456789012345678901}"', r'"{\"a\":\"1\"}"'],
     },
 }
+
+ALL_FITS = FITS | FITS_OF_COLUMNS
+ALL_MISFITS = MISFITS | MISFITS_OF_COLUMNS

@@ -43,6 +43,27 @@ def test_nothing_new_is_nothing_lost(inbox: Any, spec: TableSpec) -> None:
     assert inbox.count("t") == 2
 
 
+def test_objects_are_added_and_stay_what_they_are(inbox: Any, spec: TableSpec) -> None:
+    kinds = {
+        "o": ("Tuple(a UInt8, `b c` String)", '{"a": 7, "b c": "?"}'),
+        "l": ("Nested(a UInt8, d Nullable(Date))", '[{"a": 7}]'),
+    }
+    columns = (
+        *spec.columns,
+        *(ColumnSpec(name, *one[:1], "", False, one[1]) for name, one in kinds.items()),
+    )
+    new = replace(spec, columns=columns)
+    for _ in range(2):
+        for statement in alter(new, _existing(inbox, spec)):
+            inbox.engine.command(statement)
+    inbox.insert("t", [b'{"n": 2, "e": "a", "o": {"a": 1, "b c": "x"}, "l": [{"a": 1}]}'])
+    found = inbox.rows(f"SELECT toString(o), toString(l) FROM {inbox.database}.t ORDER BY n")
+    assert found == [("(7,'?')", "[(7,NULL)]"), ("(1,'x')", "[(1,NULL)]")]
+    other = replace(new, columns=(*columns[:3], ColumnSpec("l", "Nested(a UInt16)")))
+    with pytest.raises(CannotAlter, match="existing values might not fit"):
+        alter(other, _existing(inbox, new))
+
+
 def test_columns_are_added_widened_and_left_out(inbox: Any, spec: TableSpec) -> None:
     columns = (
         ColumnSpec("n", "UInt8"),

@@ -95,7 +95,7 @@ FORMATS = [
     ("String", "%Y", "A String has no format but base64."),
     ("UInt8", "text", "A column of UInt8 has no format. Set quoted numbers"),
     ("Array(UUID)", "base64", "A column of UUID has no format. Leave it empty."),
-    ("String", "json", "json is for Array and Map"),
+    ("String", "json", "json is for Array, Map and Tuple"),
 ]
 
 
@@ -211,9 +211,49 @@ def test_types_are_read_and_written(text: str, shown: str) -> None:
             "Decimal(80, 2)",
         ),
         *("DateTime('Mars/Base')", "DateTime64", "FixedString(0)", "Enum8", "Enum8('a'=1,'a'=2)"),
-        *("Enum8('a' = 200)", "String; DROP TABLE t", "JSON", "Tuple(a UInt8)", "Dynamic"),
+        *("Enum8('a' = 200)", "String; DROP TABLE t", "JSON", "Dynamic"),
+        *("Tuple", "Tuple()", "Tuple(UInt8)", "Tuple(UInt8, String)", "Tuple(a UInt8", "Nested()"),
+        *("Tuple(a UInt8, a String)", "Tuple(`` UInt8)", "Tuple(`null` UInt8)", "Tuple('a' UInt8)"),
+        *("Nullable(Tuple(a UInt8))", "Tuple(a UInt8 b String)", "Tuple(a UInt9)", "Tuple(,)"),
+        *(r"Tuple(`a\nb` UInt8)", "LowCardinality(Tuple(a String))", "Tuple(a UInt8,)"),
     ],
 )
 def test_other_texts_are_no_types(text: str) -> None:
     with pytest.raises(UnknownType):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("Tuple(\n    a UInt8,\n    `b c` String)", "Tuple(a UInt8, `b c` String)"),
+        ("Tuple(`it``s` UInt8, `a` Date)", r"Tuple(`it\`s` UInt8, a Date)"),
+        ("Nested(a UInt8)", "Array(Tuple(a UInt8))"),
+        ("Tuple(n Nested(a Enum8('x')))", "Tuple(n Array(Tuple(a Enum8('x' = 1))))"),
+    ],
+)
+def test_tuples_are_read_as_clickhouse_writes_them(written: str, meant: str) -> None:
+    assert str(parse(written)) == meant
+    assert parse(meant) == parse(written)
+
+
+@pytest.mark.parametrize(
+    ("default", "is_good"),
+    [
+        ('{"a": 1, "b": ["x"]}', True),
+        ('{"a": 1, "b": [], "c": null}', True),
+        ('{"a": 300, "b": []}', False),
+        ('{"b": []}', False),
+        ('{"a": 1, "b": [], "d": 1}', False),
+        ("[1]", False),
+        ("null", False),
+    ],
+)
+def test_a_default_of_a_tuple_has_all_its_names(default: str, is_good: bool) -> None:
+    kind = "Tuple(a UInt8, b Array(String), c Nullable(Date))"
+    spec = TableSpec("d", "t", (ColumnSpec("c", kind, required=False, default=default),))
+    if is_good:
+        check(spec)
+    else:
+        with pytest.raises(SpecError, match="is not a value of the type Tuple"):
+            check(spec)

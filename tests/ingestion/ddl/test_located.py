@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from cases import FITS, MISFITS, column
+from cases import ALL_FITS, ALL_MISFITS, column
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 from ingestion.ddl import ColumnSpec, SpecError, TableSpec, check, parse_view, quick_view
 from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS
-from ingestion.ddl.types import parse
+from ingestion.ddl.types import UnknownType, parse
 from tenants.warehouse.quoting import string
 from tests.ingestion.typing.typing_messages import messages as generated
 
@@ -27,10 +26,13 @@ MOST = 200
 
 
 def texts(kind: str) -> list[str]:
-    return [*FITS.get(kind, {}), *(one for some in MISFITS.get(kind, {}).values() for one in some)]
+    return [
+        *ALL_FITS.get(kind, {}),
+        *(one for some in ALL_MISFITS.get(kind, {}).values() for one in some),
+    ]
 
 
-TYPES = sorted({*FITS, *MISFITS})
+TYPES = sorted({*ALL_FITS, *ALL_MISFITS})
 
 
 def source(messages: Sequence[str]) -> str:
@@ -43,21 +45,21 @@ def source(messages: Sequence[str]) -> str:
     return f"(SELECT {origin}, one.1 AS _offset, one.2 AS raw FROM (SELECT {rows} AS one))"
 
 
-def typed(engine: Any, column: ColumnSpec, messages: Sequence[str]) -> list[tuple[Any, ...]]:
+def typed(engine: Any, spec: ColumnSpec, messages: Sequence[str]) -> list[tuple[Any, ...]]:
     """Value as text, reason, column, expected, and whether the quarantine shows a value.
 
     The quick form must give the same value, or none.
     """
     found: list[tuple[Any, ...]] = []
-    spec = TableSpec("d", "t", (column,))
+    table = TableSpec("d", "t", (spec,))
     for start in range(0, len(messages), MOST):
         asked = source(messages[start : start + MOST])
         value = "toString(tuple(_v0))"
-        long = parse_view.select(parse_view.columns(spec), asked)
+        long = parse_view.select(parse_view.columns(table), asked)
         outcome = f"if(_reason = '', {value}, '') AS v, _reason, _column, _expected, _value"
         rows = engine.query(f"SELECT {outcome} FROM ({long}) ORDER BY _offset", settings=OPTIONS)
         same = f"if(_quick, {value}, ''), _quick"
-        quick = f"SELECT {same} FROM ({quick_view.select(spec, asked)}) ORDER BY _offset"
+        quick = f"SELECT {same} FROM ({quick_view.select(table, asked)}) ORDER BY _offset"
         usual = engine.query(quick, settings=OPTIONS).result_rows
         for message, row, (told, fits) in zip(
             messages[start:], rows.result_rows, usual, strict=False
@@ -82,9 +84,9 @@ def test_an_element_s_value_is_typed_as_that_of_a_key(kind: str, engine: Any) ->
     wanted = typed(engine, column("c", kind, path="v"), plain)
     assert typed(engine, element, in_list) == wanted
     default = {"A": "[]", "M": "{}"}.get(kind[0])
-    is_optional = bool(default) or parse(element.type).is_nullable
-    options: dict[str, Any] = {"required": not is_optional, "default": default}
-    if is_optional:
+    options: dict[str, Any] = {}
+    if default or parse(element.type).is_nullable:
+        options = {"required": False, "default": default}
         wanted = typed(engine, column("c", kind, path="v", **options), plain)
     deep = column("c", kind, path="$['a.b'].l[0][2]", **options)
     in_deep = [f'{{"a.b": {{"l": [["\\u0001", null, {one}]]}}}}' for one in given]
@@ -93,28 +95,31 @@ def test_an_element_s_value_is_typed_as_that_of_a_key(kind: str, engine: Any) ->
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_values_of_all_elements_are_typed_as_an_array_of_them(kind: str, engine: Any) -> None:
-    of_type, of_format, form = kind.partition(" in the format ")
-    array = f"Array({of_type}){of_format}{form}"
+    of_type, *form = kind.split(" in the format ")
     try:
-        check(TableSpec("d", "t", (column("c", array, path="$.l[*].v"),)))
-    except SpecError:
+        parse(f"Array({of_type})")
+    except UnknownType:
         pytest.skip("no type of an element")
-    # In base64 this is no text, and the client shows a row with it as a whole in hexadecimal.
-    rewritten = [one for one in REWRITTEN if form != "base64" or one != '"1e20"']
-    given = [*texts(kind), *rewritten]
+    if form == ["json"]:
+        pytest.skip("no format of an element")
+    # A driver shows bytes that are no text in another way.
+    given = texts(kind) if form == ["base64"] else [*texts(kind), *REWRITTEN]
     pairs = [(one, given[number - 1]) for number, one in enumerate(given)]
-    same_as_array(engine, array, [*pairs, *((one,) for one in given), ()])
+    all_of = " in the format ".join([f"Array({of_type})", *form])
+    same_as_array(engine, all_of, [*pairs, *((one,) for one in given), ()])
 
 
 def same_as_array(engine: Any, kind: str, rows: Sequence[tuple[str, ...]]) -> None:
     """What lands is the array of what each value lands as in a column of its own."""
-    array = column("c", kind, path="$['l.l'][*].v")
-    inner = replace(array, type=str(parse(array.type).inner), path="v")
+    of_type, *form = kind.split(" in the format ")
+    inner = " in the format ".join([str(parse(of_type).inner), *form])
     alone = sorted({one for row in rows for one in row})
-    of_one = typed(engine, inner, [f'{{"v": {one}}}' for one in alone])
+    of_one = typed(engine, column("c", inner, path="v"), [f'{{"v": {one}}}' for one in alone])
     outcome = dict(zip(alone, of_one, strict=True))
     listed = [", ".join(f'{{"v": {one}, "v": 7}}' for one in row) for row in rows]
-    each = typed(engine, array, [f'{{"l.l": [{one}]}}' for one in listed])
+    each = typed(
+        engine, column("c", kind, path="$['l.l'][*].v"), [f'{{"l.l": [{one}]}}' for one in listed]
+    )
     for row, found in zip(rows, each, strict=True):
         reasons = [outcome[one][1] for one in row]
         if not any(reasons):
@@ -150,8 +155,8 @@ def test_any_values_in_an_array_are_typed_as_elsewhere(engine: Any) -> None:
     for number, kind in enumerate(kinds):
         given_ = found[number]
         plain = typed(engine, ColumnSpec("c", kind, "v"), [f'{{"v": {one}}}' for one in given_])
-        element = ColumnSpec("c", kind, "$.l[1].v")
-        assert typed(engine, element, [f'{{"l": [0, {{"v": {one}}}]}}' for one in given_]) == plain
+        column = ColumnSpec("c", kind, "$.l[1].v")
+        assert typed(engine, column, [f'{{"l": [0, {{"v": {one}}}]}}' for one in given_]) == plain
         same_as_array(engine, f"Array({kind})", [(one,) for one in given_])
     assert sum(map(len, found.values())) > 1_000
 

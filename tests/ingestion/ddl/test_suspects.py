@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from cases import FITS, MISFITS, column
+from cases import ALL_FITS, ALL_MISFITS, column
 
 from ingestion.batches.batch import Intent, Origin, PendingBatch
 from ingestion.connectors.chunk import chunk
@@ -35,7 +35,7 @@ def _columns(chosen: random.Random) -> tuple[ColumnSpec, ...]:
             required=number % OPTIONAL != 0,
             quoted_numbers=number % QUOTED == 0,
         )
-        for number, kind in enumerate(chosen.sample(sorted(FITS), COLUMNS))
+        for number, kind in enumerate(chosen.sample(sorted(ALL_FITS), COLUMNS))
     )
 
 
@@ -52,8 +52,10 @@ def _message(columns: tuple[ColumnSpec, ...], chosen: random.Random) -> bytes:
     outer: list[str] = []
     odd = chosen.sample(range(COLUMNS), chosen.randrange(4))
     for number, one in enumerate(columns):
-        misfits = [json for found in MISFITS.get(one.expected, {}).values() for json in found]
-        value = chosen.choice(misfits if number in odd and misfits else list(FITS[one.expected]))
+        misfits = [json for found in ALL_MISFITS.get(one.expected, {}).values() for json in found]
+        value = chosen.choice(
+            misfits if number in odd and misfits else list(ALL_FITS[one.expected])
+        )
         if number in odd and chosen.random() < 0.2:
             continue
         if number % IN_ARRAY == 0:

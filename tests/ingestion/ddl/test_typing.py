@@ -7,18 +7,18 @@ import random
 from typing import Any
 
 import pytest
-from cases import FITS, MISFITS, column
+from cases import ALL_FITS, ALL_MISFITS, column
 
 from ingestion.ddl import ColumnSpec, TableSpec, create
 
-TYPES = sorted({*FITS, *MISFITS})
+TYPES = sorted({*ALL_FITS, *ALL_MISFITS})
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_each_value_lands_or_is_in_quarantine(kind: str, inbox: Any) -> None:
-    expected = [(json, text, "") for json, text in FITS.get(kind, {}).items()]
+    expected = [(json, text, "") for json, text in ALL_FITS.get(kind, {}).items()]
     expected += [
-        (json, "", reason) for reason, found in MISFITS.get(kind, {}).items() for json in found
+        (json, "", reason) for reason, found in ALL_MISFITS.get(kind, {}).items() for json in found
     ]
     # A column's values must not depend on their neighbours in the batch.
     random.shuffle(expected)
@@ -45,8 +45,8 @@ def test_each_value_lands_or_is_in_quarantine(kind: str, inbox: Any) -> None:
 
 
 def test_at_least_150_cases_are_tried() -> None:
-    misfits = sum(len(found) for kind in MISFITS.values() for found in kind.values())
-    assert sum(map(len, FITS.values())) + misfits >= 150
+    misfits = sum(len(found) for kind in ALL_MISFITS.values() for found in kind.values())
+    assert sum(map(len, ALL_FITS.values())) + misfits >= 150
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ def same(value: Any, wanted: Any) -> bool:
     """Equal, as what a driver makes of a value; of floats the sign of 0, too."""
     if isinstance(wanted, list):
         return len(value) == len(wanted) and all(map(same, value, wanted))
+    if isinstance(wanted, dict):
+        return value.keys() == wanted.keys() and all(
+            same(value[key], wanted[key]) for key in wanted
+        )
     if isinstance(wanted, float):
         return struct.pack("d", value) == struct.pack("d", wanted)
     if isinstance(wanted, datetime) and value.tzinfo is None:

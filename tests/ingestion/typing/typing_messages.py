@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Sequence
 
 from hypothesis import strategies as st
@@ -176,6 +177,15 @@ def _in_text(texts: Texts) -> Texts:
     )
 
 
+def _tuple(members: Sequence[str]) -> Texts:
+    """Objects that often have all these members, such as ``s String``."""
+    texts = {one.split(" ", 1)[0]: likely(one.split(" ", 1)[1]) for one in members}
+    whole = st.fixed_dictionaries(texts)
+    return st.one_of(whole, whole, st.fixed_dictionaries({}, optional=texts)).map(
+        lambda found: "{" + ", ".join(f'"{key}":{value}' for key, value in found.items()) + "}"
+    )
+
+
 def likely(kind: str) -> Texts:
     """Texts that often fit the type and the format."""
     kind, _, form = kind.partition(" in the format ")
@@ -184,6 +194,8 @@ def likely(kind: str) -> Texts:
     if form:
         found = next(one for end, one in _LIKELY_FORMAT.items() if form.endswith(end))
         return _list(found) if kind.startswith("Array(") else found
+    if kind.startswith("Tuple("):
+        return _tuple(re.split(r", (?=[a-z] )", kind[6:-1]))
     for wrapper, build in (("Array(", _list), ("Map(String, ", _object)):
         if kind.startswith(wrapper):
             return build(likely(kind.removeprefix(wrapper)))

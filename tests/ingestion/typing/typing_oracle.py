@@ -295,6 +295,21 @@ def mapping(element: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return rule
 
 
+def record(**members: tuple[Callable[[Any], Any], bool]) -> Callable[[Any], Any]:
+    """An object; of each name its rule, and whether it may be null or missing."""
+
+    def rule(value: Any) -> Any:
+        if not isinstance(value, dict):
+            raise Misfit
+        made = [
+            _of(element, value.get(name), nullable=nullable)
+            for name, (element, nullable) in members.items()
+        ]
+        return _all(made, lambda found: dict(zip(members, found, strict=True)))
+
+    return rule
+
+
 def _of(element: Callable[[Any], Any], value: Any, *, nullable: bool) -> Any:
     return None if value is None and nullable else element(value)
 
@@ -427,6 +442,18 @@ RULES: dict[str, Callable[[Any], Any]] = {
     "Array(Nullable(String))": array(string, nullable=True),
     "Array(Array(Float64))": array(array(float64)),
     "Map(String, Int64)": mapping(integer(-(1 << 63), (1 << 63) - 1)),
+    "Array(Tuple(s String, d Decimal(38, 10), l Array(Int128), f Nullable(Float64)))": array(
+        record(
+            s=(string, False),
+            d=(decimal(38, 10), False),
+            l=(array(integer(-(1 << 127), (1 << 127) - 1)), False),
+            f=(float64, True),
+        )
+    ),
+    "Map(String, Tuple(b Bool, t Nullable(DateTime64(3))))": mapping(
+        record(b=(boolean, False), t=(moment(range(1900, 2300), _SECONDS, 3, "UTC"), True))
+    ),
+    f"Array(Tuple(s String)){FORMAT}json": in_text(array(record(s=(string, False)))),
     f"Nullable(Date){FORMAT}%d.%m.%Y": in_order(
         r"(?P<d>\d\d?)\.(?P<m>\d\d?)\.(?P<Y>\d{4})",
         "{Y}-{m}-{d}",
