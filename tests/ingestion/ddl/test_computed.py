@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -167,9 +168,12 @@ def tried() -> Iterator[tuple[str, str, str]]:
 
 @pytest.mark.slow
 def test_no_function_fails_for_a_row_once_it_was_accepted(engine: Any) -> None:
-    """One that does would stop its batch, and with it the source, for good."""
+    """One that does would stop its batch, and with it the source, for good.
+
+    All 10,000 take a minute. So each run tries others; none of all failed when this was written.
+    """
     accepted = 0
-    for text, first, second in tried():
+    for text, first, second in random.sample(list(tried()), 4_000):
         column = with_expression("c", "String", text)
         columns = (ColumnSpec("a", first), ColumnSpec("b", second), column)
         try:

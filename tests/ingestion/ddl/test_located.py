@@ -75,6 +75,7 @@ def typed(engine: Any, spec: ColumnSpec, messages: Sequence[str]) -> list[tuple[
 REWRITTEN = ["1e20", "-1.5E+20", "10e18", "1.0", "1e21", "0.5e1", '"1e20"']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TYPES)
 def test_an_element_s_value_is_typed_as_that_of_a_key(kind: str, engine: Any) -> None:
     given = [*texts(kind), *REWRITTEN]
@@ -93,6 +94,7 @@ def test_an_element_s_value_is_typed_as_that_of_a_key(kind: str, engine: Any) ->
     assert typed(engine, deep, in_deep) == wanted
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TYPES)
 def test_the_values_of_all_elements_are_typed_as_an_array_of_them(kind: str, engine: Any) -> None:
     of_type, *form = kind.split(" in the format ")
