@@ -30,6 +30,7 @@ from tests.chaos.harness.grounds import (
     grounds,
     tables_of,
 )
+from tests.chaos.harness.mending import replay_and_kill
 from tests.chaos.harness.sabotage import HALF, KILLS
 from tests.chaos.harness.senders import IS_SHORT, body
 from tests.chaos.harness.storm import Storm
@@ -114,7 +115,10 @@ def test_the_oracle_sees_what_an_early_acknowledgement_loses(made: Grounds) -> N
 
 
 def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
-    """A batch that is repeated is typed as it was, whatever the table has become meanwhile."""
+    """A batch that is repeated is typed as it was, whatever the table has become meanwhile.
+
+    A replay of the quarantine, killed again and again, moves each message once.
+    """
     chance = Random(7)
     edits = ["demand", "widen", "describe", "forced", "compute", "refused", "offer", "leave out"]
     if IS_SHORT:
@@ -128,6 +132,8 @@ def test_columns_are_edited_while_workers_are_killed(made: Grounds) -> None:
             worker.kill()
             worker.start()
         leave_out_everywhere(made, one.tables)
+        # What "demand" has put into quarantine fits again.
+        replay_and_kill(made, one.tables[0], chance, 2 if IS_SHORT else 10)
         one.struck()
         one.goes_on()
     assert_books_balance(made, one.tables)
