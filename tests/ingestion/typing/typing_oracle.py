@@ -336,7 +336,9 @@ def in_order(pattern: str, order: str, rule: Callable[[Any], Any]) -> Callable[[
             raise Misfit
         texts = found.groupdict()
         parts = {name: texts[name].zfill(2) if name in "dmHMS" else texts[name] for name in texts}
-        if (name := parts.get("b", "").title()) in _MONTHS:
+        if "b" in parts:
+            if (name := parts["b"].title()) not in _MONTHS:
+                raise Misfit
             parts["m"] = f"{_MONTHS.index(name) + 1:02d}"
         return rule(order.format(**parts))
 
