@@ -36,7 +36,9 @@ print("\\n" + json.dumps({
 }))
 """
 #: Pages without anything to draw: JSON, a file, or the same list in another order.
-UNDRAWN = re.compile(r"autocomplete|export|misfits|jsi18n|sorted|filtered|site search|view_on_site|act\b")
+UNDRAWN = re.compile(
+    r"autocomplete|export|misfits|jsi18n|sorted|filtered|site search|view_on_site|act\b"
+)
 #: What a page says, but for its lists, and any number as 0: an overview counts, and tells ages.
 TEXT = """() => {
   const body = document.body.cloneNode(true)

@@ -41,28 +41,6 @@ from ingestion.services import quarantine_runs
 table = Table.across_tenants.select_related("tenant__warehouse").get()
 print(quarantine_runs.discard(quarantine_runs.selected(table), "negative").pk)
 """
-#: Works on a run in small chunks; a step kills the process, before or after it is done.
-WORK = """
-import os, signal, sys
-import django; django.setup()
-from ingestion.landing import direct_insert
-from ingestion.quarantine import messages, replay
-from ingestion.services import quarantine_runs
-
-pk, step, after = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "after"
-messages.next_chunk.__defaults__ = ("", 7)
-place = {"land_replayed": direct_insert, "delete_rows": replay}.get(step, replay._Step)
-if step:
-    real = getattr(place, step)
-    def dies(*arguments, **options):
-        if after:
-            real(*arguments, **options)
-        os.kill(os.getpid(), signal.SIGKILL)
-    setattr(place, step, dies)
-while quarantine_runs.work(pk):
-    pass
-"""
-STEPS = ("_announce", "land_replayed", "_count", "delete_rows")
 STATE = """
 import json
 from datetime import timedelta
@@ -81,10 +59,37 @@ print(json.dumps({
     "runs": list(QuarantineRun.across_tenants.order_by("pk").values_list("state", "moved")),
 }))
 """
+#: Prints what an earlier process has left, then works on a run in small chunks; a step kills it,
+#: before or after the step is done.
+WORK = (
+    "import django; django.setup()"
+    + STATE
+    + """
+import os, signal, sys
+sys.stdout.flush()
+from ingestion.landing import direct_insert
+from ingestion.quarantine import messages, replay
+from ingestion.services import quarantine_runs
+
+pk, step, after = int(sys.argv[1]), sys.argv[2], sys.argv[3] == "after"
+messages.next_chunk.__defaults__ = ("", 7)
+place = {"land_replayed": direct_insert, "delete_rows": replay}.get(step, replay._Step)
+if step:
+    real = getattr(place, step)
+    def dies(*arguments, **options):
+        if after:
+            real(*arguments, **options)
+        os.kill(os.getpid(), signal.SIGKILL)
+    setattr(place, step, dies)
+while quarantine_runs.work(pk):
+    pass
+"""
+)
+STEPS = ("_announce", "land_replayed", "_count", "delete_rows")
 
 
-def work(installation: Any, pk: int, step: str = "", when: str = "") -> int:
-    """The exit status of a process that works on the run."""
+def work(installation: Any, pk: int, step: str = "", when: str = "") -> tuple[int, dict[str, Any]]:
+    """The exit status of a process that works on the run, and what it found when it began."""
     environment = installation.environment | {"DJANGO_SETTINGS_MODULE": "millrace.settings"}
     done = subprocess.run(
         [sys.executable, "-c", WORK, str(pk), step, when],
@@ -95,7 +100,8 @@ def work(installation: Any, pk: int, step: str = "", when: str = "") -> int:
         check=False,
     )
     assert done.returncode in (0, -signal.SIGKILL), done.stderr[-3000:]
-    return done.returncode
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[0])
+    return done.returncode, found
 
 
 def state(installation: Any) -> dict[str, Any]:
@@ -111,17 +117,19 @@ def test_killed_at_each_step_nothing_is_lost_or_doubled(installation: Any) -> No
     replay = int(installation.python(FILL))
     for step in STEPS:
         for when in ("before", "after"):
-            assert work(installation, replay, step, when) == -signal.SIGKILL, (step, when)
-            assert state(installation)["faults"] == [], (step, when)
-    assert work(installation, replay) == 0
+            status, found = work(installation, replay, step, when)
+            assert status == -signal.SIGKILL, (step, when)
+            assert found["faults"] == [], f"before the kill {when} {step}"
+    status, found = work(installation, replay)
+    assert (status, found["faults"]) == (0, [])
     mended = state(installation)
     assert mended["rows"] == list(range(60))
     assert (mended["misfits"], mended["faults"]) == (40, [])
     assert mended["books"] == [100, 60, 40, 60, 0]
     discard = int(installation.python(DISCARD))
     for step in ("_announce", "_count", "delete_rows"):
-        assert work(installation, discard, step, "after") == -signal.SIGKILL, step
-    assert work(installation, discard) == 0
+        assert work(installation, discard, step, "after")[0] == -signal.SIGKILL, step
+    assert work(installation, discard)[0] == 0
     emptied = state(installation)
     assert (emptied["rows"], emptied["misfits"]) == (list(range(60)), 0)
     assert (emptied["books"], emptied["faults"]) == ([100, 60, 0, 60, 40], [])
