@@ -189,7 +189,12 @@ def _read(
     except StatementFailed as error:
         if not repair:
             raise
-        msg = f"The repair failed on a stored message: {error.message[:300]}"
+        # Behind it ClickHouse names the function with its own names of the columns.
+        why = error.message.partition(": while executing")[0][:300].rstrip(".")
+        msg = (
+            f"The repair failed on a stored message: {why}. Let it give NULL for messages that it "
+            "can't mend: they stay in quarantine."
+        )
         raise RepairFailed(msg) from error
     read = pa.ipc.open_stream(answer).read_all().rename_columns({"token": "_batch"})
     return _messages(read) if read.num_rows else None
