@@ -64,7 +64,8 @@ class Intent:
     the table had them. ``is_reread``: the table may have messages of the range from other batches.
     ``past_views``: typed together with other batches (``grouped_insert``). ``table_version``: the
     version of the table that types it, now and whenever it is repeated. ``unidentified``: messages
-    of a queue without a message_id.
+    of a queue without a message_id. ``is_queue``: the broker may deliver its messages to another
+    worker, in another batch (``landing.fence``).
     """
 
     origin: Origin
@@ -79,6 +80,7 @@ class Intent:
     past_views: bool = False
     table_version: int = 1
     unidentified: int = 0
+    is_queue: bool = False
 
 
 @dataclass(frozen=True, slots=True)

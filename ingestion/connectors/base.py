@@ -43,10 +43,12 @@ class Reader(ABC):
     """Reads one source's partitions from their positions on. Used by one thread.
 
     ``holds``: how many messages the broker sends before it waits for an acknowledgement; None if
-    it never waits.
+    it never waits. ``is_queue``: there are no offsets to read from; what was not acknowledged is
+    delivered again, to any reader.
     """
 
     holds: int | None = None
+    is_queue: bool = False
 
     @abstractmethod
     def poll(self, limit: int) -> list[Chunk]:

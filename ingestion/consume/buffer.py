@@ -34,6 +34,8 @@ class PartitionBuffer:
     caution: Caution | None = None
     #: The version of the table that types the messages.
     table_version: int = 1
+    #: Whether the broker delivers again what was not acknowledged (Reader.is_queue).
+    is_queue: bool = False
     #: Rows at which a batch is due, whatever the policy says; None leaves it to the policy.
     enough: int | None = None
     waiting: list[Chunk] = field(default_factory=list)
@@ -99,6 +101,7 @@ class PartitionBuffer:
             deduplicated=sum(chunk.deduplicated for chunk in chunks),
             table_version=self.table_version,
             unidentified=sum(chunk.unidentified for chunk in chunks),
+            is_queue=self.is_queue,
         )
         return PendingBatch(intent, table)
 

@@ -221,8 +221,9 @@ def open_source_reader(
             known = open_batches.redelivery(source, address, lease)
     positions = {number: buffer.position for number, buffer in buffers.items()}
     reader = connector.open(source, positions, known, metadata.wanted(address.columns))
-    if reader.holds is not None:
-        for buffer in buffers.values():
+    for buffer in buffers.values():
+        buffer.is_queue = reader.is_queue
+        if reader.holds is not None:
             # The broker sends no more than ``holds`` messages before an acknowledgement, so one
             # half is inserted while the other arrives.
             buffer.enough = max(LEAST, reader.holds // 2)

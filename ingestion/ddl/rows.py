@@ -23,16 +23,25 @@ _KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """``names``: the columns, quoted for SQL; ``bytes``: the header itself."""
+    """``names``: the columns, quoted for SQL; ``types``: theirs; ``bytes``: the header itself."""
 
     names: list[str]
+    types: list[str]
     bytes: bytes
 
+    @property
+    def structure(self) -> str:
+        """The columns as ClickHouse takes them with a table that is sent with a statement."""
+        return ", ".join(
+            f"{name} {kind}" for name, kind in zip(self.names, self.types, strict=True)
+        )
 
-def messages(columns: tuple[ColumnSpec, ...]) -> str:
-    """The structure of messages that are sent with a query."""
+
+@lru_cache(maxsize=1_000)
+def messages_header(columns: tuple[ColumnSpec, ...]) -> Header:
+    """The header of messages as an inbox of these columns takes them."""
     types = ORIGIN_TYPES | metadata.carried(columns)
-    return ", ".join(f"{name} {kind}" for name, kind in types.items())
+    return _header(list(types), list(types.values()))
 
 
 def misfit_types(columns: tuple[ColumnSpec, ...]) -> dict[str, str]:
@@ -125,7 +134,7 @@ def quarantine_header(columns: tuple[ColumnSpec, ...]) -> Header:
 
 def _header(names: Sequence[str], types: Sequence[str]) -> Header:
     parts = [_length(len(names)), *(_string(one) for one in (*names, *types))]
-    return Header([identifier(one) for one in names], b"".join(parts))
+    return Header([identifier(one) for one in names], list(types), b"".join(parts))
 
 
 def _string(value: str) -> bytes:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 from django.conf import settings
 
 from ingestion import versions
+from ingestion.batches.batch import Intent
 from ingestion.ddl import names
 from ingestion.ddl.spec import ColumnSpec, TableSpec
 from ingestion.ddl.types import canonical, parse
 from ingestion.landing.direct_insert import Place
+from ingestion.landing.fence import Fence
 from ingestion.models import Table
 from ingestion.provision import existing, spec_of
 from tenants.warehouse import client
@@ -40,6 +42,18 @@ class Address:
         return self.columns, self.stored
 
     @property
+    def leftovers_everywhere(self) -> str:
+        """The leftovers on all replicas of a cluster: each has a table of its own."""
+        cluster = settings.CLICKHOUSE_CLUSTER
+        if not cluster:
+            return self.leftovers
+        return f"clusterAllReplicas({string(cluster)}, {self.leftovers})"
+
+    def fence_of(self, intent: Intent) -> Fence | None:
+        """The fence that the batch's inserts must look at; None for a stream with offsets."""
+        return Fence(self.leftovers_everywhere, intent.token) if intent.is_queue else None
+
+    @property
     def place(self) -> Place:
         """Where rows are inserted past the views."""
         return Place(self.table, self.quarantine, self.columns, self.stored)
@@ -52,7 +66,7 @@ def place_of(table: Table) -> Address:
         inbox=f"{database}.{identifier(names.inbox(table.name, table.version))}",
         table=f"{database}.{identifier(table.name)}",
         quarantine=f"{database}.{identifier(names.quarantine(table.name))}",
-        leftovers=_on_all_replicas(f"{database}.{identifier(names.leftovers(table.name))}"),
+        leftovers=f"{database}.{identifier(names.leftovers(table.name))}",
         version=table.version,
     )
 
@@ -97,8 +111,3 @@ def _stored(spec: TableSpec, columns: tuple[ColumnSpec, ...]) -> tuple[str, ...]
         for stored_type, column in zip(stored, columns, strict=True)
     )
     return () if is_own else stored
-
-
-def _on_all_replicas(name: str) -> str:
-    cluster = settings.CLICKHOUSE_CLUSTER
-    return f"clusterAllReplicas({string(cluster)}, {name})" if cluster else name

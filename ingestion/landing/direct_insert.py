@@ -11,28 +11,28 @@ from __future__ import annotations
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-from clickhouse_connect.driver.external import ExternalData
 
 from ingestion.ddl import rows as ddl
 from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec
+from ingestion.landing.external_data import SENT, Statement
+from ingestion.landing.fence import Fence
 from ingestion.landing.query_ids import Target, query_id
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
-_MESSAGES = "_messages"
-#: Bytes of a statement in one field of a form: half of what a server accepts.
-_FIELD_BYTES = 64 * 1024
 _TYPED = ("batch", "offset", "fits", "row", "fitting")
 #: A row is refused if its column has another type by now, instead of being misread.
 _STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
 #: Spreading few rows over threads takes longer than it saves: a tenth of such an insert.
 _ONE_THREAD = {"max_threads": 1, "input_format_parallel_parsing": 0}
+_ROW_SETTINGS = INSERT_SETTINGS | _STRICT | _ONE_THREAD
+_ROW_FORMAT = "RowBinaryWithNamesAndTypes"
 #: The query reads values as an insert does.
 _OPTIONS = {
     **{name: value for name, value in INSERT_SETTINGS.items() if name.startswith("input_format_")},
@@ -75,7 +75,7 @@ def type_all(
     """
     typed: dict[str, Rows] = defaultdict(Rows)
     others = set()
-    quick = _ask(ddl.quick_rows(columns, _MESSAGES, stored), messages, columns)
+    quick = _ask(ddl.quick_rows(columns, SENT, stored), messages, columns)
     for batch, offset, row in _lists(quick, "batch", "offset", "row"):
         if row:
             typed[batch].good.append(row)
@@ -100,7 +100,7 @@ def type_rest(
     suspected = suspects(columns)
     sure: list[tuple[int, str, bool, bytes]] = []
     while messages.num_rows:
-        sql = ddl.typed_rows(columns, _MESSAGES, frozenset(suspected), stored)
+        sql = ddl.typed_rows(columns, SENT, frozenset(suspected), stored)
         answer = _ask(sql, messages, columns)
         unsure = set()
         for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
@@ -127,14 +127,20 @@ def suspects(columns: tuple[ColumnSpec, ...]) -> set[int]:
     return set()
 
 
-def land(to: Place, rows: Rows, batch: uuid.UUID, token: uuid.UUID | None = None) -> None:
+def land(
+    to: Place,
+    rows: Rows,
+    batch: uuid.UUID,
+    token: uuid.UUID | None = None,
+    fence: Fence | None = None,
+) -> None:
     """Insert rows of a batch into table and quarantine under one token, by default the batch's.
 
-    Misfits go first. Raises WarehouseError.
+    Misfits go first. Raises WarehouseError, Fenced.
     """
     once = {"insert_deduplication_token": str(token or batch)}
     for target, table, header, body in _inserts(to, rows):
-        _insert(table, header, body, once | {"query_id": query_id(batch, target)})
+        _insert(table, header, body, once | {"query_id": query_id(batch, target)}, fence)
 
 
 def land_replayed(to: Place, rows: list[bytes], chunk: uuid.UUID, token: uuid.UUID) -> None:
@@ -150,14 +156,24 @@ def land_replayed(to: Place, rows: list[bytes], chunk: uuid.UUID, token: uuid.UU
     _insert(to.table, header, rows, options)
 
 
-def _insert(table: str, header: ddl.Header, body: list[bytes], options: dict[str, str]) -> None:
+def _insert(
+    table: str,
+    header: ddl.Header,
+    body: list[bytes],
+    options: Mapping[str, str],
+    fence: Fence | None = None,
+) -> None:
+    data, settings = b"".join([header.bytes, *body]), {**_ROW_SETTINGS, **options}
+    if fence is not None:
+        fence.insert(table, header, data, _ROW_FORMAT, settings)
+        return
     with translated():
         client.admin().raw_insert(
             table,
             column_names=header.names,
-            insert_block=b"".join([header.bytes, *body]),
-            settings=INSERT_SETTINGS | _STRICT | _ONE_THREAD | options,
-            fmt="RowBinaryWithNamesAndTypes",
+            insert_block=data,
+            settings=settings,
+            fmt=_ROW_FORMAT,
         )
 
 
@@ -174,44 +190,11 @@ def stream(rows: pa.Table) -> memoryview:
 
 
 def _ask(sql: str, messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> pa.Table:
-    first, _, rest = sql.partition(" ")
-    structure = ddl.messages(columns)
-    sent = _Statement(f" {rest}\n FORMAT ArrowStream", bytes(stream(messages)), structure)
+    structure = ddl.messages_header(columns).structure
+    sent = Statement(f"{sql}\n FORMAT ArrowStream", bytes(stream(messages)), structure)
     with translated():
-        answer = client.admin().raw_query(first, external_data=sent, settings=_OPTIONS)
+        answer = client.admin().raw_query(sent.first, external_data=sent, settings=_OPTIONS)
     return pa.ipc.open_stream(answer).read_all()
-
-
-class _Statement(ExternalData):
-    """Messages that accompany a statement, and the statement itself except its first word.
-
-    If a table accompanies a statement, clickhouse-connect puts the statement into the URL. For a
-    table of 400 columns that is 370 kB, while a server accepts 128 KiB a field, in a URL and in a
-    form (``http_max_field_value_size``), and a proxy often 8 KiB of URL. But a server joins all
-    fields named ``query``, those of the URL first (``DynamicQueryHandler::getQuery``). So the
-    statement goes into form fields. Its first word stays in the URL, because clickhouse-connect
-    decides by it whether it may send the request again.
-    """
-
-    def __init__(self, statement: str, messages: bytes, structure: str) -> None:
-        super().__init__(data=messages, file_name=_MESSAGES, fmt="ArrowStream", structure=structure)
-        self._statement = statement.encode()
-
-    @property
-    def form_data(self) -> dict[str, Any]:
-        starts = range(0, len(self._statement), _FIELD_BYTES)
-        parts = (self._statement[start : start + _FIELD_BYTES] for start in starts)
-        return {**{_Field("query"): part for part in parts}, **super().form_data}
-
-
-class _Field(str):
-    """A name that a form may have several times, although clickhouse-connect keeps it in a dict."""
-
-    __slots__ = ()
-    __hash__ = object.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        return self is other
 
 
 def _lists(answer: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:

@@ -55,7 +55,9 @@ def insert_one(addressed: AddressedBatch) -> int:
 
 def _landed(addressed: AddressedBatch, rows: Rows) -> int | WarehouseError:
     try:
-        direct_insert.land(addressed.to.place, rows, addressed.batch.intent.token)
+        intent = addressed.batch.intent
+        fence = addressed.to.fence_of(intent)
+        direct_insert.land(addressed.to.place, rows, intent.token, fence=fence)
     except WarehouseError as error:
         return error
     return len(rows.misfits)

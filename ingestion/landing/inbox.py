@@ -16,9 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ingestion.batches.batch import PendingBatch
+from ingestion.ddl import rows as ddl
 from ingestion.ddl.spec import INSERT_SETTINGS
 from ingestion.landing import direct_insert, lookups
 from ingestion.landing.addresses import Address
+from ingestion.landing.fence import Fence
 from ingestion.landing.query_ids import Target, query_id
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
@@ -30,7 +32,8 @@ REASON = "crashed_worker"
 def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> int:
     """Insert a batch; returns how many of its rows did not fit.
 
-    Raises WarehouseError; the batch may then have landed wholly, in part or not at all.
+    Raises WarehouseError; the batch may then have landed wholly, in part or not at all. Raises
+    Fenced if recovery has given the batch up.
 
     ``token`` defaults to the batch's own. ClickHouse drops a block whose token it has seen. If
     there is no inbox, the query types all messages, as it types the leftovers of the views. Pass
@@ -40,31 +43,48 @@ def insert(to: Address, batch: PendingBatch, token: uuid.UUID | None = None) -> 
     if not batch.rows.num_rows:
         return 0
     messages = table_of(batch)
+    fence = to.fence_of(batch.intent)
     if not to.inbox:
-        return _insert_rest(to, messages, batch.intent.token, batch.intent.token)
+        return _insert_rest(to, messages, batch.intent.token, batch.intent.token, fence)
     token = token or batch.intent.token
     options = INSERT_SETTINGS | {
         "insert_deduplication_token": str(token),
         "query_id": query_id(batch.intent.token, Target.INBOX),
     }
-    # clickhouse-connect sends any buffer as it is, but is annotated for bytes only.
-    body = cast("bytes", direct_insert.stream(messages))
-    with translated():
-        client.admin().raw_insert(to.inbox, insert_block=body, settings=options, fmt="ArrowStream")
+    _insert(to.inbox, ddl.messages_header(to.columns), messages, options, fence)
     rest = _leftovers(to, batch.intent.token, messages)
-    return _insert_rest(to, rest, batch.intent.token, token) if rest.num_rows else 0
+    return _insert_rest(to, rest, batch.intent.token, token, fence) if rest.num_rows else 0
+
+
+def _insert(
+    table: str,
+    header: ddl.Header,
+    messages: pa.Table,
+    options: Mapping[str, object],
+    fence: Fence | None,
+) -> None:
+    body = direct_insert.stream(messages)
+    if fence is not None:
+        fence.insert(table, header, bytes(body), "ArrowStream", options)
+        return
+    # clickhouse-connect sends any buffer as it is, but is annotated for bytes only.
+    block, settings = cast("bytes", body), dict(options)
+    with translated():
+        client.admin().raw_insert(table, insert_block=block, settings=settings, fmt="ArrowStream")
 
 
 def _leftovers(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
     """The messages that the views have not typed."""
-    sql = f"SELECT DISTINCT _offset FROM {to.leftovers} WHERE _batch = {{batch:UUID}}"  # noqa: S608
+    sql = f"SELECT DISTINCT _offset FROM {to.leftovers_everywhere} WHERE _batch = {{batch:UUID}}"  # noqa: S608
     offsets = [row["_offset"] for row in client.rows(sql, {"batch": batch})]
     return messages.filter(pc.is_in(messages["_offset"], value_set=pa.array(offsets, pa.int64())))
 
 
-def _insert_rest(to: Address, rest: pa.Table, batch: uuid.UUID, token: uuid.UUID) -> int:
+def _insert_rest(
+    to: Address, rest: pa.Table, batch: uuid.UUID, token: uuid.UUID, fence: Fence | None
+) -> int:
     (rows,) = direct_insert.type_rest(rest, to.columns, stored=to.stored).values()
-    direct_insert.land(to.place, rows, batch, token_of(token, rest))
+    direct_insert.land(to.place, rows, batch, token_of(token, rest), fence)
     return len(rows.misfits)
 
 
@@ -88,16 +108,9 @@ def put_aside(to: Address, batch: PendingBatch) -> None:
         "query_id": query_id(intent.token, Target.QUARANTINE),
     }
     problem = {name: pa.scalar("") for name in ("column", "expected", "value")}
-    body = cast("bytes", block(batch, problem | {"reason": pa.scalar(REASON)}))
-    with translated():
-        client.admin().raw_insert(
-            to.quarantine, insert_block=body, settings=options, fmt="ArrowStream"
-        )
-
-
-def block(batch: PendingBatch, more: Mapping[str, pa.Scalar] = MappingProxyType({})) -> memoryview:
-    """The batch as an Arrow stream of one record batch, with the inbox's columns and ``more``."""
-    return direct_insert.stream(table_of(batch, more))
+    messages = table_of(batch, problem | {"reason": pa.scalar(REASON)})
+    header = ddl.quarantine_header(to.columns)
+    _insert(to.quarantine, header, messages, options, to.fence_of(intent))
 
 
 def table_of(batch: PendingBatch, more: Mapping[str, pa.Scalar] = MappingProxyType({})) -> pa.Table:

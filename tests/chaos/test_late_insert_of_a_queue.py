@@ -1,7 +1,7 @@
-"""A known limit: the insert of a queue's batch that is held up in the network, and arrives late.
+"""The insert of a queue's batch that is held up in the network, and arrives late.
 
-RabbitMQ has delivered the messages to another worker by then, and ClickHouse takes both inserts: a
-queue has no offsets, so the two batches have tokens of their own. See docs/limits.md.
+RabbitMQ has delivered the messages to another worker by then, in a batch with a token of its own.
+The fence of the first batch keeps it out (``ingestion.landing.fence``).
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from tests.chaos.harness.stopped import leases, stopped_in_mid_insert
 pytestmark = [pytest.mark.chaos, pytest.mark.long, pytest.mark.timeout(1500)]
 
 
-# Strict: where it passes, the limit has gone, and the case belongs among the named ones again.
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="docs/limits.md")
 def test_a_queues_owner_that_is_stopped_past_the_brokers_heartbeats_wakes(
     fresh_installation: Any,
 ) -> None:

@@ -45,6 +45,7 @@ class RabbitReader(Reader):
         #: The end of each chunk, and the delivery tag up to which to acknowledge it.
         self._ends: deque[tuple[int, int]] = deque()
         self.holds = self._prefetch = prefetch
+        self.is_queue = not consumer.is_stream
         #: For a stream: the offset up to which it has landed, and the last unacknowledged tag.
         self._landed, self._tag = position, 0
         self._delivered, self._enough = 0, 2 * prefetch

@@ -22,7 +22,7 @@ from ingestion.connectors.chunk import schema
 from ingestion.connectors.redelivery import Redelivery
 from ingestion.ddl.metadata import wanted
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
-from ingestion.landing import addresses, lookups, reinsert
+from ingestion.landing import addresses, fence, lookups, reinsert
 from ingestion.landing.addresses import Address
 from ingestion.landing.query_ids import await_inserts
 from ingestion.models import Batch, BatchState, ConnectionKind, Source, StreamPartition
@@ -54,6 +54,7 @@ def abandon(source: Source, address: Address, lease: Lease) -> None:
     """
     opened = Batch.across_tenants.filter(partition_id=lease.partition_id, state=BatchState.INTENT)
     for batch in opened.order_by("pk"):
+        fence.put_up(address.leftovers, batch.token)
         await_inserts(batch.token)
         held = len(lookups.held(address, batch.token))
         log.error(
@@ -123,6 +124,7 @@ def _completed(
         rows = _repeated(connector, source, intent, wanted(address.columns))
     except CannotRepeat:
         # The queue delivers the missing messages again, as part of a new batch.
+        fence.put_up(address.leftovers, intent.token)
         await_inserts(intent.token)
         return replace(intent, rows=len(lookups.held(address, intent.token)))
     if not remembered:

@@ -26,7 +26,7 @@ from ingestion.connectors.base import Connector
 from ingestion.consume.recovery.open_batches import intent_of
 from ingestion.consume.recovery.poison_probe import CRASHES
 from ingestion.errors import CannotRepeat, LeaseLost, OffsetsGone
-from ingestion.landing import lookups
+from ingestion.landing import fence, lookups
 from ingestion.landing.addresses import Address
 from ingestion.landing.inbox import REASON
 from ingestion.landing.query_ids import await_inserts
@@ -56,13 +56,15 @@ def judge(connector: Connector, source: Source, address: Address, lease: Lease) 
     caution = Caution.across_tenants.filter(partition=lease.partition_id).first()
     if caution is None and lease.crashes < CRASHES:
         return
+    is_queue = _is_queue(connector, source, batch)
+    if is_queue:
+        fence.put_up(address.leftovers, batch.token)
     await_inserts(batch.token)
     held = len(lookups.held(address, batch.token))
     if held == batch.rows and not batch.is_reread:
         # The whole batch landed. It is finished here, so that its recovery doesn't insert it again.
         announce.finish(lease.owner, {lease: intent_of(batch, lease)})
         return
-    is_queue = _is_queue(connector, source, batch)
     with transaction.atomic():
         _hold(lease)
         narrowed = _narrowed(caution, batch, is_queue=is_queue)

@@ -9,6 +9,7 @@ from functools import partial
 from ingestion.batches import announce
 from ingestion.consume.insert_pool import InsertResult
 from ingestion.consume.state import SliceState
+from ingestion.landing.fence import Fenced
 from tenants.warehouse.errors import RunningAlready
 
 
@@ -26,9 +27,9 @@ def run(state: SliceState, now: float) -> None:
 def _note(state: SliceState, result: InsertResult, finished: Collection[uuid.UUID]) -> None:
     landed, candidate = result.landed, result.candidate
     if landed is None or landed.intent.token not in finished:
-        # ClickHouse says that the same insert is running already. Only the next owner of the lease
-        # repeats a batch, so the lease is lost; that is no error of the source.
-        is_lost = isinstance(result.error, RunningAlready)
+        # The same insert is running already, or its batch was given up. Only the next owner of the
+        # lease does that, so the lease is lost; that is no error of the source.
+        is_lost = isinstance(result.error, RunningAlready | Fenced)
         state.drop_batch(candidate, None if is_lost else result.error)
         return
     state.rows += landed.intent.rows

@@ -136,9 +136,9 @@ def test_of_one_insert_the_smallest_batch_lands_first(
     batches = [GOOD[:20] + BAD, GOOD[:1], GOOD]
     land, landed = direct_insert.land, list[int]()
 
-    def noted(to: Any, found: Any, token: str) -> None:
+    def noted(to: Any, found: Any, *of: Any, **more: Any) -> None:
         landed.append(len(found.good))
-        land(to, found, token)
+        land(to, found, *of, **more)
 
     monkeypatch.setattr(direct_insert, "land", noted)
     members = [

@@ -90,7 +90,7 @@ def test_a_table_may_read_nothing_but_metadata(inbox: Any) -> None:
 def test_a_table_without_such_columns_has_no_place_for_metadata() -> None:
     statements = create(TableSpec("d", "t", (ColumnSpec("n", "UInt8"),)))
     assert not any("_metadata" in one for one in statements)
-    assert "_metadata" not in direct_insert.ddl.messages((ColumnSpec("n", "UInt8"),))
+    assert "_metadata" not in direct_insert.ddl.messages_header((ColumnSpec("n", "UInt8"),)).names
 
 
 KINDS = ("String", "UInt16", "Int64", "Float64", "Decimal(9, 2)", "Array(UInt8)", "Nullable(UUID)")
