@@ -12,7 +12,7 @@ from django.db import connection
 
 from ingestion import ddl, versions
 from ingestion.errors import IngestionError
-from ingestion.models import Table
+from ingestion.models import Source, Table
 from tenants.models import Plan, Warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import WarehouseError
@@ -30,8 +30,15 @@ class TableBusy(IngestionError):
     """Another process is creating or altering the table; nothing was changed."""
 
 
-def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> ddl.TableSpec:
-    """The description that DDL is generated from; ``columns`` replaces the saved columns."""
+def spec_of(
+    table: Table,
+    columns: tuple[ddl.ColumnSpec, ...] | None = None,
+    filters: tuple[ddl.SourceFilter, ...] | None = None,
+) -> ddl.TableSpec:
+    """The description that DDL is generated from.
+
+    ``columns`` and ``filters`` replace the saved columns, and the saved filters of its sources.
+    """
     warehouse = Warehouse.objects.filter(tenant=table.tenant_id).first()
     return ddl.TableSpec(
         database=warehouse.database if warehouse else "",
@@ -43,7 +50,17 @@ def spec_of(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None) -> 
         quarantine_days=table.quarantine_days,
         cluster=settings.CLICKHOUSE_CLUSTER,
         retention_days=retention_of(table),
+        filters=filters_of(table) if filters is None else filters,
+        has_filtered=table.has_filtered,
     )
+
+
+def filters_of(table: Table) -> tuple[ddl.SourceFilter, ...]:
+    """The saved filters of the sources that feed the table, by source."""
+    if table.pk is None:
+        return ()
+    sources = Source.across_tenants.filter(table=table.pk).exclude(filter="").order_by("pk")
+    return tuple(ddl.SourceFilter(one.pk, one.filter, one.name) for one in sources)
 
 
 def retention_of(table: Table) -> int:
@@ -148,11 +165,11 @@ def _bring(table: Table) -> None:
         raise IngestionError(_NO_WAREHOUSE)
     spec = spec_of(table)
     ddl.check(spec, stands=True)
-    number, is_new = versions.next_number(table, spec.columns)
-    spec = ddl.at_version(spec, number, spec.columns)
+    number, is_new = versions.next_number(table, spec.columns, spec.filters)
+    spec = ddl.at_version(spec, number, spec.columns, spec.filters)
     statements = ddl.alter(spec, existing(spec), is_new=is_new)
     client.execute(statements, ddl.STATEMENT_SETTINGS)
-    versions.note_applied(table, number, spec.columns)
+    versions.note_applied(table, number, spec.columns, spec.filters)
 
 
 def existing(spec: ddl.TableSpec) -> ddl.Existing | None:

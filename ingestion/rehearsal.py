@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ingestion import ddl
-from ingestion.ddl import computed
+from ingestion.ddl import computed, filters
 from ingestion.ddl.alter import widens
 from ingestion.ddl.types import UnknownType, parse
 from tenants.warehouse import client
@@ -46,6 +46,7 @@ def rehearse(spec: ddl.TableSpec, existing: ddl.Existing | None, database: str) 
     Raises SpecError with ClickHouse's reason if it refuses, and WarehouseUnreachable.
     """
     _check_expressions(spec)
+    check_filters(spec)
     twin = replace(spec, database=database, cluster="", version=1)
     try:
         if existing is not None:
@@ -66,6 +67,23 @@ def _check_expressions(spec: ddl.TableSpec) -> None:
     ]
     if problems:
         raise ddl.SpecError(problems)
+
+
+def check_filters(spec: ddl.TableSpec) -> None:
+    """Raise SpecError for each filter that can't be read, that ClickHouse refuses, or is none."""
+    found = list(filters.problems(spec.columns, spec.filters))
+    if not found:
+        found = [(one, message) for one in spec.filters if (message := _no_filter(spec, one))]
+    if found:
+        raise ddl.SpecError([filters.problem(*one) for one in found])
+
+
+def _no_filter(spec: ddl.TableSpec, one: ddl.SourceFilter) -> str:
+    try:
+        found = client.rows(filters.type_query(spec.columns, one))[0]["type"]
+    except StatementFailed as error:
+        return f"ClickHouse refuses it: {computed.named(spec.columns, error.message)}"
+    return filters.not_condition(found)
 
 
 def _mistyped(spec: ddl.TableSpec, column: ddl.ColumnSpec) -> str:

@@ -28,7 +28,12 @@ STAYS = timedelta(minutes=2)
 
 
 def columns_of(table: Table, number: int | None = None) -> tuple[ddl.ColumnSpec, ...]:
-    """The columns of a version, by default of the applied one.
+    """The columns of a version, as ``version_of`` chooses it. Raises TableNotReady."""
+    return read(version_of(table, number))
+
+
+def version_of(table: Table, number: int | None = None) -> TableVersion:
+    """A version of the table, by default the applied one.
 
     An unknown number stands for the applied version: it comes from a batch that is older than
     table versions. Raises TableNotReady if ClickHouse has applied none yet.
@@ -45,7 +50,7 @@ def columns_of(table: Table, number: int | None = None) -> tuple[ddl.ColumnSpec,
             "columns are applied."
         )
         raise TableNotReady(msg)
-    return read(version)
+    return version
 
 
 def read(version: TableVersion) -> tuple[ddl.ColumnSpec, ...]:
@@ -53,25 +58,47 @@ def read(version: TableVersion) -> tuple[ddl.ColumnSpec, ...]:
     return tuple(ddl.ColumnSpec(**column) for column in version.columns)
 
 
-def next_number(table: Table, columns: tuple[ddl.ColumnSpec, ...]) -> tuple[int, bool]:
-    """The number of the version with these columns, and whether it is a new version."""
+def filters_in(version: TableVersion) -> tuple[ddl.SourceFilter, ...]:
+    """The filters of a version, by source."""
+    return tuple(ddl.SourceFilter(one["source"], one["expression"]) for one in version.filters)
+
+
+def next_number(
+    table: Table,
+    columns: tuple[ddl.ColumnSpec, ...],
+    filters: tuple[ddl.SourceFilter, ...] = (),
+) -> tuple[int, bool]:
+    """The number of the version with these columns and filters, and whether it is a new one."""
     current = table.versions.filter(number=table.version).first()
-    if current and current.form == PIPELINE_FORM and read(current) == columns:
+    is_same = current and (read(current), filters_in(current)) == (columns, filters)
+    if current and current.form == PIPELINE_FORM and is_same:
         return current.number, False
     last = table.versions.aggregate(last=Max("number"))["last"]
     # A table created before versions existed has the pipeline of version 1.
     return (last or (1 if table.applied else 0)) + 1, True
 
 
-def note_applied(table: Table, number: int, columns: tuple[ddl.ColumnSpec, ...]) -> None:
+def note_applied(
+    table: Table,
+    number: int,
+    columns: tuple[ddl.ColumnSpec, ...],
+    filters: tuple[ddl.SourceFilter, ...] = (),
+) -> None:
     """Record that ClickHouse has applied the version: new batches are announced for it alone."""
     with transaction.atomic():
         described = [asdict(column) for column in columns]
+        filtering = [{"source": one.source, "expression": one.expression} for one in filters]
         TableVersion.across_tenants.get_or_create(
-            table=table, number=number, defaults={"columns": described, "form": PIPELINE_FORM}
+            table=table,
+            number=number,
+            defaults={"columns": described, "filters": filtering, "form": PIPELINE_FORM},
         )
         TableVersion.across_tenants.filter(table=table, number=number).update(dropped_at=None)
-        Table.across_tenants.filter(pk=table.pk).update(version=number)
+        # Together: whoever reads the version then also looks up what its filters leave out.
+        changed: dict[str, object] = {"version": number}
+        if filters:
+            changed["has_filtered"] = table.has_filtered = True
+        Table.across_tenants.filter(pk=table.pk).update(**changed)
     table.version = number
 
 

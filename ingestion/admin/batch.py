@@ -25,7 +25,7 @@ class BatchAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     fields = (
         *("partition", "from_offset", "to_offset", "state", "token", "epoch"),
-        *("rows", "quarantined", "bytes", "opened_at", "done_at"),
+        *("rows", "quarantined", "filtered", "bytes", "opened_at", "done_at"),
     )
 
     @admin.display(description="Offsets", ordering="from_offset")

@@ -21,7 +21,8 @@ def _offsets(entry: FoldedBatches | Gap) -> SafeString:
 class FoldedBatchesAdmin(ReadOnlyAdmin):
     intro = (
         "Batches settled more than an hour ago, merged into ranges: what was received, inserted, "
-        "deduplicated and quarantined. manage.py ledger checks them against table and broker."
+        "deduplicated, quarantined and filtered. manage.py ledger checks them against table and "
+        "broker."
     )
     tenant_path = "partition__source__tenant"
     list_display = ("partition", "offsets", "batches", "count", "misfits", "bytes_of", "done")
@@ -32,7 +33,7 @@ class FoldedBatchesAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     fields = (
         *("partition", "from_offset", "to_offset", "batches", "is_reread"),
-        *("rows", "deduplicated", "quarantined", "bytes", "opened_at", "done_at"),
+        *("rows", "deduplicated", "quarantined", "filtered", "bytes", "opened_at", "done_at"),
     )
 
     @admin.display(description="Offsets", ordering="from_offset")

@@ -28,6 +28,7 @@ class StreamPartitionAdmin(ReadOnlyAdmin):
         *(
             "landed",
             "quarantined",
+            "filtered",
             "lost",
             "unidentified",
             "bytes",

@@ -13,14 +13,16 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
+from ingestion import ddl
 from ingestion.admin import activity, moving
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, StreamPartition
 from ingestion.monitoring.source_status import SourceState, SourceStatus, source_status
-from ingestion.services import sources
+from ingestion.services import sources, tables
 from tenants.admin import display
-from tenants.admin.base import ActRefused, Button
+from tenants.admin.base import ActRefused, Button, WholeForm
 from tenants.admin.scope import is_operator
+from tenants.warehouse.errors import WarehouseError
 
 
 def _pause(source: Source) -> str:
@@ -54,6 +56,12 @@ _DOUBLES = (
 )
 
 
+_NOT_CHECKED = (
+    "ClickHouse does not answer, so Millrace can't check whether it accepts this filter. Nothing "
+    "was saved. Try again when ClickHouse answers."
+)
+
+
 def _is_paused(source: Source) -> bool:
     return not source.active and not source.is_archived
 
@@ -64,6 +72,23 @@ def _is_failing(source: Source) -> bool:
 
 def _page(name: str) -> str:
     return f"ingestion_source_{name}"
+
+
+class SourceForm(WholeForm):
+    def clean(self) -> dict[str, Any]:
+        """Check a filter that is new, or that is new to its table."""
+        cleaned = super().clean() or {}
+        is_new = {"filter", "table"} & set(self.changed_data)
+        if cleaned.get("filter") and is_new and not self.errors:
+            table = cleaned.get("table") or self.instance.table
+            name = cleaned.get("name") or self.instance.name
+            try:
+                tables.check_filter(table, name, cleaned["filter"])
+            except ddl.SpecError as error:
+                self.add_error("filter", [problem.message for problem in error.problems])
+            except WarehouseError:
+                self.add_error("filter", _NOT_CHECKED)
+        return cleaned
 
 
 @admin.register(Source)
@@ -102,9 +127,10 @@ class SourceAdmin(RemovableAdmin):
     label = ("tenant__slug", "name")
     search_fields = ("name", "stream", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant", "connection", "table")
+    form = SourceForm
     fields = (
         *("tenant", "name", "connection", "stream", "table", "start"),
-        *("quarantine_limit", "active"),
+        *("filter", "quarantine_limit", "active"),
     )
     actions = ("pause", "resume")
 
@@ -125,6 +151,7 @@ class SourceAdmin(RemovableAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        sources.request_filter(obj, form.initial.get("filter", ""))
         if change and "active" in form.changed_data:
             (sources.resume if obj.active else sources.pause)(obj)
 
@@ -195,6 +222,7 @@ class SourceAdmin(RemovableAdmin):
                 ("Newest event", _age(status)),
                 ("Landed", display.number(status.landed)),
                 ("Quarantined", _misfits(obj, status)),
+                *_filtered(status),
                 ("Lost", display.number(status.lost, alarm=True)),
                 *_unidentified(status),
                 ("Read in", display.listing(*partitions, source__id__exact=obj.pk)),
@@ -291,6 +319,12 @@ def _misfits(source: Source, status: SourceStatus) -> SafeString:
         return number
     address = reverse("admin:ingestion_table_quarantine", args=[source.table_id])
     return display.linked(f"{address}?source={source.pk}", number)
+
+
+def _filtered(status: SourceStatus) -> list[tuple[str, SafeString]]:
+    if not (status.filter or status.filtered):
+        return []
+    return [("Filtered", display.number(status.filtered))]
 
 
 def _unidentified(status: SourceStatus) -> list[tuple[str, SafeString]]:

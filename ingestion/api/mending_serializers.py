@@ -112,6 +112,9 @@ class DryRunSerializer(serializers.Serializer[Any]):
     tried = serializers.IntegerField(help_text="The oldest selected messages, at most 20,000.")
     fit = serializers.IntegerField()
     unfit = serializers.IntegerField()
+    filtered = serializers.IntegerField(
+        help_text="Messages that the filter of their source leaves out."
+    )
     version = serializers.IntegerField(help_text="The table version that typed them.")
     example = BeforeAndAfterSerializer(allow_null=True, help_text="A message that fits, if any.")
     groups = StillUnfitSerializer(many=True)

@@ -46,6 +46,7 @@ class SourceSerializer(serializers.Serializer[Any]):
     bytes_per_second = serializers.FloatField()
     landed = serializers.IntegerField(help_text="All rows that have landed in the table.")
     quarantined = serializers.IntegerField()
+    filtered = serializers.IntegerField(help_text="Messages that the source's filter left out.")
     lost = serializers.IntegerField(
         help_text="Messages that the broker deleted before Millrace could read them."
     )
@@ -92,6 +93,7 @@ class SettledSerializer(TakenSerializer):
 
     landed = serializers.IntegerField(help_text="Events in the table, ready to be queried.")
     quarantined = serializers.IntegerField(help_text="Events that did not fit the table.")
+    filtered = serializers.IntegerField(help_text="Events that the source's filter left out.")
     quarantine = RefusedSerializer(many=True, help_text="The first 100 quarantined events.")
 
 
@@ -182,6 +184,7 @@ class PartitionSerializer(serializers.Serializer[Any]):
     lag = serializers.IntegerField()
     landed = serializers.IntegerField()
     quarantined = serializers.IntegerField()
+    filtered = serializers.IntegerField()
     lost = serializers.IntegerField()
     unidentified = serializers.IntegerField()
     last_event_at = serializers.DateTimeField(allow_null=True)
@@ -189,6 +192,9 @@ class PartitionSerializer(serializers.Serializer[Any]):
 
 
 class SourceDetailSerializer(SourceSerializer):
+    filter = serializers.CharField(
+        allow_blank=True, help_text="Which messages are kept, as an expression; empty: all."
+    )
     quarantine_limit = serializers.IntegerField(
         help_text="Percentage of quarantined messages above which the source is paused; 0: never."
     )

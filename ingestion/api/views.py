@@ -15,6 +15,7 @@ from ingestion.api.body import decoded, too_large
 from ingestion.api.lines import SHOWN, events, places
 from ingestion.api.serializers import SettledSerializer, TakenSerializer
 from ingestion.connectors.http.metadata import kept
+from ingestion.landing.lookups import filtered_within
 from ingestion.models import Source
 from ingestion.quarantine import within
 from ingestion.services.events import RECEIPTS_KEPT, Accepted, accept, wait
@@ -140,19 +141,21 @@ class EventsView(Endpoint):
 
 
 def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] | None:
-    """How many landed and which did not fit; None if that is not known in time."""
+    """How many landed, were filtered, and did not fit; None if that is not known in time."""
     if not wait(accepted, WAIT):
         return None
     try:
         refused_ = within(source, 0, accepted.offsets, RECEIPTS_KEPT * 2, SHOWN)
+        left_out = filtered_within(source.table, source.pk, accepted.offsets)
     except WarehouseError as error:
         log.warning("Quarantine of %s: %s", source, error)
         return None
     stands = places(body, accepted.count) if refused_.first else ()
     return {
         "queryable": not refused_.messages,
-        "landed": accepted.count - refused_.messages,
+        "landed": accepted.count - refused_.messages - left_out,
         "quarantined": refused_.messages,
+        "filtered": left_out,
         "quarantine": [
             {"line": stands[one.offset - accepted.first_offset], **asdict(one)}
             for one in refused_.first

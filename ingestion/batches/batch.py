@@ -102,9 +102,10 @@ class BatchStats:
     ``ages``: its rows by age (``freshness.count``). Empty if the ages are unknown, as after a
     crash; the rows then count everywhere except in freshness. ``misfits``: rows that did not fit;
     None if ClickHouse must be asked. ``rows``: rows that table and quarantine have of it, if that
-    was asked.
+    was asked, filtered messages included. ``filtered``: messages that a filter left out.
     """
 
     ages: Sequence[int] = ()
     misfits: int | None = None
     rows: int | None = None
+    filtered: int = 0

@@ -35,9 +35,10 @@ WITH old AS (
 ), folded AS (
     INSERT INTO ingestion_foldedbatches
         (partition_id, incarnation, is_reread, from_offset, to_offset, batches, rows, deduplicated,
-         quarantined, bytes, opened_at, done_at)
+         quarantined, filtered, bytes, opened_at, done_at)
     SELECT partition_id, incarnation, is_reread, min(from_offset), max(to_offset), count(*),
-           sum(rows), sum(deduplicated), sum(quarantined), sum(bytes), min(opened_at), max(done_at)
+           sum(rows), sum(deduplicated), sum(quarantined), sum(filtered), sum(bytes),
+           min(opened_at), max(done_at)
     FROM numbered GROUP BY partition_id, incarnation, is_reread, hour, island
 )
 DELETE FROM ingestion_batch USING old WHERE ingestion_batch.id = old.id

@@ -135,17 +135,23 @@ def _alone(batches: list[AddressedBatch]) -> list[_Outcome]:
     if batch.intent.is_reread:
         return [LandedBatch(reinsert.fill(to, batch), BatchStats())]
     misfits = inbox.insert(to, batch)
-    return [LandedBatch(batch.intent, BatchStats(_ages(batch), misfits))]
+    return [LandedBatch(batch.intent, _stats(AddressedBatch(to, batch), misfits))]
 
 
 def _grouped(batches: list[AddressedBatch]) -> list[_Outcome]:
     """Type several batches together, and insert each past the views."""
     return [
-        LandedBatch(addressed.batch.intent, BatchStats(_ages(addressed.batch), misfits))
+        LandedBatch(addressed.batch.intent, _stats(addressed, misfits))
         if isinstance(misfits, int)
         else misfits
         for addressed, misfits in zip(batches, grouped_insert.insert(batches), strict=True)
     ]
+
+
+def _stats(addressed: AddressedBatch, misfits: int) -> BatchStats:
+    """What is counted of the batch; with filters, ClickHouse is asked when it is settled."""
+    is_known = not addressed.to.filters
+    return BatchStats(_ages(addressed.batch), misfits if is_known else None)
 
 
 def _ages(batch: PendingBatch) -> list[int]:

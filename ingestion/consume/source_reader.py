@@ -18,7 +18,7 @@ from ingestion.connectors.redelivery import Redelivery
 from ingestion.consume.buffer import PartitionBuffer
 from ingestion.consume.recovery import open_batches, poison, stream_identity
 from ingestion.ddl import metadata
-from ingestion.errors import ConnectorError, LeaseLost, StreamMissing
+from ingestion.errors import ConnectorError, LeaseLost, StreamMissing, TableNotReady
 from ingestion.landing import addresses, tally
 from ingestion.landing.addresses import Address
 from ingestion.leases.lease import update_partitions
@@ -206,6 +206,7 @@ def open_source_reader(
     ConnectorError, WarehouseError, LeaseLost.
     """
     address = addresses.address_of(source.table)
+    _check_filter(source, address)
     buffers: dict[int, PartitionBuffer] = {}
     inherited: list[uuid.UUID] = []
     known = Redelivery()
@@ -228,6 +229,21 @@ def open_source_reader(
             # half is inserted while the other arrives.
             buffer.enough = max(LEAST, reader.holds // 2)
     return SourceReader(source, address, reader, buffers, inherited)
+
+
+def _check_filter(source: Source, address: Address) -> None:
+    """Raise TableNotReady if nothing has landed yet, and ClickHouse has not applied its filter.
+
+    A source that gets a filter later is read on meanwhile, as it was before.
+    """
+    if not source.filter or source.pk in {one.source for one in address.filters}:
+        return
+    if not source.partitions.exclude(last_landed_at=None).exists():
+        msg = (
+            f"ClickHouse has not applied the filter of {source} yet, so nothing is read. Reading "
+            "begins by itself once it is applied."
+        )
+        raise TableNotReady(msg)
 
 
 def _buffer(

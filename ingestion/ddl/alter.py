@@ -133,7 +133,9 @@ def _changes(spec: TableSpec, existing: Existing) -> list[str]:
     kept = at(spec, names.quarantine(spec.name))
     parts = [*quarantine_columns(spec), f"MODIFY {quarantine_ttl(spec)}"]
     quarantine = f"ALTER TABLE {kept}{on(spec)} {', '.join(parts)}"
-    return [*(changes if commands else []), quarantine]
+    filtered = f"ALTER TABLE {at(spec, names.filtered(spec.name))}{on(spec)}"
+    lifetime = [f"{filtered} MODIFY {quarantine_ttl(spec)}"] if spec.keeps_filtered else []
+    return [*(changes if commands else []), quarantine, *lifetime]
 
 
 def _column_commands(spec: TableSpec, existing: Existing) -> Iterator[str]:

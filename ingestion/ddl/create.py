@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingestion.ddl import metadata, names, parse_view, quick_view
+from ingestion.ddl import filters, metadata, names, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
@@ -55,9 +55,12 @@ def create(spec: TableSpec) -> list[str]:
 def kept_tables(spec: TableSpec) -> list[str]:
     """Create what all versions share: the table, its quarantine, the notes of leftovers.
 
+    And, if any version had filters, the table of what they leave out.
+
     Leftovers outlive a change, because they belong to batches that are under way meanwhile.
     """
-    return [_typed_table(spec), _quarantine(spec), _leftovers(spec)]
+    tables = [_typed_table(spec), _quarantine(spec), _leftovers(spec)]
+    return [*tables, _filtered(spec)] if spec.keeps_filtered else tables
 
 
 def drop(spec: TableSpec) -> list[str]:
@@ -65,7 +68,8 @@ def drop(spec: TableSpec) -> list[str]:
 
     ``drop_pipeline`` drops the pipeline of each other version.
     """
-    kept = [names.leftovers(spec.name), names.quarantine(spec.name), spec.name]
+    beside = (names.leftovers, names.filtered, names.quarantine)
+    kept = [*(named(spec.name) for named in beside), spec.name]
     return [*drop_pipeline(spec), *(_drop(spec, name, "TABLE") for name in kept)]
 
 
@@ -79,8 +83,9 @@ def pipeline(spec: TableSpec) -> list[str]:
     select = quick_view.select(spec, at(spec, inbox_name))
     return [
         _parsed_table(spec, columns),
-        _view(spec, fit, spec.name, _fit_select(parsed, columns)),
+        _view(spec, fit, spec.name, _fit_select(spec, parsed, columns)),
         _view(spec, rest, names.leftovers(spec.name), _rest_select(parsed)),
+        *_filter_view(spec, parsed),
         _inbox(spec),
         _view(spec, parse, parsed_name, select),
         f"ALTER TABLE {at(spec, inbox_name)}{on(spec)} DROP COLUMN IF EXISTS {_GATE}",
@@ -92,7 +97,7 @@ def drop_pipeline(spec: TableSpec) -> list[str]:
 
     SYNC waits for inserts that are under way, so no insert arrives after it.
     """
-    views = names.views(spec.name, spec.version)
+    views = (*names.views(spec.name, spec.version), names.filter_view(spec.name, spec.version))
     former = names.former_views(spec.name) if spec.version <= 1 else ()
     return [
         _drop(spec, names.inbox(spec.name, spec.version), "TABLE"),
@@ -183,6 +188,17 @@ def _quarantine(spec: TableSpec) -> str:
     )
 
 
+def _filtered(spec: TableSpec) -> str:
+    """Stays as long as the quarantine: the ledger is compared with both."""
+    parts = _origin(codecs=True) + _LOOKUPS
+    return (
+        f"CREATE TABLE IF NOT EXISTS {at(spec, names.filtered(spec.name))}{on(spec)} "
+        f"({', '.join(parts)}) ENGINE = {_engine(spec)} PARTITION BY toDate(_ingested_at) "
+        f"ORDER BY (_ingested_at, _source, _partition, _offset) {quarantine_ttl(spec)} "
+        f"{_settings(spec)}"
+    )
+
+
 def quarantine_columns(spec: TableSpec) -> list[str]:
     """Clauses that add to an older quarantine what this version keeps there."""
     if not metadata.wanted(spec.columns):
@@ -201,6 +217,8 @@ def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
     parts = _origin(codecs=False)
     parts += [f"_v{one.index} {one.type}" for one in columns]
     parts.append(f"{quick_view.QUICK} UInt8")
+    if spec.filters:
+        parts.append(f"{filters.FILTERED} UInt8")
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name, spec.version))}{on(spec)} "
         f"({', '.join(parts)}) ENGINE = Null"
@@ -235,9 +253,19 @@ def _view(spec: TableSpec, name: str, target: str, select: str) -> str:
     )
 
 
-def _fit_select(parsed: str, columns: Sequence[ParsedColumn]) -> str:
+def _fit_select(spec: TableSpec, parsed: str, columns: Sequence[ParsedColumn]) -> str:
     values = "".join(f", _v{one.index} AS {one.target}" for one in columns)
-    return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE {quick_view.QUICK}"
+    kept = f" AND NOT {filters.FILTERED}" if spec.filters else ""
+    return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE {quick_view.QUICK}{kept}"
+
+
+def _filter_view(spec: TableSpec, parsed: str) -> list[str]:
+    if not spec.filters:
+        return []
+    name, target = names.filter_view(spec.name, spec.version), names.filtered(spec.name)
+    left_out = f"{quick_view.QUICK} AND {filters.FILTERED}"
+    select = f"SELECT {', '.join(ORIGIN)} FROM {parsed} WHERE {left_out}"
+    return [_view(spec, name, target, select)]
 
 
 def _rest_select(parsed: str) -> str:

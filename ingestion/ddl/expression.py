@@ -1,4 +1,6 @@
-"""Reads the expression of a computed column, and writes it over the columns of the typing SELECT.
+"""Reads an expression and writes it over the columns of the typing SELECT.
+
+It is that of a computed column, or the filter of a source.
 
 It is a part of ClickHouse's SQL: columns, literals, operators and the functions of
 ``expression_functions``. What the engine gets is written anew from what was read, so nothing else
@@ -16,7 +18,13 @@ from ingestion.ddl.expression_functions import (
     TAKES_ANY,
     WRITTEN_OUT,
 )
-from ingestion.ddl.expression_tokens import WORDS, ExpressionProblem, tokens
+from ingestion.ddl.expression_tokens import (
+    WORDS,
+    ExpressionProblem,
+    Token,
+    columns_of,
+    tokens,
+)
 from ingestion.ddl.types import FLOATS, INTEGERS, ColumnType, parse
 
 #: How deeply brackets may stand within brackets.
@@ -31,14 +39,46 @@ Types = Mapping[str, str]
 
 def sql(expression: str, types: Types, name_of: Callable[[str], str]) -> str:
     """The expression over the names that ``name_of`` gives to columns; raises ExpressionProblem."""
-    return _Reader(expression, types, name_of).whole()
+    return _Reader(tokens(expression), types, name_of).whole()
+
+
+def conjuncts(
+    expression: str, types: Types, name_of: Callable[[str], str]
+) -> list[tuple[str, frozenset[str]]]:
+    """The conditions that AND joins, and the columns that each reads; raises ExpressionProblem.
+
+    A condition is SQL, as that of ``sql``. Without AND outside of brackets it is one.
+    """
+    whole = sql(expression, types, name_of)
+    found = tokens(expression)
+    parts = _split(found)
+    if len(parts) == 1:
+        return [(whole, columns_of(found))]
+    return [(_Reader(part, types, name_of).whole(), columns_of(part)) for part in parts]
+
+
+def _split(found: Sequence[Token]) -> list[list[Token]]:
+    """The tokens between the ANDs outside of brackets; all of them if an OR is there too."""
+    parts: list[list[Token]] = [[]]
+    depth = 0
+    for kind, text in found:
+        word = text.upper() if kind == "name" and not depth else ""
+        if word == "OR":
+            return [list(found)]
+        if kind == "sign":
+            depth += {"(": 1, ")": -1}.get(text, 0)
+        if word == "AND":
+            parts.append([])
+        else:
+            parts[-1].append((kind, text))
+    return parts
 
 
 class _Reader:
     """A reader by recursive descent; each method returns SQL."""
 
-    def __init__(self, expression: str, types: Types, name_of: Callable[[str], str]) -> None:
-        self._tokens, self._types, self._name_of = tokens(expression), types, name_of
+    def __init__(self, found: Sequence[Token], types: Types, name_of: Callable[[str], str]) -> None:
+        self._tokens, self._types, self._name_of = found, types, name_of
         self._at = self._depth = 0
         self._has_arithmetic = False
         #: Columns that operators read, or functions that calculate with them.

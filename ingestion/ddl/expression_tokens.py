@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 #: The most characters of an expression.
@@ -16,6 +17,10 @@ _TOKEN = re.compile(
 WORDS = frozenset({"AND", "OR", "NOT", "IN", "IS", "NULL", "TRUE", "FALSE"})
 
 
+#: A token's kind (text, number, name or sign) and its text.
+Token = tuple[str, str]
+
+
 class ExpressionProblem(Exception):
     """What is wrong with an expression, and what would be right."""
 
@@ -23,7 +28,11 @@ class ExpressionProblem(Exception):
 @lru_cache(maxsize=10_000)
 def columns_in(expression: str) -> frozenset[str]:
     """The names in an expression that can be columns."""
-    found = tokens(expression)
+    return columns_of(tokens(expression))
+
+
+def columns_of(found: Sequence[Token]) -> frozenset[str]:
+    """The names among the tokens that can be columns."""
     return frozenset(
         text
         for (kind, text), (_, after) in zip(found, [*found[1:], ("", "")], strict=True)
@@ -31,7 +40,7 @@ def columns_in(expression: str) -> frozenset[str]:
     )
 
 
-def tokens(expression: str) -> list[tuple[str, str]]:
+def tokens(expression: str) -> list[Token]:
     if len(expression) > LONGEST:
         msg = f"An expression has up to {LONGEST:,} characters, and this one {len(expression):,}."
         raise ExpressionProblem(msg)

@@ -33,6 +33,16 @@ def quarantine(table: str) -> str:
     return f"{table}__quarantine"
 
 
+def filtered(table: str) -> str:
+    """Keeps the origin of each message that a filter has left out, and nothing else of it."""
+    return f"{table}__filtered"
+
+
+def filter_view(table: str, version: int = 1) -> str:
+    """The view that notes what filters leave out. Only versions with filters have it."""
+    return _of_version(f"{table}__filter", version)
+
+
 def views(table: str, version: int = 1) -> tuple[str, str, str]:
     """The views that parse, that fill the table, and that note what is left over."""
     parse, fit, rest = (

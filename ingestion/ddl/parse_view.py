@@ -11,9 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import computed, located, marked, metadata, paths
+from ingestion.ddl import computed, filters, located, marked, metadata, paths
 from ingestion.ddl.column import ParsedColumn
-from ingestion.ddl.spec import TableSpec
+from ingestion.ddl.spec import ColumnSpec, SourceFilter, TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
 from tenants.warehouse.quoting import identifier, string
 
@@ -22,20 +22,26 @@ ORIGIN = ("_source", "_partition", "_offset", "_timestamp", "_message_id", "_bat
 _SHOWN = "substringUTF8(raw, 1, 1000)"
 #: Replaces the reason if a quick column did not fit: the long form of the column must decide.
 UNSURE = "unsure"
+#: Reasons of messages that are no JSON object, and give no column a value.
+_NO_OBJECT = ("invalid_utf8", "invalid_json", "not_an_object")
 
 
 def columns(spec: TableSpec) -> list[ParsedColumn]:
     return [ParsedColumn(index, one) for index, one in enumerate(spec.columns)]
 
 
-def select(parsed: Sequence[ParsedColumn], source: str) -> str:
+def select(
+    parsed: Sequence[ParsedColumn], source: str, filtered_by: Sequence[SourceFilter] = ()
+) -> str:
     """Selects ``ORIGIN``, what is ``carried``, ``_v<index>`` for each column, and the problem.
 
     The problem is ``_reason``, ``_column``, ``_expected`` and ``_value``; all are empty if the
     message fits. ``_fitting`` says of each column whether it fits, 0 or 1; it is empty unless the
-    reason is ``UNSURE``.
+    reason is ``UNSURE``. With ``filtered_by`` it also selects ``filters.FILTERED``, which is 0 as
+    long as the reason is ``UNSURE``, and for a message that is no object as the columns expect.
     """
     passed = ", ".join((*ORIGIN, *carried(parsed)))
+    columns = [one.spec for one in parsed]
     outputs = "".join(f", {one}" for one in computed.outputs(one.spec for one in parsed))
     flags = ", ".join("1" if one.spec.expression else one.ok for one in parsed)
     parsed = [one for one in parsed if not one.spec.expression]
@@ -54,11 +60,19 @@ def select(parsed: Sequence[ParsedColumn], source: str) -> str:
     all_fit = " AND ".join(["_object", *(one.ok for one in parsed)])
     values = "".join(f", {one.value} AS _v{one.index}" for one in parsed)
     problem = f"if({all_fit}, ('', '', '', ''), {_problem(parsed)})"
-    typed = f"SELECT {passed}{values}, {problem} AS _p, [{flags}] AS _flags FROM ({judged})"
+    whole = ", _object" if filtered_by else ""
+    typed = f"SELECT {passed}{values}{whole}, {problem} AS _p, [{flags}] AS _flags FROM ({judged})"
+    filtered = f", {_left_out(columns, filtered_by)} AS {filters.FILTERED}" if filtered_by else ""
     return (
         f"SELECT {passed}{outputs}, _p.1 AS _reason, _p.2 AS _column, _p.3 AS _expected, "
-        f"_p.4 AS _value, if(_reason = '{UNSURE}', _flags, []) AS _fitting FROM ({typed})"
+        f"_p.4 AS _value, if(_reason = '{UNSURE}', _flags, []) AS _fitting{filtered} FROM ({typed})"
     )
+
+
+def _left_out(columns: Sequence[ColumnSpec], filtered_by: Sequence[SourceFilter]) -> str:
+    unread = ", ".join(string(one) for one in (UNSURE, *_NO_OBJECT))
+    says_no = filters.left_out(columns, filtered_by, lambda index: f"_flags[{index + 1}]")
+    return f"_object AND _p.1 NOT IN ({unread}) AND {says_no}"
 
 
 def carried(parsed: Sequence[ParsedColumn]) -> list[str]:

@@ -10,15 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ingestion.ddl import metadata, parse_view, quick_view
+from ingestion.ddl import filters, metadata, parse_view, quick_view
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
-from ingestion.ddl.spec import ColumnSpec, TableSpec
+from ingestion.ddl.spec import ColumnSpec, SourceFilter, TableSpec
 from ingestion.ddl.types import canonical, parse
 from tenants.warehouse.quoting import identifier, string
 
 #: The statements of so many tables are kept; for 1,000 columns a statement has some MB.
 _KEPT = 32
+_ORIGIN_ROW = f"formatRow('RowBinary', {', '.join(ORIGIN_TYPES)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +51,27 @@ def misfit_types(columns: tuple[ColumnSpec, ...]) -> dict[str, str]:
 
 
 @lru_cache(maxsize=_KEPT)
-def quick_rows(columns: tuple[ColumnSpec, ...], source: str, stored: tuple[str, ...] = ()) -> str:
+def quick_rows(
+    columns: tuple[ColumnSpec, ...],
+    source: str,
+    stored: tuple[str, ...] = (),
+    filtered_by: tuple[SourceFilter, ...] = (),
+) -> str:
     """Selects ``batch`` (a UUID), ``offset`` and ``row`` (RowBinary) of each message in ``source``.
 
     ``row`` is empty if the message does not have the usual form: then ``typed_rows`` types it.
     ``stored`` has the types of the table's columns if they have changed since; values are first
-    typed by ``columns``, then widened.
+    typed by ``columns``, then widened. With ``filtered_by`` it also selects ``filters.FILTERED``;
+    ``row`` is for the table of filtered messages if that is 1.
     """
-    spec = TableSpec("", "", columns)
+    spec = TableSpec("", "", columns, filters=filtered_by)
     row = _row(quick_view.columns(spec), stored)
+    if filtered_by:
+        row = f"if({filters.FILTERED}, {_ORIGIN_ROW}, {row})"
+    filtered = f", {filters.FILTERED}" if filtered_by else ""
     return (
         f"SELECT toString(_batch) AS batch, _offset AS offset, if({quick_view.QUICK}, {row}, '') "
-        f"AS row FROM ({quick_view.select(spec, source)})"
+        f"AS row{filtered} FROM ({quick_view.select(spec, source)})"
     )
 
 
@@ -71,13 +81,14 @@ def typed_rows(
     source: str,
     suspects: frozenset[int],
     stored: tuple[str, ...] = (),
+    filtered_by: tuple[SourceFilter, ...] = (),
 ) -> str:
     """Selects ``batch`` (a UUID), ``offset``, ``fits``, ``row`` and ``fitting`` of each message.
 
     ``fits``: 0 or 1; ``row``: for the table or for the quarantine, as RowBinary. Only the columns
     in ``suspects`` (by index) are checked for all forms. If another column does not have its usual
     form, ``row`` is meaningless and ``fitting`` says of each column whether it fits; otherwise
-    ``fitting`` is empty. ``stored`` is as for ``quick_rows``.
+    ``fitting`` is empty. ``stored`` and ``filtered_by`` are as for ``quick_rows``.
     """
     spec = TableSpec("", "", columns)
     parsed = [
@@ -86,10 +97,14 @@ def typed_rows(
     ]
     kept = [*ORIGIN_TYPES, *parse_view.carried(parsed)]
     misfit = ", ".join([*kept, *(f"_{name}" for name in PROBLEM_TYPES)])
+    row = f"if(fits, {_row(parsed, stored)}, formatRow('RowBinary', {misfit}))"
+    if filtered_by:
+        row = f"if({filters.FILTERED}, {_ORIGIN_ROW}, {row})"
+    filtered = f", {filters.FILTERED}" if filtered_by else ""
     return (
         "SELECT toString(_batch) AS batch, _offset AS offset, _reason = '' AS fits, "
-        f"if(fits, {_row(parsed, stored)}, formatRow('RowBinary', {misfit})) AS row, "
-        f"_fitting AS fitting FROM ({parse_view.select(parsed, source)})"
+        f"{row} AS row, _fitting AS fitting{filtered} "
+        f"FROM ({parse_view.select(parsed, source, filtered_by)})"
     )
 
 
@@ -123,6 +138,19 @@ def replayed_header(columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = (
             "DateTime64(3, 'UTC')",
         ],
     )
+
+
+@lru_cache(maxsize=1)
+def filtered_header() -> Header:
+    """The header of rows for the table of filtered messages."""
+    return _header(list(ORIGIN_TYPES), list(ORIGIN_TYPES.values()))
+
+
+@lru_cache(maxsize=1)
+def replayed_filtered_header() -> Header:
+    """The header of ``filtered_header``'s rows that end with the time when they first came in."""
+    types = {**ORIGIN_TYPES, "_ingested_at": "DateTime64(3, 'UTC')"}
+    return _header(list(types), list(types.values()))
 
 
 @lru_cache(maxsize=1_000)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ingestion.ddl import paths
 
@@ -96,11 +96,24 @@ class ColumnSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class SourceFilter:
+    """The filter of one source that feeds the table, as in ``filters``.
+
+    ``source``: its key, which each message carries as ``_source``; ``name``: for messages alone.
+    """
+
+    source: int
+    expression: str
+    name: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TableSpec:
     """``database`` is the tenant's; ``cluster`` is empty for a single server.
 
     ``retention_days`` bounds the table's ``ttl`` and the quarantine's days; 0: nothing does.
-    ``version`` is that of the pipeline.
+    ``version`` is that of the pipeline. ``filters``: those of the table's sources.
+    ``has_filtered``: a version had filters before, so the table of what they left out exists.
     """
 
     database: str
@@ -113,8 +126,20 @@ class TableSpec:
     cluster: str = ""
     retention_days: int = 0
     version: int = 1
+    filters: tuple[SourceFilter, ...] = ()
+    has_filtered: bool = False
+
+    @property
+    def keeps_filtered(self) -> bool:
+        """Whether the table has, or gets, one beside it for what filters leave out."""
+        return self.has_filtered or bool(self.filters)
 
 
-def at_version(spec: TableSpec, number: int, columns: tuple[ColumnSpec, ...]) -> TableSpec:
+def at_version(
+    spec: TableSpec,
+    number: int,
+    columns: tuple[ColumnSpec, ...],
+    filters: tuple[SourceFilter, ...] = (),
+) -> TableSpec:
     """The same table as one of its versions has it."""
-    return replace(spec, version=number, columns=columns)
+    return replace(spec, version=number, columns=columns, filters=filters)

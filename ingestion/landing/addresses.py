@@ -9,7 +9,7 @@ from django.conf import settings
 from ingestion import versions
 from ingestion.batches.batch import Intent
 from ingestion.ddl import names
-from ingestion.ddl.spec import ColumnSpec, TableSpec
+from ingestion.ddl.spec import ColumnSpec, SourceFilter, TableSpec
 from ingestion.ddl.types import canonical, parse
 from ingestion.landing.direct_insert import Place
 from ingestion.landing.fence import Fence
@@ -23,7 +23,8 @@ from tenants.warehouse.quoting import identifier, string
 class Address:
     """Names of a table's inbox, the table, its quarantine and its leftovers, quoted for SQL.
 
-    ``inbox`` and ``columns`` belong to ``version``. ``stored``: the types of the columns in the
+    ``inbox``, ``columns`` and ``filters`` belong to ``version``. ``filtered``: the table of what
+    filters leave out; empty if no version ever had any. ``stored``: the types of the columns in the
     table, if it has wider types by now; ClickHouse would refuse an insert past the views without
     them. ``inbox`` is empty if the version's pipeline is gone.
     """
@@ -35,11 +36,13 @@ class Address:
     columns: tuple[ColumnSpec, ...] = ()
     version: int = 1
     stored: tuple[str, ...] = ()
+    filters: tuple[SourceFilter, ...] = ()
+    filtered: str = ""
 
     @property
     def form(self) -> tuple[object, ...]:
         """A key that is equal for tables whose rows can be typed together."""
-        return self.columns, self.stored
+        return self.columns, self.stored, self.filters
 
     @property
     def leftovers_everywhere(self) -> str:
@@ -56,7 +59,7 @@ class Address:
     @property
     def place(self) -> Place:
         """Where rows are inserted past the views."""
-        return Place(self.table, self.quarantine, self.columns, self.stored)
+        return Place(self.table, self.quarantine, self.columns, self.stored, self.filtered)
 
 
 def place_of(table: Table) -> Address:
@@ -68,6 +71,9 @@ def place_of(table: Table) -> Address:
         quarantine=f"{database}.{identifier(names.quarantine(table.name))}",
         leftovers=f"{database}.{identifier(names.leftovers(table.name))}",
         version=table.version,
+        filtered=f"{database}.{identifier(names.filtered(table.name))}"
+        if table.has_filtered
+        else "",
     )
 
 
@@ -78,7 +84,10 @@ def address_of(table: Table) -> Address:
     """
     if table.applied != table.generation:
         return address_of_version(table, table.version)
-    return replace(place_of(table), columns=versions.columns_of(table))
+    version = versions.version_of(table)
+    return replace(
+        place_of(table), columns=versions.read(version), filters=versions.filters_in(version)
+    )
 
 
 def address_of_version(table: Table, number: int) -> Address:
@@ -89,7 +98,8 @@ def address_of_version(table: Table, number: int) -> Address:
     through it any more. Raises TableNotReady, WarehouseError.
     """
     spec = spec_of(table)
-    columns = versions.columns_of(table, number)
+    version = versions.version_of(table, number)
+    columns = versions.read(version)
     inbox = f"{identifier(spec.database)}.{identifier(names.inbox(table.name, number))}"
     inbox_exists = client.rows(f"EXISTS TABLE {inbox}")[0]["result"]
     return replace(
@@ -98,6 +108,7 @@ def address_of_version(table: Table, number: int) -> Address:
         columns=columns,
         version=number,
         stored=_stored(spec, columns),
+        filters=versions.filters_in(version),
     )
 
 

@@ -19,14 +19,15 @@ from typing import Any
 import pyarrow as pa
 
 from ingestion.ddl import rows as ddl
-from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec
+from ingestion.ddl.filters import FILTERED
+from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec, SourceFilter
 from ingestion.landing.external_data import SENT, Statement
 from ingestion.landing.fence import Fence
 from ingestion.landing.query_ids import Target, query_id
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
-_TYPED = ("batch", "offset", "fits", "row", "fitting")
+_TYPED = ("batch", "offset", "fits", "row", "fitting", FILTERED)
 #: A row is refused if its column has another type by now, instead of being misread.
 _STRICT = {"input_format_with_types_use_header": 1, "input_format_with_names_use_header": 1}
 #: Spreading few rows over threads takes longer than it saves: a tenth of such an insert.
@@ -46,10 +47,14 @@ _OPTIONS = {
 
 @dataclass(slots=True)
 class Rows:
-    """One batch's rows as RowBinary: ``good`` for the table, ``misfits`` for the quarantine."""
+    """One batch's rows as RowBinary: ``good`` for the table, ``misfits`` for the quarantine.
+
+    ``filtered``: the origins of messages that a filter leaves out.
+    """
 
     good: list[bytes] = field(default_factory=list)
     misfits: list[bytes] = field(default_factory=list)
+    filtered: list[bytes] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,32 +62,38 @@ class Place:
     """A table and its quarantine, quoted for SQL, and the table's columns.
 
     ``stored``: the types of the columns in the table, if they differ from the columns' by now.
+    ``filtered``: the table of filtered messages, empty if there is none.
     """
 
     table: str
     quarantine: str
     columns: tuple[ColumnSpec, ...]
     stored: tuple[str, ...] = ()
+    filtered: str = ""
 
 
 def type_all(
-    messages: pa.Table, columns: tuple[ColumnSpec, ...], stored: tuple[str, ...] = ()
+    messages: pa.Table,
+    columns: tuple[ColumnSpec, ...],
+    stored: tuple[str, ...] = (),
+    filters: tuple[SourceFilter, ...] = (),
 ) -> dict[str, Rows]:
     """Type messages; returns the rows of each batch by its token. Raises WarehouseError.
 
     ``messages`` has the columns of an inbox, and may hold several batches of like tables.
-    ``stored`` is that of ``Place``.
+    ``stored`` is that of ``Place``. ``filters``: those of the version with these columns.
     """
     typed: dict[str, Rows] = defaultdict(Rows)
     others = set()
-    quick = _ask(ddl.quick_rows(columns, SENT, stored), messages, columns)
-    for batch, offset, row in _lists(quick, "batch", "offset", "row"):
+    quick = _ask(ddl.quick_rows(columns, SENT, stored, filters), messages, columns)
+    for batch, offset, row, is_filtered in _lists(quick, "batch", "offset", "row", FILTERED):
         if row:
-            typed[batch].good.append(row)
+            rows = typed[batch]
+            (rows.filtered if is_filtered else rows.good).append(row)
         else:
             others.add((batch, offset))
     if others:
-        type_rest(_selected(messages, others), columns, typed, stored)
+        type_rest(_selected(messages, others), columns, typed, stored, filters)
     return typed
 
 
@@ -91,6 +102,7 @@ def type_rest(
     columns: tuple[ColumnSpec, ...],
     typed: dict[str, Rows] | None = None,
     stored: tuple[str, ...] = (),
+    filters: tuple[SourceFilter, ...] = (),
 ) -> dict[str, Rows]:
     """Type messages that are not of the usual form; adds their rows to ``typed`` and returns it.
 
@@ -98,23 +110,23 @@ def type_rest(
     """
     typed = defaultdict(Rows) if typed is None else typed
     suspected = suspects(columns)
-    sure: list[tuple[int, str, bool, bytes]] = []
+    sure: list[tuple[int, str, bool, bool, bytes]] = []
     while messages.num_rows:
-        sql = ddl.typed_rows(columns, SENT, frozenset(suspected), stored)
+        sql = ddl.typed_rows(columns, SENT, frozenset(suspected), stored, filters)
         answer = _ask(sql, messages, columns)
         unsure = set()
-        for batch, offset, fits, row, fitting in _lists(answer, *_TYPED):
+        for batch, offset, fits, row, fitting, is_filtered in _lists(answer, *_TYPED):
             if fitting:
                 unsure.add((batch, offset))
                 suspected.update(index for index, is_usual in enumerate(fitting) if not is_usual)
             else:
-                sure.append((offset, batch, fits, row))
+                sure.append((offset, batch, is_filtered, fits, row))
         messages = _selected(messages, unsure) if unsure else messages.slice(0, 0)
     # In which round a row is typed depends on the forms that this process has met. After a crash
     # another process repeats the insert, and the block under one token must be the same: sort.
-    for _, batch, fits, row in sorted(sure):
+    for _, batch, is_filtered, fits, row in sorted(sure):
         rows = typed[batch]
-        (rows.good if fits else rows.misfits).append(row)
+        (rows.filtered if is_filtered else rows.good if fits else rows.misfits).append(row)
     return typed
 
 
@@ -134,26 +146,27 @@ def land(
     token: uuid.UUID | None = None,
     fence: Fence | None = None,
 ) -> None:
-    """Insert rows of a batch into table and quarantine under one token, by default the batch's.
+    """Insert rows of a batch where they belong, under one token, by default the batch's.
 
-    Misfits go first. Raises WarehouseError, Fenced.
+    Misfits go first, then the origins of filtered messages. Raises WarehouseError, Fenced.
     """
     once = {"insert_deduplication_token": str(token or batch)}
     for target, table, header, body in _inserts(to, rows):
         _insert(table, header, body, once | {"query_id": query_id(batch, target)}, fence)
 
 
-def land_replayed(to: Place, rows: list[bytes], chunk: uuid.UUID, token: uuid.UUID) -> None:
+def land_replayed(to: Place, rows: Rows, chunk: uuid.UUID, token: uuid.UUID) -> None:
     """Insert rows from the quarantine into the table; each ends with its ``_ingested_at``.
 
     ``chunk`` names the insert, as a batch does in ``land``. Raises WarehouseError.
     """
-    header = ddl.replayed_header(to.columns, to.stored)
-    options = {
-        "insert_deduplication_token": str(token),
-        "query_id": query_id(chunk, Target.TABLE),
-    }
-    _insert(to.table, header, rows, options)
+    once = {"insert_deduplication_token": str(token)}
+    if rows.filtered:
+        options = once | {"query_id": query_id(chunk, Target.FILTERED)}
+        _insert(to.filtered, ddl.replayed_filtered_header(), rows.filtered, options)
+    if rows.good:
+        options = once | {"query_id": query_id(chunk, Target.TABLE)}
+        _insert(to.table, ddl.replayed_header(to.columns, to.stored), rows.good, options)
 
 
 def _insert(
@@ -198,9 +211,15 @@ def _ask(sql: str, messages: pa.Table, columns: tuple[ColumnSpec, ...]) -> pa.Ta
 
 
 def _lists(answer: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(_values(answer, name) for name in names), strict=True)
+
+
+def _values(answer: pa.Table, name: str) -> list[Any]:
+    if name == FILTERED and name not in answer.column_names:
+        return [0] * answer.num_rows  # The version has no filters.
     # ClickHouse sends a String as Arrow's utf8, whatever its bytes are.
-    columns = (answer[name].cast(pa.binary()) if name == "row" else answer[name] for name in names)
-    return zip(*(column.to_pylist() for column in columns), strict=True)
+    column = answer[name].cast(pa.binary()) if name == "row" else answer[name]
+    return list(column.to_pylist())
 
 
 def _selected(messages: pa.Table, keys: set[tuple[str, int]]) -> pa.Table:
@@ -213,5 +232,7 @@ def _selected(messages: pa.Table, keys: set[tuple[str, int]]) -> pa.Table:
 def _inserts(to: Place, rows: Rows) -> Iterator[tuple[Target, str, ddl.Header, list[bytes]]]:
     if rows.misfits:
         yield Target.QUARANTINE, to.quarantine, ddl.quarantine_header(to.columns), rows.misfits
+    if rows.filtered:
+        yield Target.FILTERED, to.filtered, ddl.filtered_header(), rows.filtered
     if rows.good:
         yield Target.TABLE, to.table, ddl.table_header(to.columns, to.stored), rows.good

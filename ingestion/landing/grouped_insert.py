@@ -2,8 +2,8 @@
 
 An insert through the views costs ClickHouse their analysis, for one row as for a thousand. Many
 tenants may have a few rows each, and tables with the same columns. One typing SELECT then serves
-all of them, and an insert without views costs a fraction. Both inserts of a batch, into table and
-quarantine, carry its token.
+all of them, and an insert without views costs a fraction. All inserts of a batch, into
+table, quarantine and the table of filtered messages, carry its token.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tenants.warehouse.errors import WarehouseError
 
 @dataclass(frozen=True, slots=True)
 class AddressedBatch:
-    """A batch with the address of its table. Batches typed together have the same columns."""
+    """A batch with the address of its table. Batches typed together have the same form."""
 
     to: Address
     batch: PendingBatch
@@ -36,7 +36,7 @@ def insert(batches: Sequence[AddressedBatch]) -> list[int | WarehouseError]:
     """
     messages = pa.concat_tables([inbox.table_of(addressed.batch) for addressed in batches])
     to = batches[0].to
-    typed = direct_insert.type_all(messages, to.columns, to.stored)
+    typed = direct_insert.type_all(messages, to.columns, to.stored, to.filters)
     # The smallest first, so that a tenant with few rows doesn't wait for one with many.
     outcomes = {
         token(addressed): _landed(addressed, typed[token(addressed)])

@@ -83,7 +83,8 @@ def _leftovers(to: Address, batch: uuid.UUID, messages: pa.Table) -> pa.Table:
 def _insert_rest(
     to: Address, rest: pa.Table, batch: uuid.UUID, token: uuid.UUID, fence: Fence | None
 ) -> int:
-    (rows,) = direct_insert.type_rest(rest, to.columns, stored=to.stored).values()
+    typed = direct_insert.type_rest(rest, to.columns, stored=to.stored, filters=to.filters)
+    (rows,) = typed.values()
     direct_insert.land(to.place, rows, batch, token_of(token, rest), fence)
     return len(rows.misfits)
 

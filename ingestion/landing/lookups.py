@@ -1,4 +1,8 @@
-"""Looks up in ClickHouse which rows of a batch the table and the quarantine hold."""
+"""Looks up in ClickHouse which rows of a batch the table and the quarantine hold.
+
+If filters leave messages out, the table with their origins is looked up like these two: a message
+in it has landed, and is not inserted again.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from ingestion.batches.batch import Origin
-from ingestion.landing.addresses import Address
+from ingestion.landing.addresses import Address, place_of
 from ingestion.models import Table
 from tenants.warehouse import client
 
@@ -18,8 +22,17 @@ REMEMBERED_DAYS = 2
 
 def quarantined(address: Address, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
     """How many rows of each batch the quarantine holds; batches without any are left out."""
+    return _counted(address.quarantine, batches)
+
+
+def filtered(address: Address, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
+    """How many messages of each batch filters have left out; batches without any are left out."""
+    return _counted(address.filtered, batches) if address.filtered else {}
+
+
+def _counted(place: str, batches: Collection[uuid.UUID]) -> dict[uuid.UUID, int]:
     sql = (
-        f"SELECT _batch, count() AS rows FROM {address.quarantine} "  # noqa: S608 - names of ours
+        f"SELECT _batch, count() AS rows FROM {place} "  # noqa: S608 - names of ours
         "WHERE _batch IN {batches:Array(UUID)} GROUP BY _batch"
     )
     rows = client.rows(sql, {"batches": list(batches)})
@@ -27,14 +40,15 @@ def quarantined(address: Address, batches: Collection[uuid.UUID]) -> dict[uuid.U
 
 
 def _everywhere(address: Address, columns: str, condition: str) -> str:
-    """A query of both tables; the quarantine first.
+    """A query of all tables; the quarantine first.
 
-    A replay moves a message into the table before it leaves the quarantine. ClickHouse takes its
-    snapshots in this order, so the message is in one of them at any moment.
+    A replay moves a message into another table before it leaves the quarantine. ClickHouse takes
+    its snapshots in this order, so the message is in one of them at any moment.
     """
+    places = (address.quarantine, address.table, address.filtered)
     return " UNION ALL ".join(
         f"SELECT {columns} FROM {place} WHERE {condition}"  # noqa: S608 - names of ours
-        for place in (address.quarantine, address.table)
+        for place in filter(None, places)
     )
 
 
@@ -76,6 +90,19 @@ def held_between(address: Address, origin: Origin, start: int, end: int) -> list
     bound = {"source": origin.source_id, "number": origin.number, "start": start, "end": end}
     sql = _everywhere(address, "_offset", condition + since(origin.began_at, bound))
     return [row["_offset"] for row in client.rows(sql, bound)]
+
+
+def filtered_within(table: Table, source_id: int, offsets: range) -> int:
+    """How many messages of an HTTP source's offsets its filter has left out."""
+    place = place_of(table).filtered
+    if not place:
+        return 0
+    sql = (
+        f"SELECT uniqExact(_offset) AS messages FROM {place} WHERE _source = {{source:UInt64}} "  # noqa: S608 - names of ours
+        "AND _partition = 0 AND _offset BETWEEN {first:Int64} AND {last:Int64}"
+    )
+    bound = {"source": source_id, "first": offsets[0], "last": offsets[-1]}
+    return int(client.rows(sql, bound)[0]["messages"])
 
 
 def since(began_at: datetime | None, bound: dict[str, int]) -> str:

@@ -38,6 +38,7 @@ class Target(StrEnum):
     INBOX = "inbox"
     TABLE = "table"
     QUARANTINE = "quarantine"
+    FILTERED = "filtered"
 
 
 def query_id(batch: uuid.UUID | str, target: Target) -> str:

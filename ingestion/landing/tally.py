@@ -1,4 +1,4 @@
-"""Completes the statistics of batches: asks ClickHouse how many rows did not fit, if not known."""
+"""Completes the statistics of batches: how many rows did not fit, and how many were filtered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,9 @@ from ingestion.models import Batch, ConnectionKind
 def counted(
     address: Address, batches: Mapping[uuid.UUID, BatchStats]
 ) -> dict[uuid.UUID, BatchStats]:
-    """The same batches, with ``misfits`` of each. Raises WarehouseError.
+    """The same batches, with ``misfits`` and ``filtered`` of each. Raises WarehouseError.
+
+    ClickHouse is asked where ``misfits`` is None.
 
     ``rows`` is set for a queue's batch that ended short: more of it may have landed since.
     """
@@ -26,11 +28,13 @@ def counted(
     short = _ended_short(unknown)
     held = lookups.counts(address, short) if short else {}
     misfits = lookups.quarantined(address, unknown)
+    left_out = lookups.filtered(address, unknown)
     asked = {
         token: BatchStats(
             batches[token].ages,
             misfits.get(token, 0),
             held.get(token, 0) if token in short else None,
+            left_out.get(token, 0),
         )
         for token in unknown
     }

@@ -1,4 +1,4 @@
 """The ledger: which messages were received, and where they are; table and broker prove it.
 
-For each batch: received = inserted + deduplicated + quarantined + discarded.
+For each batch: received = inserted + deduplicated + quarantined + filtered + discarded.
 """

@@ -25,7 +25,8 @@ class PartitionAudit:
 
     ``received``: messages that were delivered. ``quarantined``: those that are in quarantine now.
     ``replayed`` and ``discarded``: those that have left it; ``inserted`` includes the replayed.
-    ``found``: rows in table and quarantine. ``at_broker``: messages that were read again from the
+    ``filtered``: those that a filter has left out. ``found``: rows in table and quarantine, and
+    filtered messages. ``at_broker``: messages that were read again from the
     broker, or None if that was not possible; ``unread`` says why. ``under_way``: batches that are
     announced and not done.
     """
@@ -37,6 +38,7 @@ class PartitionAudit:
     inserted: int = 0
     deduplicated: int = 0
     quarantined: int = 0
+    filtered: int = 0
     replayed: int = 0
     discarded: int = 0
     found: int = 0
@@ -49,7 +51,8 @@ class PartitionAudit:
 
     @property
     def received(self) -> int:
-        return self.inserted + self.deduplicated + self.quarantined + self.discarded
+        landed = self.inserted + self.quarantined + self.filtered
+        return landed + self.deduplicated + self.discarded
 
     @property
     def balances(self) -> bool:
@@ -112,10 +115,11 @@ class _Auditor:
         result.deduplicated = sum(entry.deduplicated for entry in ledger)
         held = counts.held(self.address, self.partition, result.start, result.end)
         result.found = held.rows
-        result.quarantined = held.quarantined
+        result.quarantined, result.filtered = held.quarantined, held.filtered
         result.replayed = sum(entry.replayed for entry in ledger)
         result.discarded = sum(entry.discarded for entry in ledger)
-        result.inserted = sum(entry.most for entry in ledger) - held.quarantined
+        result.inserted = sum(entry.most for entry in ledger)
+        result.inserted -= held.quarantined + held.filtered
         result.findings += self._against_table(disjoint(ledger))
         if held.rows > held.offsets:
             result.findings.append(self._doubled(result.start, result.end))
@@ -134,7 +138,8 @@ class _Auditor:
         misfits = sum(entry.misfits for entry in ledger)
         is_counted = all(entry.is_counted and not entry.is_reread for entry in ledger)
         least = sum(entry.least for entry in ledger)
-        if least <= held.rows <= rows and (held.quarantined == misfits or not is_counted):
+        is_split = held.quarantined == misfits and _is_as_filtered(ledger, held)
+        if least <= held.rows <= rows and (is_split or not is_counted):
             return
         if len(ledger) > 1:
             middle = len(ledger) // 2
@@ -163,13 +168,21 @@ class _Auditor:
             result.findings += compared.findings
 
 
+def _is_as_filtered(ledger: Sequence[Entry], held: counts.Held) -> bool:
+    """Whether filtered messages are as many as counted; a replay may have added some."""
+    filtered = sum(entry.filtered for entry in ledger)
+    return filtered <= held.filtered <= filtered + sum(entry.replayed for entry in ledger)
+
+
 def _difference(entry: Entry, held: counts.Held) -> Finding:
     """The finding for one entry whose rows are not those that ClickHouse holds."""
     name = f"Batch {entry.token}" if entry.token else f"{entry.batches} folded batches"
     text = (
-        f"{name}: the ledger has {entry.most - entry.misfits} rows and {entry.misfits} in "
-        f"quarantine, ClickHouse has {held.inserted} and {held.quarantined}."
+        f"{name}: the ledger has {entry.most - entry.misfits - entry.filtered} rows and "
+        f"{entry.misfits} in quarantine, ClickHouse has {held.inserted} and {held.quarantined}."
     )
+    if entry.filtered or held.filtered:
+        text += f" Filtered: {entry.filtered} in the ledger, {held.filtered} in ClickHouse."
     kind = FindingKind.MISSING if held.rows < entry.most else FindingKind.UNKNOWN
     if held.rows <= entry.most:
         text += " A TTL or a mutation may have removed rows."

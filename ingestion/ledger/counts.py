@@ -1,4 +1,4 @@
-"""Counts the rows that the table and the quarantine hold in a range of offsets."""
+"""Counts what ClickHouse holds in a range of offsets: rows, misfits and filtered messages."""
 
 from __future__ import annotations
 
@@ -25,15 +25,16 @@ Bound = dict[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Rows in table and quarantine, and the number of different offsets among them."""
+    """Rows in table and quarantine, filtered messages, and how many different offsets they have."""
 
     inserted: int
     quarantined: int
+    filtered: int
     offsets: int
 
     @property
     def rows(self) -> int:
-        return self.inserted + self.quarantined
+        return self.inserted + self.quarantined + self.filtered
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Digest:
 
 
 def _both(address: Address, partition: StreamPartition, start: int, end: int) -> tuple[str, Bound]:
-    """The query for both tables' rows of the partition's present incarnation; its parameters."""
+    """The query for the rows of the partition's present incarnation; its parameters.
+
+    ``place`` is 0 for the table, 1 for the quarantine, 2 for filtered messages.
+    """
     bound = {
         "source": partition.source_id,
         "partition": partition.number,
@@ -59,9 +63,12 @@ def _both(address: Address, partition: StreamPartition, start: int, end: int) ->
     where = _WHERE + lookups.since(partition.began_at, bound)
     in_table, in_quarantine = moving.conditions(partition.source.table_id)
     # The quarantine first: see lookups.
-    return (
-        f"SELECT _offset, 1 AS misfit FROM {address.quarantine} WHERE {where}{in_quarantine} "  # noqa: S608 - names of ours
-        f"UNION ALL SELECT _offset, 0 FROM {address.table} WHERE {where}{in_table}"
+    places = [(address.quarantine, 1, in_quarantine), (address.table, 0, in_table)]
+    if address.filtered:
+        places.append((address.filtered, 2, in_table))
+    return " UNION ALL ".join(
+        f"SELECT _offset, {place} AS place FROM {name} WHERE {where}{more}"  # noqa: S608 - names of ours
+        for name, place, more in places
     ), bound
 
 
@@ -76,8 +83,8 @@ def _ask(
 def held(address: Address, partition: StreamPartition, start: int, end: int) -> Held:
     """Count the rows with offsets in ``[start, end)``; raises WarehouseError."""
     columns = (
-        "countIf(misfit = 0) AS inserted, countIf(misfit = 1) AS quarantined, "
-        "uniqExact(_offset) AS offsets"
+        "countIf(place = 0) AS inserted, countIf(place = 1) AS quarantined, "
+        "countIf(place = 2) AS filtered, uniqExact(_offset) AS offsets"
     )
     return Held(**_ask(address, columns, partition, start, end)[0])
 

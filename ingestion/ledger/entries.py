@@ -19,7 +19,8 @@ class Entry:
     """The ledger's entry for the offsets ``[start, end)``: one or several batches, or a gap.
 
     ``gap``: why no batch has these offsets; otherwise empty. ``rows``: rows that landed, of which
-    ``quarantined`` went to the quarantine. ``is_counted``: settling has counted ``quarantined``.
+    ``quarantined`` went to the quarantine and ``filtered`` were left out by the source's filter.
+    ``is_counted``: settling has counted these two.
     ``is_reread``: read again after a reset, so that only missing rows were inserted. ``replayed``
     and ``discarded``: messages that have left the quarantine since, into the table or for good.
     """
@@ -29,6 +30,7 @@ class Entry:
     rows: int = 0
     deduplicated: int = 0
     quarantined: int = 0
+    filtered: int = 0
     batches: int = 0
     token: str = ""
     gap: str = ""
@@ -108,6 +110,7 @@ def _batches(partition: StreamPartition, chosen: Q) -> list[Entry]:
             rows=batch.rows,
             deduplicated=batch.deduplicated,
             quarantined=batch.quarantined,
+            filtered=batch.filtered,
             batches=1,
             token=str(batch.token),
             is_counted=batch.state == BatchState.SETTLED,
@@ -125,6 +128,7 @@ def _folded(partition: StreamPartition, chosen: Q) -> list[Entry]:
             rows=folded.rows,
             deduplicated=folded.deduplicated,
             quarantined=folded.quarantined,
+            filtered=folded.filtered,
             batches=folded.batches,
             is_reread=folded.is_reread,
         )
@@ -155,6 +159,7 @@ def _merged(group: Iterable[Entry]) -> Entry:
         rows=sum(entry.rows for entry in overlapping),
         deduplicated=sum(entry.deduplicated for entry in overlapping),
         quarantined=sum(entry.quarantined for entry in overlapping),
+        filtered=sum(entry.filtered for entry in overlapping),
         batches=sum(entry.batches for entry in overlapping),
         is_counted=all(entry.is_counted for entry in overlapping),
         is_reread=any(entry.is_reread for entry in overlapping),

@@ -1,4 +1,7 @@
-"""Locates a message: its row in the table or in the quarantine, and the message at the broker."""
+"""Locates a message: its row in the table or in the quarantine, and the message at the broker.
+
+Of a message that a filter has left out there is only its origin, and the filter that did it.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingestion import versions
 from ingestion.connectors.registry import connect
 from ingestion.errors import ConnectorError
 from ingestion.landing import addresses
@@ -27,10 +31,14 @@ SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """One row of the table, or of the quarantine if ``is_misfit``, as ClickHouse has it."""
+    """One row of the table, or of the quarantine if ``is_misfit``, as ClickHouse has it.
+
+    ``is_filtered``: it is the origin of a message that the source's filter has left out.
+    """
 
     is_misfit: bool
     values: dict[str, Any]
+    is_filtered: bool = False
 
     @property
     def offset(self) -> int:
@@ -83,13 +91,13 @@ def by_id(source: Source, message_id: str) -> Location:
 
 
 def _rows(address: Address, source: Source, condition: str, **bound: Any) -> Iterator[Found]:
-    for table, is_misfit in ((address.table, False), (address.quarantine, True)):
+    for table in filter(None, (address.table, address.quarantine, address.filtered)):
         sql = (
             f"SELECT * FROM {table} "  # noqa: S608 - names of ours
             f"WHERE _source = {{source:UInt64}} AND {condition} LIMIT {SHOWN}"
         )
         for values in client.rows(sql, {"source": source.pk, **bound}):
-            yield Found(is_misfit, values)
+            yield Found(table == address.quarantine, values, table == address.filtered)
 
 
 def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterator[str]:
@@ -99,6 +107,8 @@ def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterat
             f"Batch {batch.token}: offsets [{batch.from_offset}, {batch.to_offset}), "
             f"{batch.state}{_incarnation(batch, partition)}."
         )
+        if filtering := _filter_of(batch, partition):
+            yield filtering
     for folded in FoldedBatches.across_tenants.filter(partition=partition, **within).order_by("pk"):
         yield (
             f"{folded.batches} folded batches: offsets [{folded.from_offset}, {folded.to_offset}), "
@@ -119,6 +129,19 @@ def _notes(partition: StreamPartition, offset: int, *, is_there: bool) -> Iterat
             "It was read, but neither the table nor the quarantine has it: the offset held no "
             "message, a TTL has removed the row, or it is missing (see manage.py ledger)."
         )
+
+
+def _filter_of(batch: Batch, partition: StreamPartition) -> str:
+    """The filter by which the batch was typed, if it has left out any of it."""
+    source = partition.source
+    if not batch.filtered:
+        return ""
+    version = versions.version_of(source.table, batch.table_version)
+    by_source = {one.source: one.expression for one in versions.filters_in(version)}
+    return (
+        f"Version {version.number} of the table left out {batch.filtered:,} messages of this "
+        f"batch: its filter {by_source.get(source.pk, '')!r} is false for them."
+    )
 
 
 def _departure(departure: QuarantineDeparture) -> str:

@@ -29,7 +29,9 @@ class Batch(models.Model):
     to_offset = models.BigIntegerField()
     epoch = models.BigIntegerField()
     state = models.CharField(max_length=10, choices=BatchState.choices, default=BatchState.INTENT)
-    rows = models.BigIntegerField(default=0, help_text="Messages in the table or the quarantine.")
+    rows = models.BigIntegerField(
+        default=0, help_text="Messages in the table or quarantine, or filtered."
+    )
     deduplicated = models.BigIntegerField(
         default=0,
         db_default=0,
@@ -54,6 +56,9 @@ class Batch(models.Model):
         default=1, db_default=1, help_text="Number of the table version that types the batch."
     )
     quarantined = models.BigIntegerField(default=0)
+    filtered = models.BigIntegerField(
+        default=0, db_default=0, help_text="Messages that the source's filter left out."
+    )
     bytes = models.BigIntegerField(default=0)
     unidentified = models.BigIntegerField(
         default=0,
@@ -86,10 +91,10 @@ class Batch(models.Model):
 
     @property
     def received(self) -> int:
-        """Messages that the broker delivered: inserted, deduplicated and quarantined."""
+        """Messages that the broker delivered: inserted, deduplicated, quarantined and filtered."""
         return self.rows + self.deduplicated
 
     @property
     def inserted(self) -> int:
         """Rows in the table, as counted when the batch was settled."""
-        return self.rows - self.quarantined
+        return self.rows - self.quarantined - self.filtered

@@ -21,8 +21,11 @@ class SourceMinute(models.Model):
         Source, models.DO_NOTHING, db_constraint=False, db_index=False, related_name="minutes"
     )
     began_at = models.DateTimeField(db_index=True)
-    rows = models.BigIntegerField(default=0, help_text="Messages received, misfits included.")
+    rows = models.BigIntegerField(
+        default=0, help_text="Messages received, with misfits and filtered ones."
+    )
     quarantined = models.BigIntegerField(default=0)
+    filtered = models.BigIntegerField(default=0, db_default=0)
     bytes = models.BigIntegerField(default=0)
     lag = models.BigIntegerField(default=0, help_text="The largest lag measured in that minute.")
     lag_seconds = models.FloatField(default=0)

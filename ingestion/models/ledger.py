@@ -19,6 +19,7 @@ class FoldedBatches(models.Model):
     rows = models.BigIntegerField()
     deduplicated = models.BigIntegerField()
     quarantined = models.BigIntegerField()
+    filtered = models.BigIntegerField(default=0, db_default=0)
     bytes = models.BigIntegerField()
     opened_at = models.DateTimeField(help_text="When the first of the batches was opened.")
     done_at = models.DateTimeField(help_text="When the last of the batches was done.")

@@ -57,6 +57,9 @@ class StreamPartition(models.Model):
 
     landed = models.BigIntegerField(default=0, help_text="Rows in the table.")
     quarantined = models.BigIntegerField(default=0)
+    filtered = models.BigIntegerField(
+        default=0, db_default=0, help_text="Messages that the source's filter left out."
+    )
     bytes = models.BigIntegerField(default=0)
     lost = models.BigIntegerField(
         default=0, help_text="Offsets that the broker deleted before Millrace could read them."

@@ -51,6 +51,15 @@ class Source(models.Model):
         help_text="Percentage of the messages of the last minutes (at least 1,000) that may go to "
         "quarantine. Above it the source is paused. 0: never pause.",
     )
+    filter = models.CharField(
+        max_length=1000,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Which messages to keep: an expression over the table's columns, such as "
+        "kind = 'order' AND total > 0. A message for which it is false is counted as filtered and "
+        "not kept, not even in quarantine. Leave empty to keep all.",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     paused_reason = models.TextField(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
 from ingestion.models.names import column_name_validator, name_validator
 from tenants.models import Provisioned, Tenant
@@ -58,6 +58,13 @@ class Table(Provisioned):
         editable=False,
         help_text="Number of the version that ClickHouse applied last. Messages are typed by it. "
         "0: none yet.",
+    )
+    has_filtered = models.BooleanField(
+        default=False,
+        db_default=False,
+        editable=False,
+        help_text="Whether a version had filters, so that ClickHouse has a table of filtered "
+        "messages.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -144,7 +151,9 @@ class Column(models.Model):
 
 
 class TableVersion(models.Model):
-    """The columns of a table as ClickHouse has applied them. A version never changes.
+    """Columns of a table, and filters of its sources, as ClickHouse has applied them.
+
+    A version never changes.
 
     A table's own columns are what its owner wants; messages are typed by a version. Each version
     has its own pipeline of views, which stays as long as an open batch names the version.
@@ -155,6 +164,11 @@ class TableVersion(models.Model):
     columns = models.JSONField(
         help_text="[{name, type, path, required, default, quoted_numbers, format, metadata, "
         "expression}], in column order."
+    )
+    filters = models.JSONField(
+        default=list,
+        db_default=Value([], output_field=models.JSONField()),
+        help_text="[{source, expression}], by source.",
     )
     form = models.PositiveIntegerField(help_text="PIPELINE_FORM of the version's views.")
     applied_at = models.DateTimeField(auto_now_add=True)

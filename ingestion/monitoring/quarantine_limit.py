@@ -36,7 +36,8 @@ def pause_beyond(sources: Collection[Source], now: datetime | None = None) -> se
         )
         .filter(began_at__gte=F("source__counted_from"))
         .values_list("source", "source__quarantine_limit")
-        .annotate(rows=Sum("rows"), misfits=Sum("quarantined"))
+        # What a filter leaves out says nothing of whether messages fit.
+        .annotate(rows=Sum(F("rows") - F("filtered")), misfits=Sum("quarantined"))
         .filter(rows__gte=LEAST, misfits__gt=F("rows") * F("source__quarantine_limit") / 100.0)
     )
     beyond = {key: (limit, rows, misfits) for key, limit, rows, misfits in rows_beyond}

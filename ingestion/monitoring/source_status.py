@@ -45,6 +45,7 @@ class SourceStatus:
     ``freshness_p50``, ``freshness_p95``: age of events in seconds when they landed. Like
     ``events_per_second`` and ``bytes_per_second`` they cover the last minutes
     (``RecentThroughput``). ``lost``: offsets that the broker had deleted before they were read.
+    ``filter``: its filter, empty if it keeps all messages; ``filtered``: messages that it left out.
     ``unidentified``: messages of a RabbitMQ queue without a message_id. If one is delivered again
     after its batch was settled, it can't be distinguished from a new message, and may be doubled.
     ``last_error``: the last error, kept after recovery; ``error_at`` says when it happened.
@@ -67,6 +68,8 @@ class SourceStatus:
     bytes_per_second: float
     landed: int
     quarantined: int
+    filtered: int
+    filter: str
     bytes: int
     lost: int
     unidentified: int
@@ -106,6 +109,7 @@ def _measured(sources: QuerySet[Source], now: datetime) -> QuerySet[Source]:
             ),
             _landed=Coalesce(Sum("partitions__landed"), Value(0)),
             _quarantined=Coalesce(Sum("partitions__quarantined"), Value(0)),
+            _filtered=Coalesce(Sum("partitions__filtered"), Value(0)),
             _bytes=Coalesce(Sum("partitions__bytes"), Value(0)),
             _lost=Coalesce(Sum("partitions__lost"), Value(0)),
             _unidentified=Coalesce(Sum("partitions__unidentified"), Value(0)),
@@ -148,6 +152,8 @@ def _status(source: Source, recent: RecentThroughput, now: datetime) -> SourceSt
         **asdict(recent),
         landed=annotations["_landed"],
         quarantined=annotations["_quarantined"],
+        filtered=annotations["_filtered"],
+        filter=source.filter,
         bytes=annotations["_bytes"],
         lost=annotations["_lost"],
         unidentified=annotations["_unidentified"],

@@ -44,6 +44,7 @@ class DryRun:
     """``selected``: messages in the selection, of which the oldest ``tried`` were typed.
 
     ``version``: the table version that typed them. ``example``: one that fits, if any does.
+    ``filtered``: those that their source's filter leaves out; a replay counts them as filtered.
     """
 
     selected: int
@@ -53,6 +54,7 @@ class DryRun:
     version: int
     example: Example | None
     groups: tuple[StillUnfit, ...]
+    filtered: int = 0
 
 
 def dry_run(selection: Selection, repair: str = "", most: int = MOST) -> DryRun:
@@ -64,10 +66,12 @@ def dry_run(selection: Selection, repair: str = "", most: int = MOST) -> DryRun:
     address = addresses.address_of_version(table, table.version)
     counted: Counter[tuple[str, str, str]] = Counter()
     shown: dict[tuple[str, str, str], tuple[str, Example]] = {}
-    fit, example = 0, None
+    fit = filtered = 0
+    example = None
     for chunk in messages.chunks(selection, repair, min(most, MOST), address.columns):
         result = typed(address, chunk)
         fit += len(result.rows)
+        filtered += len(result.filtered)
         if example is None and result.rows:
             example = _fitting(chunk, next(iter(result.rows)))
         for misfit in result.misfits:
@@ -78,7 +82,7 @@ def dry_run(selection: Selection, repair: str = "", most: int = MOST) -> DryRun:
     unfit = counted.total()
     return DryRun(
         selected=messages.total(selection),
-        tried=fit + unfit,
+        tried=fit + filtered + unfit,
         fit=fit,
         unfit=unfit,
         version=table.version,
@@ -87,6 +91,7 @@ def dry_run(selection: Selection, repair: str = "", most: int = MOST) -> DryRun:
             StillUnfit(*group, number, *shown[group])
             for group, number in counted.most_common(GROUPS)
         ),
+        filtered=filtered,
     )
 
 

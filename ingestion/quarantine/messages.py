@@ -141,10 +141,14 @@ def naming(keys: Sequence[Key]) -> str:
 
 
 def in_table(table: Table, keys: Sequence[Key]) -> set[Key]:
-    """Which of the messages the table has; raises WarehouseError."""
+    """Which of the messages the table has, or a filter has left out; raises WarehouseError."""
     if not keys:
         return set()
-    sql = f"SELECT _batch, _offset FROM {place_of(table).table} WHERE {naming(keys)}"
+    at = place_of(table)
+    sql = " UNION ALL ".join(
+        f"SELECT _batch, _offset FROM {place} WHERE {naming(keys)}"
+        for place in filter(None, (at.table, at.filtered))
+    )
     return {(row["_batch"], row["_offset"]) for row in client.rows(sql, options=MANY_KEYS)}
 
 

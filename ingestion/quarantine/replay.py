@@ -2,7 +2,8 @@
 
 1. Read the next messages, and type those that are replayed.
 2. Write the chunk, with the key of each message that will leave: the intent.
-3. Insert the rows that the table lacks, under the messages' own origin and time.
+3. Insert the rows that the table lacks, under the messages' own origin and time. Of a message
+   that its source's filter leaves out, the origin goes to the table of filtered messages.
 4. Count what the table has now, in one transaction with the run's progress.
 5. Delete exactly that from the quarantine, then close the chunk.
 
@@ -145,7 +146,7 @@ class _Step:
         return addresses.address_of_version(self.table, version)
 
     def _leaving(self, read: Messages, result: Typed) -> Collection[Key]:
-        return [key for key in read.keys if key in result.rows] if self.is_replay else read.keys
+        return [key for key in read.keys if key in result.leaving] if self.is_replay else read.keys
 
     def _announce(
         self,
@@ -196,14 +197,14 @@ class _Step:
 
         Even if the table has all rows, a rollup behind it may not: each has its own window.
         """
-        fits = [key for key in keys if key in result.rows]
+        fits = [key for key in keys if key in result.leaving]
         is_whole = chunk.block == _token_of(chunk.token, fits)
         if is_whole and is_remembered(self.table, chunk.opened_at):
             self._send(chunk, result, fits)
 
     def _insert(self, chunk: QuarantineChunk, result: Typed, keys: Sequence[Key]) -> set[Key]:
         """Insert the rows that the table lacks; returns the keys that it has then."""
-        wanted = [key for key in keys if key in result.rows]
+        wanted = [key for key in keys if key in result.leaving]
         present = messages.in_table(self.table, keys)
         if missing := [key for key in wanted if key not in present]:
             self._send(chunk, result, missing)
@@ -215,7 +216,10 @@ class _Step:
 
     def _send(self, chunk: QuarantineChunk, result: Typed, keys: Sequence[Key]) -> None:
         place = self._address(chunk.table_version).place
-        rows = [result.rows[key] for key in keys]
+        rows = direct_insert.Rows(
+            good=[result.rows[key] for key in keys if key in result.rows],
+            filtered=[result.filtered[key] for key in keys if key in result.filtered],
+        )
         direct_insert.land_replayed(place, rows, chunk.token, _token_of(chunk.token, keys))
 
     def _count(self, chunk: QuarantineChunk, left: set[Key], read: Messages | None) -> None:

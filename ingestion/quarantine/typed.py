@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
 from ingestion.landing import direct_insert
@@ -32,10 +32,19 @@ class UnfitMessage:
 
 @dataclass(slots=True)
 class Typed:
-    """``rows``: RowBinary for the table, with ``_ingested_at`` at the end, by message."""
+    """``rows``: RowBinary for the table, with ``_ingested_at`` at the end, by message.
+
+    ``filtered``: the same for the table of filtered messages.
+    """
 
     rows: dict[Key, bytes] = field(default_factory=dict)
+    filtered: dict[Key, bytes] = field(default_factory=dict)
     misfits: list[UnfitMessage] = field(default_factory=list)
+
+    @property
+    def leaving(self) -> Collection[Key]:
+        """The messages that a replay takes out of the quarantine."""
+        return {*self.rows, *self.filtered}
 
 
 def typed(to: Address, messages: Messages) -> Typed:
@@ -44,12 +53,13 @@ def typed(to: Address, messages: Messages) -> Typed:
     result.misfits += [UnfitMessage(key, NOT_REPAIRED) for key in messages.unrepaired]
     if not messages.rows.num_rows:
         return result
-    by_batch = direct_insert.type_all(messages.rows, to.columns, to.stored)
+    by_batch = direct_insert.type_all(messages.rows, to.columns, to.stored, to.filters)
     for batch, rows in by_batch.items():
-        for row in rows.good:
-            key = (uuid.UUID(batch), int.from_bytes(row[_OFFSET], "little", signed=True))
-            came_in = messages.ingested[key].to_bytes(8, "little", signed=True)
-            result.rows[key] = row + came_in
+        for placed, sent in ((result.rows, rows.good), (result.filtered, rows.filtered)):
+            for row in sent:
+                key = (uuid.UUID(batch), int.from_bytes(row[_OFFSET], "little", signed=True))
+                came_in = messages.ingested[key].to_bytes(8, "little", signed=True)
+                placed[key] = row + came_in
         result.misfits += [_misfit(uuid.UUID(batch), row) for row in rows.misfits]
     return result
 

@@ -293,6 +293,9 @@ def _rows_of(found: Sequence[Source]) -> list[LandedRows]:
         rows, misfits = _count(at.table, condition), _count(at.quarantine, condition)
         counted.append(LandedRows(f"rows of {source} in {source.table}", rows))
         counted.append(LandedRows(f"messages of {source} in {shown}", misfits))
+        if at.filtered:
+            left_out = _count(at.filtered, condition)
+            counted.append(LandedRows(f"filtered messages of {source}, by origin", left_out))
     return [landed for landed in counted if landed.count != 0]
 
 
@@ -315,11 +318,12 @@ def _count(at: str, condition: str) -> int | None:
 
 
 def _delete_rows(source: Source) -> None:
-    """Delete the source's rows from table and quarantine; returns when every replica is done."""
+    """Delete all that ClickHouse has of the source; returns when every replica is done."""
     table = source.table
     if not _stands(table):
         return
-    for name in (table.name, names.quarantine(table.name)):
+    filtered = (names.filtered(table.name),) if table.has_filtered else ()
+    for name in (table.name, names.quarantine(table.name), *filtered):
         delete_rows(table.tenant.warehouse.database, name, f"_source = {source.pk:d}")
 
 

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from ingestion.errors import IngestionError
 from ingestion.models import Source
+from ingestion.services import tables
 
 _ARCHIVED = "It is archived: its rows and books stay, and it is no longer read."
 
@@ -46,6 +47,25 @@ def retry(source: Source) -> None:
     """Consume it at the next tick, without waiting out the delay after its last error."""
     Source.across_tenants.filter(pk=source.pk).update(retry_at=timezone.now(), attempts=0)
     source.refresh_from_db(fields=["retry_at", "attempts"])
+
+
+def check_filter(source: Source) -> None:
+    """Raise ``ddl.SpecError`` if its filter is none for its table.
+
+    Call it before saving. Raises WarehouseError if ClickHouse does not answer.
+    """
+    if source.filter:
+        tables.check_filter(source.table, source.name, source.filter)
+
+
+def request_filter(source: Source, before: str = "") -> None:
+    """Request that messages are typed by its new filter; ``before``: the one that was saved.
+
+    Call it in the transaction that saves the source. Messages that are read until ClickHouse has
+    applied it are filtered as before.
+    """
+    if source.filter != before:
+        tables.request_table(source.table)
 
 
 def archive(source: Source) -> None:

@@ -62,6 +62,15 @@ def check_table(table: Table, columns: tuple[ddl.ColumnSpec, ...] | None = None)
         rehearse_table(table, spec, database)
 
 
+def check_filter(table: Table, name: str, expression: str) -> None:
+    """Raise ``ddl.SpecError`` if the expression can't be a filter of the table's source ``name``.
+
+    ClickHouse checks it too. Raises WarehouseError if it does not answer.
+    """
+    spec = spec_of(table, filters=(ddl.SourceFilter(0, expression, name),))
+    rehearsal.check_filters(spec)
+
+
 def rehearse_table(table: Table, spec: ddl.TableSpec, database: str) -> None:
     """Check a description against the existing table, then create it in the empty ``database``.
 

@@ -119,6 +119,28 @@ def test_activated_by_the_form_it_is_counted_anew_too(operator: Client, source: 
     assert operator.post(address, form | {"quarantine_limit": "100"}).status_code == 200
 
 
+def test_a_filter_is_checked_at_its_field_and_applied(operator: Client, source: Source) -> None:
+    form = {
+        "name": source.name,
+        "connection": "",
+        "stream": "",
+        "table": source.table_id,
+        "start": "earliest",
+        "quarantine_limit": "30",
+        "active": "on",
+    }
+    address = reverse("admin:ingestion_source_change", args=[source.pk])
+    refused = operator.post(address, form | {"filter": "n >"})
+    assert refused.status_code == 200
+    assert "is missing at its end" in str(refused.context["adminform"].form.errors["filter"])
+    generation = source.table.generation
+    assert operator.post(address, form | {"filter": "n > 1"}).status_code == 302
+    source.refresh_from_db()
+    source.table.refresh_from_db()
+    assert (source.filter, source.table.generation) == ("n > 1", generation + 1)
+    assert "Filtered" in operator.get(address).content.decode()
+
+
 def test_the_overview_tells_speed_and_freshness(operator: Client, source: Source) -> None:
     Source.objects.update(created_at=timezone.now() - timedelta(days=1))
     StreamPartition.objects.create(source=source, position=0, high_watermark=4_321)

@@ -173,6 +173,29 @@ def test_computed_columns_are_applied_exported_and_checked(file: Path, slug: str
     assert "It is UInt64, and not every such value fits DateTime" in refused(file)
 
 
+def test_a_filter_is_applied_exported_checked_and_removed(file: Path, slug: str) -> None:
+    text, plain = file.read_text(), "active: false, quarantine_limit: 20}"
+    written = "active: false, filter: \"country = 'DE'\", quarantine_limit: 20}"
+    file.write_text(text.replace(plain, written))
+    apply(file)
+    source = Source.objects.get(tenant__slug=slug, name="orders-http")
+    version = source.table.versions.get(number=source.table.version)
+    assert version.filters == [{"source": source.pk, "expression": "country = 'DE'"}]
+    assert yaml.safe_load(exported(slug))["tenants"][0]["sources"][1]["filter"] == "country = 'DE'"
+    assert "Nothing to do" in apply(file)
+    for wrong, said in (("amount >", "is missing at its end"), ("country", "neither true nor")):
+        file.write_text(text.replace(plain, written.replace("country = 'DE'", wrong)))
+        assert f"acme.yaml:{text[: text.index(plain)].count(chr(10)) + 1}:" in refused(file)
+        assert said in refused(file)
+    gone = written.replace("'DE'", "'FR'")
+    file.write_text(text.replace(plain, gone).replace("name: country", "name: land"))
+    assert "There is no column 'country'" in refused(file)
+    file.write_text(text)
+    apply(file)
+    source.table.refresh_from_db()
+    assert source.table.versions.get(number=source.table.version).filters == []
+
+
 def test_the_rule_for_unknown_fields_is_applied_and_exported(file: Path, slug: str) -> None:
     apply(file)
     assert "unknown_fields: count" in exported(slug)

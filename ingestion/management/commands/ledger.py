@@ -17,7 +17,7 @@ from tenants.warehouse.errors import WarehouseError
 
 _HEADINGS = (
     *("Partition", "Offsets", "Batches", "Received", "Inserted", "Deduplicated", "Quarantined"),
-    *("In ClickHouse", "At the broker", "Lag"),
+    *("Filtered", "In ClickHouse", "At the broker", "Lag"),
 )
 
 
@@ -68,7 +68,7 @@ def _table(audits: list[PartitionAudit]) -> Table:
         read = "-" if audited.at_broker is None else f"{audited.at_broker:,}"
         numbers = (
             *(audited.batches, audited.received, audited.inserted, audited.deduplicated),
-            *(audited.quarantined, audited.found),
+            *(audited.quarantined, audited.filtered, audited.found),
         )
         table.add_row(
             str(audited.number),

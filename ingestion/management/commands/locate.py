@@ -51,6 +51,8 @@ class Command(BaseCommand):
             self.stdout.write(f"Message: {location.message.decode(errors='backslashreplace')}")
         for row in location.rows:
             place = "Quarantine" if row.is_misfit else "Table"
+            if row.is_filtered:
+                place = "Filtered"
             self.stdout.write(f"{place}: {json.dumps(row.values, default=str)}")
         for note in location.notes:
             self.stdout.write(note)

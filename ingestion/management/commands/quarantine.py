@@ -144,6 +144,10 @@ class Command(ChangingCommand):
             f"{result.fit:,} of {result.tried:,} messages would fit version {result.version} of "
             f"the table, {result.unfit:,} would not. Nothing was changed."
         )
+        if result.filtered:
+            self.stdout.write(
+                f"{result.filtered:,} more would be filtered: the source's filter leaves them out."
+            )
         if result.tried < result.selected:
             self.stdout.write(f"{result.selected:,} are selected; only the oldest were tried.")
         if result.example:

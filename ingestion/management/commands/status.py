@@ -24,13 +24,16 @@ _COLOURS = {
     SourceState.PAUSED: "dim",
     SourceState.FAILING: "red",
 }
-_HEADINGS = ("Lag", "Lag (time)", "p50", "p95", "Events/s", "Bytes/s", "Landed", "Quarantined")
+_HEADINGS = (
+    *("Lag", "Lag (time)", "p50", "p95", "Events/s", "Bytes/s"),
+    *("Landed", "Quarantined", "Filtered"),
+)
 
 
 class Command(BaseCommand):
     help = (
         "Show for each source: state, lag in messages and in time, age of events when they land "
-        "(p50, p95), throughput, rows landed and quarantined, and the last error."
+        "(p50, p95), throughput, rows landed, quarantined and filtered, and the last error."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -90,6 +93,7 @@ def _table(statuses: list[SourceStatus]) -> Table:
             _rate(status.bytes_per_second),
             f"{status.landed:,}",
             f"{status.quarantined:,}",
+            f"{status.filtered:,}",
             escape(_error(status)),
         )
     return table

@@ -115,11 +115,19 @@ def _provision(documents: Sequence[Document]) -> Iterator[Mistake]:
         if warehouse.error:
             yield Mistake(part.document.place(part.path), warehouse.error)
             continue
-        for inner in part.parts("tables"):
-            table = Table.objects.get(tenant__slug=part["slug"], name=inner["name"])
+        for inner, name in _named_tables(part):
+            table = Table.objects.get(tenant__slug=part["slug"], name=name)
             error = _provision_table(table)
             if error:
                 yield Mistake(inner.document.place(inner.path), error)
+
+
+def _named_tables(part: Part) -> Iterator[tuple[Part, str]]:
+    """The tables of a tenant's part, and those that only its sources name: for their filters."""
+    named = {inner["name"]: inner for inner in part.parts("tables")}
+    for inner in part.parts("sources"):
+        named.setdefault(inner["table"], inner)
+    yield from ((inner, name) for name, inner in named.items())
 
 
 def _provision_table(table: Table) -> str:

@@ -112,6 +112,8 @@ def _source(row: Source) -> dict[str, Any]:
     if row.connection:
         entry |= {"connection": row.connection.name, "stream": row.stream}
     entry |= {"start": row.start, "active": row.active}
+    if row.filter:
+        entry["filter"] = row.filter
     return entry | {"quarantine_limit": row.quarantine_limit}
 
 

@@ -21,6 +21,9 @@ from millrace.configuration.changes import Change, difference
 from millrace.configuration.part import Part
 from tenants.models import Tenant
 from tenants.services.warehouses import create_warehouse
+from tenants.warehouse.errors import WarehouseUnreachable
+
+NOT_CHECKED = "ClickHouse does not answer, so this can't be checked. Nothing was changed."
 
 
 def tenant(part: Part) -> tuple[Tenant, list[Change]]:
@@ -173,13 +176,17 @@ def source(part: Part, owner: Tenant) -> list[Change]:
         "table": _referenced(part, "table", Table.objects.filter(tenant=owner)),
         "connection": _connection_of(part, owner),
         "stream": part.get("stream", ""),
+        "filter": part.get("filter", ""),
         **part.only("start", "quarantine_limit"),
     }
     if "active" in part and row.pk is None:
         desired["active"] = part["active"]
     if desired["table"] is None or ("connection" in part and desired["connection"] is None):
         return []
+    before = row.filter
     changes = _save(part, row, "source", f"{owner.slug}.{name}", desired)
+    if row.filter != before and not _has_wrong_filter(part, row):
+        sources.request_filter(row, before)
     if row.pk and "active" in part and row.active != part["active"]:
         try:
             (sources.resume if part["active"] else sources.pause)(row)
@@ -189,6 +196,19 @@ def source(part: Part, owner: Tenant) -> list[Change]:
         change = {"active": (not part["active"], part["active"])}
         changes.append(Change("source", f"{owner.slug}.{name}", False, change, row))
     return changes
+
+
+def _has_wrong_filter(part: Part, row: Source) -> bool:
+    """Whether the filter is wrong, with a mistake noted at its position."""
+    try:
+        sources.check_filter(row)
+    except ddl.SpecError as error:
+        part.mistake(("filter",), " ".join(problem.message for problem in error.problems))
+        return True
+    except WarehouseUnreachable:
+        part.mistake(("filter",), NOT_CHECKED)
+        return True
+    return False
 
 
 def _connection_of(part: Part, owner: Tenant) -> Connection | None:

@@ -29,8 +29,6 @@ from tenants.models import Tenant
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseUnreachable
 
-_NOT_CHECKED = "ClickHouse does not answer, so this can't be checked. Nothing was changed."
-
 
 def rehearse(part: Part) -> list[Change]:
     """Try a tenant's part of a file; returns the changes to its endpoints.
@@ -44,7 +42,7 @@ def rehearse(part: Part) -> list[Change]:
                 return list(_on_stage(part, owner, database))
         return list(_endpoints(part, owner, None))
     except WarehouseUnreachable:
-        part.mistake((), _NOT_CHECKED)
+        part.mistake((), objects.NOT_CHECKED)
     except StatementFailed as error:  # creating the stage, or copying a table to it
         part.mistake((), f"ClickHouse refuses this: {_without_stage(error)}")
     return []

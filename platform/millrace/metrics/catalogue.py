@@ -84,9 +84,15 @@ METRICS = (
         _one(lambda one: one.quarantined),
     ),
     Metric(
+        "millrace_source_filtered_messages_total",
+        "counter",
+        "messages that the source's filter left out",
+        _one(lambda one: one.filtered),
+    ),
+    Metric(
         "millrace_source_read_bytes_total",
         "counter",
-        "bytes of the messages that landed or were quarantined",
+        "bytes of the messages that landed, were quarantined or filtered",
         _one(lambda one: one.bytes),
     ),
     Metric(

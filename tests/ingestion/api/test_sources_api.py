@@ -59,7 +59,7 @@ def test_a_source_in_figures_from_kafka_to_the_api(topic: Callable[..., Any], ta
 
     (listed,) = call(key).json()["sources"]
     found = call(key, "/orders").json()
-    assert set(found) - set(listed) == {"quarantine_limit", "partitions"}
+    assert set(found) - set(listed) == {"filter", "quarantine_limit", "partitions"}
     assert (listed["name"], listed["lag"], listed["landed"]) == ("orders", 4, 20)
     assert (found["name"], found["kind"], found["table"]) == ("orders", "kafka", "events")
     assert (found["lag"], found["landed"], found["quarantined"]) == (4, 20, 1)
