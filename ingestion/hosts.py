@@ -85,6 +85,20 @@ def check(place: HostPort) -> list[str]:
     return [str(address) for address in addresses]
 
 
+def check_public(place: HostPort) -> list[str]:
+    """The addresses of a host that anyone may reach, and none of the platform's own.
+
+    ``MILLRACE_CONNECTION_NETWORKS`` opens nothing here: a web server shows what it has to whoever
+    asks. Raises Refused, and OSError if the name can't be resolved.
+    """
+    addresses = resolved(place)
+    for address in addresses:
+        for target in _inside(address):
+            if kind_of(target) != "public" or _own_service(target, place.port):
+                raise Refused(f"{place} leads to an address that is not public")
+    return [str(address) for address in addresses]
+
+
 def check_all(places: Iterable[HostPort]) -> None:
     """``check`` each place; skips a name that can't be resolved, because it leads nowhere."""
     for place in places:

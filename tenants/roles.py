@@ -19,11 +19,16 @@ _SEEN_BY_ALL = (
     *("tenants.tenant", "tenants.warehouse", "tenants.usage"),
     *("ingestion.connection", "ingestion.table", "ingestion.column", "ingestion.source"),
     *("ingestion.streampartition", "ingestion.batch", "ingestion.foldedbatches", "ingestion.gap"),
-    *("ingestion.backfill", "analytics_api.savedquery", "analytics_api.savedqueryversion"),
+    *(
+        "ingestion.backfill",
+        "ingestion.backfillrun",
+        "analytics_api.savedquery",
+        "analytics_api.savedqueryversion",
+    ),
 )
 _MADE_BY_EDITORS = (
     *("ingestion.connection", "ingestion.table", "ingestion.column", "ingestion.source"),
-    "analytics_api.savedquery",
+    *("ingestion.backfillrun", "analytics_api.savedquery"),
 )
 _SEEN_BY_OWNERS = ("tenants.apikey", "tenants.membership", "tenants.auditentry")
 _MADE_BY_OWNERS = ("tenants.apikey", "tenants.membership")

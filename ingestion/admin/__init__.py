@@ -1,5 +1,23 @@
 """Admin pages for connections, tables and sources, and for what they have read and landed."""
 
-from ingestion.admin import backfill, batch, connection, ledger, partition, source, table
+from ingestion.admin import (
+    backfill,
+    backfill_run,
+    batch,
+    connection,
+    ledger,
+    partition,
+    source,
+    table,
+)
 
-__all__ = ["backfill", "batch", "connection", "ledger", "partition", "source", "table"]
+__all__ = [
+    "backfill",
+    "backfill_run",
+    "batch",
+    "connection",
+    "ledger",
+    "partition",
+    "source",
+    "table",
+]

@@ -12,12 +12,12 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 from ingestion.admin.misfits import Wanted
 from ingestion.errors import IngestionError
 from ingestion.models import QuarantineRun, Table
-from ingestion.models.quarantine_run import GOES_ON
 from ingestion.quarantine.dry_run import DryRun, dry_run
 from ingestion.quarantine.misfit_selection import Selection
 from ingestion.quarantine.repair import MOST
 from ingestion.services import quarantine_runs
 from ingestion.services.quarantine_runs import MOST_NOTE
+from ingestion.services.runs import RunRefused
 from tenants.warehouse.errors import WarehouseError
 
 #: The most messages that a dry run on the page tries, the oldest.
@@ -98,7 +98,7 @@ def _run(table: Table, text: str) -> QuarantineRun:
     is_key = text.isascii() and text.isdigit() and len(text) < 19
     run = table.quarantine_runs.filter(pk=text).first() if is_key else None
     if run is None:
-        raise quarantine_runs.RunRefused("There is no such run.")
+        raise RunRefused("There is no such run.")
     return run
 
 
@@ -110,5 +110,5 @@ def context(table: Table, form: MendForm, outcome: Pressed, *, may_mend: bool) -
         "mend_form": form,
         "tried": outcome.tried,
         "refused": outcome.trouble,
-        "runs": [(run, run.state in GOES_ON, run.state in ("cancelled", "failed")) for run in runs],
+        "runs": [(run, run.goes_on, run.can_resume) for run in runs],
     }

@@ -24,13 +24,13 @@ from ingestion.api.removal import later
 from ingestion.api.sources import PROBLEM, PROBLEMS, own_source, without_row_filters
 from ingestion.errors import IngestionError
 from ingestion.models import Source
-from ingestion.models.quarantine_run import GOES_ON
+from ingestion.models.run import GOES_ON
 from ingestion.quarantine import download, messages
 from ingestion.quarantine.dry_run import dry_run
 from ingestion.quarantine.messages import RepairFailed
 from ingestion.quarantine.repair import RepairRefused
 from ingestion.services import quarantine_runs
-from ingestion.services.quarantine_runs import RunRefused
+from ingestion.services.runs import RunRefused
 from tenants.audit import record
 from tenants.models import Scope
 from tenants.rest.body import read, read_arguments, read_nothing

@@ -6,7 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from ingestion.models import QuarantineAction, QuarantineRunState
+from ingestion.models import QuarantineAction, RunState
 from ingestion.quarantine.repair import MOST
 from ingestion.services.quarantine_runs import MOST_NOTE
 from tenants.rest.body import ArgumentsSerializer, BodySerializer
@@ -72,7 +72,7 @@ class RunSerializer(serializers.Serializer[Any]):
     column = serializers.CharField(allow_null=True)
     repair = serializers.CharField()
     note = serializers.CharField()
-    state = serializers.ChoiceField(QuarantineRunState.values)
+    state = serializers.ChoiceField(RunState.values)
     percent = serializers.IntegerField(help_text="How much of the selection is done.")
     total = serializers.IntegerField(help_text="Messages selected when it began.")
     moved = serializers.IntegerField(help_text="Messages replayed or discarded so far.")

@@ -87,7 +87,7 @@ def loaded_before(
     if not etag or done is None:
         return None
     refuse_other_options(done, form, options)
-    return Loaded(0, 0, done.rows, done.rows, done.quarantined)
+    return Loaded(0, 0, done.rows, done.rows, done.quarantined, done.pk)
 
 
 def refuse_other_options(backfill: Backfill, form: Format, options: ReadOptions) -> None:

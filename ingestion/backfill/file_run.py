@@ -10,7 +10,7 @@ from typing import IO, Protocol
 
 from ingestion.backfill.content import Content, loaded_before, open_backfill
 from ingestion.backfill.errors import FileUnreadable
-from ingestion.backfill.file import Format, HistoryFile, describe, format_of, sha256, shown
+from ingestion.backfill.file import Format, HistoryFile, format_of, sha256, shown
 from ingestion.backfill.gauge import QUARANTINE_LIMIT
 from ingestion.backfill.load import DEFAULT_CHUNK_ROWS, load
 from ingestion.backfill.outcome import Loaded
@@ -23,12 +23,17 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True)
 class Settings:
-    """How files are loaded. ``form``: the format, if the name does not show it."""
+    """How files are loaded. ``form``: the format, if the name does not show it.
+
+    ``run``: the key of the run that loads them. ``most_bytes``: of a file that is copied.
+    """
 
     form: Format | None = None
     options: ReadOptions = field(default_factory=ReadOptions)
     chunk_rows: int = DEFAULT_CHUNK_ROWS
     limit: int = QUARANTINE_LIMIT
+    run: int | None = None
+    most_bytes: int | None = None
 
 
 class Progress(Protocol):
@@ -42,6 +47,10 @@ class Progress(Protocol):
         """The step has come so far."""
         ...
 
+    def landed(self, done: int) -> None:
+        """A chunk has landed, or was known before; the file is read so far. May raise Paused."""
+        ...
+
     def remark(self, text: str) -> None:
         """Something of the file may be other than it was meant."""
         ...
@@ -50,7 +59,7 @@ class Progress(Protocol):
 def check(place: LocalPlace | RemotePlace, settings: Settings) -> None:
     """Refuse a file that can't be loaded, without reading it; raises FileUnreadable."""
     if isinstance(place, LocalPlace):
-        describe(place.path, settings.form, settings.options)
+        place.described(settings.form, settings.options)
     else:
         format_of(place.name, place.location, settings.form, settings.options)
 
@@ -64,7 +73,7 @@ def run(
     """
     if isinstance(place, RemotePlace):
         return _run_remote(table, place, settings, progress)
-    file = describe(place.path, settings.form, settings.options)
+    file = place.described(settings.form, settings.options)
     progress.begins("reading", file.size)
     digest = sha256(place.path, progress.is_at)
     return _load(table, file, Content(place.name, place.location, digest), settings, progress)
@@ -78,7 +87,7 @@ def _run_remote(table: Table, place: RemotePlace, settings: Settings, progress: 
             if before is not None:
                 return before
             progress.begins("copying", stream.size)
-            digest, size = _copy(place, stream, copy, progress)
+            digest, size = _copy(place, stream, copy, settings.most_bytes, progress)
         path = Path(copy.name)
         file = HistoryFile(path, form, compression, size, settings.options, place.location)
         content = Content(place.name, place.location, digest, stream.etag)
@@ -86,16 +95,22 @@ def _run_remote(table: Table, place: RemotePlace, settings: Settings, progress: 
 
 
 def _copy(
-    place: RemotePlace, stream: RemoteStream, copy: IO[bytes], progress: Progress
+    place: RemotePlace,
+    stream: RemoteStream,
+    copy: IO[bytes],
+    most: int | None,
+    progress: Progress,
 ) -> tuple[str, int]:
     """Copy a remote file; returns its SHA-256 and size. Raises FileUnreadable.
 
     All is read from the copy, so that it can't change between its hash and its rows.
     """
     digest, size = hashlib.sha256(), 0
+    _refuse_larger(place, stream.size, most)
     while block := stream.read(_BLOCK):
         digest.update(block)
         size += len(block)
+        _refuse_larger(place, size, most)
         copy.write(block)
         progress.is_at(size)
     if stream.size not in (None, size):
@@ -103,6 +118,14 @@ def _copy(
         raise FileUnreadable(msg)
     copy.flush()
     return digest.hexdigest(), size
+
+
+def _refuse_larger(place: RemotePlace, size: int | None, most: int | None) -> None:
+    if most is not None and size is not None and size > most:
+        msg = (
+            f"{shown(place.location)}: it is larger than {most:,} bytes, the most that is fetched."
+        )
+        raise FileUnreadable(msg)
 
 
 def _load(
@@ -113,7 +136,8 @@ def _load(
     return load(
         backfill,
         file,
-        lambda chunk: progress.is_at(chunk.read),
+        lambda chunk: progress.landed(chunk.read),
         settings.limit,
         progress.remark,
+        settings.run,
     )

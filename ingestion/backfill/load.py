@@ -11,14 +11,15 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from itertools import chain
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
 from ingestion import versions
+from ingestion.backfill.advisory_lock import advisory_lock
 from ingestion.backfill.chunks import Chunk, chunks_of
 from ingestion.backfill.content import refuse_other_options
-from ingestion.backfill.errors import BackfillError, FileUnreadable
+from ingestion.backfill.errors import BackfillBusy, FileUnreadable, Paused
 from ingestion.backfill.file import Format, HistoryFile
 from ingestion.backfill.gauge import QUARANTINE_LIMIT, Gauge, batch_of
 from ingestion.backfill.outcome import Loaded
@@ -40,11 +41,13 @@ def load(
     advance: Callable[[Chunk], None],
     limit: int = QUARANTINE_LIMIT,
     remark: Remark = unheard,
+    run: int | None = None,
 ) -> Loaded:
     """Load the whole file into the table; calls ``advance`` after each chunk that has landed.
 
     ``limit``: the per cent of misfits beyond which it stops, as early as possible; 0 never stops
     it. ``remark``: is told before loading what of the file may be other than it was meant.
+    ``run``: the key of the run that it is part of. ``advance`` may raise Paused to end it there.
 
     Raises BackfillError, FileUnreadable and WarehouseError; a later run continues from there.
     """
@@ -54,13 +57,18 @@ def load(
         before = (backfill.rows, backfill.quarantined)
         try:
             noted = _noting(backfill, remark)
-            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit), noted)
+            _load(backfill, _as_begun(backfill, file), advance, Gauge(limit), noted, run)
+        except Paused:
+            _note_end(backfill, BackfillState.STOPPED, "")
+            raise
         except Exception as error:
             _note_end(backfill, BackfillState.FAILED, str(error))
             raise
         _note_end(backfill, BackfillState.DONE, "")
     rows, misfits = backfill.rows - before[0], backfill.quarantined - before[1]
-    return Loaded(rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined)
+    return Loaded(
+        rows - misfits, misfits, before[0], backfill.rows, backfill.quarantined, backfill.pk
+    )
 
 
 def _noting(backfill: Backfill, remark: Remark) -> Remark:
@@ -78,20 +86,12 @@ def _noting(backfill: Backfill, remark: Remark) -> Remark:
 
 @contextmanager
 def _alone(backfill: Backfill) -> Iterator[None]:
-    """Hold the backfill by an advisory lock, which Postgres releases if the process dies.
-
-    Raises BackfillError if another process has it.
-    """
-    key = f"backfill {backfill.pk}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", [key])
-        if not cursor.fetchone()[0]:
+    """Hold the backfill; raises BackfillBusy if another process has it."""
+    with advisory_lock(f"backfill {backfill.pk}") as is_alone:
+        if not is_alone:
             msg = f"{backfill.name}: another process is loading it. Wait until that has ended."
-            raise BackfillError(msg)
-        try:
-            yield
-        finally:
-            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [key])
+            raise BackfillBusy(msg)
+        yield
 
 
 def _as_begun(backfill: Backfill, file: HistoryFile) -> HistoryFile:
@@ -124,6 +124,7 @@ def _load(
     advance: Callable[[Chunk], None],
     gauge: Gauge,
     remark: Remark,
+    run: int | None,
 ) -> None:
     """Load the file's chunks. Reads it anew each time that the table's version changes on the way.
 
@@ -137,7 +138,7 @@ def _load(
         columns = versions.columns_of(table, version)
         with closing(_chunks(backfill, file, columns, gauge, remark)) as chunks:
             for chunk in chunks:
-                row, is_new = _chunk_row(backfill, chunk, version)
+                row, is_new = _chunk_row(backfill, chunk, version, run)
                 if row is None:
                     break
                 if row.done_at is None:
@@ -171,7 +172,9 @@ def _chunks(
             yield chunk
 
 
-def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[BackfillChunk | None, bool]:
+def _chunk_row(
+    backfill: Backfill, chunk: Chunk, version: int, run: int | None
+) -> tuple[BackfillChunk | None, bool]:
     """The chunk's row in Postgres, and whether it is new; None if it needs another table version.
 
     The table is locked while a row is created, so that its version is still the table's then.
@@ -189,6 +192,7 @@ def _chunk_row(backfill: Backfill, chunk: Chunk, version: int) -> tuple[Backfill
             from_row=chunk.from_row,
             to_row=chunk.to_row,
             table_version=version,
+            run_id=run,
         )
     return row, True
 

@@ -10,7 +10,8 @@ from dataclasses import astuple, dataclass
 class Loaded:
     """The numbers of rows that a run has loaded. ``skipped``: rows that earlier runs had loaded.
 
-    ``all_rows`` and ``all_quarantined`` count all runs together.
+    ``all_rows`` and ``all_quarantined`` count all runs together. ``backfill``: its key; of several
+    files together it means nothing.
     """
 
     landed: int
@@ -18,6 +19,7 @@ class Loaded:
     skipped: int
     all_rows: int
     all_quarantined: int
+    backfill: int = 0
 
     @property
     def is_bad(self) -> bool:

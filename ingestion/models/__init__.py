@@ -1,6 +1,7 @@
 """Models of ingestion: connections, sources, tables, positions, batches and the ledger."""
 
 from ingestion.models.backfill import Backfill, BackfillChunk, BackfillState
+from ingestion.models.backfill_run import BackfillRun
 from ingestion.models.batch import Batch, BatchState
 from ingestion.models.caution import Caution
 from ingestion.models.connection import Connection, ConnectionKind, SaslMechanism
@@ -12,8 +13,8 @@ from ingestion.models.quarantine_run import (
     QuarantineChunk,
     QuarantineDeparture,
     QuarantineRun,
-    QuarantineRunState,
 )
+from ingestion.models.run import RunState
 from ingestion.models.source import Source, SourceStart
 from ingestion.models.spool import EventsReceipt, SpooledEvents
 from ingestion.models.table import Column, Table, TableVersion, UnknownFieldRule
@@ -22,6 +23,7 @@ from ingestion.models.unknown_fields import UnknownFields
 __all__ = [
     "Backfill",
     "BackfillChunk",
+    "BackfillRun",
     "BackfillState",
     "Batch",
     "BatchState",
@@ -37,8 +39,8 @@ __all__ = [
     "QuarantineChunk",
     "QuarantineDeparture",
     "QuarantineRun",
-    "QuarantineRunState",
     "Reset",
+    "RunState",
     "SaslMechanism",
     "Source",
     "SourceMinute",

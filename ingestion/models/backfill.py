@@ -4,6 +4,7 @@ import uuid
 
 from django.db import models
 
+from ingestion.models.backfill_run import BackfillRun
 from ingestion.models.table import Table
 from tenants.scoping import ScopedManager
 
@@ -11,6 +12,8 @@ from tenants.scoping import ScopedManager
 class BackfillState(models.TextChoices):
     RUNNING = "running", "Running"
     DONE = "done", "Done"
+    #: Between two chunks, because its run was cancelled or waits.
+    STOPPED = "stopped", "Stopped"
     FAILED = "failed", "Failed"
 
 
@@ -79,6 +82,14 @@ class BackfillChunk(models.Model):
 
     backfill = models.ForeignKey(Backfill, models.CASCADE, related_name="chunks")
     token = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    run = models.ForeignKey(
+        BackfillRun,
+        models.SET_NULL,
+        null=True,
+        editable=False,
+        related_name="chunks",
+        help_text="The run that began it. Null: the command, in the foreground.",
+    )
     from_row = models.BigIntegerField()
     to_row = models.BigIntegerField()
     table_version = models.PositiveIntegerField(

@@ -5,9 +5,9 @@ import uuid
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
 from ingestion.models.partition import StreamPartition
+from ingestion.models.run import Run
 from ingestion.models.source import Source
 from ingestion.models.table import Table
 from tenants.scoping import ScopedManager
@@ -18,19 +18,7 @@ class QuarantineAction(models.TextChoices):
     DISCARD = "discard", "Discard"
 
 
-class QuarantineRunState(models.TextChoices):
-    QUEUED = "queued", "Queued"
-    RUNNING = "running", "Running"
-    DONE = "done", "Done"
-    CANCELLED = "cancelled", "Cancelled"
-    FAILED = "failed", "Failed"
-
-
-#: States in which a worker goes on with the run.
-GOES_ON = (QuarantineRunState.QUEUED, QuarantineRunState.RUNNING)
-
-
-class QuarantineRun(models.Model):
+class QuarantineRun(Run):
     """A replay or a discard of selected messages of a table's quarantine. It can be resumed."""
 
     table = models.ForeignKey(Table, models.CASCADE, related_name="quarantine_runs")
@@ -55,9 +43,6 @@ class QuarantineRun(models.Model):
         "message is typed as it is.",
     )
     note = models.TextField(blank=True, help_text="Why the messages are discarded.")
-    state = models.CharField(
-        max_length=10, choices=QuarantineRunState.choices, default=QuarantineRunState.QUEUED
-    )
     until = models.DateTimeField(help_text="Only messages that came in before, by ClickHouse.")
     cursor = models.JSONField(null=True, blank=True, editable=False)
     total = models.BigIntegerField(default=0, help_text="Messages selected when it began.")
@@ -66,13 +51,6 @@ class QuarantineRun(models.Model):
     skipped = models.BigIntegerField(
         default=0, help_text="Messages left alone, because their batch was not settled yet."
     )
-    error = models.TextField(blank=True)
-    actor = models.CharField(max_length=200, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
-    worked_at = models.DateTimeField(
-        default=timezone.now, editable=False, help_text="When its latest chunk began."
-    )
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = ScopedManager("table__tenant")
     across_tenants = models.Manager()

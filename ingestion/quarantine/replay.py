@@ -34,10 +34,10 @@ from ingestion.models import (
     QuarantineAction,
     QuarantineChunk,
     QuarantineRun,
-    QuarantineRunState,
+    RunState,
     Table,
 )
-from ingestion.models.quarantine_run import GOES_ON
+from ingestion.models.run import GOES_ON
 from ingestion.provision import held
 from ingestion.quarantine import departures, messages
 from ingestion.quarantine.messages import Key, Messages
@@ -103,7 +103,7 @@ class _Step:
         read = messages.next_chunk(selection_of(run), run.cursor, run.repair, columns=columns)
         if read is None:
             QuarantineRun.across_tenants.filter(pk=run.pk, state__in=GOES_ON).update(
-                state=QuarantineRunState.DONE, error="", finished_at=timezone.now()
+                state=RunState.DONE, error="", finished_at=timezone.now()
             )
             return False
         result = self._typed(version, read)
@@ -179,7 +179,7 @@ class _Step:
             going.update(
                 cursor=read.cursor, unfit=F("unfit") + unfit, skipped=F("skipped") + skipped
             )
-            going.filter(state__in=GOES_ON).update(state=QuarantineRunState.RUNNING, error="")
+            going.filter(state__in=GOES_ON).update(state=RunState.RUNNING, error="")
         return chunk
 
     def _land(self, chunk: QuarantineChunk, read: Messages, result: Typed, *, is_new: bool) -> None:

@@ -5,35 +5,30 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from django.db import transaction
-from django.utils import timezone
 
 from ingestion.errors import IngestionError, Shortfall
 from ingestion.models import (
     QuarantineAction,
     QuarantineRun,
-    QuarantineRunState,
     Source,
     Table,
 )
-from ingestion.models.quarantine_run import GOES_ON
 from ingestion.provision import TableBusy
 from ingestion.quarantine import messages
 from ingestion.quarantine import replay as steps
 from ingestion.quarantine.messages import RepairFailed
 from ingestion.quarantine.misfit_selection import Selection, selection_of
 from ingestion.quarantine.repair import checked
+from ingestion.services import runs
+from ingestion.services.runs import RunRefused
 from tenants.audit import current_actor, record
-from tenants.task_queue import send
 from tenants.warehouse import client
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: The most characters of a note.
 MOST_NOTE = 2_000
+_TASK = "ingestion.tasks.run_quarantine"
 _NOW = "SELECT toUnixTimestamp64Milli(now64(3)) AS now"
-
-
-class RunRefused(IngestionError):
-    """The run can't be started, cancelled or resumed; the message says why."""
 
 
 def selected(
@@ -65,33 +60,14 @@ def discard(selection: Selection, note: str) -> QuarantineRun:
     return _start(selection, QuarantineAction.DISCARD, note=note.strip())
 
 
-def cancel(found: QuarantineRun) -> None:
+def cancel(run: QuarantineRun) -> None:
     """Stop a run after its present chunk; raises RunRefused if it has ended."""
-    rows = QuarantineRun.across_tenants.filter(pk=found.pk, state__in=GOES_ON)
-    with transaction.atomic():
-        if not rows.update(state=QuarantineRunState.CANCELLED, finished_at=timezone.now()):
-            found.refresh_from_db()
-            raise RunRefused(f"It has ended already: {found.get_state_display().lower()}.")
-        record(
-            "quarantine.cancel", found.table, tenant=found.table.tenant, detail={"run": found.pk}
-        )
-    found.refresh_from_db()
+    runs.cancel(run, "quarantine")
 
 
-def resume(found: QuarantineRun) -> None:
+def resume(run: QuarantineRun) -> None:
     """Go on with a run that was cancelled or has failed; raises RunRefused otherwise."""
-    ended = (QuarantineRunState.CANCELLED, QuarantineRunState.FAILED)
-    rows = QuarantineRun.across_tenants.filter(pk=found.pk, state__in=ended)
-    with transaction.atomic():
-        if not rows.update(state=QuarantineRunState.QUEUED, error="", finished_at=None):
-            found.refresh_from_db()
-            msg = f"Only a cancelled or failed run can be resumed. It is {found.state}."
-            raise RunRefused(msg)
-        record(
-            "quarantine.resume", found.table, tenant=found.table.tenant, detail={"run": found.pk}
-        )
-        _queue(found.pk)
-    found.refresh_from_db()
+    runs.resume(run, "quarantine", _TASK)
 
 
 def work(pk: int) -> bool:
@@ -105,10 +81,9 @@ def work(pk: int) -> bool:
     except TableBusy:
         return False
     except (RepairFailed, StatementFailed, Shortfall) as error:
-        rows = QuarantineRun.across_tenants.filter(pk=pk, state__in=GOES_ON)
-        rows.update(state=QuarantineRunState.FAILED, error=_text(error), finished_at=timezone.now())
+        runs.fail(QuarantineRun, pk, str(error))
     except (WarehouseError, IngestionError) as error:
-        QuarantineRun.across_tenants.filter(pk=pk).update(error=_text(error))
+        runs.note(QuarantineRun, pk, str(error))
     return False
 
 
@@ -137,18 +112,10 @@ def _start(
         detail = {"messages": made.total, "reason": made.reason, "column": made.column}
         more = {"source": made.source_id, "repair": repair, "note": note}
         _record(action, made, {name: value for name, value in (detail | more).items() if value})
-        _queue(made.pk)
+        runs.queue(_TASK, made.pk)
     return made
 
 
 def _record(act: str, about: QuarantineRun, detail: dict[str, object]) -> None:
     table = about.table
     record(f"quarantine.{act}", table, tenant=table.tenant, detail={"run": about.pk, **detail})
-
-
-def _queue(pk: int) -> None:
-    transaction.on_commit(lambda: send("ingestion.tasks.run_quarantine", pk))
-
-
-def _text(error: Exception) -> str:
-    return str(error).replace("\0", "")

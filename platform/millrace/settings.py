@@ -210,7 +210,11 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 # A task's result is the state of the object it works on, which is in Postgres.
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {"ingestion.tasks.consume_slice": {"queue": "ingest"}}
+CELERY_TASK_ROUTES = {
+    "ingestion.tasks.consume_slice": {"queue": "ingest"},
+    # Backfills take long, and must not keep the reconcilers' threads.
+    "ingestion.tasks.run_backfill": {"queue": "backfill"},
+}
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
@@ -236,6 +240,16 @@ CELERY_BEAT_SCHEDULE = {
         "task": "ingestion.tasks.go_on_with_runs",
         "schedule": 10.0,
         "options": {"expires": 10},
+    },
+    "go-on-with-backfills": {
+        "task": "ingestion.tasks.go_on_with_backfills",
+        "schedule": 10.0,
+        "options": {"expires": 10},
+    },
+    "remove-uploads": {
+        "task": "ingestion.tasks.remove_uploads",
+        "schedule": 600.0,
+        "options": {"expires": 600},
     },
     "hold-over-plan": {
         "task": "tenants.tasks.hold_over_plan",
@@ -316,6 +330,16 @@ MILLRACE_OWN_URLS: dict[str, str] = (
 #: The folder that tenants' exports are written to. Several machines need a shared folder.
 MILLRACE_EXPORT_DIR = env.str("MILLRACE_EXPORT_DIR", default=str(service_urls.home() / "exports"))
 
+#: The folder for uploaded files of history. Web servers and workers need the same one.
+MILLRACE_UPLOAD_DIR = env.str("MILLRACE_UPLOAD_DIR", default=str(service_urls.home() / "uploads"))
+#: The most bytes of an uploaded file, and of one that is fetched for a tenant.
+MILLRACE_UPLOAD_MAX_BYTES = env.int("MILLRACE_UPLOAD_MAX_BYTES", default=5 * 1024**3)
+#: Days that an upload is kept for resuming its run, after that was cancelled or has failed.
+MILLRACE_UPLOAD_DAYS = env.int("MILLRACE_UPLOAD_DAYS", default=7)
+#: What tenants may load from, besides public https://: folders, buckets and web servers, by how
+#: their locations begin; {tenant} is the tenant's slug (ingestion/backfill/places/permitted.py).
+MILLRACE_BACKFILL_LOCATIONS: list[str] = env.list("MILLRACE_BACKFILL_LOCATIONS", default=[])
+
 #: The bearer token for scraping /metrics. Without it, /metrics answers 404.
 MILLRACE_METRICS_TOKEN = env.str("MILLRACE_METRICS_TOKEN", default="")
 
@@ -389,6 +413,7 @@ UNFOLD = {
                     _link("Ledger", "menu_book", "admin:ingestion_foldedbatches_changelist"),
                     _link("Gaps", "broken_image", "admin:ingestion_gap_changelist"),
                     _link("Backfills", "history", "admin:ingestion_backfill_changelist"),
+                    _link("Backfill runs", "cloud_sync", "admin:ingestion_backfillrun_changelist"),
                 ],
             },
             {

@@ -13,7 +13,7 @@ import pytest
 
 from millrace.embedded import ports, service_urls
 from millrace.embedded.component import NotReady, Program
-from millrace.embedded.workers import Beat, DefaultWorker, IngestWorker, Web
+from millrace.embedded.workers import BackfillWorker, Beat, DefaultWorker, IngestWorker, Web
 
 
 def program(component: Any) -> Program:
@@ -23,7 +23,8 @@ def program(component: Any) -> Program:
 
 
 @pytest.mark.parametrize(
-    ("kind", "queue", "at_once"), [(IngestWorker, "ingest", 4), (DefaultWorker, "default", 2)]
+    ("kind", "queue", "at_once"),
+    [(IngestWorker, "ingest", 4), (DefaultWorker, "default", 2), (BackfillWorker, "backfill", 2)],
 )
 def test_a_worker_takes_its_own_queue_alone(
     kind: Any, queue: str, at_once: int, tmp_path: Path
@@ -38,8 +39,10 @@ def test_a_worker_takes_its_own_queue_alone(
 
 
 def test_two_workers_have_names_of_their_own(tmp_path: Path) -> None:
-    names = {kind(tmp_path).name for kind in (Web, IngestWorker, DefaultWorker, Beat)}
-    assert len(names) == 4
+    names = {
+        kind(tmp_path).name for kind in (Web, IngestWorker, DefaultWorker, BackfillWorker, Beat)
+    }
+    assert len(names) == 5
 
 
 def test_beat_keeps_its_schedule_in_the_home_folder_and_no_file_of_its_process_id(
@@ -52,7 +55,7 @@ def test_beat_keeps_its_schedule_in_the_home_folder_and_no_file_of_its_process_i
 
 
 def test_all_run_with_the_home_of_their_installation(tmp_path: Path) -> None:
-    for kind in (Web, IngestWorker, DefaultWorker, Beat):
+    for kind in (Web, IngestWorker, DefaultWorker, BackfillWorker, Beat):
         environment = program(kind(tmp_path)).environment
         assert environment["MILLRACE_HOME"] == str(tmp_path)
         assert environment["DJANGO_SETTINGS_MODULE"] == "millrace.settings"

@@ -24,7 +24,7 @@ from ingestion.models import (
     QuarantineChunk,
     QuarantineDeparture,
     QuarantineRun,
-    QuarantineRunState,
+    RunState,
     Source,
     Table,
 )
@@ -201,7 +201,7 @@ def test_a_worker_that_dies_at_any_step_loses_and_doubles_nothing(
     assert (audited.replayed, audited.discarded) == expected
     assert numbers(table) == ([1, 5, 6, 7] if action == "replay" else [1])
     assert len(misfits(table)) == (2 if action == "replay" else 0)
-    assert (made.state, made.moved) == (QuarantineRunState.DONE, sum(expected))
+    assert (made.state, made.moved) == (RunState.DONE, sum(expected))
     assert not QuarantineChunk.objects.filter(done_at=None).exists()
     total = sum(len(row.offsets) for row in QuarantineDeparture.objects.all())
     assert total == made.moved
@@ -226,7 +226,7 @@ def test_a_cancelled_run_stops_after_its_chunk_and_can_be_resumed(
 def test_a_repair_that_fails_on_a_message_says_so_and_moves_nothing(source: Source) -> None:
     bad = "toString(toUInt8(JSONExtractString(raw, 'n')))"
     made = finish(service.replay(service.selected(source.table), bad))
-    assert made.state == QuarantineRunState.FAILED
+    assert made.state == RunState.FAILED
     assert "The repair failed" in made.error
     assert "UInt8" in made.error
     assert made.error.endswith(
@@ -394,7 +394,7 @@ def test_a_hundred_thousand_messages_mend_in_one_go(source: Source) -> None:
         made.refresh_from_db()
         shares.append(made.percent)
     made.refresh_from_db()
-    assert made.state == QuarantineRunState.DONE, made.error
+    assert made.state == RunState.DONE, made.error
     assert made.moved >= 100_000
     assert shares == sorted(shares)
     assert len(set(shares)) > 5

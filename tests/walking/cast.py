@@ -14,6 +14,7 @@ from analytics_api.models import SavedQuery, SavedQueryVersion
 from ingestion.consume.loop import Slice
 from ingestion.models import (
     Backfill,
+    BackfillRun,
     Batch,
     Column,
     Connection,
@@ -111,6 +112,9 @@ def _tenant(name: str, suffix: str, *, in_engine: bool) -> Tenant:
     keys.create_key(tenant, f"{name} key")
     Backfill.objects.create(
         table=table, name=f"{name}.csv", sha256="ab", format="csv", chunk_rows=10
+    )
+    BackfillRun.objects.create(
+        table=table, name=f"{name}_run.csv", actor=name, error=name, rows=1, step=f"loading {name}"
     )
     record("source.pause", source, tenant=tenant, detail={"said": name})
     return tenant

@@ -18,11 +18,12 @@ def expand(texts: Iterable[str]) -> list[LocalPlace | RemotePlace]:
     An argument is a path, ``s3://``, ``gs://`` or ``https://``. Paths and keys may be globs, with
     ``**`` for any folders. A file with such a name comes before the glob.
     """
-    places = [place for text in texts for place in _places(text)]
+    places = [place for text in texts for place in places_of(text)]
     return list({place.location: place for place in places}.values())
 
 
-def _places(text: str) -> Sequence[LocalPlace | RemotePlace]:
+def places_of(text: str) -> Sequence[LocalPlace | RemotePlace]:
+    """The files that one argument names; raises FileUnreadable if it names none."""
     scheme, separator, rest = text.partition("://")
     if not separator or not scheme.isalnum():
         return _local(text)

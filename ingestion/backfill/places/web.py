@@ -13,7 +13,9 @@ import urllib3
 
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file import shown
+from ingestion.backfill.places.guarded_web import GuardedManager
 from ingestion.backfill.places.place import RemotePlace, RemoteStream
+from ingestion.errors import Refused
 
 _TIMEOUT = urllib3.Timeout(connect=10, read=60)
 #: Redirects that are followed, and repetitions of a request that no connection was made for.
@@ -26,12 +28,16 @@ _READ = 64 << 10
 
 @dataclass(frozen=True)
 class WebPlace(RemotePlace):
-    """A file on the web. ``url`` may be secret, since presigned URLs carry their credentials."""
+    """A file on the web. ``url`` may be secret, since presigned URLs carry their credentials.
+
+    ``is_guarded``: only public addresses are asked, and without the operator's logins.
+    """
 
     url: str = field(repr=False)
+    is_guarded: bool = False
 
     @classmethod
-    def of(cls, url: str) -> WebPlace:
+    def of(cls, url: str, *, is_guarded: bool = False) -> WebPlace:
         """The file of a URL; raises FileUnreadable if it is none, or has a login."""
         try:
             parts = urlsplit(url)
@@ -46,7 +52,7 @@ class WebPlace(RemotePlace):
             raise FileUnreadable(msg)
         if not has_host or not parts.path.strip("/"):
             raise FileUnreadable(f"{shown(parts.netloc)}: write https://host/path.")
-        return cls(url)
+        return cls(url, is_guarded)
 
     @property
     def name(self) -> str:
@@ -62,7 +68,8 @@ class WebPlace(RemotePlace):
 
     @contextmanager
     def opened(self) -> Iterator[RemoteStream]:
-        with urllib3.PoolManager(timeout=_TIMEOUT, retries=_RETRIES) as http:
+        manager = GuardedManager if self.is_guarded else urllib3.PoolManager
+        with manager(timeout=_TIMEOUT, retries=_RETRIES) as http:
             stream = _WebStream(self, http)
             try:
                 yield stream
@@ -123,13 +130,15 @@ class _WebStream:
             response = self._http.request(
                 "GET",
                 url,
-                headers={"Accept-Encoding": "identity", **_login(url), **headers},
+                headers={"Accept-Encoding": "identity", **self._login(), **headers},
                 preload_content=False,
             )
         except urllib3.exceptions.HTTPError as error:
             # The error's own words would show the URL's query.
             reason = getattr(error, "reason", None) or error
             raise self._wrong(f"{type(reason).__name__}, asking the server") from None
+        except Refused as error:
+            raise self._wrong(str(error)) from None
         if response.status not in (200, 206):
             response.close()
             if response.status in (404, 410):
@@ -139,6 +148,9 @@ class _WebStream:
             response.close()
             raise self._wrong("the server redirects to http, where others could change it")
         return response
+
+    def _login(self) -> dict[str, str]:
+        return {} if self._place.is_guarded else _login(self._place.url)
 
     def _wrong(self, words: str) -> FileUnreadable:
         return FileUnreadable(f"{shown(self._place.location)}: it can't be read: {shown(words)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -29,6 +30,8 @@ from ingestion.backfill.places import LocalPlace, RemotePlace, expand
 from ingestion.backfill.read_options import ReadOptions
 from ingestion.errors import IngestionError
 from ingestion.models import Table
+from ingestion.services import backfill_runs
+from ingestion.services.runs import RunRefused
 from tenants.audit import record
 from tenants.audit.command import ChangingCommand
 from tenants.models import Tenant
@@ -92,6 +95,13 @@ class Command(ChangingCommand):
             help="The field of CSV that is no value, such as NA or \\N, unless it is in quotes.",
         )
 
+        parser.add_argument(
+            "--background",
+            action="store_true",
+            help="Hand the load over to a Celery worker, which needs to see the same files. The "
+            "admin shows its progress.",
+        )
+
     def handle(self, *_: Any, **arguments: Any) -> None:
         if arguments["chunk_rows"] < 1:
             msg = f"--chunk-rows must be at least 1, not {arguments['chunk_rows']}."
@@ -119,6 +129,9 @@ class Command(ChangingCommand):
                 check(place, settings)
         except BackfillError as error:
             raise CommandError(str(error)) from error
+        if arguments["background"]:
+            self._hand_over(table, arguments["files"], len(places), settings)
+            return
         try:
             self._load_all(table, places, settings)
         except (WarehouseError, IngestionError) as error:
@@ -127,6 +140,20 @@ class Command(ChangingCommand):
         except KeyboardInterrupt as error:
             msg = f"Interrupted. {_AGAIN}"
             raise CommandError(msg, returncode=130) from error
+
+    def _hand_over(
+        self, table: Table, texts: Sequence[str], count: int, settings: Settings
+    ) -> None:
+        locations = [text if "://" in text else str(Path(text).absolute()) for text in texts]
+        try:
+            made = backfill_runs.start_unrestricted(table, locations, settings)
+        except RunRefused as error:
+            raise CommandError(str(error)) from error
+        files = "1 file" if count == 1 else f"{count} files"
+        self.stdout.write(
+            f"Run {made.pk} loads {files} into {table} in the background. The admin's page "
+            "Backfill runs shows its progress."
+        )
 
     def _load_all(
         self, table: Table, places: Sequence[LocalPlace | RemotePlace], settings: Settings
@@ -177,6 +204,9 @@ class _Steps:
     def is_at(self, done: int) -> None:
         if self._step is not None:
             self._progress.update(self._step, completed=done)
+
+    def landed(self, done: int) -> None:
+        self.is_at(done)
 
     def remark(self, text: str) -> None:
         self._progress.console.print(text, markup=False, highlight=False, soft_wrap=True)

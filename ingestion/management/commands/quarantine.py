@@ -18,8 +18,8 @@ from rich.table import Table as Lines
 from ingestion import quarantine
 from ingestion.errors import IngestionError
 from ingestion.management.named import named_table
-from ingestion.models import QuarantineRun, QuarantineRunState, Source, Table
-from ingestion.models.quarantine_run import GOES_ON
+from ingestion.models import QuarantineRun, RunState, Source, Table
+from ingestion.models.run import GOES_ON
 from ingestion.quarantine import MisfitGroup, download
 from ingestion.quarantine.dry_run import DryRun, dry_run
 from ingestion.quarantine.misfit_selection import Selection
@@ -171,7 +171,7 @@ class Command(ChangingCommand):
                 if run.error:
                     self.stderr.write(run.error)
                 time.sleep(_POLL)
-        if run.state == QuarantineRunState.FAILED:
+        if run.state == RunState.FAILED:
             msg = f"{run.error} To go on later: --resume {run.pk}."
             raise CommandError(msg)
         self.stdout.write(f"{run.get_state_display()}: {_progress(run)}.")

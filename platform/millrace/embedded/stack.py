@@ -22,10 +22,10 @@ from millrace.embedded.postgres import Postgres
 from millrace.embedded.rabbitmq import RabbitMQ
 from millrace.embedded.supervision import Supervisor, Unreachable, tail
 from millrace.embedded.valkey import Valkey
-from millrace.embedded.workers import Beat, DefaultWorker, IngestWorker, Web
+from millrace.embedded.workers import BackfillWorker, Beat, DefaultWorker, IngestWorker, Web
 
 SERVICES = ("postgres", "clickhouse", "valkey", "kafka", "rabbitmq")
-PROCESSES = ("web", "worker-default", "worker-ingest", "beat")
+PROCESSES = ("web", "worker-default", "worker-ingest", "worker-backfill", "beat")
 #: The names of all components, in the order they start.
 NAMES = SERVICES + PROCESSES
 
@@ -47,6 +47,7 @@ def _component(name: str, home: Path) -> Component:
         RabbitMQ,
         Web,
         DefaultWorker,
+        BackfillWorker,
         IngestWorker,
         Beat,
     )

@@ -118,6 +118,14 @@ class DefaultWorker(_Worker):
     concurrency = 2
 
 
+class BackfillWorker(_Worker):
+    """Loads files of history, each tenant's one after the other."""
+
+    name = "worker-backfill"
+    queue = "backfill"
+    concurrency = 2
+
+
 class Beat(_Process):
     """Celery beat, which starts periodic tasks."""
 

@@ -65,7 +65,7 @@ def moved(table: str) -> int:
 
 
 def _pending(table: str) -> list[QuarantineRun]:
-    from ingestion.models.quarantine_run import GOES_ON
+    from ingestion.models.run import GOES_ON
 
     return [
         run
