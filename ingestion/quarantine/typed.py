@@ -60,11 +60,11 @@ def typed(to: Address, messages: Messages) -> Typed:
                 key = (uuid.UUID(batch), int.from_bytes(row[_OFFSET], "little", signed=True))
                 came_in = messages.ingested[key].to_bytes(8, "little", signed=True)
                 placed[key] = row + came_in
-        result.misfits += [_misfit(uuid.UUID(batch), row) for row in rows.misfits]
+        result.misfits += [misfit(uuid.UUID(batch), row) for row in rows.misfits]
     return result
 
 
-def _misfit(batch: uuid.UUID, row: bytes) -> UnfitMessage:
+def misfit(batch: uuid.UUID, row: bytes) -> UnfitMessage:
     """Read a row for the quarantine (``ddl.rows.typed_rows``)."""
     offset = int.from_bytes(row[_OFFSET], "little", signed=True)
     _message_id, at = _text(row, _MESSAGE_ID)

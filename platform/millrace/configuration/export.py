@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -34,6 +35,11 @@ def export(tenant: Tenant) -> str:
     if shared:
         content["connections"] = [_connection(row) for row in shared]
     content["tenants"] = [_tenant(tenant)]
+    return dumped(content)
+
+
+def dumped(content: dict[str, Any]) -> str:
+    """The content of a file as YAML, in the form of all exports."""
     return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
@@ -42,7 +48,7 @@ def _tenant(tenant: Tenant) -> dict[str, Any]:
     entry["weight"] = tenant.weight
     parts = {
         "connections": [_connection(row) for row in tenant.connections.all()],
-        "tables": [_table(row) for row in tenant.tables.all()],
+        "tables": [table_part(row, row.columns.all()) for row in tenant.tables.all()],
         "sources": [_source(row) for row in tenant.sources.select_related("connection", "table")],
         "queries": [_query(row) for row in tenant.saved_queries.select_related("published")],
     }
@@ -75,10 +81,11 @@ def _elsewhere(row: Connection, field: str) -> dict[str, str]:
     return {"env": f"{owner}_{row.name}_{field}".upper().replace("-", "_")}
 
 
-def _table(row: Table) -> dict[str, Any]:
+def table_part(row: Table, columns: Iterable[Column]) -> dict[str, Any]:
+    """The table's part of a file; neither it nor its columns need be saved."""
     entry: dict[str, Any] = {
         "name": row.name,
-        "columns": [_column(column) for column in row.columns.all()],
+        "columns": [_column(column) for column in columns],
     }
     optional = {
         "sorting_key": list(row.sorting_key),

@@ -1,0 +1,93 @@
+"""``manage.py infer`` proposes a table that ``apply`` creates, and saves nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from django.core.management import CommandError, call_command
+
+from ingestion.models import Table
+
+EVENTS = [
+    {"id": n, "time": "2026-01-02T03:04:05Z", "kind": "ab"[n % 2], "items": [{"sku": "x\n# y"}]}
+    for n in range(40)
+]
+NDJSON = b"".join(json.dumps(one).encode() + b"\n" for one in EVENTS)
+
+
+def infer(*arguments: str) -> str:
+    out = io.StringIO()
+    call_command("infer", *arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "My orders.2026.ndjson"
+    path.write_bytes(NDJSON)
+    return path
+
+
+def test_what_is_proposed_for_a_file_is_applied(
+    file: Path, tenant_factory: Callable[..., Any], tmp_path: Path
+) -> None:
+    tenant = tenant_factory()
+    text = infer(str(file), "--tenant", tenant.slug)
+    assert "# always there; 40 distinct; 0 to 39" in text
+    (tmp_path / "table.yaml").write_text(text)
+    call_command("apply", str(tmp_path / "table.yaml"), stdout=io.StringIO())
+
+    table = Table.objects.get(tenant=tenant)
+    assert table.name == "my_orders"
+    assert (table.sorting_key, table.partition_key) == (["kind", "time", "id"], "toYYYYMM(time)")
+    assert [(one.name, one.type) for one in table.columns.all()] == [
+        ("id", "Int64"),
+        ("time", "DateTime64(3, 'UTC')"),
+        ("kind", "LowCardinality(String)"),
+        ("items", "Array(Tuple(sku LowCardinality(String)))"),
+    ]
+
+
+def test_nothing_is_saved(file: Path, db: None, clickhouse_server: str) -> None:
+    infer(str(file))
+    assert not Table.across_tenants.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "column"),
+    [
+        (NDJSON, "id"),
+        (json.dumps(EVENTS).encode(), "id"),
+        (b"id;name\n1;x\n2;y\n", "id"),
+        (b"\xef\xbb\xbf" + NDJSON, "id"),
+    ],
+)
+def test_standard_input_is_read_whatever_it_holds(
+    content: bytes, column: str, monkeypatch: pytest.MonkeyPatch, clickhouse_server: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    part = yaml.safe_load(infer("-", "--table", "t"))["tenants"][0]["tables"][0]
+    assert part["name"] == "t"
+    assert part["columns"][0] == {"name": column, "type": "Int64"}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "it is empty"),
+        (b"[1, 2]", "None of the 2 messages is a JSON object"),
+    ],
+)
+def test_a_sample_that_says_nothing_is_refused(
+    content: bytes, words: str, monkeypatch: pytest.MonkeyPatch, clickhouse_server: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+    with pytest.raises(CommandError, match=words):
+        infer("-")
