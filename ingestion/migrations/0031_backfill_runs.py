@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ingestion', '0029_longer_column_type'),
+        ('ingestion', '0030_source_filter'),
     ]
 
     operations = [
