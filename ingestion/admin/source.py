@@ -151,7 +151,7 @@ class SourceAdmin(RemovableAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        sources.request_filter(obj, form.initial.get("filter", ""))
+        sources.request_filter(obj, form.initial.get("filter", ""), form.initial.get("table"))
         if change and "active" in form.changed_data:
             (sources.resume if obj.active else sources.pause)(obj)
 

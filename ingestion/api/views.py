@@ -152,7 +152,7 @@ def _settled(source: Source, accepted: Accepted, body: bytes) -> dict[str, Any] 
         return None
     stands = places(body, accepted.count) if refused_.first else ()
     return {
-        "queryable": not refused_.messages,
+        "queryable": not (refused_.messages or left_out),
         "landed": accepted.count - refused_.messages - left_out,
         "quarantined": refused_.messages,
         "filtered": left_out,

@@ -58,13 +58,16 @@ def check_filter(source: Source) -> None:
         tables.check_filter(source.table, source.name, source.filter)
 
 
-def request_filter(source: Source, before: str = "") -> None:
-    """Request that messages are typed by its new filter; ``before``: the one that was saved.
+def request_filter(source: Source, before: str = "", table_before: int | None = None) -> None:
+    """Request that messages are typed by its new filter, or that its new table has it.
+
+    ``before`` and ``table_before``: the filter and the key of the table that were saved.
 
     Call it in the transaction that saves the source. Messages that are read until ClickHouse has
     applied it are filtered as before.
     """
-    if source.filter != before:
+    is_moved = bool(source.filter) and source.table_id != table_before
+    if source.filter != before or is_moved:
         tables.request_table(source.table)
 
 

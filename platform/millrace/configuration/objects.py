@@ -183,10 +183,10 @@ def source(part: Part, owner: Tenant) -> list[Change]:
         desired["active"] = part["active"]
     if desired["table"] is None or ("connection" in part and desired["connection"] is None):
         return []
-    before = row.filter
+    before = row.filter, row.table_id
     changes = _save(part, row, "source", f"{owner.slug}.{name}", desired)
-    if row.filter != before and not _has_wrong_filter(part, row):
-        sources.request_filter(row, before)
+    if (row.filter, row.table_id) != before and not _has_wrong_filter(part, row):
+        sources.request_filter(row, *before)
     if row.pk and "active" in part and row.active != part["active"]:
         try:
             (sources.resume if part["active"] else sources.pause)(row)

@@ -20,7 +20,9 @@ from ingestion.api import views
 from ingestion.api.body import decoded
 from ingestion.consume.loop import Slice
 from ingestion.models import EventsReceipt, Source, SpooledEvents, StreamPartition, Table
+from ingestion.provision import provision_table
 from ingestion.services import events as spool
+from ingestion.services import sources
 from tenants.models import Tenant
 from tenants.rest.problem import Problem
 from tenants.services.keys import create_key
@@ -278,6 +280,19 @@ REFUSED = [
 ]
 
 
+def test_a_sender_that_waits_is_told_what_was_filtered(
+    source: Source, send: Callable[..., Any], waits: None
+) -> None:
+    source.filter = "n != 2"
+    source.save()
+    sources.request_filter(source)
+    provision_table(source.table)
+    answer = send(b"\n".join(MIXED), query="?wait=true").json()
+    assert (answer["landed"], answer["quarantined"], answer["filtered"]) == (1, 2, 1)
+    answer = send(b'{"n": 2}', query="?wait=true").json()
+    assert (answer["queryable"], answer["landed"], answer["filtered"]) == (False, 0, 1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "lines"),
@@ -298,6 +313,7 @@ def test_a_sender_that_waits_is_told_what_landed_and_what_did_not_fit(
         "queryable": False,
         "landed": 2,
         "quarantined": 2,
+        "filtered": 0,
         "quarantine": [{"line": line, **one} for line, one in zip(lines, REFUSED, strict=True)],
     }
     assert (answer.status_code, answer.json()) == (200, expected)

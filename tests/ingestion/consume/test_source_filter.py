@@ -331,6 +331,17 @@ def test_a_column_that_a_filter_reads_stays(table: Table) -> None:
         tables.check_table(table, columns)
 
 
+def test_a_source_brings_its_filter_to_another_table(
+    table: Table,
+) -> None:
+    source = Source.objects.create(tenant=table.tenant, name="first", table=table, filter="n > 1")
+    generation = table.generation
+    sources.request_filter(source, "n > 1", table.pk)
+    sources.request_filter(source, "n > 1", 0)
+    table.refresh_from_db()
+    assert table.generation == generation + 1
+
+
 def filtering_events(table: Table, expression: str) -> Source:
     """Six events, of which two are filtered and four misfits; by the default expression."""
     source = Source.objects.create(tenant=table.tenant, name="first", table=table)
