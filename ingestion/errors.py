@@ -10,7 +10,8 @@ IngestionError
     ├── Refused            the owner must act: credentials, permissions, settings
     ├── StreamMissing      the owner must act: the topic or queue does not exist
     ├── OffsetsGone        the broker has deleted the requested offsets (``low`` is its oldest)
-    └── CannotRepeat       the stream has no offsets: the broker redelivers instead
+    ├── CannotRepeat       the stream has no offsets: the broker redelivers instead
+    └── CannotPeek         the stream would change if its messages were only looked at
 """
 
 from __future__ import annotations
@@ -62,3 +63,7 @@ class OffsetsGone(ConnectorError):
 
 class CannotRepeat(ConnectorError):
     """The stream has no offsets, so a range of it can't be read again."""
+
+
+class CannotPeek(ConnectorError):
+    """Looking at the stream's messages would change something at the broker."""

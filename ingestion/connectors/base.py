@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -35,6 +35,8 @@ class Watermarks:
     stream_id: str = field(default="", compare=False)
 
 
+#: The most partitions that a peek reads, those with most messages: each costs a consumer.
+PEEKED = 16
 #: By the source's primary key: the watermarks by partition number, or the error of that source.
 Measured = dict[int, Mapping[int, Watermarks] | ConnectorError]
 
@@ -147,6 +149,17 @@ class Connector(ABC):
         Raises CannotRepeat if the stream has no offsets, OffsetsGone if they were deleted.
         """
 
+    def peek(self, source: Source, limit: int) -> Generator[Chunk]:
+        """Read about the newest ``limit`` messages, and leave the stream as it is.
+
+        Nothing is acknowledged or committed. Raises ConnectorError.
+        """
+        measured = self.measure([source])[source.pk]
+        if isinstance(measured, ConnectorError):
+            raise measured
+        for number, (start, end) in _newest(measured, limit).items():
+            yield from self.repeat(source, number, start, end)
+
     @abstractmethod
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
         """The offset of the first message of time ``at`` or later, for each partition.
@@ -158,3 +171,23 @@ class Connector(ABC):
     @abstractmethod
     def close(self) -> None:
         """Close the connection to the broker."""
+
+
+def _newest(partitions: Mapping[int, Watermarks], limit: int) -> dict[int, tuple[int, int]]:
+    """A range of each partition that has messages: together the newest ``limit``, evenly.
+
+    A partition that has less than its share leaves the rest to the others.
+    """
+    filled = sorted(
+        (marks.high - marks.low, number)
+        for number, marks in partitions.items()
+        if marks.high > marks.low
+    )[-PEEKED:]
+    ranges = {}
+    for place, (count, number) in enumerate(filled):
+        taken = min(count, -(-limit // (len(filled) - place)))
+        limit -= taken
+        if taken:
+            high = partitions[number].high
+            ranges[number] = (high - taken, high)
+    return ranges

@@ -13,7 +13,8 @@ import pytest
 import yaml
 from django.core.management import CommandError, call_command
 
-from ingestion.models import Table
+from ingestion.models import Source, Table
+from ingestion.services.events import accept
 
 EVENTS = [
     {"id": n, "time": "2026-01-02T03:04:05Z", "kind": "ab"[n % 2], "items": [{"sku": "x\n# y"}]}
@@ -91,3 +92,38 @@ def test_a_sample_that_says_nothing_is_refused(
     monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=io.BytesIO(content)))
     with pytest.raises(CommandError, match=words):
         infer("-")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "Name one sample"),
+        (("a.csv", "--source", "t.s"), "Name one sample"),
+        (("--connection", "t.c"), "--connection and --stream go together"),
+        (("--source", "nobody.events"), "'nobody.events' is not TENANT.SOURCE. Tenants: none yet."),
+        (("no-such-file.csv",), "the file does not exist"),
+    ],
+)
+def test_a_sample_that_can_not_be_meant_is_refused(
+    arguments: tuple[str, ...], words: str, db: None
+) -> None:
+    with pytest.raises(CommandError, match=words):
+        infer(*arguments)
+
+
+@pytest.mark.slow
+def test_the_quarantine_and_the_events_that_wait_are_samples(
+    tenant_factory: Callable[..., Any], table_factory: Callable[..., Any]
+) -> None:
+    table = table_factory(tenant_factory(), [{"name": "n", "type": "Int8"}])
+    slug = table.tenant.slug
+    with pytest.raises(CommandError, match=f"The quarantine of {slug}.{table.name} is empty"):
+        infer("--quarantine", f"{slug}.{table.name}")
+    with pytest.raises(CommandError, match="There is no source 'x'"):
+        infer("--source", f"{slug}.x")
+
+    source = Source.objects.create(tenant=table.tenant, name="events", table=table)
+    accept(source, [b'{"n": 300}'])
+    part = yaml.safe_load(infer("--source", f"{slug}.events"))["tenants"][0]
+    assert (part["slug"], part["tables"][0]["name"]) == (slug, "events")
+    assert part["tables"][0]["columns"] == [{"name": "n", "type": "Int64"}]

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -10,12 +10,25 @@ import kombu
 from ingestion.connectors.base import Connector, Measured
 from ingestion.connectors.chunk import Chunk
 from ingestion.connectors.rabbitmq.consumer import QueueConsumer, readable
-from ingestion.connectors.rabbitmq.depth import first_offset, is_queue, is_stream, watermarks
+from ingestion.connectors.rabbitmq.depth import (
+    end_offset,
+    first_offset,
+    is_queue,
+    is_stream,
+    watermarks,
+)
 from ingestion.connectors.rabbitmq.link import connect, translated
+from ingestion.connectors.rabbitmq.peek import counts_deliveries, taken
 from ingestion.connectors.rabbitmq.prefetch import prefetch
 from ingestion.connectors.rabbitmq.reader import RabbitReader, as_chunk
 from ingestion.connectors.redelivery import Redelivery
-from ingestion.errors import BrokerUnreachable, CannotRepeat, ConnectorError, OffsetsGone
+from ingestion.errors import (
+    BrokerUnreachable,
+    CannotPeek,
+    CannotRepeat,
+    ConnectorError,
+    OffsetsGone,
+)
 from ingestion.models import Connection, Source, StreamPartition
 
 #: Seconds without a delivery after which the broker counts as gone.
@@ -117,6 +130,36 @@ class RabbitConnector(Connector):
                 yield from chunks
         finally:
             link.close()
+
+    def peek(self, source: Source, limit: int) -> Generator[Chunk]:
+        """As in Connector. A queue's oldest messages are taken, and returned to their places.
+
+        The broker then calls them redelivered. Raises CannotPeek for a quorum queue.
+        """
+        queue, deliveries = source.stream, []
+        with translated(f"Queue {queue!r}", self._where):
+            first = None if is_queue(self._link, queue) else first_offset(self._link, queue)
+            end = 0 if first is None else end_offset(self._link, queue)
+            if not is_stream(self._link, queue):
+                self._refuse_counting(queue)
+                deliveries = taken(self._link, queue, limit)
+        if first is not None:
+            # The broker's count of a stream lags behind, so what it sends says where it ends.
+            yield from self.repeat(source, 0, max(first, end - limit), end)
+        elif deliveries:
+            yield as_chunk(deliveries, 0)
+
+    def _refuse_counting(self, queue: str) -> None:
+        link = connect(self._connection)
+        try:
+            if counts_deliveries(link, queue):
+                msg = (
+                    f"Queue {queue!r} is a quorum queue. It counts each look as a delivery, and "
+                    "drops messages after too many. Save some in a file, and use that."
+                )
+                raise CannotPeek(msg)
+        finally:
+            link.collect()
 
     def offsets_at(self, source: Source, numbers: Collection[int], at: datetime) -> dict[int, int]:
         """As in Connector. A stream finds the log chunk that holds the time: it may be earlier."""

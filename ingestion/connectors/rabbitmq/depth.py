@@ -41,10 +41,10 @@ def watermarks(link: kombu.Connection, queue: str, position: int) -> Watermarks:
         high = first + count
         # The count lags a moment behind. If it would mean that messages were lost, read the end of
         # the log instead.
-        return Watermarks(first, high if position <= high else max(high, _end(link, queue)))
+        return Watermarks(first, high if position <= high else max(high, end_offset(link, queue)))
     # No count: an empty queue, an empty stream, or a stream whose count lags behind.
     if position and not count and not is_queue(link, queue):
-        end = _end(link, queue)
+        end = end_offset(link, queue)
         if is_stream(link, queue):
             return Watermarks(0, end)
     return Watermarks(0, position + count)
@@ -77,7 +77,7 @@ def first_offset(link: kombu.Connection, queue: str, start: datetime | str = "fi
     return next(offsets, None)
 
 
-def _end(link: kombu.Connection, queue: str) -> int:
+def end_offset(link: kombu.Connection, queue: str) -> int:
     """The offset of a stream's next new message; reads the last chunk of its log."""
     return max(_delivered(link, queue, "last", prefetch=_CHUNK), default=-1) + 1
 
