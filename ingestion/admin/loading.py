@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.files.uploadhandler import FileUploadHandler, StopUpload
 from django.http import HttpRequest
 from unfold.widgets import (
+    UnfoldAdminFileFieldWidget,
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
@@ -30,6 +31,12 @@ from ingestion.services import backfill_runs
 
 #: Bytes of a form beside its file.
 _FORM_BYTES = 1 << 20
+
+
+class FileForm(forms.Form):
+    """Draws the field for the file. What it sends, ``StoringHandler`` takes."""
+
+    file = forms.FileField(required=False, widget=UnfoldAdminFileFieldWidget)
 
 
 class LoadForm(forms.Form):

@@ -242,6 +242,7 @@ class TableAdmin(RemovableAdmin):
             "table": table,
             "page": self.page_of(table),
             "form": form,
+            "file": loading.FileForm()["file"],
             "trouble": trouble,
             "most": display.size(settings.MILLRACE_UPLOAD_MAX_BYTES),
         }

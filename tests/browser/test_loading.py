@@ -55,7 +55,8 @@ def test_a_file_is_uploaded_and_its_page_shows_the_progress(
     page.on("pageerror", lambda error: problems.append(str(error)))
     page.goto(f"{web}/admin/ingestion/table/{table}/change/")
     page.get_by_role("link", name="Load files").click()
-    page.get_by_label("File", exact=True).set_input_files(file)
+    page.locator("input[type=file]").set_input_files(file)
+    assert page.get_by_label("Delimiter").input_value() == ""
     shoot(page, "load-form")
     page.get_by_role("button", name="Load", exact=True).click()
     page.get_by_text("orders-2025.csv is being loaded into").wait_for()
