@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+from ingestion.api.backfills import (
+    BackfillsView,
+    CancelBackfillView,
+    ResumeBackfillView,
+    UploadBackfillView,
+)
 from ingestion.api.kept_columns import KeptColumnsView
 from ingestion.api.mending import (
     CancelRunsView,
@@ -41,6 +47,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sources/<str:name>/archive", ArchiveSourceView.as_view(), name="archive-source"),
     path("sources/<str:name>/restore", RestoreSourceView.as_view(), name="restore-source"),
     path("sources/<str:name>/delete", DeleteSourceView.as_view(), name="delete-source"),
+    path("tables/<str:name>/backfills", BackfillsView.as_view(), name="backfills"),
+    path(
+        "tables/<str:name>/backfills/upload", UploadBackfillView.as_view(), name="upload-backfill"
+    ),
+    path(
+        "tables/<str:name>/backfills/cancel", CancelBackfillView.as_view(), name="cancel-backfill"
+    ),
+    path(
+        "tables/<str:name>/backfills/resume", ResumeBackfillView.as_view(), name="resume-backfill"
+    ),
     path("tables/<str:name>/archive", ArchiveTableView.as_view(), name="archive-table"),
     path("tables/<str:name>/kept-columns", KeptColumnsView.as_view(), name="kept-columns"),
     path("tables/<str:name>/delete", DeleteTableView.as_view(), name="delete-table"),

@@ -14,8 +14,9 @@ from tenants.admin.base import ReadOnlyAdmin
 @admin.register(Backfill)
 class BackfillAdmin(ReadOnlyAdmin):
     intro = (
-        "Files of history, loaded with `manage.py backfill TENANT.TABLE FILE`. To continue a "
-        "failed backfill where it stopped, run the same command again."
+        "Files of history, each with what was loaded of it. Load files on a table's page, or with "
+        "`manage.py backfill TENANT.TABLE FILE`. To continue where a backfill stopped, resume its "
+        "run, or run the same command again."
     )
     tenant_path = "table__tenant"
     list_display = ("name", "table", "state_badge", "count", "misfits", "started", "error_line")

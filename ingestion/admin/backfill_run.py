@@ -38,8 +38,8 @@ def _resume(run: BackfillRun) -> str:
 @admin.register(BackfillRun)
 class BackfillRunAdmin(ReadOnlyAdmin):
     intro = (
-        "Files that workers load in the background. The operator starts a run with `manage.py "
-        "backfill --background`."
+        "Files that workers load in the background. To start a run, open a table and choose "
+        "Load files."
     )
     tenant_path = "table__tenant"
     list_display = ("name", "table", "state_badge", "progress", "landed", "misfits", "started")

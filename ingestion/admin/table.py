@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.postgres.forms import SimpleArrayField
@@ -18,11 +19,13 @@ from django.http import (
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.decorators import method_decorator
 from django.utils.safestring import SafeString
+from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
-from ingestion.admin import keeping, mending, misfits, unread
+from ingestion.admin import keeping, loading, mending, misfits, unread
 from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
@@ -143,6 +146,7 @@ class TableAdmin(RemovableAdmin):
             "quarantine": self.quarantine_view,
             "misfits": self.misfits_view,
             "kept": self.kept_view,
+            "load": self.load_view,
         }
         routes = [
             path(
@@ -194,6 +198,56 @@ class TableAdmin(RemovableAdmin):
         answer["Content-Disposition"] = f'attachment; filename="{table.name}_quarantine.ndjson"'
         return answer
 
+    # The form's file is stored while it is read. So its tenant and the user's rights are looked at
+    # first, and the token of CSRF, which is within the form, after that.
+    @method_decorator(csrf_exempt)
+    def load_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the form that loads files of history; a POST starts a run."""
+        table = self.get_object(request, unquote(object_id))
+        if table is None or not self.has_change_permission(request, table):
+            raise Http404
+        if trouble := loading.refused(request):
+            return self._load_page(request, table, loading.LoadForm(), trouble, 413)
+        handler = loading.StoringHandler(table.tenant.slug)
+        request.upload_handlers = [handler]
+        try:
+            answer: HttpResponse = csrf_protect(self._load)(request, table, handler)
+        finally:
+            handler.forget()
+        return answer
+
+    def _load(
+        self, request: HttpRequest, table: Table, handler: loading.StoringHandler
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return self._load_page(request, table, loading.LoadForm())
+        form = loading.LoadForm(request.POST)
+        run, trouble = loading.started(table, request, form, handler)
+        if run is None:
+            return self._load_page(request, table, form, trouble)
+        messages.success(request, f"{run.name} is being loaded into {table}.")
+        return redirect("admin:ingestion_backfillrun_change", run.pk)
+
+    def _load_page(
+        self,
+        request: HttpRequest,
+        table: Table,
+        form: loading.LoadForm,
+        trouble: str = "",
+        status: int = 200,
+    ) -> HttpResponse:
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": f"Load files into {table}",
+            "table": table,
+            "page": self.page_of(table),
+            "form": form,
+            "file": loading.FileForm()["file"],
+            "trouble": trouble,
+            "most": display.size(settings.MILLRACE_UPLOAD_MAX_BYTES),
+        }
+        return TemplateResponse(request, "millrace/load.html", context, status=status)
+
     def kept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the kept columns; a POST drops one of them after a confirmation."""
         table = self.get_object(request, unquote(object_id))
@@ -232,6 +286,7 @@ class TableAdmin(RemovableAdmin):
                     display.listing(Source, _count(obj.source_total), table__id__exact=obj.pk),
                 ),
                 ("Did not fit", display.linked(address, "Show the quarantine")),
+                ("History", display.linked(self._load_address(obj), "Load files")),
                 ("Kept in quarantine for", f"{obj.quarantine_days} days"),
                 *unread.facts(obj),
                 *_kept(obj),
@@ -239,6 +294,9 @@ class TableAdmin(RemovableAdmin):
             "trouble": obj.error,
             "remarks": checks.remarks(obj),
         }
+
+    def _load_address(self, table: Table) -> str:
+        return reverse("admin:ingestion_table_load", args=[table.pk])
 
     @admin.display(description="State", ordering="state")
     def state_badge(self, table: Table) -> SafeString:

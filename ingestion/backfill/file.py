@@ -22,7 +22,7 @@ class Format(StrEnum):
 
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-_SUFFIXES = {
+SUFFIXES = {
     ".ndjson": Format.NDJSON,
     ".jsonl": Format.NDJSON,
     ".json": Format.NDJSON,
@@ -103,9 +103,9 @@ def format_of(
     """
     suffix = Path(name).suffix.lower()
     compression = COMPRESSIONS.get(suffix)
-    form = form or _SUFFIXES.get(Path(Path(name).stem).suffix.lower() if compression else suffix)
+    form = form or SUFFIXES.get(Path(Path(name).stem).suffix.lower() if compression else suffix)
     if form is None:
-        known = ", ".join(_SUFFIXES)
+        known = ", ".join(SUFFIXES)
         msg = (
             f"{shown(location)}: its name does not show its format. End its name with {known} (and "
             ".gz or .zst after that), or give --format."

@@ -18,8 +18,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from ingestion.backfill.errors import BackfillError, FileUnreadable
-from ingestion.backfill.file import COMPRESSIONS, format_of
-from ingestion.backfill.read_options import ReadOptions
+from ingestion.backfill.file import COMPRESSIONS, SUFFIXES
 from ingestion.models import BackfillRun, RunState
 from ingestion.models.run import GOES_ON
 
@@ -53,16 +52,16 @@ def checked_name(text: str) -> str:
 
 def key_of(name: str) -> str:
     """A new key for a file of that name. It keeps the endings that show format and compression."""
-    form, compression = format_of(name, name, None, ReadOptions())
-    packed = next((end for end, what in COMPRESSIONS.items() if what == compression), "")
-    return f"{uuid.uuid4().hex}.{form}{packed}"
+    endings = (ending.lower() for ending in Path(name).suffixes[-2:])
+    kept = [ending for ending in endings if ending in SUFFIXES or ending in COMPRESSIONS]
+    return uuid.uuid4().hex + "".join(kept)
 
 
 class Upload:
     """Writes one upload, block by block. Without ``keep`` nothing is left of it."""
 
     def __init__(self, tenant: str, name: str) -> None:
-        """Raise FileUnreadable for a name without format, UploadRefused if there is no room."""
+        """Raise FileUnreadable if there is no name, UploadRefused if nothing can be stored."""
         self.name = checked_name(name)
         self.key = key_of(self.name)
         self.size = 0
@@ -131,9 +130,14 @@ def too_large() -> str:
     )
 
 
+def folder_of(tenant: str) -> Path:
+    """The folder of a tenant's uploads. ``tenant``: its slug."""
+    return Path(settings.MILLRACE_UPLOAD_DIR) / tenant
+
+
 def path_of(tenant: str, key: str) -> Path:
-    """Where an upload is. ``tenant``: its slug."""
-    return Path(settings.MILLRACE_UPLOAD_DIR) / tenant / key
+    """Where an upload is."""
+    return folder_of(tenant) / key
 
 
 def remove(tenant: str, key: str) -> None:
@@ -166,7 +170,7 @@ def _keys() -> tuple[set[str], set[str]]:
 
 
 def _files() -> Iterator[Path]:
-    yield from Path(settings.MILLRACE_UPLOAD_DIR).glob("*/*.*")
+    yield from Path(settings.MILLRACE_UPLOAD_DIR).glob("*/*")
 
 
 def _age(path: Path) -> float:

@@ -11,6 +11,7 @@ from ingestion.backfill import background, uploads
 from ingestion.backfill.file import format_of, shown
 from ingestion.backfill.file_run import Settings
 from ingestion.backfill.places import permitted as places
+from ingestion.backfill.uploads import Upload
 from ingestion.consume.shutdown import is_stopping
 from ingestion.errors import IngestionError, Shortfall, TableNotReady
 from ingestion.models import BackfillRun, Table
@@ -56,10 +57,16 @@ def start_upload(
     _refuse(table)
     upload = uploads.stored(table.tenant.slug, title, blocks)
     try:
-        return _start(table, [title], settings, upload=upload.key)
+        return start_stored(table, upload, settings)
     except BaseException:
         upload.discard()
         raise
+
+
+def start_stored(table: Table, upload: Upload, settings: Settings) -> BackfillRun:
+    """Start a run that loads a stored upload; raises FileUnreadable and RunRefused."""
+    format_of(upload.name, upload.name, settings.form, settings.options)
+    return _start(table, [upload.name], settings, upload=upload.key)
 
 
 def cancel(run: BackfillRun) -> None:

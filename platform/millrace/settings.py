@@ -177,10 +177,11 @@ STATIC_URL = "static/"
 STATIC_ROOT = env.path("STATIC_ROOT", default=str(service_urls.home() / "static"))()
 # WhiteNoise finds the apps' files by itself, so the first run needs no collectstatic.
 WHITENOISE_USE_FINDERS = env.bool("WHITENOISE_USE_FINDERS", default=_LOCAL)
-# Limits of the admin's forms. No page accepts files, so none is kept in memory or on disk.
+# Limits of the admin's forms. The page that loads history takes one file, by a handler of its own;
+# no other page takes any, so none is kept in memory or on disk.
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2_000
-DATA_UPLOAD_MAX_NUMBER_FILES = 0
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.MemoryFileUploadHandler"]
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+FILE_UPLOAD_HANDLERS = ["millrace.security.no_files.NoFiles"]
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = env.int("MILLRACE_MAX_BODY_BYTES", default=32 * 1024 * 1024)
 
@@ -301,7 +302,9 @@ SPECTACULAR_SETTINGS = {
     ],
     "ENUM_NAME_OVERRIDES": {
         "SourceStateEnum": "ingestion.api.serializers.SOURCE_STATES",
+        "RunStateEnum": "ingestion.api.backfill_serializers.RUN_STATES",
     },
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }

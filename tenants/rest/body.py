@@ -52,8 +52,10 @@ class ArgumentsSerializer(BodySerializer):
     part = "parameter"
 
 
-def check_length(request: Request) -> None:
-    """Refuse a body of more than MILLRACE_MAX_BODY_BYTES bytes, before reading it.
+def check_length(request: Request, most: int | None = None) -> None:
+    """Refuse a body of more than ``most`` bytes, before reading it.
+
+    ``most`` is MILLRACE_MAX_BODY_BYTES by default.
 
     Also refuses a body that does not declare its length. WSGI can't read such a body, so Django
     would treat it as empty, and a request with ``{"preview": true}`` would really be carried out.
@@ -62,7 +64,7 @@ def check_length(request: Request) -> None:
         detail = "The body has no Content-Length. Send it with one, not in chunks."
         raise Problem(411, "length_required", detail)
     length = request.META.get("CONTENT_LENGTH", "")
-    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+    limit: int = settings.DATA_UPLOAD_MAX_MEMORY_SIZE if most is None else most
     if length.isdecimal() and int(length) > limit:
         detail = f"The body is larger than {limit} bytes. Split it into smaller requests."
         raise Problem(413, "body_too_large", detail, limit=limit)

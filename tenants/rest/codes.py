@@ -118,6 +118,12 @@ CODES = (
         "The expression that repairs a message is not allowed, or failed on one; see `detail`.",
     ),
     Code(
+        "file_refused",
+        (422,),
+        "The file of history can't be loaded: its name, its location or an option of it; see "
+        "`detail`.",
+    ),
+    Code(
         "refused",
         (409,),
         "The request can't be carried out for this tenant: a value is not valid, or the tenant's "

@@ -55,6 +55,10 @@ class Endpoint(APIView):
     ) -> tuple[BaseRenderer, str]:
         return _RENDERER, "application/json"
 
+    def most_bytes(self) -> int | None:
+        """The most bytes of a body; None for MILLRACE_MAX_BODY_BYTES."""
+        return None
+
     def get_permissions(self) -> Any:
         return _parts(type(self)).permissions
 
@@ -100,7 +104,7 @@ class Endpoint(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, check permissions and admit the call. Nothing needs negotiation."""
-        check_length(request)
+        check_length(request, self.most_bytes())
         self.perform_authentication(request)
         self.check_permissions(request)
         caller = self.caller(request)

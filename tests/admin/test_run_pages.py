@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
@@ -83,3 +84,71 @@ def test_another_tenants_run_is_not_there(
     assert page(other, run).status_code == 302
     address = reverse("admin:ingestion_backfillrun_act", args=[run.pk, "cancel"])
     assert other.post(address).status_code == 404
+
+
+# --- The form -----------------------------------------------------------------------------------
+
+
+def load(client: Client, table: Table, **fields: Any) -> Any:
+    address = reverse("admin:ingestion_table_load", args=[table.pk])
+    form = {"quarantine_limit": "60", "locations": "", **fields, "end": "1"}
+    return client.post(address, form, follow=True)
+
+
+def text_file(content: bytes, name: str = "h.csv") -> SimpleUploadedFile:
+    return SimpleUploadedFile(name, content)
+
+
+def stored(tmp_path: Path) -> list[Path]:
+    return [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("who", ["operator", "editor"])
+def test_a_file_is_uploaded_and_loaded(who: str, operator: Client, table: Table) -> None:
+    client = operator if who == "operator" else member(table.tenant, who)
+    change = reverse("admin:ingestion_table_change", args=[table.pk])
+    assert (
+        reverse("admin:ingestion_table_load", args=[table.pk])
+        in client.get(change).content.decode()
+    )
+    shown = load(client, table, file=text_file(b"n;s\n1;a\n2;b\n"), delimiter=";")
+    assert "h.csv is being loaded into" in shown.content.decode()
+    run = BackfillRun.objects.get()
+    assert run.actor == who
+    backfill_runs.work(run.pk)
+    assert "h.csv: 2 rows landed" in page(client, run).content.decode()
+
+
+def test_what_the_form_can_not_take_leaves_nothing(
+    operator: Client, table: Table, tmp_path: Path, settings: Any
+) -> None:
+    def said(**fields: Any) -> str:
+        return str(load(operator, table, **fields).content.decode())
+
+    assert "Choose a file, or give locations" in said()
+    both = {"file": text_file(b"n\n1\n"), "locations": "https://example.com/a.csv"}
+    assert "Choose a file, or give locations" in said(**both)
+    assert "does not show its format" in said(file=text_file(b"x", "a.exe"))
+    assert "is no delimiter" in said(file=text_file(b"n\n"), delimiter="ab")
+    assert "not open to you" in said(locations="/etc/passwd.csv")
+    assert "the upload is empty" in said(file=text_file(b""))
+    settings.MILLRACE_UPLOAD_MAX_BYTES = 3
+    assert "larger than 3 bytes" in said(file=text_file(b"n\n1\n"))
+    address = reverse("admin:ingestion_table_load", args=[table.pk])
+    broken = operator.post(address, {"file": text_file(b"n\n"), "quarantine_limit": "60"})
+    assert "broke off" in broken.content.decode()
+    large = operator.post(address, {"file": text_file(b"n" * (2 << 20))})
+    assert large.status_code == 413
+    assert not stored(tmp_path)
+    assert not BackfillRun.objects.exists()
+
+
+def test_who_may_not_load_stores_nothing(table: Table, tmp_path: Path, operator: Client) -> None:
+    viewer = member(table.tenant, "viewer")
+    assert load(viewer, table, file=text_file(b"n\n1\n")).status_code == 404
+    forged = Client(enforce_csrf_checks=True)
+    forged.cookies = operator.cookies
+    assert load(forged, table, file=text_file(b"n\n1\n")).status_code == 403
+    assert load(Client(), table, file=text_file(b"n\n1\n")).status_code in (200, 405)
+    assert not stored(tmp_path)
+    assert not BackfillRun.objects.exists()

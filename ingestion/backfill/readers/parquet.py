@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from shutil import copyfileobj
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +18,10 @@ from ingestion.ddl.paths import Segments
 from ingestion.ddl.spec import ColumnSpec
 
 _ROWS = 10_000
+#: What a file with a second compression may unpack to: this many bytes, or times its own size. A
+#: file made to do harm unpacks to a thousand times its size, and would fill the disk.
+_UNPACKED, _TIMES = 256 << 20, 100
+_BLOCK = 1 << 20
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
@@ -98,9 +101,17 @@ def _seekable(file: HistoryFile) -> Iterator[str]:
     if file.compression is None:
         yield str(file.path)
         return
+    most = max(_UNPACKED, _TIMES * file.size)
     with tempfile.NamedTemporaryFile() as whole:
         with opened(file) as (stream, _):
-            copyfileobj(stream, whole)
+            while block := stream.read(_BLOCK):
+                whole.write(block)
+                if whole.tell() > most:
+                    msg = (
+                        f"{file.shown}: it unpacks to more than {_TIMES} times its size. Parquet "
+                        "compresses its columns itself: load it without a second compression."
+                    )
+                    raise FileUnreadable(msg)
         whole.flush()
         yield whole.name
 

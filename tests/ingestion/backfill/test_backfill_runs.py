@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,10 +17,13 @@ from django.utils import timezone
 from ingestion.backfill import background, uploads
 from ingestion.backfill.errors import FileUnreadable
 from ingestion.backfill.file_run import Settings
+from ingestion.backfill.readers import parquet
 from ingestion.backfill.uploads import UploadRefused
+from ingestion.lifecycle.upload_folder import Uploads
 from ingestion.models import Backfill, BackfillRun, Table
 from ingestion.services import backfill_runs as service
 from ingestion.services.runs import RunRefused
+from tenants.lifecycle.registry import Doomed
 from tenants.models import AuditEntry, IngestionHold, Tenant, TenantStatus
 from tenants.warehouse import client
 
@@ -246,6 +250,25 @@ def test_old_uploads_are_removed(table: Table, folder: Path, settings: Any) -> N
     assert uploads.remove_old() == 1
     assert not uploads.path_of(table.tenant.slug, stopped.upload).exists()
     assert uploads.path_of(table.tenant.slug, run.upload).exists()
+
+
+def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "_UNPACKED", 1 << 20)
+    bomb = gzip.compress(b"\0" * (8 << 20))
+    run = worked(service.start_upload(table, "a.parquet.gz", [bomb], Settings()))
+    assert run.state == "failed"
+    assert "unpacks to more than 100 times its size" in run.error
+
+
+def test_a_tenant_that_is_deleted_leaves_no_upload(table: Table, folder: Path) -> None:
+    uploaded(table)
+    doomed = Doomed(table.tenant_id, table.tenant.slug, "", "")
+    assert Uploads().count(doomed) == {"uploads": 1}
+    assert Uploads().remove(doomed) == []
+    assert Uploads().count(doomed) == {"uploads": 0}
+    assert not (folder / "uploads" / table.tenant.slug).exists()
 
 
 # --- Locations ----------------------------------------------------------------------------------
