@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django import forms
+from django.http import HttpRequest
 
 from ingestion import ddl
+from ingestion.admin import inferring
 from ingestion.models import Column
 from ingestion.services.tables import check_columns, check_table
 from tenants.admin.typed import InlineFormSet, TabularInline
@@ -173,6 +175,12 @@ class ColumnInline(TabularInline):
     formset = ColumnFormSet
     extra = 0
     min_num = 1
+
+    def get_extra(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> int:
+        """Forms for the columns of a proposal, one of which is there already."""
+        proposal = inferring.kept(request) if obj is None else None
+        return len(proposal["columns"]) - self.min_num if proposal else self.extra
+
     fields = (
         *("name", "type", "path", "metadata", "expression"),
         *("required", "default", "quoted_numbers", "format"),

@@ -25,7 +25,7 @@ from django.views.decorators.csrf import csrf_exempt, csrf_protect
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from ingestion import checks
-from ingestion.admin import keeping, loading, mending, misfits, unread
+from ingestion.admin import inferring, keeping, loading, mending, misfits, unread
 from ingestion.admin.columns import ColumnInline, consequences
 from ingestion.admin.removing import ARCHIVE, RemovableAdmin
 from ingestion.models import Source, Table
@@ -119,6 +119,8 @@ class TableAdmin(RemovableAdmin):
     label = ("tenant__slug", "name")
     search_fields = ("name", "tenant__slug", "tenant__name")
     autocomplete_fields = ("tenant",)
+    list_before_template = "millrace/table_list.html"
+    change_form_before_template = "millrace/proposed.html"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         rows: QuerySet[Any] = (
@@ -135,9 +137,54 @@ class TableAdmin(RemovableAdmin):
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
         _number(form.instance)
+        if not change:
+            inferring.forget(request)
         if not change or form.has_changed() or any(formset.has_changed() for formset in formsets):
             tables.request_table(form.instance)
             messages.info(request, f"{form.instance} is being created or altered in ClickHouse.")
+
+    # --- A proposal -----------------------------------------------------------------------------
+
+    def infer_view(self, request: HttpRequest) -> HttpResponse:
+        """Ask for a sample; a POST proposes a table, which the form of a new table then shows."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = inferring.InferForm(request.user, request.POST or None)
+        if form.is_valid() and (proposal := form.proposal()) is not None:
+            inferring.keep(request, form, proposal)
+            return redirect(f"{reverse('admin:ingestion_table_add')}?proposed")
+        context = self.admin_site.each_context(request) | {
+            "opts": self.opts,
+            "title": "Propose a table from a sample",
+            "form": form,
+        }
+        return TemplateResponse(request, "millrace/infer.html", context)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        may_add = self.has_add_permission(request)
+        infer = reverse("admin:ingestion_table_infer") if may_add else ""
+        return super().changelist_view(request, {"infer": infer, **(extra_context or {})})
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        extra = {"proposed": inferring.kept(request), **(extra_context or {})}
+        answer: HttpResponse = super().add_view(request, form_url, extra)
+        return answer
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        proposal = inferring.kept(request)
+        return proposal["table"] if proposal else super().get_changeform_initial_data(request)
+
+    def get_formset_kwargs(
+        self, request: HttpRequest, obj: Any, inline: Any, prefix: str
+    ) -> dict[str, Any]:
+        values: dict[str, Any] = super().get_formset_kwargs(request, obj, inline, prefix)
+        if obj.pk is None and (proposal := inferring.kept(request)):
+            values["initial"] = proposal["columns"]
+        return values
 
     # --- The quarantine -------------------------------------------------------------------------
 
@@ -156,7 +203,12 @@ class TableAdmin(RemovableAdmin):
             )
             for name, view in pages.items()
         ]
-        return [*routes, *super().get_urls()]
+        infer = self.admin_site.admin_view(self.infer_view)
+        return [
+            path("infer/", infer, name="ingestion_table_infer"),
+            *routes,
+            *super().get_urls(),
+        ]
 
     def quarantine_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the messages that did not fit; a POST tries, replays or discards those shown."""

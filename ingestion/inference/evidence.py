@@ -53,7 +53,8 @@ def _bounds(values: Sequence[Any]) -> tuple[str, str]:
 def _json(value: Any) -> str:
     if isinstance(value, Decimal):
         return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
+    # Within an array or object a decimal is shown as the nearest float.
+    return json.dumps(value, ensure_ascii=False, default=float)
 
 
 def _cut(text: str) -> str:
