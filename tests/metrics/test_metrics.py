@@ -12,8 +12,8 @@ from django.utils import timezone
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
-from ingestion.models import Source, SourceMinute, StreamPartition, Table
-from millrace.metrics.catalogue import METRICS
+from ingestion.models import BackfillRun, Source, SourceMinute, StreamPartition, Table
+from millrace.metrics.catalogue import METRICS, RUNS
 from tenants.models import Tenant
 from tests.documentation import ROOT
 
@@ -72,6 +72,16 @@ def test_what_a_scrape_says(source: Source) -> None:
     assert {name for name, _, _ in found} == {one.name for one in METRICS}
 
 
+def test_backfill_runs_are_counted_by_state(source: Source) -> None:
+    for state in ("failed", "failed", "queued"):
+        BackfillRun.objects.create(table=source.table, name="a.csv", state=state)
+    tenant = source.tenant.slug
+    text = scrape().content.decode()
+    assert f'{RUNS}{{state="failed",tenant="{tenant}"}} 2.0' in text
+    assert f'{RUNS}{{state="queued",tenant="{tenant}"}} 1.0' in text
+    assert f"`{RUNS}` is a gauge" in PAGE
+
+
 def test_what_nobody_knows_is_left_out(source: Source) -> None:
     SourceMinute.objects.all().delete()
     StreamPartition.objects.update(last_event_at=None, position=None)
@@ -93,7 +103,7 @@ def test_more_sources_ask_no_more_questions(source: Source, django_assert_num_qu
     for number in range(20):
         other = Source.objects.create(tenant=source.tenant, name=f"s{number}", table=source.table)
         StreamPartition.objects.create(source=other)
-    with django_assert_num_queries(2):
+    with django_assert_num_queries(3):
         assert scrape().status_code == 200
 
 

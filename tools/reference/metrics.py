@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from millrace.metrics.catalogue import LABELS, METRICS
+from millrace.metrics.catalogue import LABELS, METRICS, RUNS, RUNS_LABELS, RUNS_MEANING
 from tools.reference.text import code, table
 
 
@@ -16,6 +16,8 @@ def page() -> str:
         )
         for metric in METRICS
     ]
-    return f"Every metric has the labels {labels}; a further label stands in brackets.\n\n" + table(
-        ("metric (further label)", "meaning", "kind"), rows
-    )
+    head = f"Every metric of a source has the labels {labels}; a further label stands in brackets."
+    of_runs = " and ".join(map(code, RUNS_LABELS))
+    last = f"{code(RUNS)} is a gauge with the labels {of_runs}: {RUNS_MEANING}."
+    rows_of_sources = table(("metric (further label)", "meaning", "kind"), rows)
+    return f"{head}\n\n{rows_of_sources}\n\n{last}"

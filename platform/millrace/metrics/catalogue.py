@@ -38,6 +38,11 @@ def _freshness(status: SourceStatus) -> dict[str, float | None]:
     return {"0.5": status.freshness_p50, "0.95": status.freshness_p95}
 
 
+#: Name, meaning and labels of the one metric that is of tenants, not of sources.
+RUNS = "millrace_backfill_runs"
+RUNS_MEANING = "backfills in the background, by state, until their table is deleted"
+RUNS_LABELS = ("tenant", "state")
+
 METRICS = (
     Metric(
         "millrace_source_state",

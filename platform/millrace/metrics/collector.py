@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from django.db.models import Count
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from ingestion.models import BackfillRun
 from ingestion.monitoring.source_status import SourceStatus, source_status
 from millrace.metrics import catalogue
 
@@ -27,6 +29,25 @@ class SourceCollector(Collector):
             yield _family(metric, [])
 
 
+class RunCollector(Collector):
+    """Counts the backfill runs of each tenant, in one query."""
+
+    def collect(self) -> Iterator[Metric]:
+        runs = BackfillRun.across_tenants.order_by().values_list("table__tenant__slug", "state")
+        family = _runs()
+        for tenant, state, count in runs.annotate(count=Count("pk")):
+            family.add_metric([tenant, state], count)
+        yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """Return the family without samples, so that registering does not query the database."""
+        yield _runs()
+
+
+def _runs() -> GaugeMetricFamily:
+    return GaugeMetricFamily(catalogue.RUNS, catalogue.RUNS_MEANING, labels=catalogue.RUNS_LABELS)
+
+
 def _family(metric: catalogue.Metric, statuses: list[SourceStatus]) -> Metric:
     labels = [*catalogue.LABELS, metric.label] if metric.label else catalogue.LABELS
     family: GaugeMetricFamily | CounterMetricFamily = _FAMILIES[metric.kind](
@@ -44,3 +65,4 @@ def _family(metric: catalogue.Metric, statuses: list[SourceStatus]) -> Metric:
 #: about the installation.
 REGISTRY = CollectorRegistry()
 REGISTRY.register(SourceCollector())
+REGISTRY.register(RunCollector())
