@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+from ingestion.api.inference import InferView
 from ingestion.api.kept_columns import KeptColumnsView
 from ingestion.api.mending import (
     CancelRunsView,
@@ -27,6 +28,7 @@ from ingestion.api.views import EventsView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("events/<str:name>", EventsView.as_view(), name="events"),
+    path("infer", InferView.as_view(), name="infer"),
     path("sources", SourcesView.as_view(), name="sources"),
     path("sources/<str:name>", SourceView.as_view(), name="source"),
     path("sources/<str:name>/pause", PauseView.as_view(), name="pause-source"),
