@@ -10,6 +10,7 @@ from ingestion.api.backfills import (
     ResumeBackfillView,
     UploadBackfillView,
 )
+from ingestion.api.inference import InferView
 from ingestion.api.kept_columns import KeptColumnsView
 from ingestion.api.mending import (
     CancelRunsView,
@@ -33,6 +34,7 @@ from ingestion.api.views import EventsView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("events/<str:name>", EventsView.as_view(), name="events"),
+    path("infer", InferView.as_view(), name="infer"),
     path("sources", SourcesView.as_view(), name="sources"),
     path("sources/<str:name>", SourceView.as_view(), name="source"),
     path("sources/<str:name>/pause", PauseView.as_view(), name="pause-source"),

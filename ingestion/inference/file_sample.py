@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
@@ -40,7 +41,8 @@ def of_stream(
         copy.write(content)
         copy.flush()
         file = describe(Path(copy.name), form or format_of(content), options)
-        yield of_file(file)
+        # Errors name the sample, and not the copy on this machine.
+        yield of_file(replace(file, location="sample"))
 
 
 def format_of(content: bytes) -> Format:

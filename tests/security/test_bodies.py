@@ -42,6 +42,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "discard_quarantine": {"preview": True},
     "drop_kept_column": {"column": "n", "confirm": "n"},
     "erase_person": {"column": "who", "value": "ann"},
+    "infer_table": {"sample": '{"n": 1}'},
     "limit_tenant": {"weight": 7},
     "make_tenant": {"slug": "made_by_a_body"},
     "replay_quarantine": {"dry_run": True, "repair": "trim(raw)"},
