@@ -1,13 +1,15 @@
-"""The rate from a Parquet file to the typed table, beside reading the file alone.
+"""The rate from a Parquet file to the typed table, beside what it would be otherwise.
 
-Both run in turn, several times, in one process. The faster of each counts.
+Beside rows that go through Python's objects one by one, as they did before Arrow wrote them; and
+beside reading the file alone. All run in turn, several times, in one process. The fastest of each
+counts.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -33,6 +35,7 @@ def run(installation: Installation, given: argparse.Namespace) -> list[Result]:
     turns = [
         (
             _loaded(installation, "backfill", next(names), path, rows),
+            _row_by_row(installation, next(names), path, rows),
             _read(installation, path, rows),
         )
         for _ in range(TURNS)
@@ -59,6 +62,24 @@ def _loaded(installation: Installation, title: str, name: str, path: Path, rows:
     result = _timed(installation, title, rows, lambda: load(backfill, described, lambda _: None))
     check(installation, name, rows)
     return result
+
+
+def _row_by_row(installation: Installation, name: str, path: Path, rows: int) -> Result:
+    """The same with each row written by Python."""
+    from ingestion.backfill.readers import json_columns
+    from ingestion.backfill.readers.values import values
+
+    def written(names: Sequence[str], columns: Sequence[Any]) -> list[bytes]:
+        lists = [values(one) if isinstance(one, pa.Array) else one for one in columns]
+        return [
+            orjson.dumps(dict(zip(names, row, strict=True))) for row in zip(*lists, strict=True)
+        ]
+
+    by_arrow, json_columns.messages = json_columns.messages, written
+    try:
+        return _loaded(installation, "row by row", name, path, rows)
+    finally:
+        json_columns.messages = by_arrow
 
 
 def _read(installation: Installation, path: Path, rows: int) -> Result:
