@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ingestion import ddl
-from ingestion.ddl import computed, filters
+from ingestion.ddl import computed, source_filters
 from ingestion.ddl.alter import widens
 from ingestion.ddl.types import UnknownType, parse
 from tenants.warehouse import client
@@ -71,19 +71,19 @@ def _check_expressions(spec: ddl.TableSpec) -> None:
 
 def check_filters(spec: ddl.TableSpec) -> None:
     """Raise SpecError for each filter that can't be read, that ClickHouse refuses, or is none."""
-    found = list(filters.problems(spec.columns, spec.filters))
+    found = list(source_filters.problems(spec.columns, spec.filters))
     if not found:
         found = [(one, message) for one in spec.filters if (message := _no_filter(spec, one))]
     if found:
-        raise ddl.SpecError([filters.problem(*one) for one in found])
+        raise ddl.SpecError([source_filters.problem(*one) for one in found])
 
 
 def _no_filter(spec: ddl.TableSpec, one: ddl.SourceFilter) -> str:
     try:
-        found = client.rows(filters.type_query(spec.columns, one))[0]["type"]
+        found = client.rows(source_filters.type_query(spec.columns, one))[0]["type"]
     except StatementFailed as error:
         return f"ClickHouse refuses it: {computed.named(spec.columns, error.message)}"
-    return filters.not_condition(found)
+    return source_filters.not_condition(found)
 
 
 def _mistyped(spec: ddl.TableSpec, column: ddl.ColumnSpec) -> str:

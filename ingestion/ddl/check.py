@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ingestion.ddl import computed, filters, metadata, value_formats
+from ingestion.ddl import computed, metadata, source_filters, value_formats
 from ingestion.ddl.defaults import problem_of
 from ingestion.ddl.errors import SpecError, SpecProblem
 from ingestion.ddl.paths import Segments, shown, unreadable
@@ -56,8 +56,8 @@ def _columns(spec: TableSpec) -> Iterator[SpecProblem]:
         yield from _column(one)
     for column, message in computed.problems(spec.columns):
         yield SpecProblem(column, "expression", message)
-    for source_filter, message in filters.problems(spec.columns, spec.filters):
-        yield filters.problem(source_filter, message)
+    for source_filter, message in source_filters.problems(spec.columns, spec.filters):
+        yield source_filters.problem(source_filter, message)
     yield from _paths(spec)
 
 

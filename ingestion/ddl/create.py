@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ingestion.ddl import filters, metadata, names, parse_view, quick_view
+from ingestion.ddl import metadata, names, parse_view, quick_view, source_filters
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.parse_view import ORIGIN
 from ingestion.ddl.spec import DEDUPLICATION_WINDOW, TableSpec
@@ -218,7 +218,7 @@ def _parsed_table(spec: TableSpec, columns: Sequence[ParsedColumn]) -> str:
     parts += [f"_v{one.index} {one.type}" for one in columns]
     parts.append(f"{quick_view.QUICK} UInt8")
     if spec.filters:
-        parts.append(f"{filters.FILTERED} UInt8")
+        parts.append(f"{source_filters.FILTERED} UInt8")
     return (
         f"CREATE TABLE IF NOT EXISTS {at(spec, names.parsed(spec.name, spec.version))}{on(spec)} "
         f"({', '.join(parts)}) ENGINE = Null"
@@ -255,7 +255,7 @@ def _view(spec: TableSpec, name: str, target: str, select: str) -> str:
 
 def _fit_select(spec: TableSpec, parsed: str, columns: Sequence[ParsedColumn]) -> str:
     values = "".join(f", _v{one.index} AS {one.target}" for one in columns)
-    kept = f" AND NOT {filters.FILTERED}" if spec.filters else ""
+    kept = f" AND NOT {source_filters.FILTERED}" if spec.filters else ""
     return f"SELECT {', '.join(ORIGIN)}{values} FROM {parsed} WHERE {quick_view.QUICK}{kept}"
 
 
@@ -263,7 +263,7 @@ def _filter_view(spec: TableSpec, parsed: str) -> list[str]:
     if not spec.filters:
         return []
     name, target = names.filter_view(spec.name, spec.version), names.filtered(spec.name)
-    left_out = f"{quick_view.QUICK} AND {filters.FILTERED}"
+    left_out = f"{quick_view.QUICK} AND {source_filters.FILTERED}"
     select = f"SELECT {', '.join(ORIGIN)} FROM {parsed} WHERE {left_out}"
     return [_view(spec, name, target, select)]
 

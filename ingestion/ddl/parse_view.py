@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
-from ingestion.ddl import computed, filters, located, marked, metadata, paths
+from ingestion.ddl import computed, located, marked, metadata, paths, source_filters
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import ColumnSpec, SourceFilter, TableSpec
 from ingestion.ddl.value import INEXACT, NEVER
@@ -37,8 +37,9 @@ def select(
 
     The problem is ``_reason``, ``_column``, ``_expected`` and ``_value``; all are empty if the
     message fits. ``_fitting`` says of each column whether it fits, 0 or 1; it is empty unless the
-    reason is ``UNSURE``. With ``filtered_by`` it also selects ``filters.FILTERED``, which is 0 as
-    long as the reason is ``UNSURE``, and for a message that is no object as the columns expect.
+    reason is ``UNSURE``. With ``filtered_by`` it also selects ``source_filters.FILTERED``, which
+    is 0 as long as the reason is ``UNSURE``, and for a message that is no object as the columns
+    expect.
     """
     passed = ", ".join((*ORIGIN, *carried(parsed)))
     columns = [one.spec for one in parsed]
@@ -62,7 +63,9 @@ def select(
     problem = f"if({all_fit}, ('', '', '', ''), {_problem(parsed)})"
     whole = ", _object" if filtered_by else ""
     typed = f"SELECT {passed}{values}{whole}, {problem} AS _p, [{flags}] AS _flags FROM ({judged})"
-    filtered = f", {_left_out(columns, filtered_by)} AS {filters.FILTERED}" if filtered_by else ""
+    filtered = (
+        f", {_left_out(columns, filtered_by)} AS {source_filters.FILTERED}" if filtered_by else ""
+    )
     return (
         f"SELECT {passed}{outputs}, _p.1 AS _reason, _p.2 AS _column, _p.3 AS _expected, "
         f"_p.4 AS _value, if(_reason = '{UNSURE}', _flags, []) AS _fitting{filtered} FROM ({typed})"
@@ -71,7 +74,7 @@ def select(
 
 def _left_out(columns: Sequence[ColumnSpec], filtered_by: Sequence[SourceFilter]) -> str:
     unread = ", ".join(string(one) for one in (UNSURE, *_NO_OBJECT))
-    says_no = filters.left_out(columns, filtered_by, lambda index: f"_flags[{index + 1}]")
+    says_no = source_filters.left_out(columns, filtered_by, lambda index: f"_flags[{index + 1}]")
     return f"_object AND _p.1 NOT IN ({unread}) AND {says_no}"
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import ClassVar
 
-from ingestion.ddl import computed, filters, marked, parse_view, quick
+from ingestion.ddl import computed, marked, parse_view, quick, source_filters
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.spec import TableSpec
 from ingestion.ddl.value import INEXACT, NEVER, Value
@@ -78,7 +78,8 @@ def columns(spec: TableSpec) -> list[QuickColumn]:
 def select(spec: TableSpec, source: str) -> str:
     """Selects ``ORIGIN``, ``_v<index>`` for each column, and ``QUICK``.
 
-    With filters it also selects ``filters.FILTERED``, which is meaningless unless ``QUICK`` is 1.
+    With filters it also selects ``source_filters.FILTERED``, which is meaningless unless ``QUICK``
+    is 1.
     """
     parsed = [one for one in columns(spec) if not one.spec.expression]
     passed = ", ".join(parse_view.ORIGIN)
@@ -96,13 +97,13 @@ def select(spec: TableSpec, source: str) -> str:
     typed = f"SELECT {passed}{values}, {fits} AS {QUICK} FROM ({read})"
     if len(parsed) < len(spec.columns) or spec.filters:
         outputs = ", ".join(computed.outputs(spec.columns))
-        filtered = f", {_left_out(spec)} AS {filters.FILTERED}" if spec.filters else ""
+        filtered = f", {_left_out(spec)} AS {source_filters.FILTERED}" if spec.filters else ""
         return f"SELECT {passed}, {outputs}, {QUICK}{filtered} FROM ({typed})"
     return typed
 
 
 def _left_out(spec: TableSpec) -> str:
-    return filters.left_out(spec.columns, spec.filters)
+    return source_filters.left_out(spec.columns, spec.filters)
 
 
 def _inexact(parsed: Sequence[QuickColumn]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ingestion.ddl import filters, metadata, parse_view, quick_view
+from ingestion.ddl import metadata, parse_view, quick_view, source_filters
 from ingestion.ddl.column import ParsedColumn
 from ingestion.ddl.create import ORIGIN_TYPES, PROBLEM_TYPES
 from ingestion.ddl.spec import ColumnSpec, SourceFilter, TableSpec
@@ -61,14 +61,14 @@ def quick_rows(
 
     ``row`` is empty if the message does not have the usual form: then ``typed_rows`` types it.
     ``stored`` has the types of the table's columns if they have changed since; values are first
-    typed by ``columns``, then widened. With ``filtered_by`` it also selects ``filters.FILTERED``;
-    ``row`` is for the table of filtered messages if that is 1.
+    typed by ``columns``, then widened. With ``filtered_by`` it also selects
+    ``source_filters.FILTERED``; ``row`` is for the table of filtered messages if that is 1.
     """
     spec = TableSpec("", "", columns, filters=filtered_by)
     row = _row(quick_view.columns(spec), stored)
     if filtered_by:
-        row = f"if({filters.FILTERED}, {_ORIGIN_ROW}, {row})"
-    filtered = f", {filters.FILTERED}" if filtered_by else ""
+        row = f"if({source_filters.FILTERED}, {_ORIGIN_ROW}, {row})"
+    filtered = f", {source_filters.FILTERED}" if filtered_by else ""
     return (
         f"SELECT toString(_batch) AS batch, _offset AS offset, if({quick_view.QUICK}, {row}, '') "
         f"AS row{filtered} FROM ({quick_view.select(spec, source)})"
@@ -99,8 +99,8 @@ def typed_rows(
     misfit = ", ".join([*kept, *(f"_{name}" for name in PROBLEM_TYPES)])
     row = f"if(fits, {_row(parsed, stored)}, formatRow('RowBinary', {misfit}))"
     if filtered_by:
-        row = f"if({filters.FILTERED}, {_ORIGIN_ROW}, {row})"
-    filtered = f", {filters.FILTERED}" if filtered_by else ""
+        row = f"if({source_filters.FILTERED}, {_ORIGIN_ROW}, {row})"
+    filtered = f", {source_filters.FILTERED}" if filtered_by else ""
     return (
         "SELECT toString(_batch) AS batch, _offset AS offset, _reason = '' AS fits, "
         f"{row} AS row, _fitting AS fitting{filtered} "

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from ingestion.ddl import rows as ddl
-from ingestion.ddl.filters import FILTERED
+from ingestion.ddl.source_filters import FILTERED
 from ingestion.ddl.spec import INSERT_SETTINGS, STATEMENT_SETTINGS, ColumnSpec, SourceFilter
 from ingestion.landing.external_data import SENT, Statement
 from ingestion.landing.fence import Fence

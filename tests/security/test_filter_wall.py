@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ingestion.ddl import ColumnSpec, SourceFilter, filters
+from ingestion.ddl import ColumnSpec, SourceFilter, source_filters
 from tests.security import attacks
 from tests.security.tally import Tally
 
@@ -16,7 +16,7 @@ COLUMNS = (ColumnSpec("raw", "String"), ColumnSpec("origin", "Nullable(String)",
 def _taken(text: str) -> str:
     """The filter if it is taken; it reads a column, so that it is not refused for that."""
     wanted = SourceFilter(1, f"raw = '' AND ({text}) = origin")
-    return "" if list(filters.problems(COLUMNS, [wanted])) else text
+    return "" if list(source_filters.problems(COLUMNS, [wanted])) else text
 
 
 def test_the_wall_lets_an_honest_filter_through() -> None:
@@ -31,7 +31,7 @@ def test_no_filter_reads_more_than_its_message(corpus: str, tally: Tally) -> Non
 
 
 def test_a_check_taken_away_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filters, "problems", lambda *_: ())
+    monkeypatch.setattr(source_filters, "problems", lambda *_: ())
     own = Tally()
     for attack in attacks.of("repairs"):
         own.note("filters", attack, _taken(attack.text))

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from ingestion.ddl import ColumnSpec, SourceFilter, TableSpec, create, filters
+from ingestion.ddl import ColumnSpec, SourceFilter, TableSpec, create, source_filters
 from ingestion.ddl.expression import conjuncts
 from ingestion.landing import direct_insert
 
@@ -174,6 +174,6 @@ def test_only_a_table_with_a_filter_has_what_belongs_to_it() -> None:
 
 def test_a_computed_column_is_none_that_a_filter_reads() -> None:
     columns = (*COLUMNS, ColumnSpec("lower", "String", expression="lower(kind)"))
-    ((_, message),) = filters.problems(columns, [SourceFilter(1, "lower = 'order'")])
+    ((_, message),) = source_filters.problems(columns, [SourceFilter(1, "lower = 'order'")])
     assert "There is no column 'lower'" in message
     assert "It can't read computed columns: lower." in message
