@@ -59,7 +59,7 @@ def _null() -> Text:
 
 class BackfillRequestSerializer(BodySerializer):
     locations = serializers.ListField(
-        child=Text(max_length=2_000),
+        child=Text(min_length=1, max_length=2_000),
         min_length=1,
         max_length=MOST,
         help_text="Public https:// URLs, or what the operator has opened for you; globs in those.",
@@ -73,7 +73,9 @@ class BackfillRequestSerializer(BodySerializer):
 
 class UploadQuerySerializer(ArgumentsSerializer):
     file = Text(
-        max_length=MOST_NAME, help_text="The file's name, which shows its format: orders.csv.gz."
+        min_length=1,
+        max_length=MOST_NAME,
+        help_text="The file's name, which shows its format: orders.csv.gz.",
     )
     format = serializers.ChoiceField([str(form) for form in Format], **_FORMAT)
     delimiter = _delimiter()

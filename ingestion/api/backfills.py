@@ -181,7 +181,7 @@ def _settings(chosen: dict[str, Any]) -> Settings:
             null=None if chosen["null"] is None else read_options.null_marker(chosen["null"]),
         )
     except ValueError as error:
-        raise Problem(400, "parameter_invalid", str(error)) from None
+        raise Problem(422, "file_refused", str(error)) from None
     form = Format(chosen["format"]) if chosen["format"] else None
     return Settings(form, options, limit=chosen["quarantine_limit"])
 

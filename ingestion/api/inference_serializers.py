@@ -8,6 +8,7 @@ from rest_framework import serializers
 
 from tenants.rest.body import BodySerializer
 from tenants.rest.fields import Text
+from tenants.rest.problem import Problem
 
 #: The most characters of a sample in a request; a larger file is for the command.
 _SAMPLE = 4_000_000
@@ -42,10 +43,9 @@ class InferRequestSerializer(BodySerializer):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if sum(bool(attrs[name]) for name in ("sample", "source", "connection")) != 1:
             msg = "Send one of sample, source, and connection with stream."
-            raise serializers.ValidationError({"sample": msg})
+            raise Problem(422, "nothing_to_infer", msg)
         if bool(attrs["connection"]) != bool(attrs["stream"]):
-            msg = "connection and stream go together."
-            raise serializers.ValidationError({"stream": msg})
+            raise Problem(422, "nothing_to_infer", "connection and stream go together.")
         return attrs
 
 

@@ -146,7 +146,7 @@ class _Step:
         return addresses.address_of_version(self.table, version)
 
     def _leaving(self, read: Messages, result: Typed) -> Collection[Key]:
-        return [key for key in read.keys if key in result.leaving] if self.is_replay else read.keys
+        return [key for key in read.keys if result.leaves(key)] if self.is_replay else read.keys
 
     def _announce(
         self,
@@ -197,14 +197,14 @@ class _Step:
 
         Even if the table has all rows, a rollup behind it may not: each has its own window.
         """
-        fits = [key for key in keys if key in result.leaving]
+        fits = [key for key in keys if result.leaves(key)]
         is_whole = chunk.block == _token_of(chunk.token, fits)
         if is_whole and is_remembered(self.table, chunk.opened_at):
             self._send(chunk, result, fits)
 
     def _insert(self, chunk: QuarantineChunk, result: Typed, keys: Sequence[Key]) -> set[Key]:
         """Insert the rows that the table lacks; returns the keys that it has then."""
-        wanted = [key for key in keys if key in result.leaving]
+        wanted = [key for key in keys if result.leaves(key)]
         present = messages.in_table(self.table, keys)
         if missing := [key for key in wanted if key not in present]:
             self._send(chunk, result, missing)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ingestion.landing import direct_insert
@@ -41,10 +41,9 @@ class Typed:
     filtered: dict[Key, bytes] = field(default_factory=dict)
     misfits: list[UnfitMessage] = field(default_factory=list)
 
-    @property
-    def leaving(self) -> Collection[Key]:
-        """The messages that a replay takes out of the quarantine."""
-        return {*self.rows, *self.filtered}
+    def leaves(self, key: Key) -> bool:
+        """Whether a replay takes the message out of the quarantine."""
+        return key in self.rows or key in self.filtered
 
 
 def typed(to: Address, messages: Messages) -> Typed:

@@ -98,7 +98,11 @@ CODES = (
     ),
     Code("source_archived", (409,), "The source is archived. Restore it first."),
     Code("stream_unreadable", (409,), "The stream can't be sampled, or has no message now."),
-    Code("nothing_to_infer", (422,), "The sample has no field that a column could read."),
+    Code(
+        "nothing_to_infer",
+        (422,),
+        "The sample is missing, or has no field that a column could read.",
+    ),
     Code("cannot_reset", (409,), "The source can't be reset this way, or not now."),
     Code("cannot_drop", (409,), "The column can't be dropped, or not now; see `detail`."),
     Code(

@@ -278,6 +278,7 @@ def test_everything_made_by_hand_ends_in_rows_and_an_endpoint(
         "queryable": True,
         "landed": 1,
         "quarantined": 0,
+        "filtered": 0,
         "quarantine": [],
     }
     expected = [

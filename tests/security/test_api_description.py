@@ -73,7 +73,8 @@ def keys(installation: Any) -> list[str]:
 
 
 #: Where a body that fits its description may yet be refused: no schema tells which text is SQL, a
-#: repair or a network, or how far two days are apart. That answer is a 422; a 400 is a failure here
+#: repair, a network or an encoding, how far two days are apart, or which of a body's members go
+#: together. That answer is a 422; a 400 is a failure here
 #: too, but where a published query's own parameters are missing: these stand in the list of queries
 #: alone.
 CONFIGURATION = """
@@ -82,7 +83,10 @@ include-operation-id = ["run_query", "run_query_with_body"]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "400", "401", "403", "404", "409", "422", "429", "5xx"]
 [[operations]]
-include-operation-id = ["create_key", "list_usage", "replay_quarantine", "run_sql"]
+include-operation-id = [
+    "create_key", "infer_table", "list_usage", "replay_quarantine", "run_sql", "start_backfill",
+    "upload_backfill",
+]
 [operations.checks.positive_data_acceptance]
 expected-statuses = ["2xx", "401", "403", "404", "409", "422", "429", "5xx"]
 """

@@ -53,9 +53,9 @@ def test_a_sample_and_a_source_are_proposed_a_table(key: str, source: Source) ->
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [
-        ({}, 400, "parameter_invalid"),
-        ({"sample": "x", "source": "web"}, 400, "parameter_invalid"),
-        ({"stream": "orders", "sample": "x"}, 400, "parameter_invalid"),
+        ({}, 422, "nothing_to_infer"),
+        ({"sample": "x", "source": "web"}, 422, "nothing_to_infer"),
+        ({"stream": "orders", "sample": "x"}, 422, "nothing_to_infer"),
         ({"sample": "[1]"}, 422, "nothing_to_infer"),
         ({"sample": "a,a\n1,2"}, 422, "nothing_to_infer"),
         ({"source": "nothing"}, 404, "not_found"),

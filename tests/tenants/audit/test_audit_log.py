@@ -312,7 +312,8 @@ def test_the_log_is_written_as_csv_and_ndjson(tenant: Tenant) -> None:
 
 #: Commands that only look, and the demo, which runs for as long as one looks at it.
 LOOKING = {
-    *("demo", "export", "ledger", "locate", "quarantine", "status", "test_connection", "usage"),
+    *("demo", "export", "infer", "ledger", "locate", "quarantine", "status", "test_connection"),
+    "usage",
 }
 
 

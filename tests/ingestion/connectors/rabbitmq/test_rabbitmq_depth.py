@@ -108,7 +108,7 @@ def test_nothing_of_that_time_or_a_queue_gives_none() -> None:
 
 def test_the_first_message_is_waited_for_longer_than_the_others() -> None:
     broker = Broker(offsets=[1, 2])
-    assert depth._end(broker.link, "orders") == 3
+    assert depth.end_offset(broker.link, "orders") == 3
     assert broker.waits == [depth._PATIENCE, depth._PAUSE, depth._PAUSE]
 
 
