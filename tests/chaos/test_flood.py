@@ -70,8 +70,8 @@ def _passed() -> tuple[float, float]:
 
 
 def _rows(made: Grounds, name: str) -> int:
-    both = f"t_{name}.{name}"
-    found = made.query(
-        f"SELECT (SELECT count() FROM {both}) + (SELECT count() FROM {both}__quarantine) AS c"
+    counts = " + ".join(
+        f"(SELECT count() FROM t_{name}.{name}{end})" for end in ("", "__quarantine", "__filtered")
     )
+    found = made.query(f"SELECT {counts} AS c")
     return int(found[0]["c"])

@@ -94,6 +94,7 @@ def case(
     if not senders:
         pytest.skip("There is no RabbitMQ on this machine.")
     made = Case(grounds, name, senders, Watch(grounds, streams))
+    oracle.begin(grounds.query, DATABASE, senders)
     for one in (*senders, made.watch):
         one.start()
     made.goes_on()

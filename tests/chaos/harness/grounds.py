@@ -46,10 +46,18 @@ _TABLE = """
           - {{name: seq, type: UInt64}}
           - {{name: text, type: String}}
           - {{name: n, type: UInt16}}
-        sorting_key: [part, seq]
+          - {{name: kind, type: LowCardinality(String), default: usual}}
+          - {{name: digest, type: UInt64, expression: sipHash64(text)}}
+{more}        sorting_key: [part, seq]
         partition_key: seq % 5
 """
-_NO_LIMIT = "quarantine_limit: 0"
+#: Columns of the streams that send little: ClickHouse takes long for so many forms of a value.
+_MORE = """\
+          - {name: moment, type: DateTime, path: seq, format: s}
+          - {name: pos, type: "Tuple(x UInt32, y Nullable(String))", default: {x: 0, y: null}}
+"""
+_FILTER = """filter: "kind != 'aside'\""""
+_NO_LIMIT = f"quarantine_limit: 0, {_FILTER}"
 _ROLLUP_TABLE = (
     "CREATE TABLE {db}.{name}_rollup (part UInt32, rows UInt64) ENGINE = SummingMergeTree "
     "ORDER BY part SETTINGS non_replicated_deduplication_window = 10000"
@@ -145,7 +153,7 @@ class Grounds:
 
     def _has_tables(self) -> bool:
         found = self.query(f"SELECT count() AS c FROM system.tables WHERE database = '{DATABASE}'")
-        return int(found[0]["c"]) == 8 * len(self.tables)
+        return int(found[0]["c"]) == 10 * len(self.tables)
 
     def add_topics(self, *topics: tuple[str, str, int]) -> None:
         """More topics: tenant, name and partitions of each; with a table and a source."""
@@ -155,8 +163,11 @@ class Grounds:
             one.result(120)
         text = "tenants:\n"
         for tenant, name, _ in topics:
-            text += f"  - slug: {tenant}\n    tables:{_TABLE.format(name=name)}    sources:\n"
-            text += f"      - {{name: {name}, connection: kafka, stream: {name}, table: {name}}}\n"
+            text += (
+                f"  - slug: {tenant}\n    tables:{_TABLE.format(name=name, more='')}    sources:\n"
+            )
+            text += f"      - {{name: {name}, connection: kafka, stream: {name}, table: {name}, "
+            text += f"{_FILTER}}}\n"
         file = self.running.home / "more.yaml"
         file.write_text(text)
         self._manage_apply(file)
@@ -185,7 +196,10 @@ class Grounds:
                 f"username: {url.username}, password: {{file: '{secret}'}}}}"
             )
         lines += ["tenants:", "  - slug: chaos", "    tables:"]
-        lines += [_TABLE.format(name=name).strip("\n") for name in self.tables]
+        lines += [
+            _TABLE.format(name=name, more="" if name == "kafka" else _MORE).strip("\n")
+            for name in self.tables
+        ]
         lines.append("    sources:")
         # Columns are edited so that nothing fits, which must not pause the source.
         lines.append(f"      - {{name: http, table: http, {_NO_LIMIT}}}")
@@ -368,7 +382,7 @@ def ledgers(grounds: Grounds, sources: Sequence[str]) -> list[str]:
 
 def tables_of(name: str) -> list[str]:
     """Every table that rows of a stream end in."""
-    return [f"{DATABASE}.{name}{end}" for end in ("", "__quarantine", "_rollup")]
+    return [f"{DATABASE}.{name}{end}" for end in ("", "__quarantine", "__filtered", "_rollup")]
 
 
 def _with_descendants(first: int) -> list[int]:

@@ -51,8 +51,8 @@ class Report:
         ]
         lines += [
             f"  {one.stream:8} sent {one.sent:9,}  unconfirmed {one.unconfirmed:4}  "
-            f"lost {one.lost}  doubled {one.doubled}  unknown {one.unknown}  "
-            f"rollup off by {one.rollup}  {'; '.join(one.examples)}"
+            f"filtered {one.filtered:7,}  lost {one.lost}  doubled {one.doubled}  "
+            f"unknown {one.unknown}  rollup off by {one.rollup}  {'; '.join(one.examples)}"
             for one in self.verdicts
         ]
         return "\n".join([*lines, *self.ledgers])
@@ -134,6 +134,7 @@ class Storm:
         """Send, let ``count`` faults strike, wait for the last event, and judge."""
         began = time.monotonic()
         senders, watch = self._grounds.senders(), Watch(self._grounds)
+        oracle.begin(self._grounds.query, DATABASE, senders)
         for one in (*senders, watch):
             one.start()
         self._grounds.await_(lambda: watch.has_begun, "a stream does not land")
