@@ -17,7 +17,6 @@ import pyarrow.compute as pc
 from ingestion.backfill.readers.values import values
 
 _BINARY = pa.large_binary()
-_NULL = pa.scalar(b"null", _BINARY)
 #: What a JSON string can't hold as it is.
 _ESCAPED = r'["\\\x00-\x1f]'
 #: The days and seconds since 1970 of the years 1 to 9999.
@@ -49,7 +48,11 @@ def _json(column: pa.Array | list[Any]) -> pa.Array:
     written = _by_arrow(column)
     if written is None:
         return _json(values(column))
-    return pc.coalesce(written, _NULL) if written.null_count else written
+    if not written.null_count:
+        return written
+    # Not made once for all: with the first value, Arrow imports pandas where it is installed, which
+    # would take half a second of each process that starts.
+    return pc.coalesce(written, pa.scalar(b"null", _BINARY))
 
 
 def _by_arrow(column: pa.Array) -> pa.Array | None:
