@@ -57,7 +57,9 @@ def test_killed_anywhere_it_is_finished_by_the_next_and_the_neighbour_stays(
     installation.manage("tenant", "--help")
     starting = time.monotonic() - began
     killed = 0
-    for moment in range(8):
+    # On a machine that was busier a moment ago, it is done before it should have started.
+    moments = [starting * share for share in (0.4, 0.6, 0.8)]
+    for moment in [*moments, *(starting + more * 0.35 for more in range(8))]:
         running = subprocess.Popen(
             [*command, "--confirm", "shop"],
             env=installation.environment,
@@ -66,7 +68,7 @@ def test_killed_anywhere_it_is_finished_by_the_next_and_the_neighbour_stays(
             stderr=subprocess.DEVNULL,
         )
         started = time.monotonic()
-        while running.poll() is None and time.monotonic() - started < starting + moment * 0.35:
+        while running.poll() is None and time.monotonic() - started < moment:
             time.sleep(0.02)
         if running.poll() is None:
             running.kill()
