@@ -5,15 +5,39 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery import signature
+from celery import current_app, signature
 from kombu.exceptions import OperationalError
 
 log = logging.getLogger(__name__)
 
 
-def send(name: str, *arguments: Any) -> None:
-    """Queue a task now. If the broker is down, the reconciler finds the row later."""
+#: Seconds after which a task that a reconciler has queued expires, if no worker has begun it. A
+#: reconciler comes every ten seconds, and would fill a queue that no worker reads.
+REQUEUED_EXPIRES = 20
+
+
+def send(name: str, *arguments: Any, expires: float | None = None) -> None:
+    """Queue a task now. If the broker is down, the reconciler finds the row later.
+
+    ``expires``: seconds after which it is forgotten unless a worker has begun it; None: never.
+    """
+    task = signature(name, args=arguments)
+    if expires is not None:
+        task.set(expires=expires)
     try:
-        signature(name, args=arguments).apply_async(retry=False)
+        task.apply_async(retry=False)
     except OperationalError:
         log.warning("The Celery broker does not answer; %s waits for the reconciler.", name)
+
+
+def unread(name: str) -> int | None:
+    """Messages in a task's queue that no worker has taken yet; None if the broker is down."""
+    queue = current_app.amqp.router.route({}, name)["queue"].name
+    link: Any
+    with current_app.connection_for_write() as link:
+        try:
+            return int(link.default_channel.queue_declare(queue, passive=True).message_count)
+        except (OperationalError, *link.connection_errors):
+            return None
+        except link.channel_errors:
+            return 0  # It does not exist until something is queued.

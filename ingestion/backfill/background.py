@@ -43,13 +43,21 @@ _DUE = timedelta(days=1)
 
 
 def due() -> list[int]:
-    """Keys of the runs that a worker should go on with, and none does, the oldest first."""
+    """Keys of the runs that a worker should go on with, and none does.
+
+    One of each tenant, whose runs are worked on one at a time: that which nobody has tried for
+    longest, so that one that can't go on does not keep the others.
+    """
+    quiet = timezone.now() - QUIET
     rows = BackfillRun.across_tenants.filter(
-        state__in=GOES_ON,
-        table__tenant__status=TenantStatus.ACTIVE,
-        worked_at__lt=timezone.now() - QUIET,
+        state__in=GOES_ON, table__tenant__status=TenantStatus.ACTIVE
     )
-    return list(rows.order_by("pk").values_list("pk", flat=True))
+    worked_on = rows.filter(state=RunState.RUNNING, worked_at__gte=quiet)
+    idle = rows.filter(worked_at__lt=quiet).exclude(
+        table__tenant__in=worked_on.values("table__tenant")
+    )
+    first = idle.order_by("table__tenant_id", "worked_at", "pk").distinct("table__tenant_id")
+    return sorted(first.values_list("pk", flat=True))
 
 
 def stored_settings(settings: Settings) -> dict[str, Any]:
@@ -73,6 +81,7 @@ def work(pk: int, is_stopping: Callable[[], bool]) -> bool:
         if not is_alone or found.state not in GOES_ON:
             return False
         progress = _Noted(pk, is_stopping)
+        progress.taken()
         try:
             progress.look()
             _load_all(found, progress)
@@ -177,6 +186,10 @@ class _Noted:
         self._pk, self._is_stopping = pk, is_stopping
         self._file = ""
         self._looked = 0.0
+
+    def taken(self) -> None:
+        """A worker has it: what it waited for until now is over."""
+        self._rows.update(error="")
 
     def opens(self, number: int, name: str) -> None:
         """The run comes to its next file."""

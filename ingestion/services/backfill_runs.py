@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 
 from django.core.exceptions import ObjectDoesNotExist
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 
 from ingestion.backfill import background, uploads
 from ingestion.backfill.file import format_of, shown
@@ -19,11 +21,17 @@ from ingestion.models.run import GOES_ON
 from ingestion.services import runs
 from ingestion.services.runs import RunRefused
 from tenants.audit import current_actor, record
-from tenants.task_queue import send
+from tenants.task_queue import send, unread
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: The most runs of a tenant that wait or run at once.
 MOST_AT_ONCE = 100
+#: How long a run waits until its page says that no worker has taken it.
+LONG_WAIT = timedelta(seconds=60)
+NO_WORKER = (
+    "It waits: no Celery worker of the queue 'backfill' has taken it. Start one, or wait until one "
+    "is free."
+)
 _TASK = "ingestion.tasks.run_backfill"
 
 
@@ -80,6 +88,24 @@ def resume(run: BackfillRun) -> None:
     if run.upload and run.can_resume and not file.is_file():
         raise RunRefused("Its upload was removed meanwhile. Upload the file again.")
     runs.resume(run, "backfill", _TASK)
+
+
+def go_on() -> None:
+    """Queue runs that should go on, and that no worker works on.
+
+    None while the queue has messages that no worker has taken: more of them would not help, and
+    without a worker they would fill the broker.
+    """
+    if not (due := background.due()):
+        return
+    waiting = unread(_TASK)
+    if waiting == 0:
+        for pk in due:
+            send(_TASK, pk)
+    elif waiting:
+        since = timezone.now() - LONG_WAIT
+        rows = BackfillRun.across_tenants.filter(pk__in=due, state__in=GOES_ON)
+        rows.filter(worked_at__lt=since).update(error=NO_WORKER)
 
 
 def work(pk: int) -> None:

@@ -37,7 +37,9 @@ def resume(run: QuarantineRun | BackfillRun, noun: str, task: str) -> None:
     """
     rows = type(run).across_tenants.filter(pk=run.pk, state__in=CAN_RESUME)
     with transaction.atomic():
-        if not rows.update(state=RunState.QUEUED, error="", finished_at=None):
+        if not rows.update(
+            state=RunState.QUEUED, error="", finished_at=None, worked_at=timezone.now()
+        ):
             run.refresh_from_db()
             msg = f"Only a cancelled or failed run can be resumed. It is {run.state}."
             raise RunRefused(msg)

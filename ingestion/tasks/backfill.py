@@ -6,10 +6,9 @@ import logging
 
 from celery import shared_task
 
-from ingestion.backfill import background, uploads
+from ingestion.backfill import uploads
 from ingestion.models import BackfillRun
-from ingestion.services.backfill_runs import work
-from tenants.task_queue import send
+from ingestion.services.backfill_runs import go_on, work
 
 log = logging.getLogger(__name__)
 
@@ -27,9 +26,8 @@ def run_backfill(pk: int) -> None:
 
 @shared_task(name="ingestion.tasks.go_on_with_backfills")
 def go_on_with_backfills() -> None:
-    """Queue each run that nobody works on: its worker may have died, or its turn has come."""
-    for pk in background.due():
-        send(run_backfill.name, pk)
+    """Queue runs that nobody works on: their worker may have died, or their turn has come."""
+    go_on()
 
 
 @shared_task(name="ingestion.tasks.remove_uploads")

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import ast
 import logging
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from celery import Celery
 from kombu import Connection
 from kombu.exceptions import OperationalError
 
@@ -88,3 +90,60 @@ def test_nobody_waits_for_a_broker_that_is_down(kind: str, monkeypatch: pytest.M
 
 def test_each_address_of_the_broker_is_tried_once() -> None:
     assert _OPTIONS["max_retries"] == app.conf.broker_url.count(";")
+
+
+@pytest.fixture(params=["rabbitmq_broker", "valkey"])
+def queued_at(request: pytest.FixtureRequest, unique: Callable[[str], str]) -> Iterator[str]:
+    """A task whose queue, of its own, is on a real broker that nothing reads."""
+    url, name = request.getfixturevalue(request.param), unique("a.task")
+    here = Celery("here", broker=url)
+    here.conf.task_routes = {name: {"queue": name}}
+    here.conf.broker_transport_options = _OPTIONS
+    try:
+        yield name
+    finally:
+        with here.connection_for_write() as link:
+            link.default_channel.queue_delete(name)
+        here.close()
+        app.set_current()
+
+
+def test_messages_that_no_worker_has_taken_are_counted(queued_at: str) -> None:
+    assert task_queue.unread(queued_at) == 0  # there is no such queue yet
+    task_queue.send(queued_at, 1)
+    task_queue.send(queued_at, 2)
+    assert _soon(lambda: task_queue.unread(queued_at) == 2)
+
+
+@pytest.mark.parametrize("queued_at", ["rabbitmq_broker"], indirect=True)
+def test_what_is_to_expire_leaves_rabbitmq_without_a_worker(queued_at: str) -> None:
+    for number in range(5):
+        task_queue.send(queued_at, number, expires=1)
+    assert _soon(lambda: task_queue.unread(queued_at) == 0)
+
+
+def _soon(holds: Callable[[], bool]) -> bool:
+    until = time.monotonic() + 30
+    while not (is_so := holds()) and time.monotonic() < until:
+        time.sleep(0.1)
+    return is_so
+
+
+@pytest.mark.parametrize("kind", ["amqp", "redis"])
+def test_a_broker_that_is_down_has_no_count(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed = Connection(f"{kind}://127.0.0.1:1//", transport_options=_OPTIONS)
+    monkeypatch.setattr(app, "connection_for_write", lambda: closed)
+    assert task_queue.unread("ingestion.tasks.run_backfill") is None
+
+
+def test_what_a_reconciler_queues_expires_or_is_not_queued_twice() -> None:
+    """It comes every ten seconds, whether a worker reads the queue or not."""
+    for path in (ROOT / "tenants" / "tasks.py", *(ROOT / "ingestion" / "tasks").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.For):
+                for call in ast.walk(node):
+                    if isinstance(call, ast.Call) and getattr(call.func, "id", "") == "send":
+                        assert "expires" in [one.arg for one in call.keywords], (
+                            path.name,
+                            call.lineno,
+                        )

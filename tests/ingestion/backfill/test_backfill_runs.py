@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,42 @@ def test_one_run_of_a_tenant_at_a_time_and_then_the_next(
     monkeypatch.setattr(service, "send", lambda *task: queued.append(task))
     worked(first)
     assert queued == [("ingestion.tasks.run_backfill", second.pk)]
+
+
+def test_while_no_worker_reads_the_queue_it_does_not_fill(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = uploaded(table), uploaded(table, b'{"n": 7}\n', "b.ndjson")
+    queued: list[Any] = []
+    unread: list[int | None] = [0, None, 1, 1]
+    monkeypatch.setattr(service, "send", lambda *task: queued.append(task[1]))
+    monkeypatch.setattr(service, "unread", lambda _: unread.pop(0))
+
+    def after(waited: timedelta) -> list[Any]:
+        BackfillRun.across_tenants.update(worked_at=timezone.now() - waited)
+        queued.clear()
+        service.go_on()
+        return [*queued, BackfillRun.across_tenants.get(pk=first.pk).error]
+
+    half = background.QUIET / 2
+    assert after(half) == [""]  # nothing is due, so nobody asks the broker
+    assert after(background.QUIET) == [first.pk, ""]  # one of a tenant
+    assert after(background.QUIET) == [""]  # the broker is down
+    assert after(background.QUIET) == [""]
+    assert after(service.LONG_WAIT) == [service.NO_WORKER]
+    assert unread == []
+    assert (worked(first).state, first.error) == ("done", "")
+    assert BackfillRun.across_tenants.get(pk=second.pk).error == ""
+
+
+def test_a_run_that_can_not_go_on_does_not_keep_its_tenants_others(table: Table) -> None:
+    first, second = uploaded(table), uploaded(table, b'{"n": 7}\n', "b.ndjson")
+    rows, now = BackfillRun.across_tenants, timezone.now()
+    rows.update(worked_at=now - background.QUIET * 3)
+    rows.filter(pk=first.pk).update(worked_at=now - background.QUIET * 2)  # tried meanwhile
+    assert background.due() == [second.pk]
+    rows.filter(pk=first.pk).update(state="running", worked_at=now)
+    assert background.due() == []
 
 
 @pytest.mark.parametrize("what", ["tenant", "content"])
