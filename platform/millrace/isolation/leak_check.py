@@ -19,12 +19,20 @@ from millrace.isolation.planted import Planted
 from millrace.isolation.routes import PUBLIC, SAFE, Route
 from tenants.warehouse.errors import WarehouseError
 
-#: Statements that each tenant's ClickHouse user runs without the guard. Another tenant's word in
-#: a result is a leak.
-_STATEMENTS = tuple(
+#: Statements that show a tenant's own word, if it is that tenant's table.
+_OWN = tuple(
     Template(sql)
     for sql in (
         "SELECT any(word) FROM $table",
+        "SELECT any(raw) FROM ${table}__quarantine",
+        "SELECT any(_message_id) FROM ${table}__filtered",
+    )
+)
+#: Statements that each tenant's ClickHouse user runs without the guard. Another tenant's word in
+#: a result is a leak.
+_STATEMENTS = _OWN + tuple(
+    Template(sql)
+    for sql in (
         "SELECT any(word) FROM merge('$database', '.*')",
         "SELECT any(word) FROM remote('127.0.0.1', $table)",
         "SELECT any(word) FROM clusterAllReplicas('default', $table)",
@@ -233,3 +241,7 @@ class Verification:
                     f"{own.tenant.slug} did not see its own rows either, so this check proves "
                     "nothing. Check that the tenant is active and that ClickHouse answers."
                 )
+            table = f"{own.warehouse.database}.{own.shared}"
+            for template in _OWN:
+                if own.word not in self._asked(own, sql := template.substitute(table=table)):
+                    self.report.fail(f"{own.tenant.slug} did not see its own row either: {sql}")

@@ -10,6 +10,7 @@ from string import Template
 
 from analytics_api.models import SavedQuery
 from analytics_api.services.saved_queries import publish
+from ingestion.ddl.names import filtered, quarantine
 from ingestion.models import Column, Connection, Source, Table
 from ingestion.provision import provision_table
 from ingestion.services.tables import delete_table
@@ -19,6 +20,8 @@ from tenants.services.warehouses import create_warehouse
 from tenants.warehouse import client
 from tenants.warehouse.errors import translated
 
+#: Leaves out nothing that is planted. A table whose source has a filter keeps what is filtered.
+_FILTER = "word != 'aside'"
 #: The word is also in the SQL itself: if a tenant runs another tenant's query, the answer shows
 #: that tenant's word even though the query reads the caller's own table.
 _QUERY = Template("SELECT any(word) AS word, count() AS found, '$word' AS text FROM $table")
@@ -32,9 +35,10 @@ class CannotPlant(Exception):
 class Planted:
     """One tenant and the objects planted in it; each of its ``count`` rows contains ``word``.
 
-    Every tenant has a query, a table and a connection named ``shared``, and a source named
-    ``stream``. ``own_query``, ``own_source``, ``own_table`` and ``own_connection`` are names that
-    only this tenant uses, all of the same length.
+    So do a message in quarantine and a filtered one. Every tenant has a query, a table and a
+    connection named ``shared``, and a source named ``stream``. ``own_query``, ``own_source``,
+    ``own_table`` and ``own_connection`` are names that only this tenant uses, all of the same
+    length.
     """
 
     tenant: Tenant
@@ -98,22 +102,21 @@ def planted(tenants: Sequence[Tenant]) -> Iterator[list[Planted]]:
 
 def _plant(target: Planted) -> None:
     table = _table(target, target.shared)
-    _table(target, target.own_table)
+    for name in (target.stream, target.own_source):
+        # Paused, so that no worker consumes it; its endpoints still answer and accept events.
+        Source.objects.create(
+            tenant=target.tenant, name=name, table=table, active=False, filter=_FILTER
+        )
+    _provision(target, table)
+    _provision(target, _table(target, target.own_table))
     for name in (target.shared, target.own_connection):
         # No source reads from it, so Millrace never connects to this address.
         Connection.objects.create(
             tenant=target.tenant, name=name, kind="kafka", addresses="isolation.invalid:9092"
         )
-    with translated():
-        client.admin().insert(
-            target.shared,
-            [[target.word]] * target.count,
-            column_names=["word"],
-            database=target.warehouse.database,
-        )
-    for name in (target.stream, target.own_source):
-        # Paused, so that no worker consumes it; its endpoints still answer and accept events.
-        Source.objects.create(tenant=target.tenant, name=name, table=table, active=False)
+    _insert(target, target.shared, "word", target.count)
+    _insert(target, quarantine(target.shared), "raw")
+    _insert(target, filtered(target.shared), "_message_id")
     sql = _QUERY.substitute(table=target.shared, word=target.word)
     for name in (target.shared, target.own_query):
         query = SavedQuery(tenant=target.tenant, name=name, sql=sql, description=target.word)
@@ -124,12 +127,23 @@ def _plant(target: Planted) -> None:
 def _table(target: Planted, name: str) -> Table:
     table = Table.objects.create(tenant=target.tenant, name=name)
     Column.objects.create(table=table, name="word", type="String")
+    return table
+
+
+def _provision(target: Planted, table: Table) -> None:
     provision_table(table)
     table.refresh_from_db()
     if not table.applied:
         msg = f"The check's table could not be created in {target.warehouse}: {table.error}"
         raise CannotPlant(msg)
-    return table
+
+
+def _insert(target: Planted, table: str, column: str, count: int = 1) -> None:
+    database = target.warehouse.database
+    with translated():
+        client.admin().insert(
+            table, [[target.word]] * count, column_names=[column], database=database
+        )
 
 
 def _take_away(target: Planted) -> None:
