@@ -15,7 +15,7 @@ from django.urls import path
 
 from analytics_api.models import SavedQuery
 from analytics_api.selectors import published
-from ingestion.api import kept_columns, removal, sources
+from ingestion.api import inference, kept_columns, removal, sources
 from ingestion.models import Connection, Source, Table
 from millrace.embedded.pytest_plugin import HOME
 from millrace.isolation import planted
@@ -147,7 +147,8 @@ def _source_of_anybody(patched: pytest.MonkeyPatch) -> None:
             raise sources.not_found("There is no source of that name.")
         return found
 
-    patched.setattr(sources, "own_source", own_source)
+    for module in (sources, inference):
+        patched.setattr(module, "own_source", own_source)
 
 
 def _table_of_anybody(patched: pytest.MonkeyPatch) -> None:
@@ -157,7 +158,7 @@ def _table_of_anybody(patched: pytest.MonkeyPatch) -> None:
             raise sources.not_found(f"There is no {model._meta.verbose_name} of that name.")
         return found
 
-    for module in (removal, kept_columns):
+    for module in (removal, kept_columns, inference):
         patched.setattr(module, "own", own)
 
 
@@ -197,6 +198,8 @@ def _suspended_tenants_that_are_served(patched: pytest.MonkeyPatch) -> None:
         (_table_of_anybody, "delete-table", "/api/v1/tables/<str:name>/delete"),
         (_table_of_anybody, "kept-columns", "/api/v1/tables/<str:name>/kept-columns"),
         (_table_of_anybody, "archive-connection", "/api/v1/connections/<str:name>/archive"),
+        (_source_of_anybody, "infer", "another tenant has a source"),
+        (_table_of_anybody, "infer", "another tenant has a connection"),
         (_cache_by_name_alone, "query", "/api/v1/queries/<str:name>"),
         (_another_word_for_what_is_anothers, "query", "reveals that another tenant has an object"),
         (_expired_keys_that_open, "queries", "an expired key"),

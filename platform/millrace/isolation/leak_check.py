@@ -89,6 +89,8 @@ class Verification:
         for route in known:
             if route.name == "sql":
                 self._sql(route)
+            if route.name == "infer":
+                self._infer(route)
         self._statements()
         self._controls()
         return self.report
@@ -196,6 +198,33 @@ class Verification:
                     answer = self._calls.call("POST", route.path(), credential.value, {"sql": sql})
                     self.report.calls[f"POST /{route.pattern}"] += 1
                     self._judge(route, "POST", credential, answer, database)
+
+    def _infer(self, route: Route) -> None:
+        """Name another tenant's source and connection in a body: the answer is as for nobody's."""
+        for credential in self._good:
+            for other in self._planted:
+                if other is credential.of:
+                    continue
+                names = {"source": other.own_source, "connection": other.own_connection}
+                for member, name in names.items():
+                    there = self._infer_from(route, credential, member, name)
+                    nobodys = route.nobodys()
+                    nowhere = self._infer_from(route, credential, member, nobodys)
+                    if there.without(name) != nowhere.without(nobodys):
+                        self.report.fail(
+                            f"POST /{route.pattern} with {credential.kind} reveals that another "
+                            f"tenant has a {member} of that name."
+                        )
+
+    def _infer_from(
+        self, route: Route, credential: Credential, member: str, name: str
+    ) -> HttpAnswer:
+        stream = {"stream": "isolation"} if member == "connection" else {}
+        self.report.calls[f"POST /{route.pattern}"] += 1
+        body = {member: name, **stream}
+        answer = self._calls.call("POST", route.path(), credential.value, body)
+        self._judge(route, "POST", credential, answer, name)
+        return answer
 
     # --- Below the endpoints --------------------------------------------------------------------
 
