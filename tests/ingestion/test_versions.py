@@ -69,7 +69,7 @@ def test_another_format_is_a_new_version(made: Table) -> None:
 def test_a_pipeline_of_an_earlier_form_is_made_anew(
     made: Table, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "send", lambda *_: None)
+    monkeypatch.setattr(tasks, "send", lambda *_, **__: None)
     tasks.reconcile()
     made.refresh_from_db()
     assert made.state == ProvisionState.READY

@@ -101,7 +101,7 @@ def test_an_engine_that_is_away_is_tried_again_by_the_reconciler(
     settings.CLICKHOUSE_URL = address
     client.forget()
     asked = []
-    monkeypatch.setattr("ingestion.tasks.provision.send", lambda _, pk: asked.append(pk))
+    monkeypatch.setattr("ingestion.tasks.provision.send", lambda _, pk, **__: asked.append(pk))
     reconcile()
     assert table.pk not in asked, "it waits before it is tried again"
     Table.objects.filter(pk=table.pk).update(retry_at=table.created_at)
