@@ -8,18 +8,17 @@ from typing import Any
 from celery import current_app, signature
 from kombu.exceptions import OperationalError
 
+#: Seconds after which a task that a reconciler queues again expires unless a worker has begun it. A
+#: reconciler runs every ten seconds, and would fill a queue that no worker reads.
+EXPIRES = 20
+
 log = logging.getLogger(__name__)
-
-
-#: Seconds after which a task that a reconciler has queued expires, if no worker has begun it. A
-#: reconciler comes every ten seconds, and would fill a queue that no worker reads.
-REQUEUED_EXPIRES = 20
 
 
 def send(name: str, *arguments: Any, expires: float | None = None) -> None:
     """Queue a task now. If the broker is down, the reconciler finds the row later.
 
-    ``expires``: seconds after which it is forgotten unless a worker has begun it; None: never.
+    ``expires``: seconds after which it is dropped unless a worker has begun it; None: never.
     """
     task = signature(name, args=arguments)
     if expires is not None:
@@ -31,7 +30,7 @@ def send(name: str, *arguments: Any, expires: float | None = None) -> None:
 
 
 def unread(name: str) -> int | None:
-    """Messages in a task's queue that no worker has taken yet; None if the broker is down."""
+    """How many messages in a task's queue no worker has taken yet; None if the broker is down."""
     queue = current_app.amqp.router.route({}, name)["queue"].name
     link: Any
     with current_app.connection_for_write() as link:
@@ -40,4 +39,4 @@ def unread(name: str) -> int | None:
         except (OperationalError, *link.connection_errors):
             return None
         except link.channel_errors:
-            return 0  # It does not exist until something is queued.
+            return 0  # The queue does not exist until something is sent to it.

@@ -10,7 +10,7 @@ from django.db.models import F
 from django.utils import timezone
 
 from tenants.models import Tenant, TenantStatus, UsageFlush, Warehouse
-from tenants.task_queue import REQUEUED_EXPIRES, send
+from tenants.task_queue import EXPIRES, send
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ def reconcile() -> None:
             warehouse.request()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
-        send(provision_warehouse.name, pk, expires=REQUEUED_EXPIRES)
+        send(provision_warehouse.name, pk, expires=EXPIRES)
 
 
 @shared_task(name="tenants.tasks.hold_over_plan")

@@ -43,10 +43,10 @@ _DUE = timedelta(days=1)
 
 
 def due() -> list[int]:
-    """Keys of the runs that a worker should go on with, and none does.
+    """Keys of the runs that a worker should go on with, and none does: at most one of each tenant.
 
-    One of each tenant, whose runs are worked on one at a time: that which nobody has tried for
-    longest, so that one that can't go on does not keep the others.
+    A tenant's runs are loaded one at a time. The one that no worker has tried for longest is due,
+    so that a run that can't go on does not hold up the others.
     """
     quiet = timezone.now() - QUIET
     rows = BackfillRun.across_tenants.filter(
@@ -188,8 +188,8 @@ class _Noted:
         self._looked = 0.0
 
     def taken(self) -> None:
-        """A worker has it: what it waited for until now is over."""
-        self._rows.update(error="")
+        """A worker has the run, so what it waited for until now is over."""
+        self._rows.filter(state__in=GOES_ON).update(error="")
 
     def opens(self, number: int, name: str) -> None:
         """The run comes to its next file."""

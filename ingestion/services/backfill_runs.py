@@ -21,12 +21,12 @@ from ingestion.models.run import GOES_ON
 from ingestion.services import runs
 from ingestion.services.runs import RunRefused
 from tenants.audit import current_actor, record
-from tenants.task_queue import send, unread
+from tenants.task_queue import EXPIRES, send, unread
 from tenants.warehouse.errors import StatementFailed, WarehouseError
 
 #: The most runs of a tenant that wait or run at once.
 MOST_AT_ONCE = 100
-#: How long a run waits until its page says that no worker has taken it.
+#: How long no worker must have tried a run until its error says so.
 LONG_WAIT = timedelta(seconds=60)
 NO_WORKER = (
     "It waits: no Celery worker of the queue 'backfill' has taken it. Start one, or wait until one "
@@ -91,18 +91,19 @@ def resume(run: BackfillRun) -> None:
 
 
 def go_on() -> None:
-    """Queue runs that should go on, and that no worker works on.
+    """Queue the runs that should go on and that no worker works on.
 
-    None while the queue has messages that no worker has taken: more of them would not help, and
-    without a worker they would fill the broker.
+    Does nothing while as many messages wait for a worker as runs are due: more of them would not
+    help, and RabbitMQ alone drops expired ones by itself. Runs that have waited long then say so.
     """
-    if not (due := background.due()):
+    due = background.due()
+    waiting = unread(_TASK) if due else None
+    if waiting is None:
         return
-    waiting = unread(_TASK)
-    if waiting == 0:
+    if waiting < len(due):
         for pk in due:
-            send(_TASK, pk)
-    elif waiting:
+            send(_TASK, pk, expires=EXPIRES)
+    if waiting:
         since = timezone.now() - LONG_WAIT
         rows = BackfillRun.across_tenants.filter(pk__in=due, state__in=GOES_ON)
         rows.filter(worked_at__lt=since).update(error=NO_WORKER)
@@ -148,7 +149,7 @@ def _end(run: BackfillRun) -> None:
         )
     waiting = BackfillRun.across_tenants.filter(table__tenant=tenant, state__in=GOES_ON)
     if (following := waiting.order_by("pk").values_list("pk", flat=True).first()) is not None:
-        send(_TASK, following)
+        send(_TASK, following, expires=EXPIRES)
 
 
 def _start(

@@ -9,7 +9,7 @@ from ingestion.errors import IngestionError
 from ingestion.models import BackfillRun, QuarantineRun
 from ingestion.models.run import CAN_RESUME, GOES_ON, RunState
 from tenants.audit import record
-from tenants.task_queue import send
+from tenants.task_queue import EXPIRES, send
 
 
 class RunRefused(IngestionError):
@@ -49,8 +49,11 @@ def resume(run: QuarantineRun | BackfillRun, noun: str, task: str) -> None:
 
 
 def queue(task: str, pk: int) -> None:
-    """Queue the task that works on a run, once its row is committed."""
-    transaction.on_commit(lambda: send(task, pk))
+    """Queue the task that works on a run, once its row is committed.
+
+    The reconciler queues it again if no worker begins it in time.
+    """
+    transaction.on_commit(lambda: send(task, pk, expires=EXPIRES))
 
 
 def fail(kind: type[QuarantineRun | BackfillRun], pk: int, error: str) -> None:

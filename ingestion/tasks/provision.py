@@ -14,7 +14,7 @@ from ingestion.models import Table, TableVersion
 from ingestion.provision import provision_table as provision
 from ingestion.provision import tidy_table
 from tenants.models import TenantStatus
-from tenants.task_queue import REQUEUED_EXPIRES, send
+from tenants.task_queue import EXPIRES, send
 from tenants.warehouse.errors import WarehouseError
 from tenants.warehouse.statements import MOST_DAYS
 
@@ -45,7 +45,7 @@ def reconcile() -> None:
         table.request()
     due = kept.exclude(applied=F("generation")).filter(retry_at__lte=timezone.now())
     for pk in due.values_list("pk", flat=True):
-        send(provision_table.name, pk, expires=REQUEUED_EXPIRES)
+        send(provision_table.name, pk, expires=EXPIRES)
     _tidy()
 
 

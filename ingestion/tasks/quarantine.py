@@ -9,7 +9,7 @@ from celery import shared_task
 from ingestion.models import QuarantineRun
 from ingestion.quarantine import replay
 from ingestion.services.quarantine_runs import work
-from tenants.task_queue import REQUEUED_EXPIRES, send
+from tenants.task_queue import EXPIRES, send
 
 log = logging.getLogger(__name__)
 
@@ -29,4 +29,4 @@ def run_quarantine(pk: int) -> None:
 def go_on_with_runs() -> None:
     """Queue each run that is not done: its worker may have died, or ClickHouse did not answer."""
     for pk in replay.due():
-        send(run_quarantine.name, pk, expires=REQUEUED_EXPIRES)
+        send(run_quarantine.name, pk, expires=EXPIRES)

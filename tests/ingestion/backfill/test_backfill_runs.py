@@ -155,7 +155,7 @@ def test_one_run_of_a_tenant_at_a_time_and_then_the_next(
 ) -> None:
     first, second = uploaded(table), uploaded(table, b'{"n": 7}\n', "b.ndjson")
     queued: list[Any] = []
-    monkeypatch.setattr(service, "send", lambda *task: queued.append(task))
+    monkeypatch.setattr(service, "send", lambda *task, expires: queued.append(task))
     worked(first)
     assert queued == [("ingestion.tasks.run_backfill", second.pk)]
 
@@ -166,7 +166,7 @@ def test_while_no_worker_reads_the_queue_it_does_not_fill(
     first, second = uploaded(table), uploaded(table, b'{"n": 7}\n', "b.ndjson")
     queued: list[Any] = []
     unread: list[int | None] = [0, None, 1, 1]
-    monkeypatch.setattr(service, "send", lambda *task: queued.append(task[1]))
+    monkeypatch.setattr(service, "send", lambda _, pk, expires: queued.append(pk))
     monkeypatch.setattr(service, "unread", lambda _: unread.pop(0))
 
     def after(waited: timedelta) -> list[Any]:
@@ -184,6 +184,34 @@ def test_while_no_worker_reads_the_queue_it_does_not_fill(
     assert unread == []
     assert (worked(first).state, first.error) == ("done", "")
     assert BackfillRun.across_tenants.get(pk=second.pk).error == ""
+
+
+def test_messages_of_one_tenant_do_not_keep_out_anothers_run(
+    table: Table,
+    tenant_factory: Callable[..., Tenant],
+    table_factory: Callable[..., Table],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    other = table_factory(tenant_factory("other"), COLUMNS, sorting_key=["n"])
+    first, second = uploaded(table), uploaded(other)
+    BackfillRun.across_tenants.update(worked_at=timezone.now() - background.QUIET)
+    queued: list[int] = []
+    monkeypatch.setattr(service, "send", lambda _, pk, expires: queued.append(pk))
+    monkeypatch.setattr(service, "unread", lambda _: 1)
+    service.go_on()
+    assert queued == [first.pk, second.pk]
+
+
+def test_a_run_that_failed_meanwhile_keeps_its_error(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = uploaded(table)
+    read = background._read(run.pk)
+    BackfillRun.across_tenants.update(state="failed", error="the file is broken")
+    monkeypatch.setattr(background, "_read", lambda _: read)
+    background.work(run.pk, lambda: False)
+    run.refresh_from_db()
+    assert (run.state, run.error, rows(table)) == ("failed", "the file is broken", 0)
 
 
 def test_a_run_that_can_not_go_on_does_not_keep_its_tenants_others(table: Table) -> None:
