@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from string import Template
 
@@ -171,57 +171,54 @@ class Verification:
 
     def _unknown_alike(self, route: Route) -> None:
         """Another tenant's object must get the same answer, to the byte, as a name nobody has."""
+        for credential, other in self._strangers():
+            for name in route.values(other):
+                for method in route.methods:
+                    there = self._call(route, method, name, credential)
+                    nobodys = route.nobodys()
+                    nowhere = self._call(route, method, nobodys, credential)
+                    if there.without(name) != nowhere.without(nobodys):
+                        self.report.fail(
+                            f"{method} /{route.pattern} with {credential.kind} reveals that "
+                            "another tenant has an object of that name."
+                        )
+
+    def _strangers(self) -> Iterator[tuple[Credential, Planted]]:
+        """Each valid credential with each tenant that it is not of."""
         for credential in self._good:
             for other in self._planted:
-                if other is credential.of:
-                    continue
-                for name in route.values(other):
-                    for method in route.methods:
-                        there = self._call(route, method, name, credential)
-                        nobodys = route.nobodys()
-                        nowhere = self._call(route, method, nobodys, credential)
-                        if there.without(name) != nowhere.without(nobodys):
-                            self.report.fail(
-                                f"{method} /{route.pattern} with {credential.kind} reveals that "
-                                "another tenant has an object of that name."
-                            )
+                if other is not credential.of:
+                    yield credential, other
 
     def _sql(self, route: Route) -> None:
         """Send SQL that names another tenant's tables to the endpoint for ad-hoc queries."""
-        for credential in self._good:
-            for other in self._planted:
-                if other is credential.of:
-                    continue
-                database, table = other.warehouse.database, other.shared
-                for template in _STATEMENTS:
-                    sql = template.substitute(database=database, table=f"{database}.{table}")
-                    answer = self._calls.call("POST", route.path(), credential.value, {"sql": sql})
-                    self.report.calls[f"POST /{route.pattern}"] += 1
-                    self._judge(route, "POST", credential, answer, database)
+        for credential, other in self._strangers():
+            database, table = other.warehouse.database, other.shared
+            for template in _STATEMENTS:
+                sql = template.substitute(database=database, table=f"{database}.{table}")
+                self._post(route, credential, {"sql": sql}, database)
 
     def _infer(self, route: Route) -> None:
-        """Name another tenant's source and connection in a body: the answer is as for nobody's."""
-        for credential in self._good:
-            for other in self._planted:
-                if other is credential.of:
-                    continue
-                names = {"source": other.own_source, "connection": other.own_connection}
-                for member, name in names.items():
-                    there = self._infer_from(route, credential, member, name)
-                    nobodys = route.nobodys()
-                    nowhere = self._infer_from(route, credential, member, nobodys)
-                    if there.without(name) != nowhere.without(nobodys):
-                        self.report.fail(
-                            f"POST /{route.pattern} with {credential.kind} reveals that another "
-                            f"tenant has a {member} of that name."
-                        )
+        """Name another tenant's source and connection: the answer is as for a name nobody has."""
+        for credential, other in self._strangers():
+            own_names = {"source": other.own_source, "connection": other.own_connection}
+            for member, name in own_names.items():
+                # A connection goes with the name of a stream on it.
+                stream = {"stream": "isolation"} if member == "connection" else {}
+                nobodys = route.nobodys()
+                there = self._post(route, credential, {member: name, **stream}, name)
+                nowhere = self._post(route, credential, {member: nobodys, **stream}, nobodys)
+                if there.without(name) != nowhere.without(nobodys):
+                    self.report.fail(
+                        f"POST /{route.pattern} with {credential.kind} reveals that another "
+                        f"tenant has a {member} of that name."
+                    )
 
-    def _infer_from(
-        self, route: Route, credential: Credential, member: str, name: str
+    def _post(
+        self, route: Route, credential: Credential, body: dict[str, str], name: str
     ) -> HttpAnswer:
-        stream = {"stream": "isolation"} if member == "connection" else {}
+        """Send a body in which the caller names ``name``, and judge the answer."""
         self.report.calls[f"POST /{route.pattern}"] += 1
-        body = {member: name, **stream}
         answer = self._calls.call("POST", route.path(), credential.value, body)
         self._judge(route, "POST", credential, answer, name)
         return answer
@@ -272,5 +269,9 @@ class Verification:
                 )
             table = f"{own.warehouse.database}.{own.shared}"
             for template in _OWN:
-                if own.word not in self._asked(own, sql := template.substitute(table=table)):
-                    self.report.fail(f"{own.tenant.slug} did not see its own row either: {sql}")
+                sql = template.substitute(table=table)
+                if own.word not in self._asked(own, sql):
+                    self.report.fail(
+                        f"{own.tenant.slug} did not see its own row either, so this proves "
+                        f"nothing of {sql}. Check that ClickHouse answers."
+                    )
