@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 import pytest
 from confluent_kafka.admin import AdminClient, NewTopic
@@ -82,6 +83,7 @@ class Grounds:
     # --- Setting up -----------------------------------------------------------------------------
 
     def set_up(self, sabotage: str = "", workers: int = 2) -> None:
+        _unmount_what_killed_runs_left()
         for service in ("clickhouse", "postgres"):
             if self._mount(service):
                 self.small_disks.append(service)
@@ -356,6 +358,16 @@ class Grounds:
         self.running.stack.stop()
         for service in self.small_disks:
             subprocess.run(["umount", "-l", str(self.running.home / service)], check=False)
+
+
+def _unmount_what_killed_runs_left() -> None:
+    """Without this, pytest fails when it deletes the folders of earlier runs.
+
+    A file system that is in use stays: ``umount`` refuses it.
+    """
+    for disk in psutil.disk_partitions():
+        if any(part.startswith("pytest-of-") for part in Path(disk.mountpoint).parts):
+            subprocess.run(["umount", disk.mountpoint], capture_output=True, check=False)
 
 
 def assert_books_balance(grounds: Grounds, sources: Sequence[str]) -> None:
